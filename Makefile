@@ -1,0 +1,29 @@
+# The commands of the project. `make` alone lists them.
+
+.PHONY: help setup test lint demo bench deb
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
+
+setup: ## install what building and testing need (apt, by sudo if not root)
+	@tests/setup/install
+
+test: setup ## run all tests, on booted machines too; ends with `N passed, N failed`
+	@tests/setup/total
+
+lint: ## formatting, clippy, licences (cargo deny), shell scripts (shellcheck)
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	@if cargo deny --version >/dev/null 2>&1; then cargo deny check; \
+		else echo 'cargo deny is not installed: licences not checked'; fi
+	@if command -v shellcheck >/dev/null; then shellcheck tests/setup/* demo/* .ci/run; \
+		else echo 'shellcheck is not installed: scripts not checked'; fi
+
+demo: setup ## show forge at work, here or in a throwaway machine
+	@demo/run
+
+bench: ## measure (not built yet)
+	@echo 'make bench: not built yet' >&2; exit 1
+
+deb: ## build the Debian package (not built yet)
+	@echo 'make deb: not built yet' >&2; exit 1

@@ -1,0 +1,235 @@
+//! One attempt at starting a session, from the gate to the running program.
+
+use std::time::{Duration, Instant};
+
+use super::World;
+use crate::hands::cgroup::{self, Cgroup};
+use crate::hands::clock::{Deadline, millis_since, now_us, pause};
+use crate::hands::gate::{Held, PANE_VERB, PaneGate};
+use crate::hands::journal;
+use crate::hands::paths;
+use crate::hands::process::{self, Process, stat};
+use crate::hands::systemd::{Scope, StartError};
+use crate::hands::tmux::{self, Server, watch};
+use crate::words::environment;
+use crate::words::error::{Error, Kind, Result, Trying};
+use crate::words::event::Event;
+use crate::words::session::Mark;
+use crate::words::spec::Spec;
+use crate::words::tmux_says::Ids;
+use crate::words::unit;
+
+/// How long the manager may take to make the units.
+const UNITS: Duration = Duration::from_secs(20);
+
+/// How long tmux may take to start its server, its configuration included: plugin managers take
+/// seconds.
+const START: Duration = Duration::from_secs(15);
+
+/// A program that ends this soon after its start did not come up.
+const SETTLE: Duration = Duration::from_millis(50);
+
+/// How long tmux may take to notice that a pane's program ended.
+const NOTICED: Duration = Duration::from_secs(2);
+
+/// What a started session is made of.
+#[derive(Debug)]
+pub(super) struct Started {
+    /// Its processes.
+    pub mark: Mark,
+    /// The control group of its slice.
+    pub cgroup: Cgroup,
+}
+
+/// Why an attempt failed.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// Something of that name is there; nothing was made.
+    Exists,
+    /// It failed half-way, and what it made is still there.
+    Broken(Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Broken(error)
+    }
+}
+
+/// Starts the session. The caller holds its claim, and clears up after [`Failure::Broken`].
+pub(super) fn start(world: &World, spec: &Spec) -> std::result::Result<Started, Failure> {
+    let manager = world.manager()?;
+    let binary = paths::tmux()?;
+    let forge = paths::forge()?;
+    let gate = PaneGate::new()?;
+    let pane_command = [forge.to_string_lossy().into_owned(), PANE_VERB.to_owned(), gate.name().to_owned()];
+    let command = tmux::new_session(&binary, &spec.session, &spec.cwd, &pane_command, &world.paths.tmux_configs());
+    let environment = environment::for_session(paths::caller_environment(), &spec.env, &spec.session);
+    let environment = tmux::with_socket_dir(environment, &world.paths.tmux_tmpdir);
+
+    let held = Held::start(&command, &environment)?;
+    let first = match Process::open(held.pid()) {
+        Ok(Some(first)) => first,
+        other => {
+            held.abandon();
+            let error = other.err().unwrap_or_else(|| Error::failed("the session's first process ended at once"));
+            return Err(error.into());
+        }
+    };
+    let scope = Scope {
+        scope: unit::scope(&spec.session),
+        slice: unit::slice(&spec.session),
+        description: format!("forge session {} ({})", spec.session, spec.command.name()),
+        limits: &spec.limits,
+        process: &first,
+    };
+    tracing::debug!("making {} in {} with process {}", scope.scope, scope.slice, first.pid());
+    if let Err(error) = manager.start_scope(&scope, Deadline::after(UNITS)) {
+        held.abandon();
+        return Err(match error {
+            StartError::Exists => Failure::Exists,
+            StartError::Other(error) => error.into(),
+        });
+    }
+    // From here on the units are there. On disk before the session starts: a power cut at any
+    // later moment finds what to bring back.
+    let kept = world.store.remove_end(&spec.session).and_then(|()| world.store.write_spec(spec));
+    if let Err(error) = kept {
+        held.abandon();
+        return Err(error.into());
+    }
+    let ids = start_server(held)?;
+    Ok(open_pane(spec, &gate, &ids, &forge)?)
+}
+
+/// Lets tmux run, and demands the ids that it prints when it made a session. Its exit status
+/// alone says nothing: a socket that could not be made exits 0.
+fn start_server(held: Held) -> Result<Ids> {
+    let output = process::finish(held.release()?, "tmux", Deadline::after(START))
+        .map_err(|error| if error.kind == Kind::Deadline { error.hint("does your tmux.conf run something that waits?") } else { error })?;
+    tracing::debug!("tmux printed {:?} {:?}", output.stdout, output.stderr);
+    match Ids::parse(&output.stdout) {
+        Some(ids) if output.success => Ok(ids),
+        _ => Err(tmux::said(&output)),
+    }
+}
+
+/// Lets the process in the pane become the program, and sees it come up.
+fn open_pane(spec: &Spec, gate: &PaneGate, ids: &Ids, forge: &std::path::Path) -> Result<Started> {
+    let waiting = gate.wait_for(ids.pane_pid, Deadline::after(START))?;
+    let lost = || Error::new(Kind::Socket, "tmux: lost server while the session was being started");
+    let program = Process::open(ids.pane_pid)?.ok_or_else(lost)?;
+    let cgroup = Cgroup::new(&contained(spec, ids)?);
+    let mut mark = Mark {
+        server_pid: ids.server_pid,
+        server_start: stat(ids.server_pid).ok_or_else(lost)?.start,
+        pane: ids.pane.clone(),
+        pane_pid: ids.pane_pid,
+        pane_start: stat(ids.pane_pid).ok_or_else(lost)?.start,
+        socket: ids.socket.clone().into(),
+        since_us: now_us(),
+        up: false,
+    };
+    cgroup.set_mark(&mark)?;
+    let start = Instant::now();
+    waiting.release(&spec.command, spec.cwd.clone(), Deadline::after(START))?;
+
+    let server = Server::new(&paths::tmux()?, &mark.socket);
+    match &spec.ready {
+        Some(ready) => {
+            let limit = Duration::from_secs(spec.ready_timeout_s);
+            let seen = watch::until(&server, &spec.session, &mark.pane, &program, Deadline::after(limit), |screen| {
+                ready.matches(screen)
+            })?;
+            match seen {
+                watch::Seen::Found => {
+                    let elapsed_ms = millis_since(start);
+                    journal::record(&Event::Ready { session: spec.session.clone(), elapsed_ms });
+                }
+                watch::Seen::ProgramEnded => return Err(ended(spec, &server, &mark)),
+                watch::Seen::ServerGone => return Err(lost()),
+                watch::Seen::Late => return Err(never_ready(spec, &server, &mark, limit)),
+            }
+        }
+        None => {
+            if program.wait(Deadline::after(SETTLE)) {
+                return Err(ended(spec, &server, &mark));
+            }
+        }
+    }
+    // The order matters: once the hook is set the server tells of every end, and an end before
+    // that is seen here, so none falls between.
+    let hook = tmux::on_end(&mark, forge, super::end::VERB, &spec.session)?;
+    server.tell(&hook.iter().map(String::as_str).collect::<Vec<_>>(), Deadline::after(tmux::ANSWER))?;
+    if program.ended() {
+        return Err(ended(spec, &server, &mark));
+    }
+    mark.up = true;
+    cgroup.set_mark(&mark)?;
+    Ok(Started { mark, cgroup })
+}
+
+/// Checks that server and program are inside the session's slice; returns the slice's group.
+fn contained(spec: &Spec, ids: &Ids) -> Result<String> {
+    let mut group = None;
+    for pid in [ids.server_pid, ids.pane_pid] {
+        let path = cgroup::of_process(pid).ok_or_else(|| Error::new(Kind::Socket, "tmux: server exited unexpectedly"))?;
+        if unit::session_of_cgroup(&path).as_ref() != Some(&spec.session) {
+            return Err(Error::failed(format!("process {pid} of {} is outside of its slice, in {path}", spec.session))
+                .hint("does your tmux.conf or a PAM module move processes to other control groups?"));
+        }
+        let slice = unit::slice(&spec.session);
+        group = path.find(&slice).map(|at| path[..at + slice.len()].to_owned());
+    }
+    group.ok_or_else(|| Error::failed("the session has no control group"))
+}
+
+/// The program ended before the session was up: how, and with which last words.
+fn ended(spec: &Spec, server: &Server, mark: &Mark) -> Error {
+    let deadline = Deadline::after(NOTICED);
+    let mut pane = server.pane(&mark.pane, deadline);
+    // tmux reads the last output before it calls the pane dead, and has no event for us yet.
+    while matches!(&pane, Ok(pane) if !pane.dead) && !deadline.passed() {
+        pause(Duration::from_millis(2));
+        pane = server.pane(&mark.pane, deadline);
+    }
+    let how = match pane {
+        Ok(pane) => pane.end(mark.since_us, now_us()).words(),
+        Err(error) => return error.while_("the program ended, and its server does not tell how"),
+    };
+    let name = spec.command.name();
+    Error::new(Kind::Ended, format!("{name} ended before {} was up: {how}{}", spec.session, screen(server, mark)))
+        .hint(format!("run it by hand in {} to see why", spec.cwd.display()))
+}
+
+/// The ready pattern did not appear.
+fn never_ready(spec: &Spec, server: &Server, mark: &Mark, limit: Duration) -> Error {
+    let pattern = spec.ready.as_ref().map_or("", |ready| ready.as_str());
+    Error::new(
+        Kind::Deadline,
+        format!(
+            "boot failed: the prompt never appeared ('{pattern}', waited {} s){}",
+            limit.as_secs(),
+            screen(server, mark)
+        ),
+    )
+    .hint("is the pattern right, and is --ready-timeout long enough?")
+}
+
+/// What was on the screen, below a message.
+fn screen(server: &Server, mark: &Mark) -> String {
+    const LINES: usize = 20;
+    let Ok(screen) = server.screen(&mark.pane, None, Deadline::after(tmux::ANSWER)) else { return String::new() };
+    let lines: Vec<&str> =
+        screen.lines().filter(|line| !line.is_empty() && !line.starts_with("Pane is dead")).collect();
+    if lines.is_empty() {
+        return "; its screen was empty".to_owned();
+    }
+    let last = &lines[lines.len().saturating_sub(LINES)..];
+    last.iter().fold("; on its screen:".to_owned(), |text, line| format!("{text}\n  | {line}"))
+}
+
+/// Waits for what is left of a server: a new one must not meet the old one's last moments.
+pub(super) fn wait_gone(group: &Cgroup) -> Result<()> {
+    group.wait_empty(Deadline::after(UNITS)).and_then(|empty| if empty { Ok(()) } else { Err("it is not empty") }.trying("the last attempt's control group"))
+}

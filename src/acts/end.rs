@@ -1,0 +1,80 @@
+//! The end of a session whose program ended by itself.
+//!
+//! The session's own tmux server calls this (the `pane-died` hook) when the program ends. It
+//! tells how, keeps it for those who wait, and ends what the program left behind: a background
+//! process that holds a port must not outlive its session.
+
+use std::time::Duration;
+
+use super::observe::{self, Found};
+use super::{World, stop};
+use crate::hands::clock::{Deadline, now_us, pause};
+use crate::hands::journal;
+use crate::hands::paths;
+use crate::hands::tmux::{ANSWER, Server};
+use crate::words::error::Result;
+use crate::words::event::Event;
+use crate::words::name::SessionId;
+use crate::words::session::{End, Mark, State};
+
+/// The verb that the server calls.
+pub const VERB: &str = "pane-died";
+
+/// How long what the program left behind may take to end when asked.
+const LEFT_BEHIND: Duration = Duration::from_secs(5);
+
+/// How long a spawn may take to come to its end after its program did.
+const SPAWN: Duration = Duration::from_secs(20);
+
+/// Ends the session whose program ended.
+///
+/// # Errors
+/// When it cannot be told how, or something is left.
+pub fn program_ended(world: &World, id: &SessionId) -> Result<()> {
+    // Who is still starting the session sees the end itself, or is just done: wait for that.
+    let deadline = Deadline::after(SPAWN);
+    while world.store.is_claimed(id) && !deadline.passed() {
+        pause(Duration::from_millis(20));
+    }
+    let Some(found) = observe::one(world, id)? else { return Ok(()) };
+    // Who is ending the session tells about it.
+    let (State::Dead, Some(mark)) = (found.state, &found.mark) else { return Ok(()) };
+    let server = Server::new(&paths::tmux()?, &mark.socket);
+    let pane = server.pane(&mark.pane, Deadline::after(ANSWER))?;
+    if !pane.dead {
+        return Ok(());
+    }
+    let end = pane.end(mark.since_us, now_us());
+    world.store.write_end(id, &end)?;
+    tell(&found, mark, &end);
+    if stays(&server, mark)? {
+        return Ok(());
+    }
+    world.store.remove_spec(id)?;
+    stop::clear(world, std::slice::from_ref(&found), LEFT_BEHIND)
+}
+
+fn tell(found: &Found, mark: &Mark, end: &End) {
+    let (session, usage) = (found.id.clone(), found.cgroup.usage(Some(mark.since_us)));
+    journal::record(&if end.is_clean() {
+        Event::Exited { session, end: end.clone(), usage }
+    } else {
+        Event::Crashed { session, end: end.clone(), usage }
+    });
+}
+
+/// Whether the session stays although its program is gone: because the user's configuration
+/// keeps dead panes, or because the user opened other panes in it, which are not ours to close.
+fn stays(server: &Server, mark: &Mark) -> Result<bool> {
+    let deadline = Deadline::after(ANSWER);
+    let kept = server.tell(&["show-options", "-gwv", "remain-on-exit"], deadline)?;
+    if kept.trim() != "off" {
+        return Ok(true);
+    }
+    let panes = server.tell(&["list-panes", "-a", "-F", "#{pane_dead}"], deadline)?;
+    if panes.lines().any(|dead| dead == "0") {
+        server.tell(&["kill-pane", "-t", &mark.pane], deadline)?;
+        return Ok(true);
+    }
+    Ok(false)
+}

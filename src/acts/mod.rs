@@ -1,0 +1,65 @@
+//! What forge does. Each act takes the [`World`] and values of `words`, and uses `hands`.
+
+pub mod end;
+pub mod freeze;
+pub mod heal;
+pub mod observe;
+pub mod restart;
+pub mod send;
+pub mod spawn;
+pub mod stop;
+pub mod sweep;
+pub mod wait;
+mod attempt;
+
+use std::cell::OnceCell;
+use std::path::Path;
+
+use crate::hands::config::{self, Config};
+use crate::hands::paths::Paths;
+use crate::hands::state::Store;
+use crate::hands::systemd::Manager;
+use crate::words::error::Result;
+
+/// The machine as one user sees it: where things are, what is configured, and the manager once
+/// it is needed.
+#[derive(Debug)]
+pub struct World {
+    /// The directories.
+    pub paths: Paths,
+    /// The configuration.
+    pub config: Config,
+    /// forge's files.
+    pub store: Store,
+    manager: OnceCell<Manager>,
+}
+
+impl World {
+    /// The world of this process, with the configuration file given or the user's own.
+    ///
+    /// # Errors
+    /// When the configuration cannot be used.
+    pub fn open(config_file: Option<&Path>) -> Result<Self> {
+        let paths = Paths::from_environment()?;
+        let config = config::load(&paths.config, config_file)?;
+        Ok(Self::with(paths, config))
+    }
+
+    /// A world with that configuration.
+    pub fn with(paths: Paths, config: Config) -> Self {
+        let store = Store::new(&paths);
+        Self { paths, config, store, manager: OnceCell::new() }
+    }
+
+    /// The user manager, connected at the first use.
+    ///
+    /// # Errors
+    /// When it cannot be reached.
+    pub fn manager(&self) -> Result<&Manager> {
+        if let Some(manager) = self.manager.get() {
+            return Ok(manager);
+        }
+        let manager = Manager::connect()?;
+        Ok(self.manager.get_or_init(|| manager))
+    }
+}

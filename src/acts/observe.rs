@@ -1,0 +1,230 @@
+//! What runs is what the manager says runs: sessions, found on the machine and classified.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::World;
+use crate::hands::cgroup::Cgroup;
+use crate::hands::clock::{Deadline, rfc3339};
+use crate::hands::process::{is_alive, stat, terminal_idle_s};
+use crate::hands::tmux::directory::Directory;
+use crate::hands::tmux::knock::{Caller, Knock, answers, knock};
+use crate::words::error::{Error, Kind, Result};
+use crate::words::name::{Pattern, SessionId};
+use crate::words::session::{Active, Answer, Facts, Mark, Session, State, classify};
+use crate::words::unit;
+
+/// How long all servers together may take to answer; one that does not is wedged.
+const ANSWERS: Duration = Duration::from_millis(1000);
+
+/// A session as it was found.
+#[derive(Debug)]
+pub struct Found {
+    /// The session.
+    pub id: SessionId,
+    /// Its state.
+    pub state: State,
+    /// forge's mark, which knows its processes.
+    pub mark: Option<Mark>,
+    /// The control group of its slice.
+    pub cgroup: Cgroup,
+    /// Whether its scope is there, and not only something that is left in the slice.
+    pub has_scope: bool,
+    /// Whether a supervisor looks after it.
+    pub supervised: bool,
+    /// The socket that it has, or would have.
+    pub socket: PathBuf,
+}
+
+/// The units of one session.
+#[derive(Debug, Default, Clone, Copy)]
+struct Units {
+    scope: Option<Active>,
+    slice: Option<Active>,
+    service: Option<Active>,
+}
+
+/// All sessions that match, sorted by name: one round trip to the manager, whatever their
+/// number.
+///
+/// # Errors
+/// When the manager does not answer.
+pub fn all(world: &World, wanted: impl Fn(&SessionId) -> bool) -> Result<Vec<Found>> {
+    let manager = world.manager()?;
+    let listed = manager.units(&[unit::SCOPE_PATTERN, unit::SLICE_PATTERN, unit::SERVICE_PATTERN])?;
+    let mut units: BTreeMap<SessionId, Units> = BTreeMap::new();
+    for row in &listed {
+        let active = Some(Active::from_word(&row.active));
+        if let Some(id) = unit::session_of_scope(&row.name) {
+            units.entry(id).or_default().scope = active;
+        } else if let Some(id) = unit::session_of_slice(&row.name) {
+            units.entry(id).or_default().slice = active;
+        } else if let Some(id) = unit::session_of_service(&row.name) {
+            units.entry(id).or_default().service = active;
+        }
+    }
+    units.retain(|id, _| wanted(id));
+    if units.is_empty() {
+        return Ok(Vec::new());
+    }
+    let forge_slice = Cgroup::new(&manager.control_group()?).child(unit::FORGE_SLICE);
+    let marked: Vec<_> = units
+        .into_iter()
+        .map(|(id, units)| {
+            let cgroup = forge_slice.child(&unit::slice(&id));
+            let mark = cgroup.mark();
+            let socket =
+                mark.as_ref().map_or_else(|| world.paths.socket_dir().join(unit::socket(&id)), |mark| mark.socket.clone());
+            (id, units, cgroup, mark, socket)
+        })
+        .collect();
+    // A frozen server cannot answer: it is not asked, or it would cost the whole deadline.
+    let frozen: Vec<bool> = marked.iter().map(|(_, _, cgroup, ..)| cgroup.is_frozen()).collect();
+    let asked: Vec<Option<&Path>> =
+        marked.iter().zip(&frozen).map(|((.., socket), frozen)| (!frozen).then_some(socket.as_path())).collect();
+    let answers = ask_all(&asked, Deadline::after(ANSWERS));
+    let mut found = Vec::new();
+    for (((id, units, cgroup, mark, socket), frozen), answer) in marked.into_iter().zip(frozen).zip(answers) {
+        let scope = units.scope.unwrap_or(Active::Inactive);
+        // A slice that holds nothing is no session: it is just going, or is only loaded.
+        if scope == Active::Inactive && !cgroup.is_populated()? {
+            continue;
+        }
+        let state = classify(Facts {
+            scope,
+            slice: units.slice.unwrap_or(Active::Inactive),
+            frozen,
+            up: mark.as_ref().is_some_and(|mark| mark.up),
+            spawning: world.store.is_claimed(&id),
+            program_alive: mark.as_ref().is_some_and(|mark| is_alive(mark.pane_pid, mark.pane_start)),
+            answer,
+        });
+        let supervised = matches!(units.service, Some(Active::Active | Active::Activating));
+        found.push(Found { id, state, mark, cgroup, has_scope: scope != Active::Inactive, supervised, socket });
+    }
+    Ok(found)
+}
+
+/// Asks all sockets side by side.
+fn ask_all(sockets: &[Option<&Path>], deadline: Deadline) -> Vec<Answer> {
+    let mut directories: BTreeMap<&Path, Option<Directory>> = BTreeMap::new();
+    let mut knocks = Vec::new();
+    for socket in sockets {
+        let (Some(parent), Some(name)) = (socket.and_then(Path::parent), socket.and_then(Path::file_name)) else {
+            knocks.push(Knock::Full);
+            continue;
+        };
+        let directory = directories.entry(parent).or_insert_with(|| Directory::open(parent).ok().flatten());
+        knocks.push(directory.as_ref().map_or(Knock::Missing, |directory| knock(directory, name)));
+    }
+    let callers: Vec<&Caller> =
+        knocks.iter().filter_map(|knock| if let Knock::Open(caller) = knock { Some(caller) } else { None }).collect();
+    let mut answered = answers(&callers, deadline).into_iter();
+    knocks
+        .iter()
+        .map(|knock| match knock {
+            Knock::Open(_) if answered.next() == Some(true) => Answer::Answers,
+            Knock::Open(_) | Knock::Full | Knock::Unknown(_) => Answer::Silent,
+            Knock::Refused => Answer::Refused,
+            Knock::Missing => Answer::Missing,
+        })
+        .collect()
+}
+
+/// One session; `None` where there is none of that name.
+///
+/// # Errors
+/// When the manager does not answer.
+pub fn one(world: &World, id: &SessionId) -> Result<Option<Found>> {
+    Ok(all(world, |other| other == id)?.pop())
+}
+
+/// One session that must be there.
+///
+/// # Errors
+/// [`Kind::NoSession`] when it is not, with how its last run ended where that is known.
+pub fn existing(world: &World, id: &SessionId) -> Result<Found> {
+    if let Some(found) = one(world, id)? {
+        return Ok(found);
+    }
+    let error = Error::new(Kind::NoSession, format!("there is no session {id}"));
+    Err(match world.store.end(id) {
+        Ok(Some(end)) => Error {
+            message: format!("there is no session {id} any more: it ended with {}", end.words()),
+            ..error
+        }
+        .hint(format!("'forge logs {id}' tells what happened")),
+        _ => error.hint("'forge list' shows the sessions that there are"),
+    })
+}
+
+/// The sessions that a verb is about.
+///
+/// # Errors
+/// [`Kind::NoSession`] when a name or pattern matches none.
+pub fn matching(world: &World, patterns: &[Pattern]) -> Result<Vec<Found>> {
+    let found = all(world, |id| patterns.iter().any(|pattern| pattern.matches(id)))?;
+    for pattern in patterns.iter().filter(|pattern| pattern.as_str() != "*") {
+        if !found.iter().any(|session| pattern.matches(&session.id)) {
+            if pattern.is_name() {
+                let id = SessionId::from_name(pattern.as_str())?;
+                return Err(existing(world, &id).err().unwrap_or_else(|| Error::failed(format!("{id} just appeared"))));
+            }
+            return Err(Error::new(Kind::NoSession, format!("no session matches '{}'", pattern.as_str()))
+                .hint("'forge list' shows the sessions that there are"));
+        }
+    }
+    Ok(found)
+}
+
+impl Found {
+    /// The mark, of a session that must have one.
+    ///
+    /// # Errors
+    /// When its spawn never came that far.
+    pub fn mark(&self) -> Result<&Mark> {
+        self.mark.as_ref().ok_or_else(|| {
+            Error::failed(format!("{} is {}: it has no program yet", self.id, self.state.word()))
+                .hint(format!("'forge status {}' tells more", self.id))
+        })
+    }
+
+    /// The session as people and bots see it.
+    pub fn show(&self, world: &World) -> Session {
+        // A specification that cannot be read hides the command, and not the session.
+        let spec = world.store.spec(&self.id).ok().flatten();
+        let mark = self.mark.as_ref();
+        let pane = mark.filter(|mark| is_alive(mark.pane_pid, mark.pane_start));
+        let attached = self
+            .socket
+            .symlink_metadata()
+            // tmux sets the x bits while somebody is attached.
+            .is_ok_and(|metadata| std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o100 != 0);
+        Session {
+            session: self.id.clone(),
+            state: self.state,
+            since: mark.and_then(|mark| rfc3339(mark.since_us)),
+            socket: self.socket.clone(),
+            server_pid: mark.filter(|mark| is_alive(mark.server_pid, mark.server_start)).map(|mark| mark.server_pid),
+            pane_pid: pane.map(|mark| mark.pane_pid),
+            command: spec.as_ref().map(|spec| spec.command.as_slice().to_vec()).unwrap_or_default(),
+            cwd: spec.map(|spec| spec.cwd),
+            memory_bytes: self.cgroup.memory(),
+            cpu_usec: self.cgroup.cpu_usec(),
+            tasks: self.cgroup.processes().len() as u64,
+            attached,
+            supervised: self.supervised,
+            idle_s: pane.and_then(|mark| terminal_idle_s(&stat(mark.pane_pid)?)),
+        }
+    }
+}
+
+/// The server of a socket in a directory, told by the kernel.
+pub fn server_of(directory: &Directory, name: &OsStr) -> Option<u32> {
+    match knock(directory, name) {
+        Knock::Open(caller) => caller.server_pid(),
+        _ => None,
+    }
+}

@@ -1,0 +1,198 @@
+//! Spawning: a session that heals, isolates and contains itself.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::attempt::{self, Failure, Started};
+use super::observe::{self, Found};
+use super::{World, stop, sweep};
+use crate::hands::clock::millis_since;
+use crate::hands::journal;
+use crate::hands::paths;
+use crate::hands::tmux::directory::Directory;
+use crate::words::error::{Error, Kind, Result};
+use crate::words::event::Event;
+use crate::words::session::State;
+use crate::words::socket::Report;
+use crate::words::spec::Spec;
+use crate::words::unit;
+
+/// How long what is left of a failed or abandoned attempt may take to end when asked.
+const CLEARING: Duration = Duration::from_secs(2);
+
+/// A session that was started.
+#[derive(Debug, Clone, Serialize)]
+pub struct Spawned {
+    /// The session.
+    pub session: String,
+    /// Its socket.
+    pub socket: PathBuf,
+    /// Its slice.
+    pub slice: String,
+    /// Its scope.
+    pub scope: String,
+    /// Its tmux server.
+    pub server_pid: u32,
+    /// Its program.
+    pub pane_pid: u32,
+    /// How often tmux was started until it stood.
+    pub attempts: u32,
+    /// The dead sockets that were removed on the way.
+    pub swept: Vec<PathBuf>,
+    /// Whether the session is ready: its pattern appeared, or it has none and its program runs.
+    pub ready: bool,
+    /// How long it took.
+    pub elapsed_ms: u64,
+    /// Which run of the session this is, in microseconds since 1970.
+    #[serde(skip)]
+    pub since_us: u64,
+}
+
+/// Starts a session.
+///
+/// # Errors
+/// [`Kind::Taken`] when the name is; otherwise why it did not start. Then nothing is left.
+pub fn spawn(world: &World, spec: &Spec, replace: bool) -> Result<Spawned> {
+    let spawned = claimed(world, spec, replace);
+    if let Err(error) = &spawned {
+        // A refusal changes nothing, and is not a failure of the session that has the name.
+        if error.kind != Kind::Taken {
+            let text = error.message.lines().next().unwrap_or_default().to_owned();
+            journal::record(&Event::SpawnFailed { session: spec.session.clone(), kind: error.kind.word(), error: text });
+        }
+    }
+    spawned
+}
+
+fn claimed(world: &World, spec: &Spec, replace: bool) -> Result<Spawned> {
+    let start = Instant::now();
+    let id = &spec.session;
+    world.manager()?;
+    paths::tmux()?;
+    // Held to the end: who comes next and finds a session half-way up, and no claim, knows
+    // that it was abandoned.
+    let _claim = world.store.claim(id)?;
+    usable(&world.paths.socket_dir())?;
+    let mut report = clean(world);
+    if replace && let Some(old) = observe::one(world, id)? {
+        stop::stop(world, &[old], stop::TIMEOUT)?;
+    }
+    let (started, attempts) = attempts(world, spec, &mut report)?;
+    let Started { mark, .. } = started;
+    let spawned = Spawned {
+        session: id.to_string(),
+        socket: mark.socket,
+        slice: unit::slice(id),
+        scope: unit::scope(id),
+        server_pid: mark.server_pid,
+        pane_pid: mark.pane_pid,
+        attempts,
+        swept: report.removed,
+        ready: true,
+        elapsed_ms: millis_since(start),
+        since_us: mark.since_us,
+    };
+    journal::record(&Event::Spawned {
+        session: id.clone(),
+        program: spec.command.name().to_owned(),
+        socket: spawned.socket.clone(),
+        server_pid: spawned.server_pid,
+        pane_pid: spawned.pane_pid,
+        attempts,
+        swept: spawned.swept.len(),
+        elapsed_ms: spawned.elapsed_ms,
+    });
+    Ok(spawned)
+}
+
+/// Sweeps before the spawn; a summary is only worth a record where something was removed.
+fn clean(world: &World) -> Report {
+    let report = sweep::sweep(world, &sweep::Plan::new(world, &[], false));
+    if !report.removed.is_empty() {
+        sweep::record(&report);
+    }
+    report
+}
+
+/// tmux must be able to make its socket, or what it says later helps nobody.
+fn usable(socket_dir: &std::path::Path) -> Result<()> {
+    match Directory::open(socket_dir)? {
+        Some(directory) if !directory.is_writable() => {
+            Err(Error::new(Kind::Unsafe, format!("{} cannot be written: tmux cannot make its socket", socket_dir.display()))
+                .hint(format!("chmod 700 {}", socket_dir.display())))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// At most two attempts; what is in the way and is nobody's is cleared before.
+fn attempts(world: &World, spec: &Spec, report: &mut Report) -> Result<(Started, u32)> {
+    let id = &spec.session;
+    let mut cleared = false;
+    let mut attempt = 1;
+    loop {
+        match attempt::start(world, spec) {
+            Ok(started) => return Ok((started, attempt)),
+            Err(Failure::Exists) => {
+                match observe::one(world, id)? {
+                    Some(found) if !is_abandoned(&found) => return Err(taken(&found)),
+                    // Once: whatever comes back by itself is not ours to fight with.
+                    Some(_) | None if cleared => {
+                        return Err(Error::new(Kind::Taken, format!("the units of {id} cannot be had"))
+                            .hint(format!("see 'systemctl --user status {}'", unit::scope(id))));
+                    }
+                    Some(found) => stop::clear(world, &[found], CLEARING)?,
+                    // An empty slice that is just going, or was left loaded.
+                    None => drop(world.manager()?.stop(&[unit::slice(id)], crate::hands::clock::Deadline::after(CLEARING))?),
+                }
+                cleared = true;
+            }
+            Err(Failure::Broken(error)) => {
+                clear_up(world, spec)?;
+                if error.kind != Kind::Socket || attempt > 1 {
+                    return Err(error);
+                }
+                attempt += 1;
+                journal::record(&Event::SpawnRetried { session: id.clone(), error: error.message });
+                report.absorb(clean(world));
+            }
+        }
+    }
+}
+
+/// What an attempt that failed left: the units, the socket, the specification. The next
+/// attempt must not meet the last moments of the old server.
+fn clear_up(world: &World, spec: &Spec) -> Result<()> {
+    if let Some(found) = observe::one(world, &spec.session)? {
+        stop::clear(world, std::slice::from_ref(&found), CLEARING)?;
+        attempt::wait_gone(&found.cgroup)?;
+    }
+    sweep::remove_own(&world.paths.socket_dir().join(unit::socket(&spec.session)))?;
+    world.store.remove_spec(&spec.session)
+}
+
+/// Whether nothing is lost by ending it: a spawn that died half-way, so that its program never
+/// came up; or remains of a session whose server is gone. We hold the claim, so no other spawn
+/// is under way.
+fn is_abandoned(found: &Found) -> bool {
+    !found.has_scope || !found.mark.as_ref().is_some_and(|mark| mark.up)
+}
+
+/// The refusal, naming who has the name.
+fn taken(found: &Found) -> Error {
+    let id = &found.id;
+    let mark = found.mark.as_ref();
+    let since = mark.map(|mark| format!(" since {}", crate::hands::clock::local(mark.since_us))).unwrap_or_default();
+    let pid = mark.map(|mark| format!(" (program {}, server {})", mark.pane_pid, mark.server_pid)).unwrap_or_default();
+    let error = Error::new(
+        Kind::Taken,
+        format!("{id} is taken: {} is {}{since}{pid}", unit::scope(id), found.state.word()),
+    );
+    match found.state {
+        State::Dead => error.hint(format!("its program ended: 'forge restart {id}' starts it again, 'forge stop {id}' clears it")),
+        State::Stopping => error.hint("it is being stopped: try again in a moment"),
+        _ => error.hint(format!("'forge attach {id}' shows it; --replace stops it first; or use another name")),
+    }
+}

@@ -1,0 +1,142 @@
+//! Ending a session whole: asked first, killed at the deadline, and proven gone.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::observe::Found;
+use super::{World, sweep};
+use crate::hands::cgroup::{self, Cgroup};
+use crate::hands::clock::{Deadline, millis_since};
+use crate::hands::journal;
+use crate::hands::systemd::Outcome;
+use crate::words::error::{Error, Kind, Result};
+use crate::words::event::Event;
+use crate::words::name::SessionId;
+use crate::words::unit;
+use crate::words::usage::Usage;
+
+/// How long a session may take to end when asked, if nobody says otherwise.
+pub const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long the kernel and the manager may take after a kill.
+const AFTER_KILL: Duration = Duration::from_secs(10);
+
+/// What became of one session.
+#[derive(Debug, Clone, Serialize)]
+pub struct Stopped {
+    /// The session.
+    pub session: SessionId,
+    /// How many processes it had.
+    pub processes: u64,
+    /// How many of them did not end when asked.
+    pub killed: u64,
+    /// How long it took.
+    pub elapsed_ms: u64,
+}
+
+/// What is to be ended.
+struct Target {
+    id: SessionId,
+    slice: String,
+    cgroup: Cgroup,
+    socket: PathBuf,
+    processes: u64,
+    killed: u64,
+    usage: Usage,
+}
+
+/// Ends the sessions, all at once, and tells the journal. They are not restored.
+///
+/// # Errors
+/// When one of them cannot be proven gone; the others are ended all the same.
+pub fn stop(world: &World, found: &[Found], timeout: Duration) -> Result<Vec<Stopped>> {
+    let start = Instant::now();
+    let targets = end(world, found, timeout)?;
+    let mut stopped = Vec::new();
+    for Target { id, processes, killed, usage, .. } in targets {
+        let elapsed_ms = millis_since(start);
+        world.store.remove_spec(&id)?;
+        journal::record(&Event::Stopped { session: id.clone(), processes, killed, elapsed_ms, usage });
+        stopped.push(Stopped { session: id, processes, killed, elapsed_ms });
+    }
+    Ok(stopped)
+}
+
+/// Ends what there is of the sessions, and leaves their specifications.
+///
+/// # Errors
+/// As for [`stop`].
+pub fn clear(world: &World, found: &[Found], timeout: Duration) -> Result<()> {
+    end(world, found, timeout).map(|_| ())
+}
+
+fn end(world: &World, found: &[Found], timeout: Duration) -> Result<Vec<Target>> {
+    let manager = world.manager()?;
+    leave_if_inside(world, found)?;
+    let mut targets: Vec<Target> = found
+        .iter()
+        .map(|found| Target {
+            id: found.id.clone(),
+            slice: unit::slice(&found.id),
+            cgroup: found.cgroup.clone(),
+            socket: found.socket.clone(),
+            processes: found.cgroup.processes().len() as u64,
+            killed: 0,
+            // While the group is there: afterwards nobody knows.
+            usage: found.cgroup.usage(found.mark.as_ref().map(|mark| mark.since_us)),
+        })
+        .collect();
+    for target in targets.iter().filter(|target| target.cgroup.is_frozen()) {
+        // The manager does not stop what is frozen, and no process can end while it is.
+        manager.thaw(&target.slice)?;
+    }
+    let slices: Vec<String> = targets.iter().map(|target| target.slice.clone()).collect();
+    let outcomes = manager.stop(&slices, Deadline::after(timeout))?;
+    let mut late = Vec::new();
+    for (target, outcome) in targets.iter_mut().zip(outcomes) {
+        if matches!(outcome, Outcome::Done | Outcome::Gone) && !target.cgroup.is_populated()? {
+            continue;
+        }
+        target.killed = target.cgroup.processes().len() as u64;
+        target.cgroup.kill()?;
+        late.push(target.slice.clone());
+    }
+    if !late.is_empty() {
+        manager.stop(&late, Deadline::after(AFTER_KILL))?;
+    }
+    let mut left = None;
+    targets.retain(|target| match prove_gone(target) {
+        Ok(()) => true,
+        Err(error) => {
+            left.get_or_insert(error);
+            false
+        }
+    });
+    match left {
+        Some(error) => Err(error),
+        None => Ok(targets),
+    }
+}
+
+/// The proof: the kernel says that no process is left. Then the socket goes too.
+fn prove_gone(target: &Target) -> Result<()> {
+    if !target.cgroup.wait_empty(Deadline::after(AFTER_KILL))? {
+        let pids: Vec<String> = target.cgroup.processes().iter().map(u32::to_string).collect();
+        return Err(Error::new(Kind::Deadline, format!("{} is not gone: processes {} are left", target.id, pids.join(", ")))
+            .hint("a process that hangs in the kernel (state D) ends when what it waits for does; then stop it again"));
+    }
+    sweep::remove_own(&target.socket)
+}
+
+/// Who ends the session it is called from would be ended half-way: it moves out first.
+fn leave_if_inside(world: &World, found: &[Found]) -> Result<()> {
+    let own = cgroup::of_process(std::process::id()).and_then(|path| unit::session_of_cgroup(&path));
+    if own.is_some_and(|own| found.iter().any(|found| found.id == own)) {
+        // The terminal goes with the session, and must not take forge with it.
+        crate::hands::process::ignore_hangup()?;
+        world.manager()?.leave_session(Deadline::after(AFTER_KILL))?;
+    }
+    Ok(())
+}

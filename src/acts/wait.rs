@@ -1,0 +1,94 @@
+//! Waiting for a session: until it is ready, or until its program ended.
+
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::time::Duration;
+
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+
+use super::World;
+use super::observe::Found;
+use crate::hands::clock::{Deadline, now_us};
+use crate::hands::paths;
+use crate::hands::process::{Process, is_alive, readable};
+use crate::hands::tmux::Server;
+use crate::hands::tmux::watch::{Seen, until};
+use crate::words::error::{Error, Kind, Result, Trying};
+use crate::words::name::SessionId;
+use crate::words::session::{End, Mark};
+use crate::words::spec::Spec;
+
+/// How long after a program's end its result may take to be written down.
+const RESULT: Duration = Duration::from_secs(10);
+
+/// Waits until the session's pattern is on its screen; without a pattern it is ready as soon as
+/// its program runs.
+///
+/// # Errors
+/// When the deadline comes first, or the program ends.
+pub fn ready(world: &World, found: &Found, deadline: Deadline) -> Result<()> {
+    let id = &found.id;
+    let mark = found.mark()?;
+    let pattern = world.store.spec(id)?.and_then(|spec: Spec| spec.ready);
+    let ended = || Error::new(Kind::Ended, format!("the program of {id} ended")).hint(format!("'forge logs {id}' tells how"));
+    let program = Process::open(mark.pane_pid)?.filter(|_| is_alive(mark.pane_pid, mark.pane_start)).ok_or_else(ended)?;
+    let Some(pattern) = pattern else { return Ok(()) };
+    let server = Server::new(&paths::tmux()?, &mark.socket);
+    match until(&server, id, &mark.pane, &program, deadline, |screen| pattern.matches(screen))? {
+        Seen::Found => Ok(()),
+        Seen::Late => Err(Error::new(Kind::Deadline, format!("{id} is not ready: '{}' is not on its screen", pattern.as_str()))
+            .hint(format!("'forge capture {id}' shows the screen"))),
+        Seen::ProgramEnded | Seen::ServerGone => Err(ended()),
+    }
+}
+
+/// Waits until the session's program ended, and tells how.
+///
+/// # Errors
+/// When the deadline comes first.
+pub fn exit(world: &World, id: &SessionId, mark: &Mark, deadline: Deadline) -> Result<End> {
+    if is_alive(mark.pane_pid, mark.pane_start)
+        && let Some(program) = Process::open(mark.pane_pid)?
+        && !program.wait(deadline)
+    {
+        return Err(Error::new(Kind::Deadline, format!("{id} still runs (program {})", mark.pane_pid)));
+    }
+    end_of(world, id, mark)
+}
+
+/// The written result of a run whose program ended. Where the server went with it there is
+/// none, and the result is not known.
+pub fn end_of(world: &World, id: &SessionId, mark: &Mark) -> Result<End> {
+    let deadline = Deadline::after(RESULT);
+    let watch = Watch::on(world.store.ends_dir()?)?;
+    loop {
+        match world.store.end(id)? {
+            Some(end) if end.since_us == mark.since_us => return Ok(end),
+            _ => {}
+        }
+        let server_gone = !is_alive(mark.server_pid, mark.server_start);
+        if deadline.passed() || (server_gone && !watch.changed(Deadline::after(Duration::from_millis(500)))) {
+            return Ok(End { since_us: mark.since_us, at_us: now_us(), status: None, signal: None });
+        }
+        // In steps: a server that dies now writes no result, and tells nobody here.
+        watch.changed(deadline.min(Deadline::after(Duration::from_millis(500))));
+    }
+}
+
+/// Changes in a directory, by inotify(7).
+struct Watch(Inotify);
+
+impl Watch {
+    fn on(directory: &Path) -> Result<Self> {
+        let doing = || format!("cannot watch {}", directory.display());
+        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).trying(doing())?;
+        inotify.add_watch(directory, AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_CLOSE_WRITE).trying(doing())?;
+        Ok(Self(inotify))
+    }
+
+    fn changed(&self, deadline: Deadline) -> bool {
+        let changed = readable(&[self.0.as_fd()], deadline)[0];
+        let _ = self.0.read_events();
+        changed
+    }
+}

@@ -1,0 +1,109 @@
+//! The command line's definition: completions and manual pages come from here too.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::verbs;
+
+const EXIT_STATUS: &str = "\
+Exit status:
+  0  done
+  1  failed
+  2  wrong usage or configuration
+  3  something needed is missing (user manager, bus, tmux)
+  4  a deadline passed
+  5  found unhealthy
+  'run' ends with its command's exit status, or 125 when that never ran.";
+
+/// Keeps long-running tmux programs alive and harmless on a systemd machine.
+#[derive(Debug, Parser)]
+#[command(name = "forge", version, after_help = EXIT_STATUS, disable_help_subcommand = false, max_term_width = 100)]
+pub(super) struct Cli {
+    /// Read this configuration file instead of ~/.config/forge/forge.toml
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Print nothing but errors and what was asked for
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Tell each step on stderr
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+    #[command(subcommand)]
+    pub verb: Option<Verb>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// Start a session and return when it is up
+    Spawn(Box<verbs::spawn::Args>),
+    /// Start a session in the foreground, and end with it
+    Run(Box<verbs::run::Args>),
+    /// End sessions whole, and prove that nothing is left
+    Stop(verbs::stop::Args),
+    /// End sessions whole and start them again
+    Restart(verbs::restart::Args),
+    /// Make all processes of sessions stand still
+    Freeze(verbs::freeze::Args),
+    /// Let frozen sessions run again
+    Thaw(verbs::thaw::Args),
+    /// List the sessions
+    List(verbs::list::Args),
+    /// Show one session
+    Status(verbs::status::Args),
+    /// Show what the journal has about a session
+    Logs(verbs::logs::Args),
+    /// Show a session in this terminal
+    Attach(verbs::attach::Args),
+    /// Print what is on a session's screen
+    Capture(verbs::capture::Args),
+    /// Type a text into a session's program
+    Send(verbs::send::Args),
+    /// Wait until a session is ready, or ended
+    Wait(verbs::wait::Args),
+    /// Remove the tmux sockets that no server listens on
+    Sweep(verbs::sweep::Args),
+    /// Print the completions for a shell
+    Completions(verbs::completions::Args),
+    /// Print a manual page
+    Man(verbs::man::Args),
+    #[command(hide = true)]
+    GateServer(verbs::gate_server::Args),
+    #[command(hide = true)]
+    GatePane(verbs::gate_pane::Args),
+    #[command(hide = true)]
+    PaneDied(verbs::pane_died::Args),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::acts::end;
+    use crate::hands::gate;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_holds_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_hidden_verbs_are_those_that_the_hands_call() {
+        let command = Cli::command();
+        for name in [gate::SERVER_VERB, gate::PANE_VERB, end::VERB] {
+            assert!(command.find_subcommand(name).is_some_and(clap::Command::is_hide_set), "{name}");
+        }
+    }
+
+    #[test]
+    fn options_may_stand_before_and_after_the_verb() {
+        let cli = Cli::try_parse_from(["forge", "--json", "spawn", "demo", "-q", "--", "sleep", "9"]).unwrap();
+        assert!(cli.json && cli.quiet);
+        assert!(Cli::try_parse_from(["forge", "stop"]).is_err());
+        assert!(Cli::try_parse_from(["forge", "stop", "--all", "x"]).is_err());
+        assert!(Cli::try_parse_from(["forge", "wait", "x"]).is_err());
+    }
+}

@@ -1,0 +1,115 @@
+//! Printing.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the room that prints")]
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use comfy_table::{ContentArrangement, Table, TableStyle};
+use serde_json::{Value, json};
+
+use crate::hands::paths;
+use crate::words::error::{Error, Kind};
+use crate::words::shown::{Piece, Shown};
+
+/// How things are printed: for people, or for bots.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Printer {
+    json: bool,
+    quiet: bool,
+}
+
+impl Printer {
+    pub(super) fn new(json: bool, quiet: bool) -> Self {
+        Self { json, quiet }
+    }
+
+    /// For a command line that could not be read: whether it asks for JSON can still be seen.
+    pub(super) fn of_arguments() -> Self {
+        let json = std::env::args_os().skip(1).take_while(|argument| argument != "--").any(|argument| argument == "--json");
+        Self { json, quiet: false }
+    }
+
+    /// Prints what a verb has to say.
+    pub(super) fn shown(&self, shown: &Shown) -> ExitCode {
+        if self.json {
+            // A verb without a result, such as a hidden one, prints nothing.
+            if shown.json != Value::Null {
+                out(&shown.json.to_string());
+            }
+        } else {
+            for piece in &shown.text {
+                match piece {
+                    Piece::Raw(text) => out(text),
+                    Piece::Line(_) if self.quiet => {}
+                    Piece::Line(line) => out(line),
+                    Piece::Table { head, rows } => out(&table(head, rows)),
+                }
+            }
+        }
+        ExitCode::from(shown.status)
+    }
+
+    /// Prints an error: for people on stderr, for bots on stdout too.
+    pub(super) fn failed(&self, error: &Error, status: u8) -> ExitCode {
+        self.tell("", error);
+        if self.json {
+            out(&json!({ "error": { "kind": error.kind.word(), "message": error.message, "hint": error.hint } }).to_string());
+        }
+        ExitCode::from(status)
+    }
+
+    /// Prints an error that does not stop the work.
+    pub(super) fn warn(&self, error: &Error) {
+        self.tell("warning: ", error);
+    }
+
+    fn tell(&self, prefix: &str, error: &Error) {
+        let _ = self;
+        let mut stderr = std::io::stderr().lock();
+        let (red, plain) = if stderr.is_terminal() && !paths::no_color() { ("\u{1b}[31m", "\u{1b}[0m") } else { ("", "") };
+        // Nobody may be there to read it; that is no reason to fail otherwise.
+        let _ = writeln!(stderr, "{red}forge:{plain} {prefix}{}", error.message);
+        if let Some(hint) = &error.hint {
+            let _ = writeln!(stderr, "hint: {hint}");
+        }
+    }
+
+    /// A command line that clap refused, or that asks for help.
+    pub(super) fn refused(&self, refusal: &clap::Error) -> ExitCode {
+        if matches!(refusal.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+            let _ = refusal.print();
+            return ExitCode::SUCCESS;
+        }
+        let text = refusal.render().to_string();
+        let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        let first = lines.next().unwrap_or("the command line cannot be read");
+        let message = first.strip_prefix("error: ").unwrap_or(first).trim_end_matches(':');
+        // What is missing stands on the lines below.
+        let missing: Vec<&str> = lines.clone().take_while(|line| line.starts_with(['<', '-'])).collect();
+        let message = if missing.is_empty() { message.to_owned() } else { format!("{message}: {}", missing.join(" ")) };
+        let hint = lines
+            .find_map(|line| line.strip_prefix("hint: ").or_else(|| line.strip_prefix("tip: ")))
+            .map_or_else(|| "see 'forge help'".to_owned(), ToOwned::to_owned);
+        self.failed(&Error::new(Kind::Usage, message).hint(hint), Kind::Usage.exit_status())
+    }
+}
+
+/// One piece to stdout. A reader that went away (`forge list | head -1`) is no error.
+fn out(text: &str) {
+    let mut stdout = std::io::stdout().lock();
+    let _ = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
+}
+
+fn table(head: &[&'static str], rows: &[Vec<String>]) -> String {
+    let mut table = Table::new();
+    table.load_style(TableStyle::new()).set_header(head.to_vec()).add_rows(rows.iter().cloned());
+    // Into a pipe each row is one line, whatever its width.
+    table.set_content_arrangement(if std::io::stdout().is_terminal() {
+        ContentArrangement::Dynamic
+    } else {
+        ContentArrangement::Disabled
+    });
+    let text = table.to_string();
+    text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,220 @@
+//! The control group of a session's slice: who is in it, what it used, and forge's mark on it.
+//!
+//! Version 2 of the hierarchy alone (cgroups(7)): it is what systemd 252 and later run on.
+
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Read, Seek, Write};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, poll};
+use rustix::fs::{XattrFlags, getxattr, setxattr};
+
+use super::clock::{Deadline, now_us};
+use crate::words::error::{Error, Kind, Result, Trying};
+use crate::words::session::Mark;
+use crate::words::usage::Usage;
+
+/// Where the hierarchy is mounted.
+const ROOT: &str = "/sys/fs/cgroup";
+
+/// The name of forge's mark. Attributes of the `user.` class are the owner's to set, since
+/// Linux 5.7.
+const MARK: &str = "user.forge.session";
+
+/// The path of a process's cgroup in the hierarchy, as in `/proc/PID/cgroup`; `None` where
+/// the process is gone or there is no version 2 hierarchy.
+pub fn of_process(pid: u32) -> Option<String> {
+    parse(&std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?).map(ToOwned::to_owned)
+}
+
+/// The line of the version 2 hierarchy. Others stand beside it on a hybrid machine.
+fn parse(text: &str) -> Option<&str> {
+    text.lines().find_map(|line| line.strip_prefix("0::"))
+}
+
+/// One control group, by its path. That it is gone is an ordinary answer.
+#[derive(Debug, Clone)]
+pub struct Cgroup {
+    path: PathBuf,
+}
+
+impl Cgroup {
+    /// The group with that path in the hierarchy, as systemd's `ControlGroup=` gives it.
+    pub fn new(control_group: &str) -> Self {
+        Self { path: Path::new(ROOT).join(control_group.trim_start_matches('/')) }
+    }
+
+    /// A group below this one.
+    #[must_use]
+    pub fn child(&self, name: &str) -> Self {
+        Self { path: self.path.join(name) }
+    }
+
+    /// Whether it exists.
+    pub fn exists(&self) -> bool {
+        self.path.is_dir()
+    }
+
+    fn read(&self, file: &str) -> Option<String> {
+        std::fs::read_to_string(self.path.join(file)).ok()
+    }
+
+    /// The value of a key in a flat-keyed file such as `cgroup.events`.
+    fn keyed(&self, file: &str, key: &str) -> Option<u64> {
+        keyed(&self.read(file)?, key)
+    }
+
+    /// All processes in it and below.
+    pub fn processes(&self) -> Vec<u32> {
+        let mut pids: Vec<u32> =
+            self.read("cgroup.procs").iter().flat_map(|text| text.lines()).filter_map(|line| line.parse().ok()).collect();
+        if let Ok(entries) = std::fs::read_dir(&self.path) {
+            for entry in entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+                pids.extend(Self { path: entry.path() }.processes());
+            }
+        }
+        pids
+    }
+
+    /// Whether a process is in it or below.
+    ///
+    /// # Errors
+    /// When that cannot be told: unreadable is not empty.
+    pub fn is_populated(&self) -> Result<bool> {
+        match std::fs::read_to_string(self.path.join("cgroup.events")) {
+            Ok(text) => keyed(&text, "populated")
+                .map(|populated| populated != 0)
+                .ok_or_else(|| Error::failed(format!("{}/cgroup.events has no 'populated'", self.path.display()))),
+            Err(error) if gone(&error) => Ok(false),
+            Err(error) => Err(error).trying(format!("cannot read {}/cgroup.events", self.path.display())),
+        }
+    }
+
+    /// Whether all its processes are frozen.
+    pub fn is_frozen(&self) -> bool {
+        self.keyed("cgroup.events", "frozen") == Some(1)
+    }
+
+    /// Waits until no process is left, told by the kernel; `false` when the deadline came first.
+    ///
+    /// # Errors
+    /// When that cannot be told.
+    pub fn wait_empty(&self, deadline: Deadline) -> Result<bool> {
+        let doing = || format!("cannot watch {}/cgroup.events", self.path.display());
+        let mut events = match File::open(self.path.join("cgroup.events")) {
+            Ok(file) => file,
+            Err(error) if gone(&error) => return Ok(true),
+            Err(error) => return Err(error).trying(doing()),
+        };
+        loop {
+            let mut text = String::new();
+            match events.rewind().and_then(|()| events.read_to_string(&mut text)) {
+                Err(error) if gone(&error) => return Ok(true),
+                Err(error) => return Err(error).trying(doing()),
+                Ok(_) if keyed(&text, "populated") == Some(0) => return Ok(true),
+                Ok(_) if deadline.passed() => return Ok(false),
+                Ok(_) => {}
+            }
+            // The kernel raises POLLPRI when the file changes after it was read.
+            match poll(&mut [PollFd::new(events.as_fd(), PollFlags::POLLPRI)], deadline.poll_timeout()) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(error) => return Err(error).trying(doing()),
+            }
+        }
+    }
+
+    /// Kills all processes in it and below at once, forks included (`cgroup.kill`, Linux 5.14).
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn kill(&self) -> Result<()> {
+        let path = self.path.join("cgroup.kill");
+        match OpenOptions::new().write(true).open(&path).and_then(|mut file| file.write_all(b"1")) {
+            Err(error) if !gone(&error) => Err(error).trying(format!("cannot write {}", path.display())),
+            _ => Ok(()),
+        }
+    }
+
+    /// Memory in use now; `None` where the kernel does not count it for this group.
+    pub fn memory(&self) -> Option<u64> {
+        self.read("memory.current")?.trim().parse().ok()
+    }
+
+    /// CPU time in microseconds.
+    pub fn cpu_usec(&self) -> Option<u64> {
+        self.keyed("cpu.stat", "usage_usec")
+    }
+
+    /// What it used since then.
+    pub fn usage(&self, since_us: Option<u64>) -> Usage {
+        Usage {
+            cpu_usec: self.cpu_usec(),
+            memory_peak: self.read("memory.peak").and_then(|text| text.trim().parse().ok()),
+            duration_usec: since_us.map(|since| now_us().saturating_sub(since)),
+        }
+    }
+
+    /// forge's mark; `None` where there is none or the group is gone.
+    pub fn mark(&self) -> Option<Mark> {
+        let mut buffer = vec![0; 8192];
+        let length = getxattr(&self.path, MARK, &mut buffer[..]).ok()?;
+        serde_json::from_slice(buffer.get(..length)?).ok()
+    }
+
+    /// Sets the mark, at once and whole.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn set_mark(&self, mark: &Mark) -> Result<()> {
+        let bytes = serde_json::to_vec(mark).trying("cannot write a session's mark")?;
+        setxattr(&self.path, MARK, &bytes, XattrFlags::empty()).map_err(|error| {
+            let error_text = format!("cannot mark the control group {}: {error}", self.path.display());
+            if error == rustix::io::Errno::NOTSUP {
+                Error::new(Kind::Missing, error_text).hint("this needs Linux 5.7 and the version 2 hierarchy")
+            } else {
+                Error::failed(error_text)
+            }
+        })
+    }
+}
+
+/// Whether the error means that the group is gone: its files vanish while they are open.
+fn gone(error: &std::io::Error) -> bool {
+    error.kind() == ErrorKind::NotFound || error.raw_os_error() == Some(Errno::ENODEV as i32)
+}
+
+/// The value of a key in a flat-keyed file.
+fn keyed(text: &str, key: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_of_version_2_counts() {
+        let text = "9:name=systemd:/et/payload\n8:pids:/\n0::/user.slice/x\n";
+        assert_eq!(parse(text), Some("/user.slice/x"));
+        assert_eq!(parse("8:pids:/\n"), None);
+    }
+
+    #[test]
+    fn keys_are_matched_whole() {
+        let text = "populated 1\nfrozen 0\nusage_usec_x 3\nusage_usec 7\n";
+        assert_eq!(keyed(text, "populated"), Some(1));
+        assert_eq!(keyed(text, "usage_usec"), Some(7));
+        assert_eq!(keyed(text, "froze"), None);
+    }
+
+    #[test]
+    fn a_group_that_is_gone_is_empty() {
+        let group = Cgroup::new("/no/such/group");
+        assert!(!group.is_populated().unwrap());
+        assert!(group.wait_empty(Deadline::after(std::time::Duration::ZERO)).unwrap());
+        assert!(group.mark().is_none() && group.processes().is_empty());
+        group.kill().unwrap();
+    }
+}

@@ -1,0 +1,76 @@
+//! Time: deadlines by the clock that never jumps, and timestamps by the one that people read.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use nix::poll::PollTimeout;
+
+/// A point in time after which waiting makes no sense. It is not moved by a change of the
+/// system's date.
+#[derive(Debug, Clone, Copy)]
+pub struct Deadline(Instant);
+
+impl Deadline {
+    /// That long from now.
+    pub fn after(duration: Duration) -> Self {
+        // A century stands for "never": adding more could overflow.
+        const NEVER: Duration = Duration::from_secs(100 * 365 * 86_400);
+        Self(Instant::now() + duration.min(NEVER))
+    }
+
+    /// What is left, zero once it passed.
+    pub fn left(self) -> Duration {
+        self.0.saturating_duration_since(Instant::now())
+    }
+
+    /// Whether it passed.
+    pub fn passed(self) -> bool {
+        self.left().is_zero()
+    }
+
+    /// The earlier of two.
+    #[must_use]
+    pub fn min(self, other: Self) -> Self {
+        Self(self.0.min(other.0))
+    }
+
+    /// What is left, for poll(2): rounded up, so that a wait never spins below a millisecond.
+    pub fn poll_timeout(self) -> PollTimeout {
+        let millis = self.left().as_micros().div_ceil(1000);
+        PollTimeout::try_from(i32::try_from(millis).unwrap_or(i32::MAX)).unwrap_or(PollTimeout::MAX)
+    }
+}
+
+/// Now, in microseconds since 1970.
+pub fn now_us() -> u64 {
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
+}
+
+/// Milliseconds since then.
+pub fn millis_since(start: Instant) -> u64 {
+    u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A timestamp in RFC 3339, UTC, to the millisecond.
+pub fn rfc3339(us: u64) -> Option<String> {
+    let timestamp = jiff::Timestamp::from_microsecond(i64::try_from(us).ok()?).ok()?;
+    Some(format!("{timestamp:.3}"))
+}
+
+/// A timestamp for people: local time, to the second.
+pub fn local(us: u64) -> String {
+    i64::try_from(us)
+        .ok()
+        .and_then(|us| jiff::Timestamp::from_microsecond(us).ok())
+        .map_or_else(String::new, |at| at.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string())
+}
+
+/// Waits for nothing but time. Only for pacing what offers no event; say at the call which.
+pub fn pause(duration: Duration) {
+    let deadline = Deadline::after(duration);
+    while !deadline.passed() {
+        // A signal may end it early: then the rest is waited for.
+        let _ = nix::poll::poll(&mut [], deadline.poll_timeout());
+    }
+}

@@ -1,0 +1,256 @@
+//! The configuration: files, merged, checked.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use toml::Table;
+
+use crate::words::command::Argv;
+use crate::words::environment;
+use crate::words::error::{Error, Kind, Result, Trying};
+use crate::words::limits::Limits;
+use crate::words::name::SessionId;
+use crate::words::ready::Ready;
+
+/// The whole configuration.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// How sockets are swept.
+    pub sweep: Sweep,
+    /// Defaults of every session.
+    pub limits: Limits,
+    /// Sessions by name.
+    pub sessions: BTreeMap<SessionId, Session>,
+}
+
+/// `[sweep]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Sweep {
+    /// Socket directories to sweep beside the user's own.
+    pub dirs: Vec<PathBuf>,
+    /// Names of sockets that nobody may touch; `*` and `?` as in a shell.
+    pub protect: Vec<String>,
+    /// The longest wait for servers that do not answer, in milliseconds.
+    pub timeout_ms: u64,
+}
+
+/// The longest wait for servers that do not answer.
+pub const SWEEP_TIMEOUT_MS: u64 = 2000;
+
+impl Default for Sweep {
+    fn default() -> Self {
+        Self { dirs: Vec::new(), protect: Vec::new(), timeout_ms: SWEEP_TIMEOUT_MS }
+    }
+}
+
+/// `[sessions.NAME]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Session {
+    /// The program and its arguments: a list, or one line with quotes.
+    pub command: Option<Argv>,
+    /// Where it starts; `~/` is the home directory.
+    pub cwd: Option<PathBuf>,
+    /// Its environment, beside the caller's.
+    pub env: BTreeMap<String, String>,
+    /// What shows that it is up.
+    pub ready: Option<Ready>,
+    /// How long that may take, in seconds.
+    pub ready_timeout: Option<u64>,
+    /// What it may use.
+    pub limits: Limits,
+}
+
+/// Reads `FILE` alone where it is given, else `forge.toml` and then `forge.toml.d/*.toml` by
+/// name; a later file overrides an earlier one key by key.
+///
+/// # Errors
+/// When a file cannot be read or says something that forge does not know.
+pub fn load(dir: &Path, given: Option<&Path>) -> Result<Config> {
+    let mut merged = Table::new();
+    for file in files(dir, given)? {
+        let text = std::fs::read_to_string(&file)
+            .map_err(|error| Error::new(Kind::Config, format!("cannot read {}: {error}", file.display())))?;
+        parse(&text).map_err(|error| error.while_(file.display()))?;
+        merge(&mut merged, toml::from_str(&text).trying(file.display())?);
+    }
+    // Each file was checked by itself; together they can only differ in values.
+    merged.try_into().map_err(|error: toml::de::Error| Error::new(Kind::Config, error.message()))
+}
+
+/// The files that there are.
+fn files(dir: &Path, given: Option<&Path>) -> Result<Vec<PathBuf>> {
+    if let Some(file) = given {
+        return Ok(vec![file.to_owned()]);
+    }
+    let mut files: Vec<PathBuf> = Some(dir.join("forge.toml")).filter(|file| file.exists()).into_iter().collect();
+    let fragments = dir.join("forge.toml.d");
+    if fragments.is_dir() {
+        let doing = format!("cannot read {}", fragments.display());
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(&fragments).trying(&doing)? {
+            found.push(entry.trying(&doing)?.path());
+        }
+        found.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
+        found.sort();
+        files.extend(found);
+    }
+    Ok(files)
+}
+
+/// Puts the later table over the earlier one.
+fn merge(earlier: &mut Table, later: Table) {
+    for (key, value) in later {
+        match (earlier.get_mut(&key), value) {
+            (Some(toml::Value::Table(earlier)), toml::Value::Table(later)) => merge(earlier, later),
+            (_, value) => {
+                earlier.insert(key, value);
+            }
+        }
+    }
+}
+
+/// Reads one file's text.
+fn parse(text: &str) -> Result<Config> {
+    let config: Config = toml::from_str(text).map_err(|error| explain(text, &error))?;
+    config.limits.check().map_err(|error| Error { kind: Kind::Config, ..error.while_("[limits]") })?;
+    for (id, session) in &config.sessions {
+        let checked = session.limits.check().and_then(|()| session.env.keys().try_for_each(|name| environment::check_name(name)));
+        checked.map_err(|error| Error { kind: Kind::Config, ..error.while_(format!("[sessions.{id}]")) })?;
+    }
+    for name in &config.sweep.protect {
+        glob::Pattern::new(name).map_err(|error| {
+            Error::new(Kind::Config, format!("[sweep] protect: '{name}' is no pattern: {}", error.msg))
+        })?;
+    }
+    Ok(config)
+}
+
+/// Says where the mistake is, and what was probably meant.
+fn explain(text: &str, error: &toml::de::Error) -> Error {
+    let line = error.span().map_or(1, |span| text.get(..span.start).map_or(1, |before| before.matches('\n').count() + 1));
+    let message = error.message();
+    let explained = Error::new(Kind::Config, format!("line {line}: {}", message.lines().next().unwrap_or(message)));
+    match unknown_key(message) {
+        Some((key, known)) => {
+            let unknown = Error::new(Kind::Config, format!("line {line}: unknown key '{key}'"));
+            match nearest(key, &known) {
+                Some(near) => unknown.hint(format!("did you mean '{near}'?")),
+                None => unknown.hint(format!("known keys: {}", known.join(", "))),
+            }
+        }
+        None => explained,
+    }
+}
+
+/// Reads serde's "unknown field `x`, expected one of `a`, `b`".
+fn unknown_key(message: &str) -> Option<(&str, Vec<&str>)> {
+    let mut quoted = message.strip_prefix("unknown field ")?.split('`').skip(1).step_by(2);
+    Some((quoted.next()?, quoted.collect()))
+}
+
+/// The known key that is most like it, if one is.
+fn nearest<'a>(key: &str, known: &[&'a str]) -> Option<&'a str> {
+    known
+        .iter()
+        .map(|known| (strsim::jaro_winkler(key, known), *known))
+        .filter(|(likeness, _)| *likeness > 0.7)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, known)| known)
+}
+
+/// What a sweep may go by when the configuration cannot be used: `[sweep]` alone, where at
+/// least that can be read.
+pub fn salvage_sweep(dir: &Path, given: Option<&Path>) -> Option<Sweep> {
+    let mut merged = Table::new();
+    for file in files(dir, given).ok()? {
+        merge(&mut merged, toml::from_str(&std::fs::read_to_string(file).ok()?).ok()?);
+    }
+    match merged.remove("sweep") {
+        None => Some(Sweep::default()),
+        Some(value) => value.try_into().ok(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_whole_configuration_is_read() {
+        let config = parse(
+            r#"
+            [sweep]
+            protect = ["homebase", "prod-*"]
+            [limits]
+            memory_max = "2G"
+            [sessions.claude-1]
+            command = "claude --continue"
+            cwd = "~/src"
+            ready = "❯"
+            ready_timeout = 60
+            env = { LANG = "C.UTF-8" }
+            limits = { tasks_max = 200, cpu_quota = "150%" }
+            "#,
+        )
+        .unwrap();
+        assert_eq!(config.sweep.timeout_ms, SWEEP_TIMEOUT_MS);
+        let session = &config.sessions[&SessionId::from_name("claude-1").unwrap()];
+        assert_eq!(session.command.as_ref().unwrap().as_slice(), ["claude", "--continue"]);
+        assert_eq!(session.limits.tasks_max, Some(200));
+    }
+
+    #[test]
+    fn an_unknown_key_names_the_nearest_known_one() {
+        let error = parse("[sessions.a]\n\ncomand = 'x'\n").unwrap_err();
+        assert_eq!(error.message, "line 3: unknown key 'comand'");
+        assert_eq!(error.hint.as_deref(), Some("did you mean 'command'?"));
+        let error = parse("[zzz]\n").unwrap_err();
+        assert_eq!(error.hint.as_deref(), Some("known keys: sweep, limits, sessions"));
+    }
+
+    #[test]
+    fn mistakes_name_their_place() {
+        for (text, part) in [
+            ("[limits]\ncpu_weight = 0", "[limits]: cpu-weight is 0"),
+            ("[limits]\nmemory_max = 'x'", "line 2: 'x' is no size"),
+            ("[sessions.a]\nready = '['", "line 2: the ready pattern '['"),
+            ("[sessions.a.env]\n'1' = 'x'", "[sessions.a]: '1' is no name"),
+            ("[sessions.'a b']\n", "'a b' is no session id"),
+            ("[sweep]\nprotect = ['[a']", "'[a' is no pattern"),
+            ("x", "line 1"),
+        ] {
+            let error = parse(text).unwrap_err();
+            assert!(error.message.contains(part), "{text}: {error}");
+            assert_eq!(error.kind, Kind::Config);
+        }
+    }
+
+    #[test]
+    fn a_fragment_overrides_key_by_key() {
+        let root = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| crate::hands::files::write_text_for_tests(&root.path().join(name), text);
+        write("forge.toml", "[sessions.a]\ncommand = 'x'\nready = 'y'\n");
+        write("forge.toml.d/10.toml", "[sessions.a]\ncommand = 'z'\n");
+        write("forge.toml.d/notes.txt", "not toml");
+        let config = load(root.path(), None).unwrap();
+        let session = &config.sessions[&SessionId::from_name("a").unwrap()];
+        assert_eq!(session.command.as_ref().unwrap().program(), "z");
+        assert_eq!(session.ready.as_ref().unwrap().as_str(), "y");
+        assert!(load(root.path(), Some(&root.path().join("none.toml"))).unwrap_err().message.contains("none.toml"));
+    }
+
+    #[test]
+    fn a_sweep_goes_by_its_own_part_of_a_broken_file() {
+        let root = tempfile::tempdir().unwrap();
+        let write = |text: &str| crate::hands::files::write_text_for_tests(&root.path().join("forge.toml"), text);
+        write("[sweep]\nprotect = ['homebase']\n[nonsense]\n");
+        assert!(load(root.path(), None).is_err());
+        assert_eq!(salvage_sweep(root.path(), None).unwrap().protect, ["homebase"]);
+        write("[sweep\n");
+        assert!(salvage_sweep(root.path(), None).is_none());
+    }
+}

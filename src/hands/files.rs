@@ -1,0 +1,136 @@
+//! Files that are whole or not there, in directories that are the user's alone.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+use nix::libc::{O_CLOEXEC, O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::words::error::{Error, Result, Trying};
+
+/// The largest file that is read: everything forge writes is far below.
+const LARGEST: u64 = 1 << 20;
+
+/// Makes a directory that only the user can enter, and its parents.
+///
+/// # Errors
+/// When it cannot be made, or is somebody else's.
+pub fn private_dir(path: &Path) -> Result<()> {
+    let doing = || format!("cannot make the directory {}", path.display());
+    DirBuilder::new().recursive(true).mode(0o700).create(path).trying(doing())?;
+    let dir = OpenOptions::new().read(true).custom_flags(O_DIRECTORY | O_CLOEXEC).open(path).trying(doing())?;
+    let metadata = dir.metadata().trying(doing())?;
+    let uid = nix::unistd::geteuid().as_raw();
+    if metadata.uid() != uid {
+        return Err(Error::failed(format!("{} belongs to uid {}, not to you ({uid})", path.display(), metadata.uid()))
+            .hint("forge keeps its files only in directories of your own"));
+    }
+    Ok(())
+}
+
+/// Writes a value as JSON so that a reader, or a machine that loses power, sees the old file or
+/// the new one and nothing between.
+///
+/// # Errors
+/// When it cannot be written; the old file is then as it was.
+pub fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
+    let dir = path.parent().ok_or_else(|| Error::failed(format!("{} has no directory", path.display())))?;
+    private_dir(dir)?;
+    let doing = format!("cannot write {}", path.display());
+    let mut bytes = serde_json::to_vec_pretty(value).trying(&doing)?;
+    bytes.push(b'\n');
+    // The pid makes the name ours: two writers never share one. A left-over of a killed process
+    // with the same pid is overwritten.
+    let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
+    let written = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .custom_flags(O_NOFOLLOW | O_CLOEXEC)
+        .open(&temporary)
+        .and_then(|mut file| {
+            file.write_all(&bytes)?;
+            file.sync_all()
+        })
+        .and_then(|()| std::fs::rename(&temporary, path))
+        .and_then(|()| File::open(dir)?.sync_all());
+    if written.is_err() {
+        let _ = std::fs::remove_file(&temporary);
+    }
+    written.trying(doing)
+}
+
+/// Reads a value that [`write_json`] wrote; `None` where there is no file.
+///
+/// # Errors
+/// When there is a file and it cannot be read as such a value. Unreadable is not absent.
+pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+    let doing = format!("cannot read {}", path.display());
+    let file = match OpenOptions::new().read(true).custom_flags(O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).trying(doing),
+    };
+    let mut bytes = Vec::new();
+    file.take(LARGEST).read_to_end(&mut bytes).trying(&doing)?;
+    serde_json::from_slice(&bytes).map(Some).trying(doing)
+}
+
+/// Removes a file; that it is not there is fine.
+///
+/// # Errors
+/// When it is there and stays.
+pub fn remove(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error).trying(format!("cannot remove {}", path.display())),
+        _ => Ok(()),
+    }
+}
+
+/// Writes a text file and its directories, for tests of readers.
+#[cfg(test)]
+pub(crate) fn write_text_for_tests(path: &Path, text: &str) {
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    File::create(path).unwrap().write_all(text.as_bytes()).unwrap();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_comes_back_and_no_other_file_stays() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("a/b/value.json");
+        assert_eq!(read_json::<Vec<u8>>(&path).unwrap(), None);
+        write_json(&path, &vec![1u8, 2]).unwrap();
+        write_json(&path, &vec![3u8]).unwrap();
+        assert_eq!(read_json::<Vec<u8>>(&path).unwrap(), Some(vec![3]));
+        let dir = path.parent().unwrap();
+        assert_eq!(std::fs::read_dir(dir).unwrap().count(), 1);
+        assert_eq!(dir.metadata().unwrap().mode() & 0o777, 0o700);
+        assert_eq!(path.metadata().unwrap().mode() & 0o777, 0o600);
+        remove(&path).unwrap();
+        remove(&path).unwrap();
+    }
+
+    #[test]
+    fn half_a_file_is_an_error_and_not_an_absent_one() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("half.json");
+        File::create(&path).unwrap().write_all(b"[1,").unwrap();
+        assert!(read_json::<Vec<u8>>(&path).is_err());
+    }
+
+    #[test]
+    fn a_link_is_not_followed() {
+        let root = tempfile::tempdir().unwrap();
+        let link = root.path().join("link.json");
+        std::os::unix::fs::symlink("/etc/passwd", &link).unwrap();
+        assert!(read_json::<Vec<u8>>(&link).is_err());
+    }
+}

@@ -1,0 +1,228 @@
+//! Two gates that a session passes while it is started.
+//!
+//! The first holds the process that becomes tmux until the manager has moved it into the
+//! session's scope, so that nothing of the session ever runs outside. The second holds the
+//! process in the pane until forge knows its ids and tmux has settled: then it becomes the
+//! program. A program that is held cannot end too early to be seen (tmux 3.3a loses the status
+//! of some panes that end within their first milliseconds), nor fork before tmux 3.4 and later
+//! have moved its pane to a scope of its own.
+//!
+//! Either gate is closed by the death of the forge that holds it: the process behind it ends
+//! and the program never runs. Nothing has to be cleaned for that; the kernel closes the pipe.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::AsFd;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, Command, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+use nix::unistd::{Pid, getppid};
+use serde::{Deserialize, Serialize};
+
+use super::clock::{Deadline, now_us};
+use super::process::readable;
+use crate::words::command::Argv;
+use crate::words::error::{Error, Kind, Result, Trying};
+
+/// The verb that waits behind the first gate.
+pub const SERVER_VERB: &str = "gate-server";
+
+/// The verb that waits behind the second gate.
+pub const PANE_VERB: &str = "gate-pane";
+
+/// What opens the first gate.
+const GO: u8 = b'g';
+
+/// A process behind the first gate.
+#[derive(Debug)]
+pub struct Held {
+    child: Child,
+    gate: ChildStdin,
+}
+
+impl Held {
+    /// Starts the process that will become the command, with that environment and no other.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start(command: &[String], environment: &[(std::ffi::OsString, std::ffi::OsString)]) -> Result<Self> {
+        // Not by path: this is the very binary that runs, even while an upgrade replaces it.
+        let mut child = Command::new("/proc/self/exe")
+            .arg0("forge")
+            .arg(SERVER_VERB)
+            .arg("--")
+            .args(command)
+            .env_clear()
+            .envs(environment.iter().map(|(name, value)| (name, value)))
+            // Keys pressed for the caller (Ctrl-C) are not for the session.
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .trying("cannot start the session's first process")?;
+        let gate = child.stdin.take().ok_or_else(|| Error::failed("the gate has no pipe"))?;
+        Ok(Self { child, gate })
+    }
+
+    /// Its pid.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Opens the gate.
+    ///
+    /// # Errors
+    /// When the process behind it is gone.
+    pub fn release(mut self) -> Result<Child> {
+        self.gate.write_all(&[GO]).trying("the session's first process ended before it was let go")?;
+        Ok(self.child)
+    }
+
+    /// Keeps the gate shut for good; the process behind it ends.
+    pub fn abandon(self) {
+        let Self { mut child, gate } = self;
+        drop(gate);
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+}
+
+/// The process behind the first gate: waits, then becomes the command.
+///
+/// # Errors
+/// When the gate was abandoned, or the command cannot be executed.
+pub fn wait_then_exec_server(command: &[String]) -> Result<std::convert::Infallible> {
+    let (program, arguments) = command.split_first().ok_or_else(|| Error::usage("there is no command to wait for"))?;
+    let mut byte = [0];
+    if !matches!(std::io::stdin().read(&mut byte), Ok(1) if byte[0] == GO) {
+        return Err(Error::failed("the spawn was given up"));
+    }
+    Err(Command::new(program).args(arguments).stdin(Stdio::null()).exec()).trying(format!("cannot run {program}"))
+}
+
+/// What the process in the pane is told to become.
+#[derive(Debug, Serialize, Deserialize)]
+struct Orders {
+    command: Argv,
+    cwd: PathBuf,
+}
+
+/// The second gate, as forge holds it: an abstract socket (unix(7)), which leaves no file behind.
+#[derive(Debug)]
+pub struct PaneGate {
+    listener: UnixListener,
+    name: String,
+}
+
+impl PaneGate {
+    /// Makes the gate.
+    ///
+    /// # Errors
+    /// When the socket cannot be made.
+    pub fn new() -> Result<Self> {
+        let name = format!("forge/{}/{}", std::process::id(), now_us());
+        let doing = "cannot make the gate of the pane";
+        let address = SocketAddr::from_abstract_name(&name).trying(doing)?;
+        let listener = UnixListener::bind_addr(&address).trying(doing)?;
+        listener.set_nonblocking(true).trying(doing)?;
+        Ok(Self { listener, name })
+    }
+
+    /// What the process in the pane has to be told to find the gate.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Waits for that process to come. Nobody else is let in: the kernel says who it is.
+    ///
+    /// # Errors
+    /// When it does not come in time.
+    pub fn wait_for(&self, pid: u32, deadline: Deadline) -> Result<Waiting> {
+        while readable(&[self.listener.as_fd()], deadline)[0] {
+            let Ok((stream, _)) = self.listener.accept() else { continue };
+            let peer = getsockopt(&stream, PeerCredentials).trying("cannot tell who is at the gate of the pane")?;
+            if u32::try_from(peer.pid()) == Ok(pid) && peer.uid() == nix::unistd::geteuid().as_raw() {
+                return Ok(Waiting { stream });
+            }
+        }
+        Err(Error::new(Kind::Socket, "the first process of the pane did not come up in time"))
+    }
+}
+
+/// The process in the pane, waiting at the second gate.
+#[derive(Debug)]
+pub struct Waiting {
+    stream: UnixStream,
+}
+
+impl Waiting {
+    /// Lets it become the program. Returns once it has.
+    ///
+    /// # Errors
+    /// When the program cannot be executed: why, as the kernel says.
+    pub fn release(mut self, command: &Argv, cwd: PathBuf, deadline: Deadline) -> Result<()> {
+        let doing = "the process in the pane ended before it became the program";
+        let mut orders = serde_json::to_vec(&Orders { command: command.clone(), cwd }).trying(doing)?;
+        orders.push(b'\n');
+        self.stream.write_all(&orders).trying(doing)?;
+        // The socket closes when the program is executed; before that only a reason comes.
+        let mut reason = Vec::new();
+        while readable(&[self.stream.as_fd()], deadline)[0] {
+            let mut buffer = [0; 512];
+            match self.stream.read(&mut buffer) {
+                Ok(0) | Err(_) => {
+                    return if reason.is_empty() {
+                        Ok(())
+                    } else {
+                        Err(Error::new(Kind::Ended, String::from_utf8_lossy(&reason)))
+                    };
+                }
+                Ok(count) => reason.extend_from_slice(&buffer[..count]),
+            }
+        }
+        Err(Error::new(Kind::Deadline, format!("{} did not start in time", command.name())))
+    }
+}
+
+/// The process in the pane: waits at the gate, then becomes the program. Returns the exit
+/// status that a shell gives where that fails: 127 not found, 126 otherwise.
+///
+/// # Errors
+/// When nobody holds the gate.
+pub fn wait_then_exec_pane(name: &str) -> Result<u8> {
+    let nobody = || {
+        Error::failed("nobody waits for this pane").hint("it was made by 'forge spawn'; use 'forge restart' to start it again")
+    };
+    let address = SocketAddr::from_abstract_name(name).trying("no gate has such a name")?;
+    let stream = UnixStream::connect_addr(&address).map_err(|_| nobody())?;
+    // Abstract names are free for all: make sure that it is our own user who gives the orders.
+    if !getsockopt(&stream, PeerCredentials).is_ok_and(|peer| peer.uid() == nix::unistd::geteuid().as_raw()) {
+        return Err(nobody());
+    }
+    let mut line = String::new();
+    let read = BufReader::new(&stream).read_line(&mut line);
+    let orders: Orders = match (read, serde_json::from_str(&line)) {
+        (Ok(_), Ok(orders)) if line.ends_with('\n') => orders,
+        _ => {
+            // The spawn died. This server was made for this pane alone and its program never
+            // ran: end it, also where the user's configuration would keep a dead pane.
+            let server = getppid();
+            if server > Pid::from_raw(1) {
+                let _ = kill(server, Signal::SIGTERM);
+            }
+            return Err(Error::failed("the spawn was given up"));
+        }
+    };
+    let (program, arguments) = (orders.command.program(), &orders.command.as_slice()[1..]);
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir(&orders.cwd);
+    let error = command.exec();
+    let status = if error.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 };
+    let _ = write!(&stream, "cannot run '{program}': {error} (exit status {status})");
+    Ok(status)
+}

@@ -1,0 +1,161 @@
+//! The audit log: structured records in the journal, identifier `forge`.
+//!
+//! Through tracing, so that steps (`-v`) and events go one way. The names of the journal's
+//! fields are written out at one place each, since the journal drops a record's invalid names
+//! silently; the live tests read every field back.
+
+use std::convert::Infallible;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use tracing::Level as TracingLevel;
+use tracing_journald::{Priority, PriorityMappings};
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::words::error::{Error, Kind, Result};
+use crate::words::event::{Event, Level};
+use crate::words::name::SessionId;
+use crate::words::session::End;
+use crate::words::unit;
+
+/// The target of events; everything else that is traced is a step.
+const EVENTS: &str = "forge";
+
+/// Opens the journal. Where there is none, events go to stderr and the work goes on. Steps go
+/// to stderr when asked for.
+pub fn open(verbose: bool) {
+    let is_event = |metadata: &tracing::Metadata<'_>| metadata.target() == EVENTS;
+    let journal = tracing_journald::layer().ok().map(|layer| {
+        layer
+            .with_syslog_identifier("forge".to_owned())
+            .with_field_prefix(None)
+            .with_priority_mappings(PriorityMappings { info: Priority::Informational, ..PriorityMappings::new() })
+            .with_filter(filter_fn(is_event))
+    });
+    let no_journal = journal.is_none();
+    let stderr = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .with_target(false)
+        .without_time()
+        .with_filter(filter_fn(move |metadata| {
+            if is_event(metadata) {
+                no_journal
+            } else {
+                verbose && metadata.target().starts_with("forge::") && *metadata.level() <= TracingLevel::DEBUG
+            }
+        }));
+    // A second call in one process changes nothing.
+    let _ = tracing_subscriber::registry().with(journal).with(stderr).try_init();
+}
+
+/// Writes one record with the fields that every record has and those of its kind.
+macro_rules! write_record {
+    ($event:expr, { $($field:ident : $value:expr),* $(,)? }) => {{
+        let event = $event;
+        let session = event.session().map(|id| id.as_str());
+        // So that `journalctl --user -u forge-spawn@NAME` shows the record too.
+        let user_unit = event.session().map(unit::service);
+        let (message, message_id, word) = (event.message(), event.message_id(), event.word());
+        match event.level() {
+            Level::Error => write_record!(@ ERROR, message, message_id, word, session, user_unit, $($field: $value),*),
+            Level::Warning => write_record!(@ WARN, message, message_id, word, session, user_unit, $($field: $value),*),
+            Level::Info => write_record!(@ INFO, message, message_id, word, session, user_unit, $($field: $value),*),
+        }
+    }};
+    (@ $level:ident, $message:ident, $id:ident, $word:ident, $session:ident, $unit:ident, $($field:ident : $value:expr),*) => {
+        tracing::event!(
+            target: EVENTS,
+            TracingLevel::$level,
+            message = $message,
+            message_id = $id,
+            forge_event = $word,
+            forge_session = $session,
+            user_unit = $unit.as_deref(),
+            $($field = $value,)*
+        )
+    };
+}
+
+/// Records an event.
+pub fn record(event: &Event) {
+    match event {
+        Event::Spawned { session, program, socket, server_pid, pane_pid, attempts, swept, elapsed_ms } => {
+            write_record!(event, {
+                forge_program: program.as_str(),
+                forge_socket: socket.to_string_lossy().as_ref(),
+                forge_slice: unit::slice(session).as_str(),
+                forge_scope: unit::scope(session).as_str(),
+                forge_server_pid: *server_pid,
+                forge_pane_pid: *pane_pid,
+                forge_attempts: *attempts,
+                forge_swept: *swept,
+                forge_elapsed_ms: *elapsed_ms,
+            });
+        }
+        Event::SpawnRetried { error, .. } => write_record!(event, { forge_error: error.as_str() }),
+        Event::SpawnFailed { kind, error, .. } => {
+            write_record!(event, { forge_kind: *kind, forge_error: error.as_str() });
+        }
+        Event::Ready { elapsed_ms, .. } => write_record!(event, { forge_elapsed_ms: *elapsed_ms }),
+        Event::Stopped { processes, killed, elapsed_ms, usage, .. } => write_record!(event, {
+            forge_processes: *processes,
+            forge_killed: *killed,
+            forge_elapsed_ms: *elapsed_ms,
+            forge_cpu_usec: usage.cpu_usec,
+            forge_memory_peak: usage.memory_peak,
+            forge_duration_usec: usage.duration_usec,
+        }),
+        Event::Exited { end, usage, .. } | Event::Crashed { end, usage, .. } => {
+            let End { status, signal, .. } = end;
+            write_record!(event, {
+                forge_result: end.words().as_str(),
+                forge_exit_status: *status,
+                forge_signal: *signal,
+                forge_cpu_usec: usage.cpu_usec,
+                forge_memory_peak: usage.memory_peak,
+                forge_duration_usec: usage.duration_usec,
+            });
+        }
+        Event::Swept { socket, .. } => write_record!(event, { forge_socket: socket.to_string_lossy().as_ref() }),
+        Event::SweepDone { scanned, removed, live, unresponsive, elapsed_ms } => write_record!(event, {
+            forge_scanned: *scanned,
+            forge_removed: *removed,
+            forge_live: *live,
+            forge_unresponsive: *unresponsive,
+            forge_elapsed_ms: *elapsed_ms,
+        }),
+        Event::SocketHealed { socket, .. } => {
+            write_record!(event, { forge_socket: socket.to_string_lossy().as_ref() });
+        }
+        Event::Restarted { .. } | Event::Frozen { .. } | Event::Thawed { .. } => write_record!(event, {}),
+    }
+}
+
+/// Becomes journalctl, showing forge's records: of one session, or all. Those of this user
+/// alone (`_UID` is the kernel's word): anybody may write records that look like forge's.
+///
+/// # Errors
+/// When journalctl cannot be run.
+pub fn show(uid: u32, session: Option<&SessionId>, lines: u32, follow: bool, json: bool) -> Result<Infallible> {
+    let mut command = Command::new("journalctl");
+    command.args(["--quiet", "--no-pager", &format!("--lines={lines}")]);
+    if json {
+        // --all: large fields are null without it.
+        command.args(["--output=json", "--all"]);
+    } else {
+        command.arg("--output=short-iso");
+    }
+    if follow {
+        command.arg("--follow");
+    }
+    command.args(["SYSLOG_IDENTIFIER=forge", &format!("_UID={uid}")]);
+    if let Some(session) = session {
+        command.arg(format!("FORGE_SESSION={session}"));
+    }
+    Err(command.exec()).map_err(|error: std::io::Error| {
+        Error::new(Kind::Missing, format!("cannot run journalctl: {error}")).hint("it is a part of systemd")
+    })
+}

@@ -1,0 +1,13 @@
+//! The only code that touches the world: one room for each thing that is touched.
+
+pub mod cgroup;
+pub mod clock;
+pub mod config;
+pub mod files;
+pub mod gate;
+pub mod journal;
+pub mod paths;
+pub mod process;
+pub mod state;
+pub mod systemd;
+pub mod tmux;

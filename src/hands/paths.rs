@@ -1,0 +1,175 @@
+//! The one place that reads the environment and knows where things are.
+#![allow(clippy::disallowed_methods, reason = "this is the room that reads the environment")]
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use etcetera::BaseStrategy;
+use nix::unistd::{Uid, User};
+
+use crate::words::error::{Error, Kind, Result, Trying};
+
+/// The directories of the user that forge runs as.
+#[derive(Debug, Clone)]
+pub struct Paths {
+    /// The user.
+    pub uid: u32,
+    /// The user's home.
+    pub home: PathBuf,
+    /// `$XDG_CONFIG_HOME/forge`.
+    pub config: PathBuf,
+    /// `$XDG_STATE_HOME/forge`: what must outlive a reboot.
+    pub state: PathBuf,
+    /// `$XDG_RUNTIME_DIR/forge`, and the same below `/run/user/UID` where the variable is not
+    /// set, as after su(1) or from cron(8).
+    pub runtime: PathBuf,
+    /// Where tmux makes its socket directories: `$TMUX_TMPDIR`, else `/tmp`. Like tmux, a
+    /// directory that is not there counts as not set.
+    pub tmux_tmpdir: PathBuf,
+}
+
+impl Paths {
+    /// The paths for this process.
+    ///
+    /// # Errors
+    /// When the user has no home.
+    pub fn from_environment() -> Result<Self> {
+        let uid = Uid::effective().as_raw();
+        let xdg = etcetera::base_strategy::Xdg::new().map_err(|error| {
+            Error::new(Kind::Missing, format!("your home directory is not known: {error}")).hint("set HOME")
+        })?;
+        let runtime = non_empty("XDG_RUNTIME_DIR").map_or_else(|| PathBuf::from(format!("/run/user/{uid}")), PathBuf::from);
+        let tmux_tmpdir = non_empty("TMUX_TMPDIR")
+            .map(PathBuf::from)
+            .and_then(|dir| dir.canonicalize().ok())
+            .unwrap_or_else(|| PathBuf::from("/tmp"));
+        Ok(Self {
+            uid,
+            home: xdg.home_dir().to_owned(),
+            config: xdg.config_dir().join("forge"),
+            state: xdg.state_dir().unwrap_or_else(|| xdg.home_dir().join(".local/state")).join("forge"),
+            runtime: runtime.join("forge"),
+            tmux_tmpdir,
+        })
+    }
+
+    /// The directory that tmux makes its sockets in.
+    pub fn socket_dir(&self) -> PathBuf {
+        self.tmux_tmpdir.join(format!("tmux-{}", self.uid))
+    }
+
+    /// `XDG_RUNTIME_DIR` itself.
+    pub fn xdg_runtime(&self) -> &Path {
+        self.runtime.parent().unwrap_or(Path::new("/"))
+    }
+
+    /// The configuration files that tmux reads for this user, in its order (tmux(1), `-f`).
+    pub fn tmux_configs(&self) -> Vec<PathBuf> {
+        let mut files = vec![PathBuf::from("/etc/tmux.conf"), self.home.join(".tmux.conf")];
+        if let Some(parent) = self.config.parent() {
+            files.push(parent.join("tmux/tmux.conf"));
+        }
+        let fallback = self.home.join(".config/tmux/tmux.conf");
+        if !files.contains(&fallback) {
+            files.push(fallback);
+        }
+        files
+    }
+}
+
+/// The user's shell: `$SHELL`, else the password database's.
+pub fn shell() -> String {
+    let own = || {
+        let user = User::from_uid(Uid::effective()).ok()??;
+        user.shell.into_os_string().into_string().ok().filter(|shell| !shell.is_empty())
+    };
+    non_empty("SHELL")
+        .and_then(|shell| shell.into_string().ok())
+        .filter(|shell| shell.starts_with('/'))
+        .or_else(own)
+        .unwrap_or_else(|| "/bin/sh".to_owned())
+}
+
+/// A variable that is set and not empty.
+fn non_empty(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+/// The caller's environment.
+pub fn caller_environment() -> Vec<(OsString, OsString)> {
+    std::env::vars_os().collect()
+}
+
+/// The session that this process is in, as its environment says.
+pub fn own_session() -> Option<String> {
+    std::env::var(crate::words::environment::FORGE_SESSION).ok()
+}
+
+/// Whether people asked for no colour (no-color.org).
+pub fn no_color() -> bool {
+    non_empty("NO_COLOR").is_some() || std::env::var_os("TERM").is_some_and(|term| term == "dumb")
+}
+
+/// The directory that a session starts in: given, or the caller's own.
+///
+/// # Errors
+/// When it is no directory, or may not be entered.
+pub fn working_directory(given: Option<&Path>) -> Result<PathBuf> {
+    let here = || std::env::current_dir().trying("the current directory cannot be read");
+    let path = match given {
+        None => return here(),
+        Some(path) if path.is_absolute() => path.to_owned(),
+        Some(path) => here()?.join(path),
+    };
+    let refuse = |why: &str| {
+        Err(Error::usage(format!("cannot start in {}: {why}", path.display()))
+            .hint("give a directory that exists, with --cwd or in the configuration"))
+    };
+    match path.canonicalize().and_then(|real| Ok((real.metadata()?, real))) {
+        Err(error) => refuse(&error.to_string()),
+        Ok((metadata, _)) if !metadata.is_dir() => refuse("it is no directory"),
+        Ok((_, real)) => match nix::unistd::access(&real, nix::unistd::AccessFlags::X_OK) {
+            Err(error) => refuse(error.desc()),
+            Ok(()) => Ok(real),
+        },
+    }
+}
+
+/// Finds a program as execvp(3) does.
+pub fn find_program(name: &str, path: Option<&OsStr>) -> Option<PathBuf> {
+    let runs = |file: &Path| {
+        file.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
+    };
+    if name.contains('/') {
+        return Some(PathBuf::from(name)).filter(|file| runs(file));
+    }
+    std::env::split_paths(path?).map(|dir| dir.join(name)).find(|file| runs(file))
+}
+
+/// tmux.
+///
+/// # Errors
+/// When it is not installed.
+pub fn tmux() -> Result<PathBuf> {
+    find_program("tmux", std::env::var_os("PATH").as_deref()).ok_or_else(|| {
+        Error::new(Kind::Missing, "tmux is not installed, or not in PATH").hint("sudo apt-get install tmux")
+    })
+}
+
+/// forge itself, as a path that can be executed later and by others.
+///
+/// # Errors
+/// When the running binary has no usable path any more.
+pub fn forge() -> Result<PathBuf> {
+    let path = std::env::current_exe().trying("forge cannot find its own binary")?;
+    // After an upgrade under the running process the kernel's link ends in " (deleted)".
+    let path = match path.to_str().and_then(|text| text.strip_suffix(" (deleted)")) {
+        Some(replaced) => PathBuf::from(replaced),
+        None => path,
+    };
+    if path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.mode() & 0o111 != 0) {
+        return Ok(path);
+    }
+    Err(Error::new(Kind::Missing, format!("forge's own binary {} is gone", path.display())).hint("install forge again"))
+}

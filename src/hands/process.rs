@@ -1,0 +1,260 @@
+//! Processes: pidfds, `/proc`, and running a program with a deadline.
+
+use std::io::Read;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::process::{Child, Command, Stdio};
+use std::time::SystemTime;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+use super::clock::Deadline;
+use crate::words::error::{Error, Kind, Result, Trying};
+
+/// What `/proc/PID/stat` says (proc_pid_stat(5)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stat {
+    /// `R`, `S`, `Z` …
+    pub state: char,
+    /// The parent.
+    pub parent: u32,
+    /// The controlling terminal's device number.
+    pub tty: u32,
+    /// Clock ticks since boot at the start.
+    pub start: u64,
+}
+
+/// Reads the line. The name in it may hold anything, so what follows its last `)` counts.
+pub fn parse_stat(line: &str) -> Option<Stat> {
+    let mut fields = line.rsplit_once(')')?.1.split_ascii_whitespace();
+    let state = fields.next()?.chars().next()?;
+    let parent = fields.next()?.parse().ok()?;
+    let tty = fields.nth(2)?.parse::<i64>().ok()?;
+    let start = fields.nth(14)?.parse().ok()?;
+    Some(Stat { state, parent, tty: u32::try_from(tty).unwrap_or(0), start })
+}
+
+/// The process's [`Stat`]; `None` where there is no such process.
+pub fn stat(pid: u32) -> Option<Stat> {
+    parse_stat(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// Whether the very process that started then is still running; a zombie is not.
+pub fn is_alive(pid: u32, start: u64) -> bool {
+    stat(pid).is_some_and(|stat| stat.start == start && !matches!(stat.state, 'Z' | 'X'))
+}
+
+/// When something last came or went through a process's terminal, as seconds ago. The kernel
+/// updates the times of a terminal in steps of 8 seconds.
+pub fn terminal_idle_s(stat: &Stat) -> Option<u64> {
+    // The device number of a pseudo-terminal: major 136, as the kernel packs it.
+    let (major, minor) = ((stat.tty >> 8) & 0xfff, (stat.tty & 0xff) | ((stat.tty >> 12) & 0xfff00));
+    if major != 136 {
+        return None;
+    }
+    let metadata = std::fs::metadata(format!("/dev/pts/{minor}")).ok()?;
+    let last = metadata.modified().ok()?.max(metadata.accessed().ok()?);
+    Some(SystemTime::now().duration_since(last).unwrap_or_default().as_secs())
+}
+
+/// A process that cannot be mistaken for another, however pids are reused.
+#[derive(Debug)]
+pub struct Process {
+    pid: u32,
+    fd: OwnedFd,
+}
+
+impl Process {
+    /// Opens it; `None` where it is gone.
+    ///
+    /// # Errors
+    /// When the kernel refuses for another reason.
+    pub fn open(pid: u32) -> Result<Option<Self>> {
+        let raw = i32::try_from(pid).ok().and_then(Pid::from_raw);
+        let Some(raw) = raw else { return Ok(None) };
+        match pidfd_open(raw, PidfdFlags::empty()) {
+            Ok(fd) => Ok(Some(Self { pid, fd })),
+            Err(rustix::io::Errno::SRCH) => Ok(None),
+            Err(error) => Err(error).trying(format!("cannot watch process {pid}")),
+        }
+    }
+
+    /// Its pid.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Whether it ended.
+    pub fn ended(&self) -> bool {
+        self.wait(Deadline::after(std::time::Duration::ZERO))
+    }
+
+    /// Waits until it ends; `false` when the deadline came first.
+    pub fn wait(&self, deadline: Deadline) -> bool {
+        readable(&[self.fd.as_fd()], deadline)[0]
+    }
+
+    /// Sends a signal; that it is gone is fine.
+    ///
+    /// # Errors
+    /// When the signal may not be sent.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        match pidfd_send_signal(&self.fd, signal) {
+            Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+            Err(error) => Err(error).trying(format!("cannot signal process {}", self.pid)),
+        }
+    }
+}
+
+impl AsFd for Process {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// Waits until one of the descriptors has something to read or is at its end; says which.
+/// All are false when the deadline came first.
+pub fn readable(fds: &[BorrowedFd<'_>], deadline: Deadline) -> Vec<bool> {
+    loop {
+        let mut polled: Vec<PollFd<'_>> = fds.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
+        match poll(&mut polled, deadline.poll_timeout()) {
+            Err(Errno::EINTR) => {}
+            Ok(0) | Err(_) if !deadline.passed() => {}
+            _ => return polled.iter().map(|fd| fd.any().unwrap_or(false)).collect(),
+        }
+    }
+}
+
+/// From now on this process outlives its terminal: SIGHUP is blocked for good.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn ignore_hangup() -> Result<()> {
+    let mut hangup = nix::sys::signal::SigSet::empty();
+    hangup.add(nix::sys::signal::Signal::SIGHUP);
+    hangup.thread_block().trying("cannot block SIGHUP")
+}
+
+/// What a program printed, and how it ended.
+#[derive(Debug)]
+pub struct Output {
+    /// Its standard output.
+    pub stdout: String,
+    /// Its standard error.
+    pub stderr: String,
+    /// Whether its exit status was 0.
+    pub success: bool,
+}
+
+/// Runs a program to its end, without input.
+///
+/// # Errors
+/// When it cannot be started, or does not end in time: then it is killed.
+pub fn run(command: &mut Command, deadline: Deadline) -> Result<Output> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .trying(format!("cannot run {name}"))?;
+    finish(child, &name, deadline)
+}
+
+/// Collects what a child prints until it ends.
+///
+/// # Errors
+/// When it does not end in time: then it is killed.
+pub fn finish(mut child: Child, name: &str, deadline: Deadline) -> Result<Output> {
+    let mut collected = [Vec::new(), Vec::new()];
+    let finished = collect(&mut child, &mut collected, deadline);
+    if !finished {
+        let _ = child.kill();
+        let _ = child.wait();
+        return Err(Error::new(Kind::Deadline, format!("{name} did not answer in time and was ended")));
+    }
+    // Its output is at its end; a program that closes it and lives on is given up on.
+    let process = Process::open(child.id())?;
+    if process.is_some_and(|process| !process.wait(deadline)) {
+        let _ = child.kill();
+    }
+    let status = child.wait().trying(format!("cannot wait for {name}"))?;
+    let [stdout, stderr] = collected.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    Ok(Output { stdout, stderr, success: status.success() })
+}
+
+/// Reads both outputs to their ends; `false` when the deadline came first.
+fn collect(child: &mut Child, into: &mut [Vec<u8>; 2], deadline: Deadline) -> bool {
+    let (mut stdout, mut stderr) = (child.stdout.take(), child.stderr.take());
+    loop {
+        let mut fds = Vec::new();
+        fds.extend(stdout.as_ref().map(AsFd::as_fd));
+        fds.extend(stderr.as_ref().map(AsFd::as_fd));
+        if fds.is_empty() {
+            return true;
+        }
+        let ready = readable(&fds, deadline);
+        if !ready.contains(&true) {
+            return false;
+        }
+        let mut ready = ready.into_iter();
+        if stdout.is_some() && ready.next() == Some(true) && !read_some(stdout.as_mut(), &mut into[0]) {
+            stdout = None;
+        }
+        if stderr.is_some() && ready.next() == Some(true) && !read_some(stderr.as_mut(), &mut into[1]) {
+            stderr = None;
+        }
+    }
+}
+
+/// Reads once; `false` at the end.
+fn read_some(from: Option<&mut impl Read>, into: &mut Vec<u8>) -> bool {
+    let mut buffer = [0; 16_384];
+    match from.map(|from| from.read(&mut buffer)) {
+        Some(Ok(count)) if count > 0 => {
+            into.extend_from_slice(&buffer[..count]);
+            true
+        }
+        Some(Err(error)) if error.kind() == std::io::ErrorKind::Interrupted => true,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_hostile_name_does_not_confuse_the_reader() {
+        let line = "7 (a) R 1 (x)) S 42 7 7 34818 7 4194304 1 0 0 0 0 0 0 0 20 0 1 0 12345 1 1";
+        let stat = parse_stat(line).unwrap();
+        assert_eq!((stat.state, stat.parent, stat.tty, stat.start), ('S', 42, 34818, 12345));
+        for bad in ["", "7", "7 (x", "7 (x) S", "7 (x) S a"] {
+            assert_eq!(parse_stat(bad), None);
+        }
+    }
+
+    #[test]
+    fn one_is_oneself() {
+        let own = std::process::id();
+        assert!(is_alive(own, stat(own).unwrap().start));
+        assert!(!is_alive(own, 1));
+        assert!(!Process::open(own).unwrap().unwrap().ended());
+    }
+
+    #[test]
+    fn a_program_that_hangs_is_ended_at_the_deadline() {
+        let error = run(Command::new("sleep").arg("60"), Deadline::after(Duration::from_millis(50))).unwrap_err();
+        assert_eq!(error.kind, Kind::Deadline);
+    }
+
+    #[test]
+    fn both_outputs_are_collected_whole() {
+        let script = "i=0; while [ $i -lt 9000 ]; do echo out$i; echo err$i >&2; i=$((i+1)); done; exit 3";
+        let output = run(Command::new("sh").args(["-c", script]), Deadline::after(Duration::from_secs(20))).unwrap();
+        assert_eq!((output.stdout.lines().count(), output.stderr.lines().count()), (9000, 9000));
+        assert!(!output.success);
+    }
+}

@@ -1,0 +1,235 @@
+//! What systemd cannot know: the specification of each session, how each one ended, and which
+//! spawns are under way.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc::{self, O_CLOEXEC, O_NOFOLLOW};
+
+use super::clock::{Deadline, pause};
+use super::files;
+use super::paths::Paths;
+use crate::words::error::{Error, Kind, Result, Trying};
+use crate::words::name::SessionId;
+use crate::words::session::End;
+use crate::words::spec::{Spec, VERSION};
+
+/// forge's files.
+#[derive(Debug, Clone)]
+pub struct Store {
+    /// `STATE/sessions/ID.json`, from before a session starts until it is over.
+    specs: PathBuf,
+    /// `RUNTIME/ended/ID.json`, the end of the last run in this boot.
+    ends: PathBuf,
+    /// `RUNTIME/spawning/ID`, locked while a spawn of that name is under way.
+    locks: PathBuf,
+}
+
+impl Store {
+    /// The files below the user's directories.
+    pub fn new(paths: &Paths) -> Self {
+        Self {
+            specs: paths.state.join("sessions"),
+            ends: paths.runtime.join("ended"),
+            locks: paths.runtime.join("spawning"),
+        }
+    }
+
+    fn spec_path(&self, id: &SessionId) -> PathBuf {
+        self.specs.join(format!("{id}.json"))
+    }
+
+    fn end_path(&self, id: &SessionId) -> PathBuf {
+        self.ends.join(format!("{id}.json"))
+    }
+
+    /// Keeps a specification.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write_spec(&self, spec: &Spec) -> Result<()> {
+        files::write_json(&self.spec_path(&spec.session), spec)
+    }
+
+    /// The specification of a session; `None` where there is none.
+    ///
+    /// # Errors
+    /// When there is one and it cannot be read.
+    pub fn spec(&self, id: &SessionId) -> Result<Option<Spec>> {
+        let path = self.spec_path(id);
+        let spec: Option<Spec> = files::read_json(&path)?;
+        match spec {
+            Some(spec) if spec.version > VERSION => {
+                Err(Error::failed(format!("{} was written by a newer forge", path.display()))
+                    .hint("upgrade forge, or start the session anew"))
+            }
+            spec => Ok(spec),
+        }
+    }
+
+    /// Forgets a specification: the session is over.
+    ///
+    /// # Errors
+    /// When the file stays.
+    pub fn remove_spec(&self, id: &SessionId) -> Result<()> {
+        files::remove(&self.spec_path(id))
+    }
+
+    /// Keeps how a session ended.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write_end(&self, id: &SessionId, end: &End) -> Result<()> {
+        files::write_json(&self.end_path(id), end)
+    }
+
+    /// How the session's last run in this boot ended.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn end(&self, id: &SessionId) -> Result<Option<End>> {
+        files::read_json(&self.end_path(id))
+    }
+
+    /// Forgets the last run's end: another one begins.
+    ///
+    /// # Errors
+    /// When the file stays.
+    pub fn remove_end(&self, id: &SessionId) -> Result<()> {
+        files::remove(&self.end_path(id))
+    }
+
+    /// The directory in which ends appear, made where it is not there, for who waits for one.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn ends_dir(&self) -> Result<&std::path::Path> {
+        files::private_dir(&self.ends)?;
+        Ok(&self.ends)
+    }
+
+    /// Claims the right to spawn the session until the value is dropped or the process dies.
+    ///
+    /// # Errors
+    /// [`Kind::Taken`] with the pid that has it, when another process does.
+    pub fn claim(&self, id: &SessionId) -> Result<Claim> {
+        files::private_dir(&self.locks).map_err(|error| match error.kind {
+            Kind::Failed => Error::new(Kind::Missing, error.message)
+                .hint("log in on the machine, or run 'loginctl enable-linger', so that systemd makes it"),
+            _ => error,
+        })?;
+        let path = self.locks.join(id.as_str());
+        let doing = || format!("cannot lock {}", path.display());
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .custom_flags(O_NOFOLLOW | O_CLOEXEC)
+            .open(&path)
+            .trying(doing())?;
+        match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole_file())) {
+            Ok(_) => {
+                // Only for the message above: the lock itself is the kernel's, and ends with us.
+                let pid = format!("{:<10}", std::process::id());
+                file.write_all(pid.as_bytes()).trying(doing())?;
+                Ok(Claim { _file: file })
+            }
+            Err(Errno::EAGAIN | Errno::EACCES) => {
+                let mut pid = String::new();
+                let _ = file.read_to_string(&mut pid);
+                Err(Error::new(Kind::Taken, format!("{id} is being spawned by process {} right now", pid.trim()))
+                    .hint(format!("wait for it, then see 'forge status {id}'")))
+            }
+            Err(error) => Err(error).trying(doing()),
+        }
+    }
+
+    /// Waits for the turn to type into the session; it ends when the value is dropped.
+    ///
+    /// # Errors
+    /// When another keeps the turn beyond the deadline.
+    pub fn typing_turn(&self, id: &SessionId, deadline: Deadline) -> Result<Claim> {
+        files::private_dir(&self.locks)?;
+        let path = self.locks.join(format!("{id}.typing"));
+        let doing = || format!("cannot lock {}", path.display());
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .custom_flags(O_NOFOLLOW | O_CLOEXEC)
+            .open(&path)
+            .trying(doing())?;
+        loop {
+            match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole_file())) {
+                Ok(_) => return Ok(Claim { _file: file }),
+                Err(Errno::EAGAIN | Errno::EACCES) if deadline.passed() => {
+                    return Err(Error::new(Kind::Deadline, format!("somebody else is typing into {id}")));
+                }
+                // The kernel has no lock with a deadline.
+                Err(Errno::EAGAIN | Errno::EACCES) => pause(Duration::from_millis(20)),
+                Err(error) => return Err(error).trying(doing()),
+            }
+        }
+    }
+
+    /// Whether a spawn of the session is under way.
+    pub fn is_claimed(&self, id: &SessionId) -> bool {
+        let Ok(file) = OpenOptions::new().write(true).custom_flags(O_NOFOLLOW | O_CLOEXEC).open(self.locks.join(id.as_str()))
+        else {
+            return false;
+        };
+        let mut lock = whole_file();
+        fcntl(&file, FcntlArg::F_OFD_GETLK(&mut lock)).is_ok() && i32::from(lock.l_type) != libc::F_UNLCK
+    }
+}
+
+/// The right to spawn a session. The lock belongs to the open file (`F_OFD_SETLK` of fcntl(2)),
+/// so that looking at it from the same process does not release it.
+#[derive(Debug)]
+pub struct Claim {
+    _file: File,
+}
+
+fn whole_file() -> libc::flock {
+    libc::flock {
+        l_type: i16::try_from(libc::F_WRLCK).unwrap_or_default(),
+        l_whence: i16::try_from(libc::SEEK_SET).unwrap_or_default(),
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_claim_is_had_once_and_ends_with_its_holder() {
+        let root = tempfile::tempdir().unwrap();
+        let store = Store {
+            specs: root.path().join("specs"),
+            ends: root.path().join("ends"),
+            locks: root.path().join("locks"),
+        };
+        let id = SessionId::from_name("demo").unwrap();
+        assert!(!store.is_claimed(&id));
+        let claim = store.claim(&id).unwrap();
+        assert!(store.is_claimed(&id));
+        let refused = store.claim(&id).unwrap_err();
+        assert_eq!(refused.kind, Kind::Taken);
+        assert!(refused.message.contains(&std::process::id().to_string()), "{refused}");
+        assert!(store.is_claimed(&id), "a look does not release it");
+        drop(claim);
+        assert!(!store.is_claimed(&id));
+        store.claim(&id).unwrap();
+    }
+}

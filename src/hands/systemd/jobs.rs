@@ -1,0 +1,94 @@
+//! Jobs: what the manager was asked to do, followed to its end.
+
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::pin::Pin;
+
+use zbus::export::futures_core::Stream;
+
+use super::proxy::JobRemovedStream;
+use super::{Manager, deadlined, is_named, told};
+use crate::hands::clock::Deadline;
+use crate::words::error::{Error, Kind, Result};
+
+/// How a job ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// As asked.
+    Done,
+    /// There was nothing to do: no such unit.
+    Gone,
+    /// Otherwise; the manager's word: canceled, timeout, failed, dependency …
+    Other(String),
+    /// Not before the deadline.
+    Pending,
+}
+
+/// The ends of jobs, subscribed to before any is made.
+pub(super) struct Jobs {
+    stream: JobRemovedStream,
+    ended: BTreeMap<String, String>,
+}
+
+impl Jobs {
+    /// Subscribes.
+    pub(super) async fn watch(manager: &Manager) -> Result<Self> {
+        let stream =
+            manager.proxy.receive_job_removed().await.map_err(|error| told(&error, "cannot watch the manager's jobs"))?;
+        Ok(Self { stream, ended: BTreeMap::new() })
+    }
+
+    /// Waits for the end of a job, by its path.
+    pub(super) async fn end_of(&mut self, job: &str, deadline: Deadline) -> Result<Outcome> {
+        let waited = deadlined(deadline, "the job", self.next_end_of(job)).await;
+        match waited {
+            Ok(result) if result == "done" => Ok(Outcome::Done),
+            Ok(result) => Ok(Outcome::Other(result)),
+            Err(error) if error.kind == Kind::Deadline => Ok(Outcome::Pending),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn next_end_of(&mut self, job: &str) -> Result<String> {
+        loop {
+            if let Some(result) = self.ended.remove(job) {
+                return Ok(result);
+            }
+            let signal = poll_fn(|context| Pin::new(&mut self.stream).poll_next(context)).await.ok_or_else(|| {
+                Error::failed("the connection to the user bus was lost").hint("try again; see 'systemctl --user status dbus'")
+            })?;
+            if let Ok(arguments) = signal.args() {
+                self.ended.insert(arguments.job.to_string(), arguments.result.clone());
+            }
+        }
+    }
+}
+
+impl Manager {
+    /// Stops units, all at once, and waits until each is stopped.
+    ///
+    /// # Errors
+    /// When the bus fails; what happens to a unit is its [`Outcome`].
+    pub fn stop(&self, units: &[String], deadline: Deadline) -> Result<Vec<Outcome>> {
+        zbus::block_on(async {
+            let mut jobs = Jobs::watch(self).await?;
+            let mut asked: Vec<Option<String>> = Vec::new();
+            for unit in units {
+                // "replace": a stop that is under way is joined, a start is cancelled.
+                asked.push(match self.proxy.stop_unit(unit, "replace").await {
+                    Ok(job) => Some(job.to_string()),
+                    Err(error) if is_named(&error, "org.freedesktop.systemd1.NoSuchUnit") => None,
+                    Err(error) => return Err(told(&error, format!("cannot stop {unit}"))),
+                });
+            }
+            let mut outcomes = Vec::new();
+            for job in asked {
+                outcomes.push(match job {
+                    Some(job) => jobs.end_of(&job, deadline).await?,
+                    None => Outcome::Gone,
+                });
+            }
+            Ok(outcomes)
+        })
+    }
+}

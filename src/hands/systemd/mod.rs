@@ -1,0 +1,153 @@
+//! The user manager, over D-Bus: the only room that names zbus.
+//!
+//! The rest of forge sees blocking calls with deadlines. Inside, one thread runs the
+//! connection, and signals are subscribed to before the call that causes them (a subscription
+//! after the call was measured to lose 6 of 200 job results).
+
+mod jobs;
+mod proxy;
+mod session;
+
+pub use jobs::Outcome;
+pub use session::{Scope, StartError};
+
+use std::time::Duration;
+
+use zbus::connection::Builder;
+
+use crate::hands::clock::Deadline;
+use crate::words::error::{Error, Kind, Result};
+use proxy::ManagerProxy;
+
+/// The longest wait for the manager's answer to one call. A manager that reloads with
+/// thousands of units stays silent for seconds.
+const CALL: Duration = Duration::from_secs(20);
+
+/// The connection to the user manager.
+#[derive(Debug)]
+pub struct Manager {
+    connection: zbus::Connection,
+    proxy: ManagerProxy<'static>,
+}
+
+/// A row of the manager's list of units.
+#[derive(Debug, Clone)]
+pub struct Unit {
+    /// The unit's name.
+    pub name: String,
+    /// `ActiveState=`
+    pub active: String,
+    /// `SubState=`
+    pub sub: String,
+}
+
+impl Manager {
+    /// Connects to the user manager.
+    ///
+    /// # Errors
+    /// [`Kind::Missing`] when there is none to be reached.
+    pub fn connect() -> Result<Self> {
+        zbus::block_on(async {
+            let connect = async {
+                let connection = Builder::session()
+                    .method_timeout(CALL)
+                    // Job results queue up while many calls are under way; a full queue would
+                    // hold up the replies behind it.
+                    .max_queued(std::num::NonZeroUsize::new(8192).unwrap_or(std::num::NonZeroUsize::MIN))
+                    .build()
+                    .await
+                    .map_err(|error| no_manager(&error))?;
+                let proxy = ManagerProxy::new(&connection).await.map_err(|error| no_manager(&error))?;
+                Ok(Self { connection, proxy })
+            };
+            deadlined(Deadline::after(CALL), "connecting to the user bus", connect).await
+        })
+    }
+
+    /// The units whose names match one of the patterns, loaded ones alone: one round trip.
+    ///
+    /// # Errors
+    /// When the manager does not answer.
+    pub fn units(&self, patterns: &[&str]) -> Result<Vec<Unit>> {
+        let rows = zbus::block_on(self.proxy.list_units_by_patterns(&[], patterns))
+            .map_err(|error| told(&error, "cannot list the units"))?;
+        Ok(rows.into_iter().map(|row| Unit { name: row.0, active: row.3, sub: row.4 }).collect())
+    }
+
+    /// The control group of the manager itself: all units of the user are below.
+    ///
+    /// # Errors
+    /// When the manager does not answer.
+    pub fn control_group(&self) -> Result<String> {
+        zbus::block_on(self.proxy.control_group()).map_err(|error| told(&error, "cannot ask for the control group"))
+    }
+
+    /// Freezes all processes of a unit and of the units below it.
+    ///
+    /// # Errors
+    /// When the manager cannot.
+    pub fn freeze(&self, unit: &str) -> Result<()> {
+        zbus::block_on(self.proxy.freeze_unit(unit)).map_err(|error| told(&error, format!("cannot freeze {unit}")))
+    }
+
+    /// Lets them run again.
+    ///
+    /// # Errors
+    /// When the manager cannot.
+    pub fn thaw(&self, unit: &str) -> Result<()> {
+        zbus::block_on(self.proxy.thaw_unit(unit)).map_err(|error| told(&error, format!("cannot thaw {unit}")))
+    }
+}
+
+/// Runs a future that must not take longer.
+async fn deadlined<T>(deadline: Deadline, doing: &str, future: impl Future<Output = Result<T>>) -> Result<T> {
+    let late = || {
+        Error::new(Kind::Deadline, format!("{doing} took too long"))
+            .hint("see 'systemctl --user status' and 'systemctl --user list-jobs'")
+    };
+    let Ok(runtime) = zruntime::SharedRuntime::current() else {
+        return Err(Error::failed(format!("{doing}: no runtime for its deadline")));
+    };
+    runtime.timeout(deadline.left(), future).await.unwrap_or_else(|_| Err(late()))
+}
+
+/// No manager, and what helps.
+fn no_manager(error: &zbus::Error) -> Error {
+    let user = nix::unistd::geteuid();
+    let hint = if user.is_root() {
+        "run forge as the user whose sessions are meant, or 'loginctl enable-linger root' and log in as root".to_owned()
+    } else {
+        format!("log in as uid {user}, or have its manager started: 'sudo loginctl enable-linger {user}'; \
+                 the bus is dbus-user-session's")
+    };
+    Error::new(Kind::Missing, format!("the systemd user manager cannot be reached: {}", reason(error))).hint(hint)
+}
+
+/// What D-Bus or the manager said, as one of forge's errors.
+fn told(error: &zbus::Error, doing: impl std::fmt::Display) -> Error {
+    match error {
+        zbus::Error::Connection(..) | zbus::Error::Handshake(_) => no_manager(error),
+        zbus::Error::FDO(fdo) if matches!(**fdo, zbus::fdo::Error::ServiceUnknown(_) | zbus::fdo::Error::NameHasNoOwner(_)) => {
+            no_manager(error)
+        }
+        zbus::Error::InputOutput(io) if io.kind() == std::io::ErrorKind::TimedOut => {
+            Error::new(Kind::Deadline, format!("{doing}: the user manager did not answer"))
+                .hint("see 'systemctl --user status'")
+        }
+        _ => Error::failed(format!("{doing}: {}", reason(error))),
+    }
+}
+
+/// The sentence in an error of D-Bus, without the machinery around it.
+fn reason(error: &zbus::Error) -> String {
+    match error {
+        zbus::Error::MethodError(_, Some(text), _) => text.clone(),
+        zbus::Error::Connection(io, address) => format!("{io} ({address})"),
+        error => error.to_string(),
+    }
+}
+
+/// Whether the manager refused with that error name.
+fn is_named(error: &zbus::Error, name: &str) -> bool {
+    matches!(error, zbus::Error::MethodError(named, ..) if named.as_str() == name)
+}

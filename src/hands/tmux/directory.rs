@@ -1,0 +1,239 @@
+//! A directory of tmux sockets. `/tmp` is hostile: nothing here follows a link or a path twice.
+//! The directory is opened once, and everything in it is reached through that descriptor.
+
+use std::ffi::{OsStr, OsString};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use nix::dir::Dir;
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, openat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
+use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
+
+use crate::words::error::{Error, Kind, Result, Trying};
+
+/// An open directory of sockets, the user's own.
+#[derive(Debug)]
+pub struct Directory {
+    fd: OwnedFd,
+    path: PathBuf,
+    uid: u32,
+}
+
+/// The lock that tmux takes while it starts a server on a socket: `SOCKET.lock`.
+pub struct StartLock {
+    _lock: Flock<OwnedFd>,
+    name: OsString,
+}
+
+impl Directory {
+    /// Opens the directory; `None` where there is none.
+    ///
+    /// # Errors
+    /// [`Kind::Unsafe`] when it is a link, no directory, somebody else's, or open to others:
+    /// tmux refuses it too.
+    pub fn open(path: &Path) -> Result<Option<Self>> {
+        let uid = geteuid().as_raw();
+        let refuse = |why: String| {
+            Err(Error::new(Kind::Unsafe, format!("{} is not safe for tmux sockets: {why}", path.display()))
+                .hint("have it removed, or set TMUX_TMPDIR to a directory of your own"))
+        };
+        // A plain open may wait for ever where somebody put a FIFO; O_DIRECTORY refuses it.
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+        let fd = match nix::fcntl::open(path, flags, Mode::empty()) {
+            Ok(fd) => fd,
+            Err(Errno::ENOENT) => return Ok(None),
+            // With O_NOFOLLOW and O_DIRECTORY the kernel says ENOTDIR for a link too.
+            Err(Errno::ELOOP | Errno::ENOTDIR) => {
+                let is_link = path.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink());
+                return refuse(if is_link { "it is a symbolic link" } else { "it is no directory" }.to_owned());
+            }
+            Err(error) => return Err(error).trying(format!("cannot open {}", path.display())),
+        };
+        let stat = fstat(&fd).trying(format!("cannot look at {}", path.display()))?;
+        if stat.st_uid != uid {
+            return refuse(format!("it belongs to uid {}, not to you ({uid})", stat.st_uid));
+        }
+        // tmux itself allows the group, and nobody else.
+        if stat.st_mode & 0o007 != 0 {
+            return refuse(format!("its mode is {:04o}: others may use it", stat.st_mode & 0o7777))
+                .map_err(|error: Error| error.hint(format!("chmod 700 {}", path.display())));
+        }
+        Ok(Some(Self { fd, path: path.to_owned(), uid }))
+    }
+
+    /// Its path, for messages.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether files can be made and removed in it.
+    pub fn is_writable(&self) -> bool {
+        nix::unistd::faccessat(&self.fd, ".", nix::unistd::AccessFlags::W_OK, AtFlags::empty()).is_ok()
+    }
+
+    /// The names in it, sorted.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn names(&self) -> Result<Vec<OsString>> {
+        let doing = || format!("cannot read {}", self.path.display());
+        let mut dir = Dir::openat(&self.fd, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+            .trying(doing())?;
+        let mut names = Vec::new();
+        for entry in dir.iter() {
+            let name = OsStr::from_bytes(entry.trying(doing())?.file_name().to_bytes()).to_owned();
+            if name != "." && name != ".." {
+                names.push(name);
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// What is there by that name, links not followed; `None` where nothing is.
+    ///
+    /// # Errors
+    /// When that cannot be told.
+    pub fn stat(&self, name: &OsStr) -> Result<Option<FileStat>> {
+        match fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some(stat)),
+            Err(Errno::ENOENT) => Ok(None),
+            Err(error) => Err(error).trying(format!("cannot look at {}", self.path.join(name).display())),
+        }
+    }
+
+    /// Whether it is a socket of the user's own.
+    pub fn is_own_socket(&self, stat: &FileStat) -> bool {
+        kind(stat) == SFlag::S_IFSOCK && stat.st_uid == self.uid
+    }
+
+    /// Why it is none.
+    pub fn why_not_own_socket(&self, stat: &FileStat) -> String {
+        if stat.st_uid == self.uid {
+            let what = match kind(stat) {
+                SFlag::S_IFLNK => "a symbolic link",
+                SFlag::S_IFDIR => "a directory",
+                SFlag::S_IFREG => "a file",
+                SFlag::S_IFIFO => "a FIFO",
+                _ => "a device",
+            };
+            format!("it is {what}, not a socket")
+        } else {
+            format!("it belongs to uid {}", stat.st_uid)
+        }
+    }
+
+    /// A path to that name that leads through the open descriptor.
+    pub(super) fn reach(&self, name: &OsStr) -> PathBuf {
+        Path::new("/proc/self/fd").join(self.fd.as_fd().as_raw_fd().to_string()).join(name)
+    }
+
+    /// Takes tmux's start lock of a socket without waiting; `None` when somebody has it, or the
+    /// name does not lead to what was locked.
+    ///
+    /// # Errors
+    /// When there can be no lock.
+    pub fn lock(&self, socket: &OsStr) -> Result<Option<StartLock>> {
+        let mut name = socket.to_owned();
+        name.push(".lock");
+        let doing = || format!("cannot lock {}", self.path.join(&name).display());
+        let flags = OFlag::O_CREAT | OFlag::O_WRONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+        let fd = openat(&self.fd, name.as_os_str(), flags, Mode::from_bits_truncate(0o600)).trying(doing())?;
+        let Ok(lock) = Flock::lock(fd, FlockArg::LockExclusiveNonblock) else { return Ok(None) };
+        // tmux removes the file when its server is up: then this lock is of the past.
+        let held = fstat(&*lock).trying(doing())?;
+        let same = self.stat(&name)?.is_some_and(|now| now.st_ino == held.st_ino && now.st_dev == held.st_dev);
+        Ok((same && kind(&held) == SFlag::S_IFREG).then_some(StartLock { _lock: lock, name }))
+    }
+
+    /// Removes a socket whose start lock is held, and the lock's file too where that is forge's
+    /// own: nobody but a spawn of that name, which the manager admits once, waits for it. Other
+    /// lock files stay: a tmux that has one open must not meet another that made a new one.
+    ///
+    /// # Errors
+    /// When it cannot be removed.
+    pub fn remove(&self, socket: &OsStr, lock: StartLock, lock_too: bool) -> Result<()> {
+        let remove = |name: &OsStr| match unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(error) => Err(error).trying(format!("cannot remove {}", self.path.join(name).display())),
+        };
+        remove(socket)?;
+        if lock_too {
+            remove(&lock.name)?;
+        }
+        drop(lock);
+        Ok(())
+    }
+}
+
+/// Whether it is an ordinary file.
+pub fn is_file(stat: &FileStat) -> bool {
+    kind(stat) == SFlag::S_IFREG
+}
+
+/// The type bits of a mode.
+fn kind(stat: &FileStat) -> SFlag {
+    SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::net::UnixListener;
+
+    fn directory() -> (tempfile::TempDir, Directory) {
+        let root = tempfile::tempdir().unwrap();
+        let directory = Directory::open(root.path()).unwrap().unwrap();
+        (root, directory)
+    }
+
+    #[test]
+    fn what_is_not_safe_is_refused_by_name() {
+        let root = tempfile::tempdir().unwrap();
+        let link = root.path().join("link");
+        symlink(root.path(), &link).unwrap();
+        assert!(Directory::open(&link).unwrap_err().message.contains("symbolic link"));
+        let open = root.path().join("open");
+        std::fs::create_dir(&open).unwrap();
+        std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o777)).unwrap();
+        let error = Directory::open(&open).unwrap_err();
+        assert!(error.message.contains("0777") && error.hint.unwrap().starts_with("chmod 700"));
+        assert!(Directory::open(Path::new("/etc/hostname")).unwrap_err().message.contains("no directory"));
+        assert!(Directory::open(&root.path().join("none")).unwrap().is_none());
+    }
+
+    #[test]
+    fn the_lock_is_had_once_and_is_tmuxs_own_file() {
+        let (root, directory) = directory();
+        let name = OsStr::new("x");
+        let lock = directory.lock(name).unwrap().unwrap();
+        assert!(root.path().join("x.lock").exists());
+        assert!(directory.lock(name).unwrap().is_none());
+        drop(lock);
+        assert!(directory.lock(name).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_link_in_the_locks_place_is_not_followed() {
+        let (root, directory) = directory();
+        let target = root.path().join("target");
+        symlink(&target, root.path().join("x.lock")).unwrap();
+        assert!(directory.lock(OsStr::new("x")).is_err());
+        assert!(!target.exists());
+    }
+
+    #[test]
+    fn only_an_own_socket_counts_as_one() {
+        let (root, directory) = directory();
+        let _listener = UnixListener::bind(root.path().join("s")).unwrap();
+        symlink("s", root.path().join("l")).unwrap();
+        let stat = |name: &str| directory.stat(OsStr::new(name)).unwrap().unwrap();
+        assert!(directory.is_own_socket(&stat("s")));
+        assert!(!directory.is_own_socket(&stat("l")));
+        assert!(directory.stat(OsStr::new("none")).unwrap().is_none());
+    }
+}

@@ -1,0 +1,181 @@
+//! tmux: the only room that runs it, and the only one that opens its sockets.
+//!
+//! Every call has a deadline, since tmux has none of its own: a client waits for ever for a
+//! server that is stopped. Every call but the one that makes a server says `-N`, so that none
+//! starts one by accident.
+
+pub mod directory;
+pub mod knock;
+pub mod watch;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use super::clock::Deadline;
+use super::process::{self, Output};
+use crate::words::error::{Error, Kind, Result};
+use crate::words::name::SessionId;
+use crate::words::session::Mark;
+use crate::words::tmux_says::{self, IDS_FORMAT, PANE_FORMAT, Pane};
+use crate::words::unit;
+
+/// The longest wait for one answer of a server.
+pub const ANSWER: Duration = Duration::from_secs(5);
+
+/// A server that runs, by its socket.
+#[derive(Debug, Clone)]
+pub struct Server {
+    binary: PathBuf,
+    socket: PathBuf,
+}
+
+impl Server {
+    /// The server on that socket.
+    pub fn new(binary: &Path, socket: &Path) -> Self {
+        Self { binary: binary.to_owned(), socket: socket.to_owned() }
+    }
+
+    /// A tmux client for this server; nothing of the caller's own tmux reaches it.
+    pub fn client(&self) -> Command {
+        let mut command = Command::new(&self.binary);
+        command.env_remove("TMUX").env_remove("TMUX_PANE").args(["-N", "-u", "-S"]).arg(&self.socket);
+        command
+    }
+
+    /// Gives the server commands and returns what they print.
+    ///
+    /// # Errors
+    /// What tmux said, or that it did not answer in time.
+    pub fn tell(&self, arguments: &[&str], deadline: Deadline) -> Result<String> {
+        let output = process::run(self.client().args(arguments), deadline.min(Deadline::after(ANSWER)))
+            .map_err(|error| self.explain(error))?;
+        if output.success { Ok(output.stdout) } else { Err(said(&output)) }
+    }
+
+    /// A client that hung: the server is wedged, not dead.
+    fn explain(&self, error: Error) -> Error {
+        if error.kind == Kind::Deadline {
+            Error::new(Kind::Deadline, format!("the tmux server on {} does not answer", self.socket.display()))
+                .hint("it may be stopped or frozen: see 'forge list'; 'forge stop NAME' ends it all the same")
+        } else {
+            error
+        }
+    }
+
+    /// What tmux knows of a pane.
+    ///
+    /// # Errors
+    /// When the server does not answer, or has no such pane.
+    pub fn pane(&self, pane: &str, deadline: Deadline) -> Result<Pane> {
+        // list-panes and not display-message, which prints something for a pane that is gone.
+        let printed = self.tell(&["list-panes", "-t", pane, "-F", &format!("#{{pane_id}} {PANE_FORMAT}")], deadline)?;
+        printed
+            .lines()
+            .find_map(|line| tmux_says::pane(line.strip_prefix(pane)?.strip_prefix(' ')?))
+            .ok_or_else(|| Error::failed(format!("tmux has no pane {pane} on {}", self.socket.display())))
+    }
+
+    /// What is on the screen of a pane; with `history`, that many lines above it too.
+    ///
+    /// # Errors
+    /// When the server does not answer, or has no such pane.
+    pub fn screen(&self, pane: &str, history: Option<u32>, deadline: Deadline) -> Result<String> {
+        let start = history.map(|lines| format!("-{lines}"));
+        let mut arguments = vec!["capture-pane", "-p", "-J", "-t", pane];
+        if let Some(start) = &start {
+            arguments.extend(["-S", start]);
+        }
+        let screen = self.tell(&arguments, deadline)?;
+        let lines: Vec<&str> = screen.lines().map(str::trim_end).collect();
+        Ok(lines.join("\n").trim_end().to_owned())
+    }
+}
+
+/// What a client said in failing.
+pub fn said(output: &Output) -> Error {
+    let text = if output.stderr.trim().is_empty() { &output.stdout } else { &output.stderr };
+    let text = text.trim();
+    if let Some(line) = tmux_says::config_error(text) {
+        return Error::new(Kind::TmuxConfig, format!("your tmux configuration does not load: {line}"))
+            .hint("mend that line; forge uses your tmux.conf as it is and never changes it");
+    }
+    if tmux_says::is_version_mismatch(text) {
+        return Error::failed("the tmux server is of another version than the tmux that is installed now")
+            .hint("it is alive; 'forge restart NAME' moves its session to the new version");
+    }
+    let kind = if tmux_says::is_socket_error(text) { Kind::Socket } else { Kind::Failed };
+    if text.is_empty() {
+        Error::new(Kind::Socket, "tmux ended without saying why")
+    } else {
+        Error::new(kind, format!("tmux: {}", text.lines().next().unwrap_or(text)))
+    }
+}
+
+/// The command that makes a session's server and its session, for exec. It sets the socket by
+/// name (`-L`), never the shared default one.
+///
+/// In one list with `new-session`, so that there is no moment in between: the user's
+/// configuration is read once more without effect (`source-file -n`), because tmux itself only
+/// shows its errors inside a pane, where they would swallow what is typed; and the pane stays
+/// when its program ends, so that its end can be told.
+pub fn new_session(binary: &Path, id: &SessionId, cwd: &Path, pane_command: &[String], configs: &[PathBuf]) -> Vec<String> {
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    let mut command: Vec<String> = [&text(binary), "-u", "-L", &unit::socket(id)].map(ToOwned::to_owned).into();
+    command.extend(["new-session", "-d", "-P", "-F", IDS_FORMAT, "-s", id.as_str(), "-c", &literal(cwd), "--"].map(ToOwned::to_owned));
+    command.extend_from_slice(pane_command);
+    let target = format!("={id}:");
+    command.extend([";", "set-option", "-p", "-t", &target, "remain-on-exit", "on"].map(ToOwned::to_owned));
+    // A session that is to live on unattached must not be destroyed for being so.
+    command.extend([";", "set-option", "-t", &target, "destroy-unattached", "off"].map(ToOwned::to_owned));
+    if !configs.is_empty() {
+        command.extend([";", "source-file", "-n", "-q"].map(ToOwned::to_owned));
+        command.extend(configs.iter().map(|path| text(path)));
+    }
+    command
+}
+
+/// A path as an argument that tmux takes as it is: it would expand `#{…}`, and take a `;` at the
+/// end for the end of the command.
+fn literal(path: &Path) -> String {
+    let text = path.to_string_lossy().replace('#', "##");
+    match text.strip_suffix(';') {
+        Some(rest) => format!("{rest}\\;"),
+        None => text,
+    }
+}
+
+/// The commands that make the server call forge when the session's program ends.
+///
+/// # Errors
+/// When forge's path has a character that tmux or a shell would take for something else.
+pub fn on_end(mark: &Mark, forge: &Path, verb: &str, id: &SessionId) -> Result<Vec<String>> {
+    let path = forge.to_string_lossy();
+    if path.contains(['\'', '"', '\\', '$', '#', '%', '`', '\n', ';', '{', '}']) {
+        return Err(Error::failed(format!("forge's own path has a character that tmux cannot be told: {path}"))
+            .hint("install forge below a directory with an ordinary name"));
+    }
+    let hook = format!("run-shell -b \"exec '{path}' {verb} {id}\"");
+    Ok(["set-hook", "-p", "-t", &mark.pane, "pane-died", &hook].map(ToOwned::to_owned).into())
+}
+
+/// The command that shows a session in this terminal, for exec.
+pub fn attach(server: &Server, id: &SessionId, read_only: bool) -> Command {
+    let mut command = server.client();
+    command.args(["attach-session", "-t", &format!("={id}")]);
+    if read_only {
+        command.arg("-r");
+    }
+    command
+}
+
+/// The environment of tmux itself: the directory of its sockets is the one that forge swept,
+/// and no other.
+pub fn with_socket_dir(mut environment: Vec<(OsString, OsString)>, tmpdir: &Path) -> Vec<(OsString, OsString)> {
+    environment.retain(|(name, _)| name != "TMUX_TMPDIR");
+    if tmpdir != Path::new("/tmp") {
+        environment.push(("TMUX_TMPDIR".into(), tmpdir.into()));
+    }
+    environment
+}

@@ -1,0 +1,107 @@
+//! Waiting for something to appear on a pane's screen.
+//!
+//! A client in control mode is told of all output as it happens (tmux(1), CONTROL MODE), so the
+//! screen is looked at when it changed and not every so often.
+
+use std::io::Read;
+use std::os::fd::AsFd;
+use std::process::{Child, ChildStdout, Stdio};
+use std::time::Duration;
+
+use super::Server;
+use crate::hands::clock::{Deadline, pause};
+use crate::hands::process::{Process, readable};
+use crate::words::error::{Error, Result, Trying};
+use crate::words::name::SessionId;
+
+/// At most this often is the screen of a busy program captured; each look is a process.
+const PACE: Duration = Duration::from_millis(20);
+
+/// What a watch came to.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// What was waited for is on the screen.
+    Found,
+    /// The program ended.
+    ProgramEnded,
+    /// The server went away.
+    ServerGone,
+    /// The deadline came first.
+    Late,
+}
+
+/// A control client that is ended when it is dropped.
+struct Watcher {
+    child: Child,
+    events: ChildStdout,
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        // It holds nothing: the session does not notice that it goes.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Watcher {
+    fn attach(server: &Server, id: &SessionId) -> Result<Self> {
+        let mut child = server
+            .client()
+            // ignore-size: it has no terminal, so it must not shrink the session to one.
+            .args(["-C", "attach-session", "-f", "ignore-size", "-t", &format!("={id}")])
+            // An open input keeps a control client; it is never written to.
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .trying("cannot run tmux")?;
+        let events = child.stdout.take().ok_or_else(|| Error::failed("the control client has no output"))?;
+        Ok(Self { child, events })
+    }
+
+    /// Takes what has come; `false` when the client is at its end.
+    fn drain(&mut self) -> bool {
+        let mut buffer = [0; 65_536];
+        matches!(self.events.read(&mut buffer), Ok(count) if count > 0)
+    }
+}
+
+/// Waits until the screen satisfies the test.
+///
+/// # Errors
+/// When tmux cannot be run or asked.
+pub fn until(
+    server: &Server,
+    id: &SessionId,
+    pane: &str,
+    program: &Process,
+    deadline: Deadline,
+    shows: impl Fn(&str) -> bool,
+) -> Result<Seen> {
+    let mut watcher = Watcher::attach(server, id)?;
+    loop {
+        match server.screen(pane, None, deadline) {
+            Ok(screen) if shows(&screen) => return Ok(Seen::Found),
+            Ok(_) => {}
+            Err(_) if deadline.passed() => return Ok(Seen::Late),
+            Err(_) if program.ended() => return Ok(Seen::ProgramEnded),
+            Err(error) => return Err(error),
+        }
+        let ready = readable(&[program.as_fd(), watcher.events.as_fd()], deadline);
+        if ready[0] {
+            // Its last words may hold what was waited for.
+            return Ok(match server.screen(pane, None, deadline) {
+                Ok(screen) if shows(&screen) => Seen::Found,
+                _ => Seen::ProgramEnded,
+            });
+        }
+        if !ready[1] {
+            return Ok(Seen::Late);
+        }
+        if !watcher.drain() {
+            return Ok(if program.ended() { Seen::ProgramEnded } else { Seen::ServerGone });
+        }
+        pause(PACE);
+    }
+}

@@ -1,0 +1,15 @@
+//! forge keeps long-running tmux programs alive and harmless on a systemd machine.
+//!
+//! Four bands, and dependencies only point down:
+//!
+//! - [`cli`] reads the command line and prints; [`verbs`] has one file per verb;
+//! - [`acts`] is what forge does: sweep, spawn, stop, observe …;
+//! - [`hands`] is the only code that touches the world: systemd, tmux, cgroups, the
+//!   journal, files, the environment;
+//! - [`words`] are pure types and decisions, with no I/O at all.
+
+pub mod acts;
+pub mod cli;
+pub mod hands;
+pub mod verbs;
+pub mod words;

@@ -1,0 +1,134 @@
+//! What several verbs ask for in the same words: the description of a session, and patterns.
+
+use std::path::PathBuf;
+
+use crate::acts::World;
+use crate::hands::paths;
+use crate::words::command::Argv;
+use crate::words::environment;
+use crate::words::error::{Error, Result};
+use crate::words::limits::{Limits, Percent, Size};
+use crate::words::name::{Pattern, SessionId};
+use crate::words::ready::Ready;
+use crate::words::spec::{READY_TIMEOUT_S, Spec, VERSION};
+
+/// A session to start.
+#[derive(Debug, clap::Args)]
+pub struct Wanted {
+    /// The session's name: A-Z a-z 0-9 _ -; other characters become '-'
+    pub name: String,
+    /// Start in this directory [default: the current one]
+    #[arg(long, value_name = "DIR")]
+    pub cwd: Option<PathBuf>,
+    /// Set a variable for the program; may be given several times
+    #[arg(long, value_name = "NAME=VALUE", value_parser = environment::parse_assignment)]
+    pub env: Vec<(String, String)>,
+    /// The session is up when this regular expression matches on its screen
+    #[arg(long, value_name = "REGEX", value_parser = Ready::parse)]
+    pub ready: Option<Ready>,
+    /// How long that may take, in seconds [default: 30]
+    #[arg(long, value_name = "SECONDS")]
+    pub ready_timeout: Option<u64>,
+    /// The most memory; above it the kernel ends processes of the session
+    #[arg(long, value_name = "SIZE", help_heading = "Limits")]
+    pub memory_max: Option<Size>,
+    /// Memory above which the session is slowed down
+    #[arg(long, value_name = "SIZE", help_heading = "Limits")]
+    pub memory_high: Option<Size>,
+    /// Its share of the CPU beside others, 1 to 10000 (100 is everybody's)
+    #[arg(long, value_name = "N", help_heading = "Limits")]
+    pub cpu_weight: Option<u64>,
+    /// The most CPU time, in percent of one CPU: 50%, 200%
+    #[arg(long, value_name = "PERCENT", help_heading = "Limits")]
+    pub cpu_quota: Option<Percent>,
+    /// Its share of the disks beside others, 1 to 10000, where the io controller is delegated
+    #[arg(long, value_name = "N", help_heading = "Limits")]
+    pub io_weight: Option<u64>,
+    /// The most processes and threads
+    #[arg(long, value_name = "N", help_heading = "Limits")]
+    pub tasks_max: Option<u64>,
+    /// Stop a session of that name first
+    #[arg(long)]
+    pub replace: bool,
+    /// The program and its arguments [default: the configured ones, else your shell]
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+}
+
+impl Wanted {
+    /// The specification: what was asked, then what is configured for that name, then defaults.
+    ///
+    /// # Errors
+    /// When something in it cannot be.
+    pub fn spec(&self, world: &World) -> Result<Spec> {
+        let session = SessionId::from_name(&self.name)?;
+        let configured = world.config.sessions.get(&session).cloned().unwrap_or_default();
+        let command = match configured.command {
+            _ if !self.command.is_empty() => Argv::new(self.command.clone())?,
+            Some(command) => command,
+            None => Argv::login_shell(&paths::shell()),
+        };
+        let configured_cwd = configured.cwd.map(|cwd| match cwd.strip_prefix("~") {
+            Ok(below) => world.paths.home.join(below),
+            Err(_) => cwd,
+        });
+        // The command line's variables come last, and so win.
+        let env = configured.env.into_iter().chain(self.env.iter().cloned()).collect();
+        let limits = Limits {
+            memory_max: self.memory_max,
+            memory_high: self.memory_high,
+            cpu_weight: self.cpu_weight,
+            cpu_quota: self.cpu_quota,
+            io_weight: self.io_weight,
+            tasks_max: self.tasks_max,
+        };
+        limits.check()?;
+        Ok(Spec {
+            version: VERSION,
+            session,
+            command,
+            cwd: paths::working_directory(self.cwd.as_deref().or(configured_cwd.as_deref()))?,
+            env,
+            ready: self.ready.clone().or(configured.ready),
+            ready_timeout_s: self.ready_timeout.or(configured.ready_timeout).unwrap_or(READY_TIMEOUT_S),
+            limits: limits.or(&configured.limits).or(&world.config.limits),
+        })
+    }
+}
+
+/// The sessions that a verb is about.
+#[derive(Debug, clap::Args)]
+pub struct Which {
+    /// Names or patterns: 'bridge-*'
+    #[arg(value_name = "PATTERN", required_unless_present = "all")]
+    pub patterns: Vec<String>,
+    /// All sessions
+    #[arg(long, conflicts_with = "patterns")]
+    pub all: bool,
+}
+
+impl Which {
+    /// The patterns.
+    ///
+    /// # Errors
+    /// When one is none.
+    pub fn patterns(&self) -> Result<Vec<Pattern>> {
+        if self.all { Ok(vec![Pattern::all()]) } else { self.patterns.iter().map(|text| Pattern::parse(text)).collect() }
+    }
+}
+
+/// A session that was named.
+///
+/// # Errors
+/// When the name cannot be one.
+pub fn session(name: &str) -> Result<SessionId> {
+    if name.contains(['*', '?', '[']) {
+        return Err(Error::usage(format!("'{name}' is a pattern, and this is about one session")));
+    }
+    SessionId::from_name(name)
+}
+
+/// Tells that a name was changed to make it an id.
+pub fn renamed(name: &str, id: &SessionId) -> Option<String> {
+    (name != id.as_str()).then(|| format!("the name '{}' became {id}", name.escape_debug()))
+}

@@ -1,0 +1,42 @@
+//! `forge attach`
+
+use std::io::IsTerminal;
+use std::os::unix::process::CommandExt;
+
+use super::asked;
+use crate::acts::{World, observe};
+use crate::hands::paths;
+use crate::hands::tmux::{self, Server};
+use crate::words::error::{Error, Result, Trying};
+use crate::words::session::State;
+use crate::words::shown::Shown;
+
+/// The arguments.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The session
+    name: String,
+    /// Only watch: what is typed goes nowhere
+    #[arg(short, long)]
+    read_only: bool,
+}
+
+/// Becomes a tmux client that shows the session; does not return where that works.
+///
+/// # Errors
+/// When there is no session to show, or no terminal to show it in.
+pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
+    let id = asked::session(&arguments.name)?;
+    let found = observe::existing(world, &id)?;
+    let mark = found.mark()?;
+    // A client of a server that stands still cannot even be detached.
+    if let State::Frozen | State::Wedged | State::Stopping = found.state {
+        return Err(Error::failed(format!("{id} is {}: it cannot be shown", found.state.word()))
+            .hint(format!("'forge status {id}' says what to do")));
+    }
+    if !std::io::stdin().is_terminal() {
+        return Err(Error::usage("attach needs a terminal").hint(format!("'forge capture {id}' prints the screen")));
+    }
+    let server = Server::new(&paths::tmux()?, &mark.socket);
+    Err(tmux::attach(&server, &id, arguments.read_only).exec()).trying("cannot run tmux")
+}

@@ -1,0 +1,33 @@
+//! `forge capture`
+
+use serde_json::json;
+
+use super::asked;
+use crate::acts::{World, observe};
+use crate::hands::clock::Deadline;
+use crate::hands::paths;
+use crate::hands::tmux::{ANSWER, Server};
+use crate::words::error::Result;
+use crate::words::shown::Shown;
+
+/// The arguments.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The session
+    name: String,
+    /// That many lines above the screen too
+    #[arg(short = 'n', long, value_name = "N")]
+    lines: Option<u32>,
+}
+
+/// Prints what is on a session's screen.
+///
+/// # Errors
+/// When there is no such session, or its server does not answer.
+pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
+    let id = asked::session(&arguments.name)?;
+    let found = observe::existing(world, &id)?;
+    let mark = found.mark()?;
+    let screen = Server::new(&paths::tmux()?, &mark.socket).screen(&mark.pane, arguments.lines, Deadline::after(ANSWER))?;
+    Ok(Shown::new(&json!({ "session": id, "screen": screen })).raw(screen))
+}

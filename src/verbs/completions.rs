@@ -1,0 +1,24 @@
+//! `forge completions`
+
+use clap_complete::{Shell, generate};
+
+use crate::words::error::{Error, Result};
+use crate::words::shown::Shown;
+
+/// The arguments.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The shell
+    shell: Shell,
+}
+
+/// Prints the completions for a shell.
+///
+/// # Errors
+/// None in practice.
+pub fn run(arguments: &Args, mut command: clap::Command) -> Result<Shown> {
+    let mut script = Vec::new();
+    generate(arguments.shell, &mut command, "forge", &mut script);
+    let script = String::from_utf8(script).map_err(|error| Error::failed(error.to_string()))?;
+    Ok(Shown::new(&serde_json::json!({ "shell": arguments.shell.to_string(), "script": script })).raw(script.trim_end()))
+}

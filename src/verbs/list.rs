@@ -1,0 +1,48 @@
+//! `forge list`
+
+use serde_json::json;
+
+use crate::acts::{World, observe};
+use crate::words::error::Result;
+use crate::words::name::Pattern;
+use crate::words::session::Session;
+use crate::words::shown::Shown;
+use crate::words::usage;
+
+/// The arguments.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Only these sessions: a name or a pattern
+    #[arg(value_name = "PATTERN")]
+    pattern: Option<String>,
+}
+
+/// Lists the sessions.
+///
+/// # Errors
+/// When the manager does not answer.
+pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
+    let pattern = arguments.pattern.as_deref().map_or_else(|| Ok(Pattern::all()), Pattern::parse)?;
+    let found = observe::all(world, |id| pattern.matches(id))?;
+    let sessions: Vec<Session> = found.iter().map(|found| found.show(world)).collect();
+    let shown = Shown::new(&json!({ "sessions": sessions }));
+    if sessions.is_empty() {
+        return Ok(shown.line("no sessions; 'forge spawn NAME -- COMMAND' starts one"));
+    }
+    Ok(shown.table(&["SESSION", "STATE", "PID", "TASKS", "CPU", "MEMORY", "IDLE", "COMMAND"], sessions.iter().map(row).collect()))
+}
+
+fn row(session: &Session) -> Vec<String> {
+    let unknown = || "-".to_owned();
+    let attached = if session.attached { " (attached)" } else { "" };
+    vec![
+        session.session.to_string(),
+        format!("{}{attached}", session.state.word()),
+        session.pane_pid.map_or_else(unknown, |pid| pid.to_string()),
+        session.tasks.to_string(),
+        session.cpu_usec.map_or_else(unknown, usage::cpu),
+        session.memory_bytes.map_or_else(unknown, usage::size),
+        session.idle_s.map_or_else(unknown, usage::duration),
+        shlex::try_join(session.command.iter().map(String::as_str)).unwrap_or_else(|_| unknown()),
+    ]
+}

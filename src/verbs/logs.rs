@@ -1,0 +1,29 @@
+//! `forge logs`: what the journal has about a session.
+
+use super::asked;
+use crate::acts::World;
+use crate::hands::journal;
+use crate::words::error::Result;
+use crate::words::shown::Shown;
+
+/// The arguments.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The session [default: all]
+    name: Option<String>,
+    /// Go on showing what comes
+    #[arg(short, long)]
+    follow: bool,
+    /// Only the newest records
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 50)]
+    lines: u32,
+}
+
+/// Becomes journalctl; does not return where that works.
+///
+/// # Errors
+/// When journalctl is not there.
+pub fn run(world: &World, arguments: &Args, json: bool) -> Result<Shown> {
+    let id = arguments.name.as_deref().map(asked::session).transpose()?;
+    match journal::show(world.paths.uid, id.as_ref(), arguments.lines, arguments.follow, json)? {}
+}

@@ -1,0 +1,23 @@
+//! One file per verb: arguments in, an act called, its result shown. No verb imports another.
+
+pub mod attach;
+pub mod capture;
+pub mod completions;
+pub mod freeze;
+pub mod gate_pane;
+pub mod gate_server;
+pub mod list;
+pub mod logs;
+pub mod man;
+pub mod pane_died;
+pub mod restart;
+pub mod run;
+pub mod send;
+pub mod spawn;
+pub mod status;
+pub mod stop;
+pub mod sweep;
+pub mod thaw;
+pub mod wait;
+
+pub mod asked;

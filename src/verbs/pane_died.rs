@@ -1,0 +1,21 @@
+//! `forge pane-died`, hidden: called by a session's tmux server when its program ended.
+
+use super::asked;
+use crate::acts::{World, end};
+use crate::words::error::Result;
+use crate::words::shown::Shown;
+
+/// The arguments.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    name: String,
+}
+
+/// Ends the session.
+///
+/// # Errors
+/// When something of it is left.
+pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
+    end::program_ended(world, &asked::session(&arguments.name)?)?;
+    Ok(Shown::default())
+}

@@ -1,0 +1,37 @@
+//! `forge restart`
+
+use serde_json::json;
+
+use super::asked::Which;
+use crate::acts::{World, observe, restart::restart};
+use crate::words::error::Result;
+use crate::words::shown::Shown;
+
+/// The arguments.
+pub type Args = Which;
+
+/// Ends sessions whole and starts them again as they were started.
+///
+/// # Errors
+/// When one does not start again; those after it are tried all the same.
+pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
+    let mut restarted = Vec::new();
+    let mut failed = None;
+    for found in observe::matching(world, &arguments.patterns()?)? {
+        let id = found.id.clone();
+        match restart(world, found) {
+            Ok(spawned) => restarted.push(spawned),
+            Err(error) => {
+                failed.get_or_insert(error.while_(id));
+            }
+        }
+    }
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    let mut shown = Shown::new(&json!({ "restarted": restarted }));
+    for one in &restarted {
+        shown = shown.line(format!("restarted {}: now process {} ({} ms)", one.session, one.pane_pid, one.elapsed_ms));
+    }
+    Ok(shown)
+}

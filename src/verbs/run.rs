@@ -1,0 +1,69 @@
+//! `forge run`: a session in the foreground, for other engines to start.
+
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use sd_notify::NotifyState;
+
+use super::asked::Wanted;
+use crate::acts::observe;
+use crate::acts::spawn::spawn;
+use crate::acts::wait::end_of;
+use crate::acts::{World, stop};
+use crate::hands::clock::Deadline;
+use crate::hands::process::{Process, readable};
+use crate::words::error::{Error, Kind, Result, Trying};
+use crate::words::shown::Shown;
+
+/// The arguments.
+pub type Args = Wanted;
+
+/// The exit status when the command never ran, or its own is not known.
+const OWN_FAILURE: u8 = 125;
+
+/// How long the session's remains may take to go after its program ended.
+const REMAINS: Duration = Duration::from_secs(15);
+
+/// Starts a session, and ends when it ends, with its program's exit status; SIGTERM and SIGINT
+/// stop the session.
+///
+/// # Errors
+/// When it does not start.
+pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
+    // Before the start: a signal at any moment from here on stops the session, none is lost.
+    let mut wanted = SigSet::empty();
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+        wanted.add(signal);
+    }
+    wanted.thread_block().trying("cannot block signals")?;
+    let signals = SignalFd::with_flags(&wanted, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).trying("cannot wait for signals")?;
+
+    let spec = arguments.spec(world)?;
+    let id = &spec.session;
+    let spawned = spawn(world, &spec, arguments.replace)?;
+    // Where the caller is a systemd service of Type=notify; nothing otherwise.
+    let status = format!("session {id} runs {} as process {}", spec.command.name(), spawned.pane_pid);
+    let _ = sd_notify::notify(&[NotifyState::Ready, NotifyState::Status(&status)]);
+
+    let found = observe::one(world, id)?;
+    let lost = || Error::new(Kind::NoSession, format!("{id} ended before it could be watched"));
+    let (Some(program), Some(found)) = (Process::open(spawned.pane_pid)?, found) else {
+        let end = world.store.end(id)?.filter(|end| end.since_us == spawned.since_us).ok_or_else(lost)?;
+        return Ok(Shown::new(&spawned).exit(end.shell_status()));
+    };
+    let forever = Deadline::after(Duration::MAX);
+    if readable(&[program.as_fd(), signals.as_fd()], forever)[1] {
+        let signal = signals.read_signal().ok().flatten().map_or(0, |signal| signal.ssi_signo);
+        let _ = sd_notify::notify(&[NotifyState::Stopping]);
+        stop::stop(world, &[found], stop::TIMEOUT)?;
+        return Ok(Shown::new(&spawned)
+            .line(format!("stopped {id} on signal {signal}"))
+            .exit(u8::try_from(128 + signal).unwrap_or(OWN_FAILURE)));
+    }
+    let mark = found.mark()?;
+    let end = end_of(world, id, mark)?;
+    found.cgroup.wait_empty(Deadline::after(REMAINS))?;
+    Ok(Shown::new(&spawned).line(format!("{id} ended with {}", end.words())).exit(end.shell_status()))
+}

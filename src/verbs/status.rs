@@ -1,0 +1,55 @@
+//! `forge status`
+
+use super::asked;
+use crate::acts::{World, observe};
+use crate::words::error::Result;
+use crate::words::session::State;
+use crate::words::shown::Shown;
+use crate::words::{unit, usage};
+
+/// The arguments.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The session
+    name: String,
+}
+
+/// Shows one session.
+///
+/// # Errors
+/// When there is none of that name.
+pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
+    let id = asked::session(&arguments.name)?;
+    let session = observe::existing(world, &id)?.show(world);
+    let unknown = || "-".to_owned();
+    let mut rows: Vec<(&str, String)> = vec![
+        ("state", session.state.word().to_owned()),
+        ("since", session.since.clone().unwrap_or_else(unknown)),
+        ("command", shlex::try_join(session.command.iter().map(String::as_str)).unwrap_or_else(|_| unknown())),
+        ("directory", session.cwd.as_ref().map_or_else(unknown, |cwd| cwd.display().to_string())),
+        ("program", session.pane_pid.map_or_else(unknown, |pid| format!("process {pid}"))),
+        ("server", session.server_pid.map_or_else(unknown, |pid| format!("process {pid}"))),
+        ("socket", session.socket.display().to_string()),
+        ("slice", unit::slice(&id)),
+        ("scope", unit::scope(&id)),
+        ("tasks", session.tasks.to_string()),
+        ("cpu", session.cpu_usec.map_or_else(unknown, usage::cpu)),
+        ("memory", session.memory_bytes.map_or_else(unknown, usage::size)),
+        ("idle", session.idle_s.map_or_else(unknown, usage::duration)),
+        ("attached", if session.attached { "yes" } else { "no" }.to_owned()),
+    ];
+    rows.extend(advice(session.state, id.as_str()).map(|advice| ("next", advice)));
+    let shown = Shown::new(&session).line(id.to_string());
+    Ok(rows.into_iter().fold(shown, |shown, (name, value)| shown.line(format!("  {name:<10} {value}"))))
+}
+
+/// What to do about a state that is not as it should be.
+fn advice(state: State, id: &str) -> Option<String> {
+    Some(match state {
+        State::Running | State::Starting | State::Stopping => return None,
+        State::Dead => format!("its program ended: 'forge restart {id}' starts it again, 'forge stop {id}' clears it"),
+        State::Wedged => format!("its tmux server does not answer; 'forge stop {id}' ends it all the same"),
+        State::Failed => format!("'forge logs {id}' tells what happened; 'forge restart {id}' starts it again"),
+        State::Frozen => format!("'forge thaw {id}' lets it run again"),
+    })
+}

@@ -1,0 +1,45 @@
+//! `forge stop`
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::asked::Which;
+use crate::acts::{World, observe, stop};
+use crate::words::error::Result;
+use crate::words::shown::Shown;
+
+/// The arguments.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    which: Which,
+    /// How long the processes may take to end when asked, in seconds; then they are killed
+    #[arg(long, value_name = "SECONDS", default_value_t = stop::TIMEOUT.as_secs())]
+    timeout: u64,
+}
+
+/// Ends sessions whole, and proves that nothing of them is left.
+///
+/// # Errors
+/// When there is no such session, or something is left.
+pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
+    let found = observe::matching(world, &arguments.which.patterns()?)?;
+    let stopped = stop::stop(world, &found, Duration::from_secs(arguments.timeout))?;
+    let mut shown = Shown::new(&json!({ "stopped": stopped }));
+    if stopped.is_empty() {
+        shown = shown.line("there is no session to stop");
+    }
+    for one in &stopped {
+        let processes = if one.processes == 1 { "process" } else { "processes" };
+        let killed = match one.killed {
+            0 => String::new(),
+            count => format!(", {count} of them killed"),
+        };
+        shown = shown.line(format!(
+            "stopped {}: {} {processes} ended{killed}, nothing is left ({} ms)",
+            one.session, one.processes, one.elapsed_ms
+        ));
+    }
+    Ok(shown)
+}

@@ -1,0 +1,62 @@
+//! `forge sweep`
+
+use std::path::PathBuf;
+
+use crate::acts::World;
+use crate::acts::sweep::{Plan, record, sweep};
+use crate::words::error::Result;
+use crate::words::shown::Shown;
+use crate::words::socket::{Report, stale_sockets};
+
+/// The arguments.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Only say what would be removed
+    #[arg(long)]
+    dry_run: bool,
+    /// Sweep this directory instead; may be given several times
+    #[arg(long = "dir", value_name = "DIR")]
+    dirs: Vec<PathBuf>,
+}
+
+/// Removes the sockets that no server listens on. Where the configuration cannot be read it is
+/// not known which sockets are protected, so only forge's own are swept then.
+///
+/// # Errors
+/// None: what cannot be swept is reported.
+pub fn run(world: &World, arguments: &Args, own_only: bool) -> Result<Shown> {
+    let plan = Plan { own_only, ..Plan::new(world, &arguments.dirs, arguments.dry_run) };
+    let report = sweep(world, &plan);
+    if !arguments.dry_run {
+        record(&report);
+    }
+    Ok(show(&report, arguments.dry_run))
+}
+
+fn show(report: &Report, dry_run: bool) -> Shown {
+    let mut shown = Shown::new(report);
+    let removed = if dry_run { "would remove" } else { "removed" };
+    for path in &report.removed {
+        shown = shown.line(format!("{removed} {}", path.display()));
+    }
+    for path in &report.healed {
+        shown = shown.line(format!("healed {}: its server made it again", path.display()));
+    }
+    for path in &report.unresponsive {
+        shown = shown.line(format!("left {}: its server does not answer, but lives", path.display()));
+    }
+    for skipped in &report.skipped {
+        shown = shown.line(format!("left {}: {}", skipped.path.display(), skipped.reason));
+    }
+    let protected = match report.protected.len() {
+        0 => String::new(),
+        count => format!(", {count} protected"),
+    };
+    shown.line(format!(
+        "{removed} {}; {} live{protected}, of {} looked at ({} ms)",
+        stale_sockets(report.removed.len()),
+        report.live.len(),
+        report.scanned,
+        report.elapsed_ms
+    ))
+}

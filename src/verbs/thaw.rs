@@ -1,0 +1,23 @@
+//! `forge thaw`
+
+use serde_json::json;
+
+use super::asked::Which;
+use crate::acts::{World, freeze, observe};
+use crate::words::error::Result;
+use crate::words::name::SessionId;
+use crate::words::shown::Shown;
+
+/// The arguments.
+pub type Args = Which;
+
+/// Lets frozen sessions run again.
+///
+/// # Errors
+/// When there is no such session, or the manager cannot.
+pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
+    let found = observe::matching(world, &arguments.patterns()?)?;
+    freeze::thaw(world, &found)?;
+    let sessions: Vec<&SessionId> = found.iter().map(|found| &found.id).collect();
+    Ok(sessions.iter().fold(Shown::new(&json!({ "thawed": sessions })), |shown, id| shown.line(format!("thawed {id}"))))
+}

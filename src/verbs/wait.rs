@@ -1,0 +1,58 @@
+//! `forge wait`
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::asked;
+use crate::acts::{World, observe, wait};
+use crate::hands::clock::Deadline;
+use crate::words::error::Result;
+use crate::words::shown::Shown;
+
+/// The arguments.
+#[derive(Debug, clap::Args)]
+#[group(id = "until", required = true, multiple = false, args = ["ready", "exit"])]
+pub struct Args {
+    /// The session
+    name: String,
+    /// Until its ready pattern is on its screen
+    #[arg(long)]
+    ready: bool,
+    /// Until its program ended
+    #[arg(long)]
+    exit: bool,
+    /// At most that long, in seconds [default: as long as it takes]
+    #[arg(long, value_name = "SECONDS")]
+    timeout: Option<u64>,
+}
+
+/// Waits for a session.
+///
+/// # Errors
+/// When the time is up, or what is waited for cannot come any more.
+pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
+    let id = asked::session(&arguments.name)?;
+    let deadline = Deadline::after(arguments.timeout.map_or(Duration::MAX, Duration::from_secs));
+    let found = observe::one(world, &id)?;
+    if arguments.ready {
+        let found = found.map_or_else(|| observe::existing(world, &id), Ok)?;
+        wait::ready(world, &found, deadline)?;
+        return Ok(Shown::new(&json!({ "session": id, "ready": true })).line(format!("{id} is ready")));
+    }
+    let end = match found {
+        Some(found) => wait::exit(world, &id, found.mark()?, deadline)?,
+        // It ended before we asked: that is what was waited for.
+        None => match world.store.end(&id)? {
+            Some(end) => end,
+            None => return Err(observe::existing(world, &id).err().unwrap_or_else(|| unreachable_session(&id))),
+        },
+    };
+    Ok(Shown::new(&json!({ "session": id, "status": end.status, "signal": end.signal, "result": end.words() }))
+        .line(format!("{id} ended with {}", end.words())))
+}
+
+/// It came back between two looks.
+fn unreachable_session(id: &crate::words::name::SessionId) -> crate::words::error::Error {
+    crate::words::error::Error::failed(format!("{id} was just started again")).hint("wait for it again")
+}

@@ -1,0 +1,138 @@
+//! Every error a person or a bot can meet, and the exit status it ends in.
+
+use std::fmt;
+
+/// What forge's functions return.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// The kinds of failure. Bots branch on [`Kind::word`]; scripts on [`Kind::exit_status`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Something did not work: the general case.
+    Failed,
+    /// The command line asks for what cannot be.
+    Usage,
+    /// A configuration file cannot be used.
+    Config,
+    /// Something on this machine that forge needs is missing.
+    Missing,
+    /// A deadline passed.
+    Deadline,
+    /// The session's name is taken.
+    Taken,
+    /// There is no such session.
+    NoSession,
+    /// tmux could not make or reach its socket.
+    Socket,
+    /// The program ended before the session was up.
+    Ended,
+    /// The tmux socket directory is not safe to use.
+    Unsafe,
+    /// The user's tmux configuration does not load.
+    TmuxConfig,
+}
+
+impl Kind {
+    /// The word in `error.kind` of the JSON form.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::Usage => "usage",
+            Self::Config => "config",
+            Self::Missing => "missing",
+            Self::Deadline => "deadline",
+            Self::Taken => "taken",
+            Self::NoSession => "no_session",
+            Self::Socket => "socket",
+            Self::Ended => "ended",
+            Self::Unsafe => "unsafe",
+            Self::TmuxConfig => "tmux_config",
+        }
+    }
+
+    /// The exit status of the process: 1 failed, 2 wrong usage or configuration, 3 something
+    /// needed is missing, 4 a deadline passed.
+    pub fn exit_status(self) -> u8 {
+        match self {
+            Self::Failed
+            | Self::Taken
+            | Self::NoSession
+            | Self::Socket
+            | Self::Ended
+            | Self::Unsafe
+            | Self::TmuxConfig => 1,
+            Self::Usage | Self::Config => 2,
+            Self::Missing => 3,
+            Self::Deadline => 4,
+        }
+    }
+}
+
+/// What was tried, on what, why it failed, and what to do next.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Error {
+    /// The kind of failure.
+    pub kind: Kind,
+    /// One sentence, and below it what was on the screen where that helps.
+    pub message: String,
+    /// What to do next, where there is something to do.
+    pub hint: Option<String>,
+}
+
+impl Error {
+    /// An error without a hint.
+    pub fn new(kind: Kind, message: impl fmt::Display) -> Self {
+        Self { kind, message: message.to_string(), hint: None }
+    }
+
+    /// The general case.
+    pub fn failed(message: impl fmt::Display) -> Self {
+        Self::new(Kind::Failed, message)
+    }
+
+    /// Wrong usage.
+    pub fn usage(message: impl fmt::Display) -> Self {
+        Self::new(Kind::Usage, message)
+    }
+
+    /// The same error with a hint.
+    #[must_use]
+    pub fn hint(mut self, hint: impl fmt::Display) -> Self {
+        self.hint = Some(hint.to_string());
+        self
+    }
+
+    /// The same error, its message preceded by what was being tried.
+    #[must_use]
+    pub fn while_(mut self, doing: impl fmt::Display) -> Self {
+        self.message = format!("{doing}: {}", self.message);
+        self
+    }
+}
+
+/// Turns an error of the system into one that says what was tried, and on what.
+pub trait Trying<T> {
+    /// `while_("cannot open /x")` gives `cannot open /x: Permission denied (os error 13)`.
+    fn trying(self, doing: impl fmt::Display) -> Result<T>;
+}
+
+impl<T, E: fmt::Display> Trying<T> for std::result::Result<T, E> {
+    fn trying(self, doing: impl fmt::Display) -> Result<T> {
+        self.map_err(|error| Error::failed(format!("{doing}: {error}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exit_statuses_are_the_contract() {
+        assert_eq!(Kind::Failed.exit_status(), 1);
+        assert_eq!(Kind::Usage.exit_status(), 2);
+        assert_eq!(Kind::Config.exit_status(), 2);
+        assert_eq!(Kind::Missing.exit_status(), 3);
+        assert_eq!(Kind::Deadline.exit_status(), 4);
+    }
+}

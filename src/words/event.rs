@@ -1,0 +1,303 @@
+//! The events of the audit log: the one list of their kinds, message ids and texts.
+//!
+//! `packaging/forge.catalog` has an entry for each message id; a test compares the two.
+
+use std::path::PathBuf;
+
+use super::name::SessionId;
+use super::session::End;
+use super::socket::stale_sockets;
+use super::usage::{self, Usage};
+
+/// How loud an event is, as `PRIORITY=` of the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// 3
+    Error,
+    /// 4
+    Warning,
+    /// 6
+    Info,
+}
+
+/// One thing that happened and is worth knowing later.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// A session was started.
+    Spawned {
+        /// The session.
+        session: SessionId,
+        /// Its program's name, without arguments.
+        program: String,
+        /// Its socket.
+        socket: PathBuf,
+        /// Its tmux server.
+        server_pid: u32,
+        /// Its program.
+        pane_pid: u32,
+        /// How often tmux was started until it stood: 1 or 2.
+        attempts: u32,
+        /// How many dead sockets were removed on the way.
+        swept: usize,
+        /// How long it took.
+        elapsed_ms: u64,
+    },
+    /// The first attempt met a socket error, and there is one more.
+    SpawnRetried {
+        /// The session.
+        session: SessionId,
+        /// What tmux said.
+        error: String,
+    },
+    /// A session was not started.
+    SpawnFailed {
+        /// The session.
+        session: SessionId,
+        /// The error's kind.
+        kind: &'static str,
+        /// Why, in one line.
+        error: String,
+    },
+    /// The ready pattern appeared.
+    Ready {
+        /// The session.
+        session: SessionId,
+        /// How long after the program's start.
+        elapsed_ms: u64,
+    },
+    /// A session was ended on request, and nothing of it is left.
+    Stopped {
+        /// The session.
+        session: SessionId,
+        /// How many processes it had.
+        processes: u64,
+        /// How many of them did not end when asked.
+        killed: u64,
+        /// How long it took.
+        elapsed_ms: u64,
+        /// What it used.
+        usage: Usage,
+    },
+    /// A session's program ended cleanly by itself.
+    Exited {
+        /// The session.
+        session: SessionId,
+        /// How.
+        end: End,
+        /// What it used.
+        usage: Usage,
+    },
+    /// A session's program ended otherwise.
+    Crashed {
+        /// The session.
+        session: SessionId,
+        /// How.
+        end: End,
+        /// What it used.
+        usage: Usage,
+    },
+    /// A session was stopped and started again on request.
+    Restarted {
+        /// The session.
+        session: SessionId,
+    },
+    /// A dead socket was removed.
+    Swept {
+        /// The socket.
+        socket: PathBuf,
+        /// The session, where the socket was one of forge's.
+        session: Option<SessionId>,
+    },
+    /// A sweep came to its end.
+    SweepDone {
+        /// Sockets looked at.
+        scanned: u64,
+        /// Dead sockets removed.
+        removed: usize,
+        /// Live servers.
+        live: usize,
+        /// Servers that did not answer in time.
+        unresponsive: usize,
+        /// How long it took.
+        elapsed_ms: u64,
+    },
+    /// A live server's missing socket is back.
+    SocketHealed {
+        /// The session.
+        session: SessionId,
+        /// The socket.
+        socket: PathBuf,
+    },
+    /// All processes of a session were frozen.
+    Frozen {
+        /// The session.
+        session: SessionId,
+    },
+    /// They run again.
+    Thawed {
+        /// The session.
+        session: SessionId,
+    },
+}
+
+/// Every kind: its word in `FORGE_EVENT=`, and its `MESSAGE_ID=`, which never changes.
+pub const KINDS: [(&str, &str); 13] = [
+    ("spawned", "94f2c85bc8614410809371c5fca78d1f"),
+    ("spawn_retried", "20e2e7918fbd476792c71314490b3145"),
+    ("spawn_failed", "5221a13094ca4110b2d157414dc82557"),
+    ("ready", "f011388296d44978828f176b01f5b03a"),
+    ("stopped", "bd79ef79beaa48289bc9926c746340de"),
+    ("exited", "a19b1d9855354ab5b503953b23ca4d91"),
+    ("crashed", "d57096b34df74b7fbfde2418aa365b3a"),
+    ("restarted", "0176dc96476d4429b01d14e0d3fce03d"),
+    ("swept", "06c0eab6a44c4b4fbb889ef8707a2562"),
+    ("sweep_done", "be9ac521ab5547159f063b2e52dc6aa8"),
+    ("socket_healed", "873e075187334eb7a867d283decf7065"),
+    ("frozen", "36100b8944764ada8bedc14c4e342d69"),
+    ("thawed", "05d48581e81147fc972435839c74aa9b"),
+];
+
+impl Event {
+    /// The place of the kind in [`KINDS`].
+    fn index(&self) -> usize {
+        match self {
+            Self::Spawned { .. } => 0,
+            Self::SpawnRetried { .. } => 1,
+            Self::SpawnFailed { .. } => 2,
+            Self::Ready { .. } => 3,
+            Self::Stopped { .. } => 4,
+            Self::Exited { .. } => 5,
+            Self::Crashed { .. } => 6,
+            Self::Restarted { .. } => 7,
+            Self::Swept { .. } => 8,
+            Self::SweepDone { .. } => 9,
+            Self::SocketHealed { .. } => 10,
+            Self::Frozen { .. } => 11,
+            Self::Thawed { .. } => 12,
+        }
+    }
+
+    /// The word of the kind.
+    pub fn word(&self) -> &'static str {
+        KINDS[self.index()].0
+    }
+
+    /// The message id of the kind.
+    pub fn message_id(&self) -> &'static str {
+        KINDS[self.index()].1
+    }
+
+    /// How loud it is.
+    pub fn level(&self) -> Level {
+        match self {
+            Self::SpawnFailed { .. } | Self::Crashed { .. } => Level::Error,
+            Self::SpawnRetried { .. } | Self::SocketHealed { .. } => Level::Warning,
+            _ => Level::Info,
+        }
+    }
+
+    /// The session, where there is one.
+    pub fn session(&self) -> Option<&SessionId> {
+        match self {
+            Self::Spawned { session, .. }
+            | Self::SpawnRetried { session, .. }
+            | Self::SpawnFailed { session, .. }
+            | Self::Ready { session, .. }
+            | Self::Stopped { session, .. }
+            | Self::Exited { session, .. }
+            | Self::Crashed { session, .. }
+            | Self::Restarted { session }
+            | Self::SocketHealed { session, .. }
+            | Self::Frozen { session }
+            | Self::Thawed { session } => Some(session),
+            Self::Swept { session, .. } => session.as_ref(),
+            Self::SweepDone { .. } => None,
+        }
+    }
+
+    /// The text for people.
+    pub fn message(&self) -> String {
+        match self {
+            Self::Spawned { session, program, swept: 0, .. } => format!("spawned {session}: {program}"),
+            Self::Spawned { session, program, swept, .. } => {
+                format!("spawned {session} after cleaning {}: {program}", stale_sockets(*swept))
+            }
+            Self::SpawnRetried { session, error } => format!("spawn of {session} is tried once more after: {error}"),
+            Self::SpawnFailed { session, error, .. } => format!("spawn of {session} failed: {error}"),
+            Self::Ready { session, elapsed_ms } => format!("{session} is ready after {elapsed_ms} ms"),
+            Self::Stopped { session, processes, killed, usage, .. } => format!(
+                "stopped {session}: {processes} processes ended, {killed} of them killed{}",
+                used(usage)
+            ),
+            Self::Exited { session, end, usage } => format!("{session} exited: {}{}", end.words(), used(usage)),
+            Self::Crashed { session, end, usage } => format!("{session} crashed: {}{}", end.words(), used(usage)),
+            Self::Restarted { session } => format!("restarted {session}"),
+            Self::Swept { socket, .. } => format!("removed dead socket {}", socket.display()),
+            Self::SweepDone { scanned, removed, unresponsive, elapsed_ms, .. } => format!(
+                "sweep done: {removed} of {scanned} sockets removed, {unresponsive} unresponsive, {elapsed_ms} ms"
+            ),
+            Self::SocketHealed { session, socket } => {
+                format!("{session} has its socket {} again", socket.display())
+            }
+            Self::Frozen { session } => format!("froze {session}"),
+            Self::Thawed { session } => format!("thawed {session}"),
+        }
+    }
+}
+
+/// What was used, as a part of a sentence.
+fn used(used: &Usage) -> String {
+    let mut parts = Vec::new();
+    if let Some(usec) = used.duration_usec {
+        parts.push(format!("ran {}", usage::duration(usec / 1_000_000)));
+    }
+    if let Some(usec) = used.cpu_usec {
+        parts.push(format!("{} CPU", usage::cpu(usec)));
+    }
+    if let Some(bytes) = used.memory_peak {
+        parts.push(format!("{} memory at most", usage::size(bytes)));
+    }
+    if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_and_ids_are_one_to_one() {
+        for (at, (word, id)) in KINDS.iter().enumerate() {
+            assert!(id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()), "{word}");
+            assert!(KINDS[..at].iter().all(|(other, same)| other != word && same != id), "{word}");
+        }
+    }
+
+    #[test]
+    fn each_kind_has_its_entry_in_the_catalog() {
+        let catalog = include_str!("../../packaging/forge.catalog");
+        for (word, id) in KINDS {
+            assert!(catalog.contains(&format!("-- {id}\n")), "{word} is not in packaging/forge.catalog");
+        }
+        assert_eq!(catalog.matches("\n-- ").count() + usize::from(catalog.starts_with("-- ")), KINDS.len());
+    }
+
+    #[test]
+    fn the_cleaning_is_told() {
+        let session = SessionId::from_name("demo").unwrap();
+        let mut event = Event::Spawned {
+            session,
+            program: "sleep".into(),
+            socket: "/tmp/x".into(),
+            server_pid: 2,
+            pane_pid: 3,
+            attempts: 1,
+            swept: 1,
+            elapsed_ms: 5,
+        };
+        assert_eq!(event.message(), "spawned demo after cleaning 1 stale socket: sleep");
+        if let Event::Spawned { swept, .. } = &mut event {
+            *swept = 0;
+        }
+        assert_eq!((event.message().as_str(), event.word()), ("spawned demo: sleep", "spawned"));
+    }
+}

@@ -1,0 +1,213 @@
+//! What a session may use. All limits sit on its slice, since tmux may move panes out of the
+//! scope of the server, and never out of the slice.
+
+use serde::{Deserialize, Serialize};
+
+use super::error::{Error, Result};
+
+/// The limits of one session; what is `None` is not limited.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// `MemoryMax=`: above it the kernel ends processes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_max: Option<Size>,
+    /// `MemoryHigh=`: above it the session is slowed down.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_high: Option<Size>,
+    /// `CPUWeight=`, 1 to 10000; 100 is everybody's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_weight: Option<u64>,
+    /// `CPUQuota=`: percent of one CPU.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_quota: Option<Percent>,
+    /// `IOWeight=`, 1 to 10000. Accepted by a user manager and without effect there, unless the
+    /// administrator delegates the io controller to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub io_weight: Option<u64>,
+    /// `TasksMax=`: processes and threads.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tasks_max: Option<u64>,
+}
+
+impl Limits {
+    /// These limits, and the defaults for what they do not say.
+    #[must_use]
+    pub fn or(self, defaults: &Self) -> Self {
+        Self {
+            memory_max: self.memory_max.or(defaults.memory_max),
+            memory_high: self.memory_high.or(defaults.memory_high),
+            cpu_weight: self.cpu_weight.or(defaults.cpu_weight),
+            cpu_quota: self.cpu_quota.or(defaults.cpu_quota),
+            io_weight: self.io_weight.or(defaults.io_weight),
+            tasks_max: self.tasks_max.or(defaults.tasks_max),
+        }
+    }
+
+    /// The limits as unit properties, by the manager's names and in its units
+    /// (org.freedesktop.systemd1(5)).
+    pub fn properties(&self) -> Vec<(&'static str, u64)> {
+        [
+            ("MemoryMax", self.memory_max.map(|size| size.0)),
+            ("MemoryHigh", self.memory_high.map(|size| size.0)),
+            ("CPUWeight", self.cpu_weight),
+            // 1 % of a CPU is 10 ms of CPU time a second.
+            ("CPUQuotaPerSecUSec", self.cpu_quota.map(|percent| percent.0.saturating_mul(10_000))),
+            ("IOWeight", self.io_weight),
+            ("TasksMax", self.tasks_max),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)))
+        .collect()
+    }
+
+    /// Checks the ranges that the manager would refuse, with the name that the user knows.
+    ///
+    /// # Errors
+    /// On a value out of its range.
+    pub fn check(&self) -> Result<()> {
+        for (name, weight) in [("cpu-weight", self.cpu_weight), ("io-weight", self.io_weight)] {
+            if let Some(weight) = weight
+                && !(1..=10_000).contains(&weight)
+            {
+                return Err(Error::usage(format!("{name} is {weight}: it goes from 1 to 10000, and 100 is everybody's")));
+            }
+        }
+        for (name, value) in [
+            ("memory-max", self.memory_max.map(|size| size.0)),
+            ("memory-high", self.memory_high.map(|size| size.0)),
+            ("cpu-quota", self.cpu_quota.map(|percent| percent.0)),
+            ("tasks-max", self.tasks_max),
+        ] {
+            if value == Some(0) {
+                return Err(Error::usage(format!("{name} is 0: nothing could run")));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A number of bytes; written as systemd does: `512M`, `2G`, powers of 1024.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "NumberOrText", into = "u64")]
+pub struct Size(pub u64);
+
+impl std::str::FromStr for Size {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let text = text.trim();
+        let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+        let shift = match text[digits.len()..].to_ascii_uppercase().as_str() {
+            "" | "B" => 0,
+            "K" => 10,
+            "M" => 20,
+            "G" => 30,
+            "T" => 40,
+            _ => u32::MAX,
+        };
+        digits
+            .parse::<u64>()
+            .ok()
+            .and_then(|number| number.checked_mul(1u64.checked_shl(shift)?))
+            .map(Self)
+            .ok_or_else(|| Error::usage(format!("'{text}' is no size")).hint("for example 512M or 2G"))
+    }
+}
+
+impl From<Size> for u64 {
+    fn from(size: Size) -> Self {
+        size.0
+    }
+}
+
+/// Percent of one CPU; `50%` and `50` are the same, `200%` is two CPUs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "NumberOrText", into = "u64")]
+pub struct Percent(pub u64);
+
+impl std::str::FromStr for Percent {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let text = text.trim();
+        text.strip_suffix('%')
+            .unwrap_or(text)
+            .parse()
+            .map(Self)
+            .map_err(|_| Error::usage(format!("'{text}' is no percentage")).hint("for example 50% or 200%"))
+    }
+}
+
+impl From<Percent> for u64 {
+    fn from(percent: Percent) -> Self {
+        percent.0
+    }
+}
+
+/// How a configuration file may write a [`Size`] or a [`Percent`].
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum NumberOrText {
+    Number(u64),
+    Text(String),
+}
+
+impl TryFrom<NumberOrText> for Size {
+    type Error = Error;
+
+    fn try_from(value: NumberOrText) -> Result<Self> {
+        match value {
+            NumberOrText::Number(number) => Ok(Self(number)),
+            NumberOrText::Text(text) => text.parse(),
+        }
+    }
+}
+
+impl TryFrom<NumberOrText> for Percent {
+    type Error = Error;
+
+    fn try_from(value: NumberOrText) -> Result<Self> {
+        match value {
+            NumberOrText::Number(number) => Ok(Self(number)),
+            NumberOrText::Text(text) => text.parse(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_as_systemd_does() {
+        assert_eq!("512M".parse::<Size>().unwrap(), Size(512 << 20));
+        assert_eq!("2g".parse::<Size>().unwrap(), Size(2 << 30));
+        assert_eq!("1000".parse::<Size>().unwrap(), Size(1000));
+        for bad in ["", "M", "-1", "1X", "1.5G", "99999999999T"] {
+            assert!(bad.parse::<Size>().unwrap_err().message.contains("no size"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_session_overrides_the_defaults_one_by_one() {
+        let defaults = Limits { memory_max: Some(Size(1)), tasks_max: Some(5), ..Limits::default() };
+        let own = Limits { tasks_max: Some(9), ..Limits::default() };
+        let both = own.or(&defaults);
+        assert_eq!((both.memory_max, both.tasks_max), (Some(Size(1)), Some(9)));
+    }
+
+    #[test]
+    fn properties_are_in_the_managers_units() {
+        let limits = Limits { cpu_quota: Some(Percent(50)), memory_max: Some(Size(1 << 20)), ..Limits::default() };
+        assert_eq!(limits.properties(), [("MemoryMax", 1 << 20), ("CPUQuotaPerSecUSec", 500_000)]);
+    }
+
+    #[test]
+    fn what_no_manager_takes_is_refused_by_name() {
+        let limits = Limits { cpu_weight: Some(0), ..Limits::default() };
+        assert!(limits.check().unwrap_err().message.contains("cpu-weight is 0"));
+        let limits = Limits { memory_max: Some(Size(0)), ..Limits::default() };
+        assert!(limits.check().unwrap_err().message.contains("memory-max is 0"));
+    }
+}

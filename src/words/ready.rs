@@ -1,0 +1,84 @@
+//! The pattern that shows that a program is up.
+
+use regex_lite::Regex;
+use serde::{Deserialize, Serialize};
+
+use super::error::{Error, Result};
+
+/// A regular expression, looked for in what is on the screen of the pane.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Ready(Regex);
+
+impl Ready {
+    /// Reads the expression. `^` and `$` match at each line of the screen.
+    ///
+    /// # Errors
+    /// When it is no regular expression, or matches an empty screen (it would show nothing).
+    pub fn parse(text: &str) -> Result<Self> {
+        let regex = Regex::new(&format!("(?m:{text})")).map_err(|error| {
+            Error::usage(format!("the ready pattern '{text}' is no regular expression: {error}"))
+                .hint("a prompt such as $ or [x] is written \\$ or \\[x\\]")
+        })?;
+        if regex.is_match("") {
+            return Err(Error::usage(format!("the ready pattern '{text}' matches an empty screen, so it shows nothing"))
+                .hint("name some text that is only there when the program is up"));
+        }
+        Ok(Self(regex))
+    }
+
+    /// Whether the screen shows that the program is up.
+    pub fn matches(&self, screen: &str) -> bool {
+        self.0.is_match(screen)
+    }
+
+    /// The expression as the user wrote it.
+    pub fn as_str(&self) -> &str {
+        let text = self.0.as_str();
+        text.strip_prefix("(?m:").and_then(|text| text.strip_suffix(')')).unwrap_or(text)
+    }
+}
+
+impl PartialEq for Ready {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl TryFrom<String> for Ready {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self> {
+        Self::parse(&text)
+    }
+}
+
+impl From<Ready> for String {
+    fn from(ready: Ready) -> Self {
+        ready.as_str().to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prompt_is_found_on_its_line() {
+        let screen = "Welcome\n❯ \n";
+        assert!(Ready::parse("❯").unwrap().matches(screen));
+        assert!(Ready::parse("^❯ $").unwrap().matches(screen));
+        assert!(!Ready::parse("^> ").unwrap().matches(screen));
+    }
+
+    #[test]
+    fn what_is_no_pattern_is_refused_with_a_remedy() {
+        for bad in ["[", "(", "*"] {
+            let error = Ready::parse(bad).unwrap_err();
+            assert!(error.message.contains("no regular expression") && error.hint.is_some(), "{bad}");
+        }
+        assert!(Ready::parse("").unwrap_err().message.contains("empty screen"));
+        assert!(Ready::parse("x*").unwrap_err().message.contains("empty screen"));
+        assert!(Ready::parse("a)|(b").is_err(), "the group that forge adds is not closed from inside");
+    }
+}

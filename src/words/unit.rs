@@ -1,0 +1,99 @@
+//! The names of the units, the socket and the tmux session that belong to one id.
+
+use libsystemd::unit::escape_name;
+
+use super::name::SessionId;
+
+/// The slice that holds every session's slice.
+pub const FORGE_SLICE: &str = "forge.slice";
+
+/// The scopes of all sessions, as the manager matches unit names.
+pub const SCOPE_PATTERN: &str = "forge-spawn-*.scope";
+
+/// The slices of all sessions.
+pub const SLICE_PATTERN: &str = "forge-*.slice";
+
+/// The supervisors of all sessions.
+pub const SERVICE_PATTERN: &str = "forge-spawn@*.service";
+
+/// The slice of a session: everything that it ever starts is inside, the panes that tmux
+/// moves to scopes of their own too. A `-` of the id is escaped, since it means "child of".
+pub fn slice(id: &SessionId) -> String {
+    format!("forge-{}.slice", escape_name(id.as_str()))
+}
+
+/// The scope of a session's tmux server. Its name is the lock: the manager has it once.
+pub fn scope(id: &SessionId) -> String {
+    format!("forge-spawn-{id}.scope")
+}
+
+/// The supervisor of a session.
+pub fn service(id: &SessionId) -> String {
+    format!("forge-spawn@{id}.service")
+}
+
+/// The name of the socket, as `tmux -L` takes it.
+pub fn socket(id: &SessionId) -> String {
+    format!("spawn-{id}")
+}
+
+/// The session of a socket name, where it is one of forge's.
+pub fn session_of_socket(name: &str) -> Option<SessionId> {
+    SessionId::try_from(name.strip_prefix("spawn-")?.to_owned()).ok()
+}
+
+/// The session of a scope name, where it is one of forge's.
+pub fn session_of_scope(unit: &str) -> Option<SessionId> {
+    let id = unit.strip_prefix("forge-spawn-")?.strip_suffix(".scope")?;
+    SessionId::try_from(id.to_owned()).ok()
+}
+
+/// The session of a slice name, where it is one of forge's.
+pub fn session_of_slice(unit: &str) -> Option<SessionId> {
+    let id = unit.strip_prefix("forge-")?.strip_suffix(".slice")?.replace("\\x2d", "-");
+    SessionId::try_from(id).ok().filter(|id| slice(id) == unit)
+}
+
+/// The session of a supervisor's name.
+pub fn session_of_service(unit: &str) -> Option<SessionId> {
+    let id = unit.strip_prefix("forge-spawn@")?.strip_suffix(".service")?;
+    SessionId::try_from(id.to_owned()).ok()
+}
+
+/// The session that a cgroup path (as in `/proc/PID/cgroup`) lies in.
+pub fn session_of_cgroup(path: &str) -> Option<SessionId> {
+    let mut parts = path.split('/');
+    parts.find(|part| *part == FORGE_SLICE)?;
+    session_of_slice(parts.next()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_go_there_and_back() {
+        for name in ["demo", "my-agent", "a_b", "x-y-z"] {
+            let id = SessionId::from_name(name).unwrap();
+            assert_eq!(session_of_slice(&slice(&id)), Some(id.clone()));
+            assert_eq!(session_of_scope(&scope(&id)), Some(id.clone()));
+            assert_eq!(session_of_service(&service(&id)), Some(id.clone()));
+            assert_eq!(session_of_socket(&socket(&id)), Some(id.clone()));
+        }
+    }
+
+    #[test]
+    fn a_dash_is_escaped_in_the_slice_only() {
+        let id = SessionId::from_name("my-agent").unwrap();
+        assert_eq!(slice(&id), "forge-my\\x2dagent.slice");
+        assert_eq!(scope(&id), "forge-spawn-my-agent.scope");
+    }
+
+    #[test]
+    fn the_session_of_a_cgroup_is_found() {
+        let path = "/user.slice/user-1000.slice/user@1000.service/forge.slice/forge-a\\x2db.slice/tmux-spawn-1.scope";
+        assert_eq!(session_of_cgroup(path).unwrap().as_str(), "a-b");
+        assert_eq!(session_of_cgroup("/user.slice/forge-a.slice"), None);
+        assert_eq!(session_of_cgroup("/forge.slice/forge-a-b.slice"), None);
+    }
+}

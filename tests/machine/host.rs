@@ -1,0 +1,208 @@
+//! The host's side of a run: become root, go into namespaces of our own, and
+//! leave nothing behind.
+//!
+//! All machines of a run live in one mount and one PID namespace. When the run
+//! ends, however it ends, the kernel kills all that is in them and takes the
+//! mounts down; only empty cgroup folders can stay, and the next run removes
+//! those.
+
+use crate::ran;
+use std::fs::{self, File};
+use std::io::IsTerminal as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// First argument of the copy of this program in the namespaces.
+pub(crate) const IN_NAMESPACE: &str = "--in-namespace";
+
+const RUNS: &str = "/run/forge-machines";
+
+/// One run of the harness, seen from within its namespaces.
+#[derive(Clone, Debug)]
+pub(crate) struct Run {
+    /// Begins the names of its cgroups.
+    pub(crate) id: String,
+    /// A tmpfs of its own.
+    pub(crate) dir: PathBuf,
+}
+
+/// Where cgroups are made: version 2 wherever it is mounted, and systemd's
+/// own version 1 hierarchy, by which systemd-nspawn would go.
+pub(crate) fn cgroup_roots() -> Vec<PathBuf> {
+    [
+        "/sys/fs/cgroup/unified",
+        "/sys/fs/cgroup/systemd",
+        "/sys/fs/cgroup",
+    ]
+    .map(PathBuf::from)
+    .into_iter()
+    .filter(|root| root.join("cgroup.procs").exists())
+    .collect()
+}
+
+/// Removes a cgroup and what is below it, as far as it is empty.
+pub(crate) fn remove_cgroup(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_cgroup(&entry.path());
+        }
+    }
+    let _ = fs::remove_dir(folder);
+}
+
+/// Runs this program again in namespaces of its own, with `args`, to its end.
+/// An error is the reason why machines cannot run here.
+pub(crate) fn enter(args: &[String]) -> Result<i32, String> {
+    let me = std::env::current_exe().map_err(|error| format!("this program's path: {error}"))?;
+    if !nix::unistd::geteuid().is_root() {
+        let asks = std::io::stdin().is_terminal();
+        let may = Command::new("sudo")
+            .args(["-n", "true"])
+            .output()
+            .is_ok_and(|out| out.status.success());
+        if !(asks || may) {
+            return Err(
+                "machines need root, and sudo cannot give it without a terminal".to_owned(),
+            );
+        }
+        // On success exec does not return.
+        let kept = "--preserve-env=FORGE_MACHINE_CACHE,FORGE_PROGRAM,PATH,RUST_BACKTRACE,TERM";
+        let error = Command::new("sudo").arg(kept).arg(me).args(args).exec();
+        return Err(format!(
+            "machines need root, and sudo cannot be run: {error}"
+        ));
+    }
+    for (tool, package) in [
+        ("systemd-nspawn", "systemd-container"),
+        ("mmdebstrap", "mmdebstrap"),
+        ("unshare", "util-linux"),
+        ("setpriv", "util-linux"),
+        ("nsenter", "util-linux"),
+        ("mount", "mount"),
+    ] {
+        if Command::new(tool).arg("--version").output().is_err() {
+            return Err(format!(
+                "{tool} is missing: apt-get install {package} (make setup does it)"
+            ));
+        }
+    }
+    remove_leftovers();
+    let id = format!("forge-machines-{}", std::process::id());
+    let dir = Path::new(RUNS).join(&id);
+    fs::create_dir_all(&dir).map_err(|error| format!("cannot make {}: {error}", dir.display()))?;
+    // Held while this process lives: it tells a run from leftovers of one.
+    let lock =
+        File::create(dir.join("lock")).map_err(|error| format!("the run's lock: {error}"))?;
+    lock.try_lock()
+        .map_err(|error| format!("the run's lock: {error}"))?;
+    // setpriv: when this process dies, the whole PID namespace goes with it.
+    let status = Command::new("setpriv")
+        .args([
+            "--pdeathsig",
+            "KILL",
+            "unshare",
+            "--mount",
+            "--propagation",
+            "private",
+        ])
+        .args(["--pid", "--fork", "--kill-child", "--mount-proc", "--"])
+        .arg(me)
+        .args([IN_NAMESPACE, &id])
+        .args(args)
+        .status()
+        .map_err(|error| format!("setpriv cannot be run: {error}"))?;
+    remove_run(&dir);
+    Ok(status
+        .code()
+        .unwrap_or_else(|| 128 + status.signal().unwrap_or(0)))
+}
+
+/// Removes what a killed run left; a live one holds its lock.
+fn remove_leftovers() {
+    for entry in fs::read_dir(RUNS).into_iter().flatten().flatten() {
+        let Ok(lock) = File::open(entry.path().join("lock")) else {
+            continue;
+        };
+        if lock.try_lock().is_ok() {
+            remove_run(&entry.path());
+        }
+    }
+}
+
+fn remove_run(dir: &Path) {
+    let Some(id) = dir.file_name().and_then(|name| name.to_str()) else {
+        return;
+    };
+    let prefix = format!("{id}.");
+    for root in cgroup_roots() {
+        for entry in fs::read_dir(&root).into_iter().flatten().flatten() {
+            if entry
+                .file_name()
+                .to_str()
+                .is_some_and(|name| name.starts_with(&prefix))
+            {
+                remove_cgroup(&entry.path());
+            }
+        }
+    }
+    // Mounts in it were in the namespace and are gone; so are their files.
+    let _ = fs::remove_file(dir.join("lock"));
+    let _ = fs::remove_dir(dir);
+}
+
+impl Run {
+    /// Takes up the run's place: called first of all in the namespaces.
+    pub(crate) fn here(id: &str) -> Self {
+        let dir = Path::new(RUNS).join(id);
+        mount_tmpfs(&dir);
+        // systemd-nspawn wants a tmpfs here; where /run is none it would end
+        // with `Attempted to remove disk file system`.
+        fs::create_dir_all("/run/systemd/nspawn").expect("/run/systemd/nspawn");
+        mount_tmpfs(Path::new("/run/systemd/nspawn"));
+        let run = Self {
+            id: id.to_owned(),
+            dir,
+        };
+        // A layer over the image that has the programs under test; one copy
+        // serves all machines.
+        // The demo shows a release build by a harness that is none.
+        let forge = std::env::var_os("FORGE_PROGRAM")
+            .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_forge")), PathBuf::from);
+        let me = std::env::current_exe().expect("this program's path");
+        install(&forge, &run.layer().join("usr/bin/forge"));
+        install(&me, &run.layer().join("usr/lib/forge-tests/machine"));
+        run
+    }
+
+    pub(crate) fn layer(&self) -> PathBuf {
+        self.dir.join("layer")
+    }
+}
+
+fn install(program: &Path, to: &Path) {
+    fs::create_dir_all(to.parent().expect("a folder")).expect("the layer's folders");
+    fs::copy(program, to)
+        .unwrap_or_else(|error| panic!("cannot copy {}: {error}", program.display()));
+    for path in to.ancestors().take_while(|path| !path.ends_with("layer")) {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755))
+            .expect("the mode in the layer");
+    }
+}
+
+fn mount_tmpfs(on: &Path) {
+    mount("tmpfs", "mode=755", on);
+}
+
+/// Mounts a file system that has no device.
+pub(crate) fn mount(kind: &str, options: &str, on: &Path) {
+    let mut command = Command::new("mount");
+    command.args(["-t", kind, "-o", options, kind]).arg(on);
+    ran::run(
+        command,
+        &format!("mount a {kind} on {}", on.display()),
+        std::time::Duration::from_secs(20),
+    )
+    .ok();
+}

@@ -1,0 +1,69 @@
+//! Tests on booted machines: a real systemd, user manager, journal and tmux.
+//!
+//! One program plays two parts. On the host it boots machines (as root, by
+//! systemd-nspawn) and reports; in a machine, called with `--inside`, it is the
+//! test itself. Trials are named `DEBIAN::GROUP::TEST` and filtered as usual:
+//! `cargo test --test machine -- trixie::sweep`.
+//!
+//! Two more modes are for hands and for `make demo`:
+//! `… --shell DEBIAN [--user USER]` and `… --run DEBIAN [--user USER] -- ARGV…`.
+
+#![allow(
+    clippy::case_sensitive_file_extension_comparisons,
+    clippy::disallowed_methods,
+    clippy::exit,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::similar_names,
+    clippy::unwrap_used,
+    reason = "the rules of the product: a test panics to fail, and polls from outside what it tests"
+)]
+
+mod hands;
+mod host;
+mod image;
+mod inside;
+mod machine;
+mod outside;
+mod ran;
+mod suite;
+mod support;
+mod trials;
+
+use std::process::exit;
+
+fn main() {
+    let mut args: Vec<String> = std::env::args().skip(1).collect();
+    match args.first().map(String::as_str) {
+        Some("--inside") => exit(inside_part(&args)),
+        Some("--shell" | "--run") => exit(hands::main(&args)),
+        Some(host::IN_NAMESPACE) => {
+            let run = host::Run::here(&args.remove(1));
+            args.remove(0);
+            match args.first().map(String::as_str) {
+                Some("--shell" | "--run") => exit(hands::in_namespace(&run, &args)),
+                _ => exit(trials::run(&args, &Ok(run))),
+            }
+        }
+        _ => exit(trials::main(&args)),
+    }
+}
+
+/// One test, in the machine, as the user. A panic ends it with status 101.
+fn inside_part(args: &[String]) -> i32 {
+    let wanted = args.get(1).expect("--inside GROUP::TEST");
+    for group in suite::groups() {
+        for test in group.tests {
+            if format!("{}::{}", group.name, test.name) == *wanted
+                && let suite::Body::Inside(body) = test.body
+            {
+                body();
+                return 0;
+            }
+        }
+    }
+    eprintln!("no inside test is named {wanted}");
+    2
+}

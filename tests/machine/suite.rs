@@ -1,0 +1,108 @@
+//! What a test is: a name, a body that runs in or outside the machine, a deadline.
+
+use crate::machine::Machine;
+use std::time::Duration;
+
+/// The Debian releases whose systemd and tmux are tested.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Debian {
+    Bookworm,
+    Trixie,
+}
+
+impl Debian {
+    pub(crate) const ALL: [Self; 2] = [Self::Bookworm, Self::Trixie];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Bookworm => "bookworm",
+            Self::Trixie => "trixie",
+        }
+    }
+
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|debian| debian.name() == name)
+    }
+}
+
+/// Where a test runs.
+#[derive(Clone, Copy)]
+pub(crate) enum Body {
+    /// In the machine, as the user, in a process of its own.
+    Inside(fn()),
+    /// On the host, against a booted machine.
+    Outside(fn(&mut Machine)),
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct Test {
+    pub(crate) name: &'static str,
+    pub(crate) body: Body,
+    pub(crate) limit: Duration,
+    only: Option<Debian>,
+}
+
+impl Test {
+    pub(crate) fn new(name: &'static str, body: Body) -> Self {
+        Self {
+            name,
+            body,
+            limit: Duration::from_secs(120),
+            only: None,
+        }
+    }
+
+    /// The test's own deadline, in place of 120 s.
+    #[allow(dead_code, reason = "for the tests that need it")]
+    pub(crate) fn limit_s(mut self, seconds: u64) -> Self {
+        self.limit = Duration::from_secs(seconds);
+        self
+    }
+
+    /// For what one release alone can do.
+    pub(crate) fn only(mut self, debian: Debian) -> Self {
+        self.only = Some(debian);
+        self
+    }
+
+    pub(crate) fn runs_on(&self, debian: Debian) -> bool {
+        self.only.is_none_or(|only| only == debian)
+    }
+}
+
+/// `inside!(name)`: the function `name` is a test that runs in the machine.
+macro_rules! inside {
+    ($name:ident) => {
+        $crate::suite::Test::new(stringify!($name), $crate::suite::Body::Inside($name))
+    };
+}
+
+/// `outside!(name)`: the function `name` is a test that runs on the host.
+macro_rules! outside {
+    ($name:ident) => {
+        $crate::suite::Test::new(stringify!($name), $crate::suite::Body::Outside($name))
+    };
+}
+
+pub(crate) use {inside, outside};
+
+/// The tests that share one machine, one after another.
+pub(crate) struct Group {
+    pub(crate) name: &'static str,
+    pub(crate) tests: Vec<Test>,
+}
+
+/// All groups; inside and outside tests of one name share a machine.
+pub(crate) fn groups() -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    for (name, tests) in crate::inside::groups()
+        .into_iter()
+        .chain(crate::outside::groups())
+    {
+        match groups.iter_mut().find(|group| group.name == name) {
+            Some(group) => group.tests.extend(tests),
+            None => groups.push(Group { name, tests }),
+        }
+    }
+    groups
+}

@@ -1,0 +1,215 @@
+//! What tests in a machine have in common: run forge and other programs, wait,
+//! read the journal, look into cgroups.
+
+#![allow(
+    dead_code,
+    reason = "a set of tools; not every one is in use at every time"
+)]
+
+use crate::ran::{self, Background, Ran};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// How long one program may take where a test says nothing.
+const USUAL: Duration = Duration::from_secs(60);
+
+fn command(argv: &[&str]) -> (Command, String) {
+    let mut command = Command::new(argv[0]);
+    command.args(&argv[1..]);
+    (command, argv.join(" "))
+}
+
+/// Runs a program to its end, without a shell.
+#[track_caller]
+pub(crate) fn run(argv: &[&str]) -> Ran {
+    run_within(USUAL, argv)
+}
+
+#[track_caller]
+pub(crate) fn run_within(limit: Duration, argv: &[&str]) -> Ran {
+    let (command, line) = command(argv);
+    ran::run(command, &line, limit)
+}
+
+/// Starts a program and leaves it running.
+#[track_caller]
+pub(crate) fn start(argv: &[&str]) -> Background {
+    let (command, line) = command(argv);
+    ran::start(command, &line)
+}
+
+/// Runs a line of shell.
+#[track_caller]
+pub(crate) fn shell(line: &str) -> Ran {
+    run(&["sh", "-c", line])
+}
+
+/// Runs `forge`.
+#[track_caller]
+pub(crate) fn forge(args: &[&str]) -> Ran {
+    run(&[&["forge"], args].concat())
+}
+
+/// Runs `forge --json`, wants success, and gives its one JSON object.
+#[track_caller]
+pub(crate) fn forge_json(args: &[&str]) -> Value {
+    forge(&[&["--json"], args].concat()).ok().json()
+}
+
+/// Runs tmux on the socket `label`.
+#[track_caller]
+pub(crate) fn tmux(label: &str, args: &[&str]) -> Ran {
+    run(&[&["tmux", "-L", label], args].concat())
+}
+
+/// The path of the socket `label`.
+pub(crate) fn socket(label: &str) -> PathBuf {
+    PathBuf::from(format!("/tmp/tmux-{}/{label}", nix::unistd::getuid()))
+}
+
+/// Leaves a socket without a server, as a crashed server does.
+#[track_caller]
+pub(crate) fn dead_socket(label: &str) -> PathBuf {
+    tmux(label, &["new", "-d", "sleep 1000"]).ok();
+    let pids = tmux(label, &["display", "-p", "#{pid} #{pane_pid}"])
+        .ok()
+        .stdout;
+    for pid in pids.split_whitespace() {
+        shell(&format!("kill -9 {pid}"));
+        wait_until(USUAL, "the end of a killed tmux server", || {
+            !alive(pid.parse().unwrap())
+        });
+    }
+    assert!(socket(label).exists());
+    socket(label)
+}
+
+/// Whether the process is there and no zombie.
+pub(crate) fn alive(pid: u32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
+        !stat
+            .rsplit(')')
+            .next()
+            .unwrap_or_default()
+            .starts_with(" Z")
+    })
+}
+
+/// Waits until `probe` is true; after `limit` the test fails and says what it
+/// waited for.
+#[track_caller]
+pub(crate) fn wait_until(limit: Duration, what: &str, mut probe: impl FnMut() -> bool) {
+    wait_for(limit, what, || probe().then_some(()));
+}
+
+/// Waits until `probe` gives something, and gives that.
+#[track_caller]
+pub(crate) fn wait_for<T>(limit: Duration, what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + limit;
+    loop {
+        if let Some(found) = probe() {
+            return found;
+        }
+        assert!(
+            Instant::now() < end,
+            "waited {} s in vain for {what}",
+            limit.as_secs()
+        );
+        // From outside there is no one event for all that tests wait for.
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Entries of the user's journal, oldest first; `args` narrow them down.
+#[track_caller]
+pub(crate) fn journal(args: &[&str]) -> Vec<Value> {
+    let argv = [
+        &["journalctl", "--user", "-o", "json", "--all", "--no-pager"],
+        args,
+    ]
+    .concat();
+    // journalctl ends with 1 when there is nothing to show.
+    run(&argv)
+        .stdout
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect()
+}
+
+/// Where the journal ends now, for `journal(&["--after-cursor", …])`.
+#[track_caller]
+pub(crate) fn journal_cursor() -> String {
+    let entry = run(&["journalctl", "-o", "json", "--no-pager", "-n", "1"])
+        .ok()
+        .json();
+    entry["__CURSOR"].as_str().expect("a cursor").to_owned()
+}
+
+/// forge's own records since `cursor`.
+#[track_caller]
+pub(crate) fn events_since(cursor: &str) -> Vec<Value> {
+    journal(&["-t", "forge", "--after-cursor", cursor])
+}
+
+/// Waits for a record of forge since `cursor` with this `FORGE_EVENT`.
+#[track_caller]
+pub(crate) fn event_since(cursor: &str, event: &str) -> Value {
+    wait_for(
+        Duration::from_secs(20),
+        &format!("the record of {event}"),
+        || {
+            events_since(cursor)
+                .into_iter()
+                .find(|entry| entry["FORGE_EVENT"] == event)
+        },
+    )
+}
+
+/// A property of a user unit, as systemctl shows it.
+#[track_caller]
+pub(crate) fn user_unit_property(unit: &str, property: &str) -> String {
+    let ran = run(&[
+        "systemctl",
+        "--user",
+        "show",
+        "--value",
+        "-p",
+        property,
+        unit,
+    ])
+    .ok();
+    ran.stdout.trim_end().to_owned()
+}
+
+/// The path of a process's cgroup below `/sys/fs/cgroup`.
+#[track_caller]
+pub(crate) fn cgroup_of(pid: u32) -> String {
+    let text =
+        std::fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("the process's cgroup");
+    let path = text.lines().find_map(|line| line.strip_prefix("0::"));
+    path.expect("a cgroup of version 2").to_owned()
+}
+
+/// The processes in a cgroup and all below it; none when it is gone.
+pub(crate) fn processes_in(cgroup: &str) -> Vec<u32> {
+    fn collect(folder: &Path, into: &mut Vec<u32>) {
+        let procs = std::fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
+        into.extend(procs.lines().filter_map(|line| line.parse::<u32>().ok()));
+        let Ok(entries) = std::fs::read_dir(folder) else {
+            return;
+        };
+        for entry in entries.flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                collect(&entry.path(), into);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    collect(
+        &Path::new("/sys/fs/cgroup").join(cgroup.trim_start_matches('/')),
+        &mut found,
+    );
+    found
+}

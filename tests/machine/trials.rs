@@ -1,0 +1,159 @@
+//! The trials: two machines at a time, in each the tests of one group, one
+//! after another.
+
+use crate::host::{self, Run};
+use crate::machine::{Machine, last_words};
+use crate::suite::{self, Body, Debian, Test};
+use libtest_mimic::{Arguments, Failed, Trial};
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+type Outcome = Result<(), String>;
+
+/// The selected tests of one group on one release: one machine.
+struct Job {
+    debian: Debian,
+    group: &'static str,
+    tests: Vec<(Test, Sender<Outcome>)>,
+}
+
+/// On the host: runs the trials in the namespaces, or says in every one of
+/// them why that cannot be. None is ever skipped.
+pub(crate) fn main(args: &[String]) -> i32 {
+    let parsed = parse(args);
+    if parsed.list {
+        return run(args, &Err(String::new()));
+    }
+    match host::enter(args) {
+        Ok(code) => code,
+        Err(reason) => run(args, &Err(reason)),
+    }
+}
+
+fn parse(args: &[String]) -> Arguments {
+    Arguments::from_iter(std::iter::once("machine").chain(args.iter().map(String::as_str)))
+}
+
+/// Runs the selected trials; without a `Run`, all of them fail for that reason.
+pub(crate) fn run(args: &[String], run: &Result<Run, String>) -> i32 {
+    let mut args = parse(args);
+    let mut trials = Vec::new();
+    let mut jobs = VecDeque::new();
+    // Release within group: the first two machines need both images, which
+    // are then built side by side.
+    for group in suite::groups() {
+        for debian in Debian::ALL {
+            let mut job = Job {
+                debian,
+                group: group.name,
+                tests: Vec::new(),
+            };
+            for test in group.tests.iter().filter(|test| test.runs_on(debian)) {
+                let name = format!("{}::{}::{}", debian.name(), group.name, test.name);
+                let (sender, receiver) = channel::<Outcome>();
+                let trial = Trial::test(name, move || match receiver.recv() {
+                    Ok(outcome) => outcome.map_err(Failed::from),
+                    Err(_) => Err("the harness gave no outcome".into()),
+                });
+                if !args.list && !args.is_filtered_out(&trial) {
+                    job.tests.push((*test, sender));
+                }
+                trials.push(trial);
+            }
+            if !job.tests.is_empty() {
+                jobs.push_back(job);
+            }
+        }
+    }
+    keep_panics();
+    let machines = args.test_threads.unwrap_or(2).max(1);
+    let jobs = Arc::new(Mutex::new(jobs));
+    for _ in 0..machines {
+        let (jobs, run) = (Arc::clone(&jobs), run.clone());
+        std::thread::spawn(move || {
+            loop {
+                let job = jobs.lock().expect("the jobs").pop_front();
+                let Some(job) = job else { break };
+                work(job, &run);
+            }
+        });
+    }
+    // The trials themselves only wait for their outcomes.
+    args.test_threads = Some(trials.len().max(2));
+    let conclusion = libtest_mimic::run(&args, trials);
+    i32::from(conclusion.has_failed()) * 101
+}
+
+/// Runs the tests of one job, in a machine that lives no longer than needed.
+fn work(job: Job, run: &Result<Run, String>) {
+    let mut machine: Option<Machine> = None;
+    for (test, sender) in job.tests {
+        let outcome = match run {
+            Err(reason) => Err(format!("no machine can run here: {reason}")),
+            Ok(run) => {
+                let outcome = one(&mut machine, job.debian, job.group, &test, run);
+                if outcome.is_err() {
+                    // A failed test may leave anything behind.
+                    let _ = caught(|| drop(machine.take()));
+                }
+                outcome
+            }
+        };
+        let _ = sender.send(outcome);
+    }
+    let _ = caught(|| drop(machine));
+}
+
+fn one(
+    machine: &mut Option<Machine>,
+    debian: Debian,
+    group: &str,
+    test: &Test,
+    run: &Run,
+) -> Outcome {
+    if machine.is_none() {
+        *machine = Some(caught(|| Machine::new(debian, run))?);
+    }
+    let machine = machine.as_mut().expect("the machine was just booted");
+    machine.deadline = Instant::now() + test.limit;
+    let outcome = caught(|| match test.body {
+        Body::Outside(body) => body(machine),
+        Body::Inside(_) => inside(machine, group, test),
+    });
+    outcome.map_err(|message| {
+        machine.deadline = Instant::now() + Duration::from_secs(20);
+        let words = caught(|| last_words(machine)).unwrap_or_else(|error| error);
+        format!("{}\n{words}", message.trim_end())
+    })
+}
+
+fn inside(machine: &Machine, group: &str, test: &Test) {
+    let wanted = format!("{group}::{}", test.name);
+    let argv = ["/usr/lib/forge-tests/machine", "--inside", &wanted];
+    let ran = crate::ran::run(
+        machine.command(crate::machine::USER, &argv),
+        &wanted,
+        test.limit,
+    );
+    assert!(ran.code == 0, "{ran}");
+}
+
+thread_local! {
+    static LAST_PANIC: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// Panics of the workers are outcomes: they belong in the report and not
+/// between its lines.
+fn keep_panics() {
+    std::panic::set_hook(Box::new(|info| {
+        LAST_PANIC.replace(info.to_string());
+    }));
+}
+
+fn caught<T>(act: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(act)).map_err(|_| LAST_PANIC.take())
+}
