@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::World;
+use super::{World, heal};
 use crate::hands::cgroup::{self, Cgroup};
 use crate::hands::clock::{Deadline, millis_since, now_us, pause};
 use crate::hands::gate::{Held, PANE_VERB, PaneGate};
@@ -37,8 +37,6 @@ const NOTICED: Duration = Duration::from_secs(2);
 pub(super) struct Started {
     /// Its processes.
     pub mark: Mark,
-    /// The control group of its slice.
-    pub cgroup: Cgroup,
 }
 
 /// Why an attempt failed.
@@ -63,16 +61,18 @@ pub(super) fn start(world: &World, spec: &Spec) -> std::result::Result<Started, 
     let forge = paths::forge()?;
     let gate = PaneGate::new()?;
     let pane_command = [forge.to_string_lossy().into_owned(), PANE_VERB.to_owned(), gate.name().to_owned()];
-    let command = tmux::new_session(&binary, &spec.session, &spec.cwd, &pane_command, &world.paths.tmux_configs());
+    let command =
+        tmux::new_session(&binary, &spec.session, &spec.cwd, &pane_command, &world.paths.tmux_configs());
     let environment = environment::for_session(paths::caller_environment(), &spec.env, &spec.session);
-    let environment = tmux::with_socket_dir(environment, &world.paths.tmux_tmpdir);
+    let environment = tmux::for_server(environment, &world.paths);
 
     let held = Held::start(&command, &environment)?;
     let first = match Process::open(held.pid()) {
         Ok(Some(first)) => first,
         other => {
             held.abandon();
-            let error = other.err().unwrap_or_else(|| Error::failed("the session's first process ended at once"));
+            let error =
+                other.err().unwrap_or_else(|| Error::failed("the session's first process ended at once"));
             return Err(error.into());
         }
     };
@@ -105,8 +105,13 @@ pub(super) fn start(world: &World, spec: &Spec) -> std::result::Result<Started, 
 /// Lets tmux run, and demands the ids that it prints when it made a session. Its exit status
 /// alone says nothing: a socket that could not be made exits 0.
 fn start_server(held: Held) -> Result<Ids> {
-    let output = process::finish(held.release()?, "tmux", Deadline::after(START))
-        .map_err(|error| if error.kind == Kind::Deadline { error.hint("does your tmux.conf run something that waits?") } else { error })?;
+    let output = process::finish(held.release()?, "tmux", Deadline::after(START)).map_err(|error| {
+        if error.kind == Kind::Deadline {
+            error.hint("does your tmux.conf run something that waits?")
+        } else {
+            error
+        }
+    })?;
     tracing::debug!("tmux printed {:?} {:?}", output.stdout, output.stderr);
     match Ids::parse(&output.stdout) {
         Some(ids) if output.success => Ok(ids),
@@ -132,15 +137,27 @@ fn open_pane(spec: &Spec, gate: &PaneGate, ids: &Ids, forge: &std::path::Path) -
     };
     cgroup.set_mark(&mark)?;
     let start = Instant::now();
-    waiting.release(&spec.command, spec.cwd.clone(), Deadline::after(START))?;
+    waiting.release(&spec.command, spec.cwd.clone(), Deadline::after(START)).map_err(|error| {
+        if error.kind == Kind::Ended {
+            error.hint("is it installed, and in the PATH that forge was called with?")
+        } else {
+            error
+        }
+    })?;
 
     let server = Server::new(&paths::tmux()?, &mark.socket);
     match &spec.ready {
         Some(ready) => {
             let limit = Duration::from_secs(spec.ready_timeout_s);
-            let seen = watch::until(&server, &spec.session, &mark.pane, &program, Deadline::after(limit), |screen| {
-                ready.matches(screen)
-            })?;
+            journal::progress!("waiting for {} to be ready ('{}')", spec.session, ready.as_str());
+            let seen = watch::until(
+                &server,
+                &spec.session,
+                &mark.pane,
+                &program,
+                Deadline::after(limit),
+                |screen| ready.matches(screen),
+            )?;
             match seen {
                 watch::Seen::Found => {
                     let elapsed_ms = millis_since(start);
@@ -166,17 +183,21 @@ fn open_pane(spec: &Spec, gate: &PaneGate, ids: &Ids, forge: &std::path::Path) -
     }
     mark.up = true;
     cgroup.set_mark(&mark)?;
-    Ok(Started { mark, cgroup })
+    Ok(Started { mark })
 }
 
 /// Checks that server and program are inside the session's slice; returns the slice's group.
 fn contained(spec: &Spec, ids: &Ids) -> Result<String> {
     let mut group = None;
     for pid in [ids.server_pid, ids.pane_pid] {
-        let path = cgroup::of_process(pid).ok_or_else(|| Error::new(Kind::Socket, "tmux: server exited unexpectedly"))?;
+        let path = cgroup::of_process(pid)
+            .ok_or_else(|| Error::new(Kind::Socket, "tmux: server exited unexpectedly"))?;
         if unit::session_of_cgroup(&path).as_ref() != Some(&spec.session) {
-            return Err(Error::failed(format!("process {pid} of {} is outside of its slice, in {path}", spec.session))
-                .hint("does your tmux.conf or a PAM module move processes to other control groups?"));
+            return Err(Error::failed(format!(
+                "process {pid} of {} is outside of its slice, in {path}",
+                spec.session
+            ))
+            .hint("does your tmux.conf or a PAM module move processes to other control groups?"));
         }
         let slice = unit::slice(&spec.session);
         group = path.find(&slice).map(|at| path[..at + slice.len()].to_owned());
@@ -189,7 +210,8 @@ fn ended(spec: &Spec, server: &Server, mark: &Mark) -> Error {
     let deadline = Deadline::after(NOTICED);
     let mut pane = server.pane(&mark.pane, deadline);
     // tmux reads the last output before it calls the pane dead, and has no event for us yet.
-    while matches!(&pane, Ok(pane) if !pane.dead) && !deadline.passed() {
+    while matches!(&pane, Ok(pane) if !pane.has_result()) && !deadline.passed() {
+        heal::unnoticed_end(mark);
         pause(Duration::from_millis(2));
         pane = server.pane(&mark.pane, deadline);
     }
@@ -198,8 +220,11 @@ fn ended(spec: &Spec, server: &Server, mark: &Mark) -> Error {
         Err(error) => return error.while_("the program ended, and its server does not tell how"),
     };
     let name = spec.command.name();
-    Error::new(Kind::Ended, format!("{name} ended before {} was up: {how}{}", spec.session, screen(server, mark)))
-        .hint(format!("run it by hand in {} to see why", spec.cwd.display()))
+    Error::new(
+        Kind::Ended,
+        format!("{name} ended before {} was up: {how}{}", spec.session, screen(server, mark)),
+    )
+    .hint(format!("run it by hand in {} to see why", spec.cwd.display()))
 }
 
 /// The ready pattern did not appear.
@@ -219,9 +244,14 @@ fn never_ready(spec: &Spec, server: &Server, mark: &Mark, limit: Duration) -> Er
 /// What was on the screen, below a message.
 fn screen(server: &Server, mark: &Mark) -> String {
     const LINES: usize = 20;
-    let Ok(screen) = server.screen(&mark.pane, None, Deadline::after(tmux::ANSWER)) else { return String::new() };
-    let lines: Vec<&str> =
-        screen.lines().filter(|line| !line.is_empty() && !line.starts_with("Pane is dead")).collect();
+    // With some history: tmux scrolls a dead pane up to say at the bottom that it is dead.
+    let screen = server.screen(&mark.pane, Some(50), Deadline::after(tmux::ANSWER));
+    let Ok(screen) = screen else { return String::new() };
+    let lines: Vec<&str> = screen
+        .lines()
+        .map(str::trim_end)
+        .filter(|line| !line.is_empty() && !line.starts_with("Pane is dead"))
+        .collect();
     if lines.is_empty() {
         return "; its screen was empty".to_owned();
     }
@@ -231,5 +261,7 @@ fn screen(server: &Server, mark: &Mark) -> String {
 
 /// Waits for what is left of a server: a new one must not meet the old one's last moments.
 pub(super) fn wait_gone(group: &Cgroup) -> Result<()> {
-    group.wait_empty(Deadline::after(UNITS)).and_then(|empty| if empty { Ok(()) } else { Err("it is not empty") }.trying("the last attempt's control group"))
+    group.wait_empty(Deadline::after(UNITS)).and_then(|empty| {
+        if empty { Ok(()) } else { Err("it is not empty") }.trying("the last attempt's control group")
+    })
 }

@@ -44,10 +44,10 @@ pub fn program_ended(world: &World, id: &SessionId) -> Result<()> {
     if !pane.dead {
         return Ok(());
     }
-    let end = pane.end(mark.since_us, now_us());
+    let end = End { over: !stays(&server, mark)?, ..pane.end(mark.since_us, now_us()) };
     world.store.write_end(id, &end)?;
     tell(&found, mark, &end);
-    if stays(&server, mark)? {
+    if !end.over {
         return Ok(());
     }
     world.store.remove_spec(id)?;

@@ -1,7 +1,12 @@
-//! Healing: a live server of forge whose socket file is gone is asked to make it again.
+//! Healing what is alive and not quite well.
 //!
-//! Without that people spawn again and have two. tmux makes its socket anew on SIGUSR1; any
-//! other program ends on it, so the process is identified three times over before.
+//! A live server of forge whose socket file is gone is asked to make it again: without that
+//! people spawn again and have two. tmux makes its socket anew on SIGUSR1; any other program
+//! ends on it, so the process is identified three times over before.
+//!
+//! A server that has not noticed the end of its program is told to look: tmux 3.3a, built with
+//! utempter, was measured to miss the end of 7 of 60 programs, which stay zombies until the
+//! server is sent SIGCHLD. Every look at the session mends that, and every sweep.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,7 +17,7 @@ use super::World;
 use crate::hands::cgroup::{self, Cgroup};
 use crate::hands::clock::{Deadline, pause};
 use crate::hands::journal;
-use crate::hands::process::{Process, is_alive};
+use crate::hands::process::{Process, Stat, is_alive, stat};
 use crate::words::event::Event;
 use crate::words::name::SessionId;
 use crate::words::session::Mark;
@@ -21,9 +26,9 @@ use crate::words::unit;
 /// How long a server may take to make its socket.
 const MADE: Duration = Duration::from_millis(500);
 
-/// Heals all sessions that need it; returns the sockets that are back. Without a manager there
+/// Heals all sessions; returns the sockets that are back. Without a manager there
 /// is nothing to go by, and nothing is done.
-pub fn missing_sockets(world: &World) -> Vec<PathBuf> {
+pub fn sessions(world: &World) -> Vec<PathBuf> {
     let Ok(manager) = world.manager() else { return Vec::new() };
     let (Ok(scopes), Ok(group)) = (manager.units(&[unit::SCOPE_PATTERN]), manager.control_group()) else {
         return Vec::new();
@@ -33,8 +38,23 @@ pub fn missing_sockets(world: &World) -> Vec<PathBuf> {
         .iter()
         .filter(|scope| scope.active == "active")
         .filter_map(|scope| unit::session_of_scope(&scope.name))
-        .filter_map(|id| heal(&id, &forge_slice.child(&unit::slice(&id)).mark()?))
+        .filter_map(|id| {
+            let mark = forge_slice.child(&unit::slice(&id)).mark()?;
+            unnoticed_end(&mark);
+            heal(&id, &mark)
+        })
         .collect()
+}
+
+/// Has the server look for the end of its program, where that is a zombie. SIGCHLD harms nobody.
+pub fn unnoticed_end(mark: &Mark) {
+    let is_zombie =
+        |stat: Stat| stat.state == 'Z' && stat.start == mark.pane_start && stat.parent == mark.server_pid;
+    if stat(mark.pane_pid).is_some_and(is_zombie)
+        && let Ok(Some(server)) = Process::open(mark.server_pid)
+    {
+        let _ = server.signal(Signal::CHILD);
+    }
 }
 
 /// Heals one session.
@@ -45,8 +65,9 @@ fn heal(id: &SessionId, mark: &Mark) -> Option<PathBuf> {
     }
     // The pidfd first, then the checks: from here on the pid cannot become another process.
     let server = Process::open(mark.server_pid).ok().flatten()?;
-    let in_its_scope = cgroup::of_process(mark.server_pid)
-        .is_some_and(|path| unit::session_of_cgroup(&path).as_ref() == Some(id) && path.ends_with(&unit::scope(id)));
+    let in_its_scope = cgroup::of_process(mark.server_pid).is_some_and(|path| {
+        unit::session_of_cgroup(&path).as_ref() == Some(id) && path.ends_with(&unit::scope(id))
+    });
     if !in_its_scope || !is_alive(mark.server_pid, mark.server_start) {
         return None;
     }

@@ -1,5 +1,6 @@
 //! What forge does. Each act takes the [`World`] and values of `words`, and uses `hands`.
 
+mod attempt;
 pub mod end;
 pub mod freeze;
 pub mod heal;
@@ -10,7 +11,6 @@ pub mod spawn;
 pub mod stop;
 pub mod sweep;
 pub mod wait;
-mod attempt;
 
 use std::cell::OnceCell;
 use std::path::Path;

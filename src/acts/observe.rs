@@ -1,11 +1,10 @@
 //! What runs is what the manager says runs: sessions, found on the machine and classified.
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::World;
+use super::{World, heal};
 use crate::hands::cgroup::Cgroup;
 use crate::hands::clock::{Deadline, rfc3339};
 use crate::hands::process::{is_alive, stat, terminal_idle_s};
@@ -17,7 +16,7 @@ use crate::words::session::{Active, Answer, Facts, Mark, Session, State, classif
 use crate::words::unit;
 
 /// How long all servers together may take to answer; one that does not is wedged.
-const ANSWERS: Duration = Duration::from_millis(1000);
+const ANSWERS: Duration = Duration::from_secs(1);
 
 /// A session as it was found.
 #[derive(Debug)]
@@ -75,15 +74,19 @@ pub fn all(world: &World, wanted: impl Fn(&SessionId) -> bool) -> Result<Vec<Fou
         .map(|(id, units)| {
             let cgroup = forge_slice.child(&unit::slice(&id));
             let mark = cgroup.mark();
-            let socket =
-                mark.as_ref().map_or_else(|| world.paths.socket_dir().join(unit::socket(&id)), |mark| mark.socket.clone());
+            let socket = mark
+                .as_ref()
+                .map_or_else(|| world.paths.socket_dir().join(unit::socket(&id)), |mark| mark.socket.clone());
             (id, units, cgroup, mark, socket)
         })
         .collect();
     // A frozen server cannot answer: it is not asked, or it would cost the whole deadline.
     let frozen: Vec<bool> = marked.iter().map(|(_, _, cgroup, ..)| cgroup.is_frozen()).collect();
-    let asked: Vec<Option<&Path>> =
-        marked.iter().zip(&frozen).map(|((.., socket), frozen)| (!frozen).then_some(socket.as_path())).collect();
+    let asked: Vec<Option<&Path>> = marked
+        .iter()
+        .zip(&frozen)
+        .map(|((.., socket), frozen)| (!frozen).then_some(socket.as_path()))
+        .collect();
     let answers = ask_all(&asked, Deadline::after(ANSWERS));
     let mut found = Vec::new();
     for (((id, units, cgroup, mark, socket), frozen), answer) in marked.into_iter().zip(frozen).zip(answers) {
@@ -101,8 +104,19 @@ pub fn all(world: &World, wanted: impl Fn(&SessionId) -> bool) -> Result<Vec<Fou
             program_alive: mark.as_ref().is_some_and(|mark| is_alive(mark.pane_pid, mark.pane_start)),
             answer,
         });
+        if let (State::Dead, Some(mark)) = (state, &mark) {
+            heal::unnoticed_end(mark);
+        }
         let supervised = matches!(units.service, Some(Active::Active | Active::Activating));
-        found.push(Found { id, state, mark, cgroup, has_scope: scope != Active::Inactive, supervised, socket });
+        found.push(Found {
+            id,
+            state,
+            mark,
+            cgroup,
+            has_scope: scope != Active::Inactive,
+            supervised,
+            socket,
+        });
     }
     Ok(found)
 }
@@ -112,15 +126,18 @@ fn ask_all(sockets: &[Option<&Path>], deadline: Deadline) -> Vec<Answer> {
     let mut directories: BTreeMap<&Path, Option<Directory>> = BTreeMap::new();
     let mut knocks = Vec::new();
     for socket in sockets {
-        let (Some(parent), Some(name)) = (socket.and_then(Path::parent), socket.and_then(Path::file_name)) else {
+        let (Some(parent), Some(name)) = (socket.and_then(Path::parent), socket.and_then(Path::file_name))
+        else {
             knocks.push(Knock::Full);
             continue;
         };
         let directory = directories.entry(parent).or_insert_with(|| Directory::open(parent).ok().flatten());
         knocks.push(directory.as_ref().map_or(Knock::Missing, |directory| knock(directory, name)));
     }
-    let callers: Vec<&Caller> =
-        knocks.iter().filter_map(|knock| if let Knock::Open(caller) = knock { Some(caller) } else { None }).collect();
+    let callers: Vec<&Caller> = knocks
+        .iter()
+        .filter_map(|knock| if let Knock::Open(caller) = knock { Some(caller) } else { None })
+        .collect();
     let mut answered = answers(&callers, deadline).into_iter();
     knocks
         .iter()
@@ -170,7 +187,9 @@ pub fn matching(world: &World, patterns: &[Pattern]) -> Result<Vec<Found>> {
         if !found.iter().any(|session| pattern.matches(&session.id)) {
             if pattern.is_name() {
                 let id = SessionId::from_name(pattern.as_str())?;
-                return Err(existing(world, &id).err().unwrap_or_else(|| Error::failed(format!("{id} just appeared"))));
+                return Err(existing(world, &id)
+                    .err()
+                    .unwrap_or_else(|| Error::failed(format!("{id} just appeared"))));
             }
             return Err(Error::new(Kind::NoSession, format!("no session matches '{}'", pattern.as_str()))
                 .hint("'forge list' shows the sessions that there are"));
@@ -201,13 +220,17 @@ impl Found {
             .socket
             .symlink_metadata()
             // tmux sets the x bits while somebody is attached.
-            .is_ok_and(|metadata| std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o100 != 0);
+            .is_ok_and(|metadata| {
+                std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o100 != 0
+            });
         Session {
             session: self.id.clone(),
             state: self.state,
             since: mark.and_then(|mark| rfc3339(mark.since_us)),
             socket: self.socket.clone(),
-            server_pid: mark.filter(|mark| is_alive(mark.server_pid, mark.server_start)).map(|mark| mark.server_pid),
+            server_pid: mark
+                .filter(|mark| is_alive(mark.server_pid, mark.server_start))
+                .map(|mark| mark.server_pid),
             pane_pid: pane.map(|mark| mark.pane_pid),
             command: spec.as_ref().map(|spec| spec.command.as_slice().to_vec()).unwrap_or_default(),
             cwd: spec.map(|spec| spec.cwd),
@@ -218,13 +241,5 @@ impl Found {
             supervised: self.supervised,
             idle_s: pane.and_then(|mark| terminal_idle_s(&stat(mark.pane_pid)?)),
         }
-    }
-}
-
-/// The server of a socket in a directory, told by the kernel.
-pub fn server_of(directory: &Directory, name: &OsStr) -> Option<u32> {
-    match knock(directory, name) {
-        Knock::Open(caller) => caller.server_pid(),
-        _ => None,
     }
 }

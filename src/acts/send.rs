@@ -11,7 +11,7 @@ use crate::words::error::{Error, Kind, Result};
 use crate::words::typing;
 
 /// How long a program may take to show that something was typed.
-const SHOWN: Duration = Duration::from_millis(1000);
+const SHOWN: Duration = Duration::from_secs(1);
 
 /// How long another who types may take.
 const TURN: Duration = Duration::from_secs(10);
@@ -36,8 +36,11 @@ pub fn send(world: &World, found: &Found, text: &str, enter: bool) -> Result<Sen
     let tell = |arguments: &[&str]| server.tell(arguments, Deadline::after(ANSWER));
     let pane = server.pane(&mark.pane, Deadline::after(ANSWER))?;
     if pane.dead {
-        return Err(Error::new(Kind::Ended, format!("the program of {} ended: nobody reads what is typed", found.id))
-            .hint(format!("'forge restart {}' starts it again", found.id)));
+        return Err(Error::new(
+            Kind::Ended,
+            format!("the program of {} ended: nobody reads what is typed", found.id),
+        )
+        .hint(format!("'forge restart {}' starts it again", found.id)));
     }
     if pane.in_mode {
         // In copy mode keys go to tmux and not to the program.

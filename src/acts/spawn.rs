@@ -60,7 +60,11 @@ pub fn spawn(world: &World, spec: &Spec, replace: bool) -> Result<Spawned> {
         // A refusal changes nothing, and is not a failure of the session that has the name.
         if error.kind != Kind::Taken {
             let text = error.message.lines().next().unwrap_or_default().to_owned();
-            journal::record(&Event::SpawnFailed { session: spec.session.clone(), kind: error.kind.word(), error: text });
+            journal::record(&Event::SpawnFailed {
+                session: spec.session.clone(),
+                kind: error.kind.word(),
+                error: text,
+            });
         }
     }
     spawned
@@ -119,10 +123,11 @@ fn clean(world: &World) -> Report {
 /// tmux must be able to make its socket, or what it says later helps nobody.
 fn usable(socket_dir: &std::path::Path) -> Result<()> {
     match Directory::open(socket_dir)? {
-        Some(directory) if !directory.is_writable() => {
-            Err(Error::new(Kind::Unsafe, format!("{} cannot be written: tmux cannot make its socket", socket_dir.display()))
-                .hint(format!("chmod 700 {}", socket_dir.display())))
-        }
+        Some(directory) if !directory.is_writable() => Err(Error::new(
+            Kind::Unsafe,
+            format!("{} cannot be written: tmux cannot make its socket", socket_dir.display()),
+        )
+        .hint(format!("chmod 700 {}", socket_dir.display()))),
         _ => Ok(()),
     }
 }
@@ -145,7 +150,11 @@ fn attempts(world: &World, spec: &Spec, report: &mut Report) -> Result<(Started,
                     }
                     Some(found) => stop::clear(world, &[found], CLEARING)?,
                     // An empty slice that is just going, or was left loaded.
-                    None => drop(world.manager()?.stop(&[unit::slice(id)], crate::hands::clock::Deadline::after(CLEARING))?),
+                    None => drop(
+                        world
+                            .manager()?
+                            .stop(&[unit::slice(id)], crate::hands::clock::Deadline::after(CLEARING))?,
+                    ),
                 }
                 cleared = true;
             }
@@ -184,15 +193,22 @@ fn is_abandoned(found: &Found) -> bool {
 fn taken(found: &Found) -> Error {
     let id = &found.id;
     let mark = found.mark.as_ref();
-    let since = mark.map(|mark| format!(" since {}", crate::hands::clock::local(mark.since_us))).unwrap_or_default();
-    let pid = mark.map(|mark| format!(" (program {}, server {})", mark.pane_pid, mark.server_pid)).unwrap_or_default();
+    let since =
+        mark.map(|mark| format!(" since {}", crate::hands::clock::local(mark.since_us))).unwrap_or_default();
+    let pid = mark
+        .map(|mark| format!(" (program {}, server {})", mark.pane_pid, mark.server_pid))
+        .unwrap_or_default();
     let error = Error::new(
         Kind::Taken,
         format!("{id} is taken: {} is {}{since}{pid}", unit::scope(id), found.state.word()),
     );
     match found.state {
-        State::Dead => error.hint(format!("its program ended: 'forge restart {id}' starts it again, 'forge stop {id}' clears it")),
+        State::Dead => error.hint(format!(
+            "its program ended: 'forge restart {id}' starts it again, 'forge stop {id}' clears it"
+        )),
         State::Stopping => error.hint("it is being stopped: try again in a moment"),
-        _ => error.hint(format!("'forge attach {id}' shows it; --replace stops it first; or use another name")),
+        _ => {
+            error.hint(format!("'forge attach {id}' shows it; --replace stops it first; or use another name"))
+        }
     }
 }

@@ -20,6 +20,9 @@ use crate::words::usage::Usage;
 /// How long a session may take to end when asked, if nobody says otherwise.
 pub const TIMEOUT: Duration = Duration::from_secs(10);
 
+/// What takes longer is told to who waits.
+const SOON: Duration = Duration::from_secs(1);
+
 /// How long the kernel and the manager may take after a kill.
 const AFTER_KILL: Duration = Duration::from_secs(10);
 
@@ -93,7 +96,13 @@ fn end(world: &World, found: &[Found], timeout: Duration) -> Result<Vec<Target>>
         manager.thaw(&target.slice)?;
     }
     let slices: Vec<String> = targets.iter().map(|target| target.slice.clone()).collect();
-    let outcomes = manager.stop(&slices, Deadline::after(timeout))?;
+    let deadline = Deadline::after(timeout);
+    let mut outcomes = manager.stop(&slices, deadline.min(Deadline::after(SOON)))?;
+    if outcomes.contains(&Outcome::Pending) {
+        journal::progress!("waiting up to {} s for what does not end at once", deadline.left().as_secs());
+        // Asked again, the manager goes on with the stop that is under way.
+        outcomes = manager.stop(&slices, deadline)?;
+    }
     let mut late = Vec::new();
     for (target, outcome) in targets.iter_mut().zip(outcomes) {
         if matches!(outcome, Outcome::Done | Outcome::Gone) && !target.cgroup.is_populated()? {

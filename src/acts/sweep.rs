@@ -76,7 +76,7 @@ pub fn sweep(world: &World, plan: &Plan) -> Report {
         }
     }
     if !plan.dry_run {
-        report.healed = heal::missing_sockets(world);
+        report.healed = heal::sessions(world);
     }
     report.elapsed_ms = millis_since(start);
     report
@@ -121,7 +121,7 @@ fn sweep_directory(directory: &Directory, plan: &Plan) -> Result<Report> {
             continue;
         }
         match knock(directory, &name) {
-            Knock::Open(caller) => called.push((name, caller)),
+            Knock::Open(connection) => called.push((name, connection)),
             Knock::Full => report.unresponsive.push(path(&name)),
             Knock::Refused => refused.push(name),
             Knock::Missing => {}

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
-use super::World;
 use super::observe::Found;
+use super::{World, heal};
 use crate::hands::clock::{Deadline, now_us};
-use crate::hands::paths;
 use crate::hands::process::{Process, is_alive, readable};
 use crate::hands::tmux::Server;
 use crate::hands::tmux::watch::{Seen, until};
+use crate::hands::{journal, paths};
 use crate::words::error::{Error, Kind, Result, Trying};
 use crate::words::name::SessionId;
 use crate::words::session::{End, Mark};
@@ -30,14 +30,22 @@ pub fn ready(world: &World, found: &Found, deadline: Deadline) -> Result<()> {
     let id = &found.id;
     let mark = found.mark()?;
     let pattern = world.store.spec(id)?.and_then(|spec: Spec| spec.ready);
-    let ended = || Error::new(Kind::Ended, format!("the program of {id} ended")).hint(format!("'forge logs {id}' tells how"));
-    let program = Process::open(mark.pane_pid)?.filter(|_| is_alive(mark.pane_pid, mark.pane_start)).ok_or_else(ended)?;
+    let ended = || {
+        Error::new(Kind::Ended, format!("the program of {id} ended"))
+            .hint(format!("'forge logs {id}' tells how"))
+    };
+    let program = Process::open(mark.pane_pid)?
+        .filter(|_| is_alive(mark.pane_pid, mark.pane_start))
+        .ok_or_else(ended)?;
     let Some(pattern) = pattern else { return Ok(()) };
     let server = Server::new(&paths::tmux()?, &mark.socket);
     match until(&server, id, &mark.pane, &program, deadline, |screen| pattern.matches(screen))? {
         Seen::Found => Ok(()),
-        Seen::Late => Err(Error::new(Kind::Deadline, format!("{id} is not ready: '{}' is not on its screen", pattern.as_str()))
-            .hint(format!("'forge capture {id}' shows the screen"))),
+        Seen::Late => Err(Error::new(
+            Kind::Deadline,
+            format!("{id} is not ready: '{}' is not on its screen", pattern.as_str()),
+        )
+        .hint(format!("'forge capture {id}' shows the screen"))),
         Seen::ProgramEnded | Seen::ServerGone => Err(ended()),
     }
 }
@@ -46,14 +54,21 @@ pub fn ready(world: &World, found: &Found, deadline: Deadline) -> Result<()> {
 ///
 /// # Errors
 /// When the deadline comes first.
-pub fn exit(world: &World, id: &SessionId, mark: &Mark, deadline: Deadline) -> Result<End> {
+pub fn exit(world: &World, found: &Found, deadline: Deadline) -> Result<End> {
+    let (id, mark) = (&found.id, found.mark()?);
+    journal::progress!("waiting for {id} to end");
     if is_alive(mark.pane_pid, mark.pane_start)
         && let Some(program) = Process::open(mark.pane_pid)?
         && !program.wait(deadline)
     {
         return Err(Error::new(Kind::Deadline, format!("{id} still runs (program {})", mark.pane_pid)));
     }
-    end_of(world, id, mark)
+    let end = end_of(world, id, mark)?;
+    if end.over {
+        // Who waited may want the name at once.
+        found.cgroup.wait_empty(deadline.min(Deadline::after(RESULT)))?;
+    }
+    Ok(end)
 }
 
 /// The written result of a run whose program ended. Where the server went with it there is
@@ -66,9 +81,16 @@ pub fn end_of(world: &World, id: &SessionId, mark: &Mark) -> Result<End> {
             Some(end) if end.since_us == mark.since_us => return Ok(end),
             _ => {}
         }
+        heal::unnoticed_end(mark);
         let server_gone = !is_alive(mark.server_pid, mark.server_start);
         if deadline.passed() || (server_gone && !watch.changed(Deadline::after(Duration::from_millis(500)))) {
-            return Ok(End { since_us: mark.since_us, at_us: now_us(), status: None, signal: None });
+            return Ok(End {
+                since_us: mark.since_us,
+                at_us: now_us(),
+                status: None,
+                signal: None,
+                over: true,
+            });
         }
         // In steps: a server that dies now writes no result, and tells nobody here.
         watch.changed(deadline.min(Deadline::after(Duration::from_millis(500))));
@@ -82,7 +104,9 @@ impl Watch {
     fn on(directory: &Path) -> Result<Self> {
         let doing = || format!("cannot watch {}", directory.display());
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).trying(doing())?;
-        inotify.add_watch(directory, AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_CLOSE_WRITE).trying(doing())?;
+        inotify
+            .add_watch(directory, AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_CLOSE_WRITE)
+            .trying(doing())?;
         Ok(Self(inotify))
     }
 

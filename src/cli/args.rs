@@ -100,7 +100,8 @@ mod tests {
 
     #[test]
     fn options_may_stand_before_and_after_the_verb() {
-        let cli = Cli::try_parse_from(["forge", "--json", "spawn", "demo", "-q", "--", "sleep", "9"]).unwrap();
+        let cli =
+            Cli::try_parse_from(["forge", "--json", "spawn", "demo", "-q", "--", "sleep", "9"]).unwrap();
         assert!(cli.json && cli.quiet);
         assert!(Cli::try_parse_from(["forge", "stop"]).is_err());
         assert!(Cli::try_parse_from(["forge", "stop", "--all", "x"]).is_err());

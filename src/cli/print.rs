@@ -26,12 +26,20 @@ impl Printer {
 
     /// For a command line that could not be read: whether it asks for JSON can still be seen.
     pub(super) fn of_arguments() -> Self {
-        let json = std::env::args_os().skip(1).take_while(|argument| argument != "--").any(|argument| argument == "--json");
+        let json = std::env::args_os()
+            .skip(1)
+            .take_while(|argument| argument != "--")
+            .any(|argument| argument == "--json");
         Self { json, quiet: false }
     }
 
+    /// Whether somebody watches who wants to know what takes so long.
+    pub(super) fn shows_progress(self) -> bool {
+        !self.json && !self.quiet && std::io::stderr().is_terminal()
+    }
+
     /// Prints what a verb has to say.
-    pub(super) fn shown(&self, shown: &Shown) -> ExitCode {
+    pub(super) fn shown(self, shown: &Shown) -> ExitCode {
         if self.json {
             // A verb without a result, such as a hidden one, prints nothing.
             if shown.json != Value::Null {
@@ -51,8 +59,8 @@ impl Printer {
     }
 
     /// Prints an error: for people on stderr, for bots on stdout too.
-    pub(super) fn failed(&self, error: &Error, status: u8) -> ExitCode {
-        self.tell("", error);
+    pub(super) fn failed(self, error: &Error, status: u8) -> ExitCode {
+        Self::tell("", error);
         if self.json {
             out(&json!({ "error": { "kind": error.kind.word(), "message": error.message, "hint": error.hint } }).to_string());
         }
@@ -60,14 +68,15 @@ impl Printer {
     }
 
     /// Prints an error that does not stop the work.
-    pub(super) fn warn(&self, error: &Error) {
-        self.tell("warning: ", error);
+    #[allow(clippy::unused_self, reason = "printing is asked of a printer")]
+    pub(super) fn warn(self, error: &Error) {
+        Self::tell("warning: ", error);
     }
 
-    fn tell(&self, prefix: &str, error: &Error) {
-        let _ = self;
+    fn tell(prefix: &str, error: &Error) {
         let mut stderr = std::io::stderr().lock();
-        let (red, plain) = if stderr.is_terminal() && !paths::no_color() { ("\u{1b}[31m", "\u{1b}[0m") } else { ("", "") };
+        let (red, plain) =
+            if stderr.is_terminal() && !paths::no_color() { ("\u{1b}[31m", "\u{1b}[0m") } else { ("", "") };
         // Nobody may be there to read it; that is no reason to fail otherwise.
         let _ = writeln!(stderr, "{red}forge:{plain} {prefix}{}", error.message);
         if let Some(hint) = &error.hint {
@@ -76,7 +85,7 @@ impl Printer {
     }
 
     /// A command line that clap refused, or that asks for help.
-    pub(super) fn refused(&self, refusal: &clap::Error) -> ExitCode {
+    pub(super) fn refused(self, refusal: &clap::Error) -> ExitCode {
         if matches!(refusal.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
             let _ = refusal.print();
             return ExitCode::SUCCESS;
@@ -87,7 +96,8 @@ impl Printer {
         let message = first.strip_prefix("error: ").unwrap_or(first).trim_end_matches(':');
         // What is missing stands on the lines below.
         let missing: Vec<&str> = lines.clone().take_while(|line| line.starts_with(['<', '-'])).collect();
-        let message = if missing.is_empty() { message.to_owned() } else { format!("{message}: {}", missing.join(" ")) };
+        let message =
+            if missing.is_empty() { message.to_owned() } else { format!("{message}: {}", missing.join(" ")) };
         let hint = lines
             .find_map(|line| line.strip_prefix("hint: ").or_else(|| line.strip_prefix("tip: ")))
             .map_or_else(|| "see 'forge help'".to_owned(), ToOwned::to_owned);
@@ -110,6 +120,7 @@ fn table(head: &[&'static str], rows: &[Vec<String>]) -> String {
     } else {
         ContentArrangement::Disabled
     });
+    // The first column needs no space before it.
     let text = table.to_string();
-    text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+    text.lines().map(|line| line.strip_prefix(' ').unwrap_or(line).trim_end()).collect::<Vec<_>>().join("\n")
 }

@@ -68,8 +68,12 @@ impl Cgroup {
 
     /// All processes in it and below.
     pub fn processes(&self) -> Vec<u32> {
-        let mut pids: Vec<u32> =
-            self.read("cgroup.procs").iter().flat_map(|text| text.lines()).filter_map(|line| line.parse().ok()).collect();
+        let mut pids: Vec<u32> = self
+            .read("cgroup.procs")
+            .iter()
+            .flat_map(|text| text.lines())
+            .filter_map(|line| line.parse().ok())
+            .collect();
         if let Ok(entries) = std::fs::read_dir(&self.path) {
             for entry in entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
                 pids.extend(Self { path: entry.path() }.processes());
@@ -84,9 +88,9 @@ impl Cgroup {
     /// When that cannot be told: unreadable is not empty.
     pub fn is_populated(&self) -> Result<bool> {
         match std::fs::read_to_string(self.path.join("cgroup.events")) {
-            Ok(text) => keyed(&text, "populated")
-                .map(|populated| populated != 0)
-                .ok_or_else(|| Error::failed(format!("{}/cgroup.events has no 'populated'", self.path.display()))),
+            Ok(text) => keyed(&text, "populated").map(|populated| populated != 0).ok_or_else(|| {
+                Error::failed(format!("{}/cgroup.events has no 'populated'", self.path.display()))
+            }),
             Err(error) if gone(&error) => Ok(false),
             Err(error) => Err(error).trying(format!("cannot read {}/cgroup.events", self.path.display())),
         }

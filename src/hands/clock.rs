@@ -63,7 +63,9 @@ pub fn local(us: u64) -> String {
     i64::try_from(us)
         .ok()
         .and_then(|us| jiff::Timestamp::from_microsecond(us).ok())
-        .map_or_else(String::new, |at| at.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string())
+        .map_or_else(String::new, |at| {
+            at.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
+        })
 }
 
 /// Waits for nothing but time. Only for pacing what offers no event; say at the call which.

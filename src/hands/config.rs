@@ -86,7 +86,8 @@ fn files(dir: &Path, given: Option<&Path>) -> Result<Vec<PathBuf>> {
     if let Some(file) = given {
         return Ok(vec![file.to_owned()]);
     }
-    let mut files: Vec<PathBuf> = Some(dir.join("forge.toml")).filter(|file| file.exists()).into_iter().collect();
+    let mut files: Vec<PathBuf> =
+        Some(dir.join("forge.toml")).filter(|file| file.exists()).into_iter().collect();
     let fragments = dir.join("forge.toml.d");
     if fragments.is_dir() {
         let doing = format!("cannot read {}", fragments.display());
@@ -118,7 +119,10 @@ fn parse(text: &str) -> Result<Config> {
     let config: Config = toml::from_str(text).map_err(|error| explain(text, &error))?;
     config.limits.check().map_err(|error| Error { kind: Kind::Config, ..error.while_("[limits]") })?;
     for (id, session) in &config.sessions {
-        let checked = session.limits.check().and_then(|()| session.env.keys().try_for_each(|name| environment::check_name(name)));
+        let checked = session
+            .limits
+            .check()
+            .and_then(|()| session.env.keys().try_for_each(|name| environment::check_name(name)));
         checked.map_err(|error| Error { kind: Kind::Config, ..error.while_(format!("[sessions.{id}]")) })?;
     }
     for name in &config.sweep.protect {
@@ -131,9 +135,12 @@ fn parse(text: &str) -> Result<Config> {
 
 /// Says where the mistake is, and what was probably meant.
 fn explain(text: &str, error: &toml::de::Error) -> Error {
-    let line = error.span().map_or(1, |span| text.get(..span.start).map_or(1, |before| before.matches('\n').count() + 1));
+    let line = error
+        .span()
+        .map_or(1, |span| text.get(..span.start).map_or(1, |before| before.matches('\n').count() + 1));
     let message = error.message();
-    let explained = Error::new(Kind::Config, format!("line {line}: {}", message.lines().next().unwrap_or(message)));
+    let explained =
+        Error::new(Kind::Config, format!("line {line}: {}", message.lines().next().unwrap_or(message)));
     match unknown_key(message) {
         Some((key, known)) => {
             let unknown = Error::new(Kind::Config, format!("line {line}: unknown key '{key}'"));
@@ -232,7 +239,8 @@ mod tests {
     #[test]
     fn a_fragment_overrides_key_by_key() {
         let root = tempfile::tempdir().unwrap();
-        let write = |name: &str, text: &str| crate::hands::files::write_text_for_tests(&root.path().join(name), text);
+        let write =
+            |name: &str, text: &str| crate::hands::files::write_text_for_tests(&root.path().join(name), text);
         write("forge.toml", "[sessions.a]\ncommand = 'x'\nready = 'y'\n");
         write("forge.toml.d/10.toml", "[sessions.a]\ncommand = 'z'\n");
         write("forge.toml.d/notes.txt", "not toml");
@@ -240,13 +248,19 @@ mod tests {
         let session = &config.sessions[&SessionId::from_name("a").unwrap()];
         assert_eq!(session.command.as_ref().unwrap().program(), "z");
         assert_eq!(session.ready.as_ref().unwrap().as_str(), "y");
-        assert!(load(root.path(), Some(&root.path().join("none.toml"))).unwrap_err().message.contains("none.toml"));
+        assert!(
+            load(root.path(), Some(&root.path().join("none.toml")))
+                .unwrap_err()
+                .message
+                .contains("none.toml")
+        );
     }
 
     #[test]
     fn a_sweep_goes_by_its_own_part_of_a_broken_file() {
         let root = tempfile::tempdir().unwrap();
-        let write = |text: &str| crate::hands::files::write_text_for_tests(&root.path().join("forge.toml"), text);
+        let write =
+            |text: &str| crate::hands::files::write_text_for_tests(&root.path().join("forge.toml"), text);
         write("[sweep]\nprotect = ['homebase']\n[nonsense]\n");
         assert!(load(root.path(), None).is_err());
         assert_eq!(salvage_sweep(root.path(), None).unwrap().protect, ["homebase"]);

@@ -21,12 +21,17 @@ const LARGEST: u64 = 1 << 20;
 pub fn private_dir(path: &Path) -> Result<()> {
     let doing = || format!("cannot make the directory {}", path.display());
     DirBuilder::new().recursive(true).mode(0o700).create(path).trying(doing())?;
-    let dir = OpenOptions::new().read(true).custom_flags(O_DIRECTORY | O_CLOEXEC).open(path).trying(doing())?;
+    let dir =
+        OpenOptions::new().read(true).custom_flags(O_DIRECTORY | O_CLOEXEC).open(path).trying(doing())?;
     let metadata = dir.metadata().trying(doing())?;
     let uid = nix::unistd::geteuid().as_raw();
     if metadata.uid() != uid {
-        return Err(Error::failed(format!("{} belongs to uid {}, not to you ({uid})", path.display(), metadata.uid()))
-            .hint("forge keeps its files only in directories of your own"));
+        return Err(Error::failed(format!(
+            "{} belongs to uid {}, not to you ({uid})",
+            path.display(),
+            metadata.uid()
+        ))
+        .hint("forge keeps its files only in directories of your own"));
     }
     Ok(())
 }
@@ -70,11 +75,12 @@ pub fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
 /// When there is a file and it cannot be read as such a value. Unreadable is not absent.
 pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     let doing = format!("cannot read {}", path.display());
-    let file = match OpenOptions::new().read(true).custom_flags(O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK).open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error).trying(doing),
-    };
+    let file =
+        match OpenOptions::new().read(true).custom_flags(O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK).open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error).trying(doing),
+        };
     let mut bytes = Vec::new();
     file.take(LARGEST).read_to_end(&mut bytes).trying(&doing)?;
     serde_json::from_slice(&bytes).map(Some).trying(doing)
@@ -86,7 +92,9 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
 /// When it is there and stays.
 pub fn remove(path: &Path) -> Result<()> {
     match std::fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(error).trying(format!("cannot remove {}", path.display())),
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).trying(format!("cannot remove {}", path.display()))
+        }
         _ => Ok(()),
     }
 }

@@ -49,7 +49,10 @@ impl Held {
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn start(command: &[String], environment: &[(std::ffi::OsString, std::ffi::OsString)]) -> Result<Self> {
+    pub fn start(
+        command: &[String],
+        environment: &[(std::ffi::OsString, std::ffi::OsString)],
+    ) -> Result<Self> {
         // Not by path: this is the very binary that runs, even while an upgrade replaces it.
         let mut child = Command::new("/proc/self/exe")
             .arg0("forge")
@@ -97,12 +100,14 @@ impl Held {
 /// # Errors
 /// When the gate was abandoned, or the command cannot be executed.
 pub fn wait_then_exec_server(command: &[String]) -> Result<std::convert::Infallible> {
-    let (program, arguments) = command.split_first().ok_or_else(|| Error::usage("there is no command to wait for"))?;
+    let (program, arguments) =
+        command.split_first().ok_or_else(|| Error::usage("there is no command to wait for"))?;
     let mut byte = [0];
     if !matches!(std::io::stdin().read(&mut byte), Ok(1) if byte[0] == GO) {
         return Err(Error::failed("the spawn was given up"));
     }
-    Err(Command::new(program).args(arguments).stdin(Stdio::null()).exec()).trying(format!("cannot run {program}"))
+    Err(Command::new(program).args(arguments).stdin(Stdio::null()).exec())
+        .trying(format!("cannot run {program}"))
 }
 
 /// What the process in the pane is told to become.
@@ -145,7 +150,8 @@ impl PaneGate {
     pub fn wait_for(&self, pid: u32, deadline: Deadline) -> Result<Waiting> {
         while readable(&[self.listener.as_fd()], deadline)[0] {
             let Ok((stream, _)) = self.listener.accept() else { continue };
-            let peer = getsockopt(&stream, PeerCredentials).trying("cannot tell who is at the gate of the pane")?;
+            let peer =
+                getsockopt(&stream, PeerCredentials).trying("cannot tell who is at the gate of the pane")?;
             if u32::try_from(peer.pid()) == Ok(pid) && peer.uid() == nix::unistd::geteuid().as_raw() {
                 return Ok(Waiting { stream });
             }
@@ -196,7 +202,8 @@ impl Waiting {
 /// When nobody holds the gate.
 pub fn wait_then_exec_pane(name: &str) -> Result<u8> {
     let nobody = || {
-        Error::failed("nobody waits for this pane").hint("it was made by 'forge spawn'; use 'forge restart' to start it again")
+        Error::failed("nobody waits for this pane")
+            .hint("it was made by 'forge spawn'; use 'forge restart' to start it again")
     };
     let address = SocketAddr::from_abstract_name(name).trying("no gate has such a name")?;
     let stream = UnixStream::connect_addr(&address).map_err(|_| nobody())?;

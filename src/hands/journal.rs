@@ -23,15 +23,24 @@ use crate::words::unit;
 /// The target of events; everything else that is traced is a step.
 const EVENTS: &str = "forge";
 
+/// Says what a person is waiting for, where one is.
+macro_rules! progress {
+    ($($text:tt)*) => { tracing::info!(target: "progress", $($text)*) };
+}
+pub(crate) use progress;
+
 /// Opens the journal. Where there is none, events go to stderr and the work goes on. Steps go
-/// to stderr when asked for.
-pub fn open(verbose: bool) {
+/// to stderr when asked for, and so does what is being waited for.
+pub fn open(verbose: bool, progress: bool) {
     let is_event = |metadata: &tracing::Metadata<'_>| metadata.target() == EVENTS;
     let journal = tracing_journald::layer().ok().map(|layer| {
         layer
             .with_syslog_identifier("forge".to_owned())
             .with_field_prefix(None)
-            .with_priority_mappings(PriorityMappings { info: Priority::Informational, ..PriorityMappings::new() })
+            .with_priority_mappings(PriorityMappings {
+                info: Priority::Informational,
+                ..PriorityMappings::new()
+            })
             .with_filter(filter_fn(is_event))
     });
     let no_journal = journal.is_none();
@@ -39,12 +48,17 @@ pub fn open(verbose: bool) {
         .with_writer(std::io::stderr)
         .with_ansi(false)
         .with_target(false)
+        .with_level(false)
         .without_time()
         .with_filter(filter_fn(move |metadata| {
             if is_event(metadata) {
                 no_journal
+            } else if metadata.target() == "progress" {
+                progress
             } else {
-                verbose && metadata.target().starts_with("forge::") && *metadata.level() <= TracingLevel::DEBUG
+                verbose
+                    && metadata.target().starts_with("forge::")
+                    && *metadata.level() <= TracingLevel::DEBUG
             }
         }));
     // A second call in one process changes nothing.
@@ -119,7 +133,9 @@ pub fn record(event: &Event) {
                 forge_duration_usec: usage.duration_usec,
             });
         }
-        Event::Swept { socket, .. } => write_record!(event, { forge_socket: socket.to_string_lossy().as_ref() }),
+        Event::Swept { socket, .. } => {
+            write_record!(event, { forge_socket: socket.to_string_lossy().as_ref() });
+        }
         Event::SweepDone { scanned, removed, live, unresponsive, elapsed_ms } => write_record!(event, {
             forge_scanned: *scanned,
             forge_removed: *removed,
@@ -139,7 +155,13 @@ pub fn record(event: &Event) {
 ///
 /// # Errors
 /// When journalctl cannot be run.
-pub fn show(uid: u32, session: Option<&SessionId>, lines: u32, follow: bool, json: bool) -> Result<Infallible> {
+pub fn show(
+    uid: u32,
+    session: Option<&SessionId>,
+    lines: u32,
+    follow: bool,
+    json: bool,
+) -> Result<Infallible> {
     let mut command = Command::new("journalctl");
     command.args(["--quiet", "--no-pager", &format!("--lines={lines}")]);
     if json {

@@ -39,7 +39,8 @@ impl Paths {
         let xdg = etcetera::base_strategy::Xdg::new().map_err(|error| {
             Error::new(Kind::Missing, format!("your home directory is not known: {error}")).hint("set HOME")
         })?;
-        let runtime = non_empty("XDG_RUNTIME_DIR").map_or_else(|| PathBuf::from(format!("/run/user/{uid}")), PathBuf::from);
+        let runtime = non_empty("XDG_RUNTIME_DIR")
+            .map_or_else(|| PathBuf::from(format!("/run/user/{uid}")), PathBuf::from);
         let tmux_tmpdir = non_empty("TMUX_TMPDIR")
             .map(PathBuf::from)
             .and_then(|dir| dir.canonicalize().ok())
@@ -171,5 +172,6 @@ pub fn forge() -> Result<PathBuf> {
     if path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.mode() & 0o111 != 0) {
         return Ok(path);
     }
-    Err(Error::new(Kind::Missing, format!("forge's own binary {} is gone", path.display())).hint("install forge again"))
+    Err(Error::new(Kind::Missing, format!("forge's own binary {} is gone", path.display()))
+        .hint("install forge again"))
 }

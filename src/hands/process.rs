@@ -12,7 +12,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use super::clock::Deadline;
 use crate::words::error::{Error, Kind, Result, Trying};
 
-/// What `/proc/PID/stat` says (proc_pid_stat(5)).
+/// What `/proc/PID/stat` says, `proc_pid_stat(5)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stat {
     /// `R`, `S`, `Z` …
@@ -246,14 +246,16 @@ mod tests {
 
     #[test]
     fn a_program_that_hangs_is_ended_at_the_deadline() {
-        let error = run(Command::new("sleep").arg("60"), Deadline::after(Duration::from_millis(50))).unwrap_err();
+        let error =
+            run(Command::new("sleep").arg("60"), Deadline::after(Duration::from_millis(50))).unwrap_err();
         assert_eq!(error.kind, Kind::Deadline);
     }
 
     #[test]
     fn both_outputs_are_collected_whole() {
         let script = "i=0; while [ $i -lt 9000 ]; do echo out$i; echo err$i >&2; i=$((i+1)); done; exit 3";
-        let output = run(Command::new("sh").args(["-c", script]), Deadline::after(Duration::from_secs(20))).unwrap();
+        let output =
+            run(Command::new("sh").args(["-c", script]), Deadline::after(Duration::from_secs(20))).unwrap();
         assert_eq!((output.stdout.lines().count(), output.stderr.lines().count()), (9000, 9000));
         assert!(!output.success);
     }

@@ -144,8 +144,11 @@ impl Store {
             Err(Errno::EAGAIN | Errno::EACCES) => {
                 let mut pid = String::new();
                 let _ = file.read_to_string(&mut pid);
-                Err(Error::new(Kind::Taken, format!("{id} is being spawned by process {} right now", pid.trim()))
-                    .hint(format!("wait for it, then see 'forge status {id}'")))
+                Err(Error::new(
+                    Kind::Taken,
+                    format!("{id} is being spawned by process {} right now", pid.trim()),
+                )
+                .hint(format!("wait for it, then see 'forge status {id}'")))
             }
             Err(error) => Err(error).trying(doing()),
         }
@@ -182,7 +185,10 @@ impl Store {
 
     /// Whether a spawn of the session is under way.
     pub fn is_claimed(&self, id: &SessionId) -> bool {
-        let Ok(file) = OpenOptions::new().write(true).custom_flags(O_NOFOLLOW | O_CLOEXEC).open(self.locks.join(id.as_str()))
+        let Ok(file) = OpenOptions::new()
+            .write(true)
+            .custom_flags(O_NOFOLLOW | O_CLOEXEC)
+            .open(self.locks.join(id.as_str()))
         else {
             return false;
         };

@@ -113,7 +113,11 @@ impl Which {
     /// # Errors
     /// When one is none.
     pub fn patterns(&self) -> Result<Vec<Pattern>> {
-        if self.all { Ok(vec![Pattern::all()]) } else { self.patterns.iter().map(|text| Pattern::parse(text)).collect() }
+        if self.all {
+            Ok(vec![Pattern::all()])
+        } else {
+            self.patterns.iter().map(|text| Pattern::parse(text)).collect()
+        }
     }
 }
 

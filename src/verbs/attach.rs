@@ -35,7 +35,9 @@ pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
             .hint(format!("'forge status {id}' says what to do")));
     }
     if !std::io::stdin().is_terminal() {
-        return Err(Error::usage("attach needs a terminal").hint(format!("'forge capture {id}' prints the screen")));
+        return Err(
+            Error::usage("attach needs a terminal").hint(format!("'forge capture {id}' prints the screen"))
+        );
     }
     let server = Server::new(&paths::tmux()?, &mark.socket);
     Err(tmux::attach(&server, &id, arguments.read_only).exec()).trying("cannot run tmux")

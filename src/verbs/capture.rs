@@ -28,6 +28,13 @@ pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
     let id = asked::session(&arguments.name)?;
     let found = observe::existing(world, &id)?;
     let mark = found.mark()?;
-    let screen = Server::new(&paths::tmux()?, &mark.socket).screen(&mark.pane, arguments.lines, Deadline::after(ANSWER))?;
-    Ok(Shown::new(&json!({ "session": id, "screen": screen })).raw(screen))
+    let screen = Server::new(&paths::tmux()?, &mark.socket).screen(
+        &mark.pane,
+        arguments.lines,
+        Deadline::after(ANSWER),
+    )?;
+    let text: Vec<&str> = screen.lines().map(str::trim_end).collect();
+    let text = text.join("\n");
+    let text = text.trim_end();
+    Ok(Shown::new(&json!({ "session": id, "screen": text })).raw(text))
 }

@@ -20,5 +20,6 @@ pub fn run(arguments: &Args, mut command: clap::Command) -> Result<Shown> {
     let mut script = Vec::new();
     generate(arguments.shell, &mut command, "forge", &mut script);
     let script = String::from_utf8(script).map_err(|error| Error::failed(error.to_string()))?;
-    Ok(Shown::new(&serde_json::json!({ "shell": arguments.shell.to_string(), "script": script })).raw(script.trim_end()))
+    Ok(Shown::new(&serde_json::json!({ "shell": arguments.shell.to_string(), "script": script }))
+        .raw(script.trim_end()))
 }

@@ -19,5 +19,7 @@ pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
     let found = observe::matching(world, &arguments.patterns()?)?;
     freeze::freeze(world, &found)?;
     let sessions: Vec<&SessionId> = found.iter().map(|found| &found.id).collect();
-    Ok(sessions.iter().fold(Shown::new(&json!({ "frozen": sessions })), |shown, id| shown.line(format!("froze {id}"))))
+    Ok(sessions
+        .iter()
+        .fold(Shown::new(&json!({ "frozen": sessions })), |shown, id| shown.line(format!("froze {id}"))))
 }

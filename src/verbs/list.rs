@@ -29,7 +29,10 @@ pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
     if sessions.is_empty() {
         return Ok(shown.line("no sessions; 'forge spawn NAME -- COMMAND' starts one"));
     }
-    Ok(shown.table(&["SESSION", "STATE", "PID", "TASKS", "CPU", "MEMORY", "IDLE", "COMMAND"], sessions.iter().map(row).collect()))
+    Ok(shown.table(
+        &["SESSION", "STATE", "PID", "TASKS", "CPU", "MEMORY", "IDLE", "COMMAND"],
+        sessions.iter().map(row).collect(),
+    ))
 }
 
 fn row(session: &Session) -> Vec<String> {

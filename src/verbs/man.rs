@@ -25,7 +25,9 @@ pub fn run(arguments: &Args, mut command: clap::Command) -> Result<Shown> {
             .filter(|found| !found.is_hide_set())
             .cloned()
             .map(|found| found.display_name(format!("forge-{verb}")))
-            .ok_or_else(|| Error::new(Kind::Usage, format!("forge has no verb '{verb}'")).hint("'forge help' lists them"))?,
+            .ok_or_else(|| {
+                Error::new(Kind::Usage, format!("forge has no verb '{verb}'")).hint("'forge help' lists them")
+            })?,
     };
     let mut page = Vec::new();
     Man::new(command).render(&mut page).trying("cannot make the page")?;

@@ -31,7 +31,8 @@ pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
     }
     let mut shown = Shown::new(&json!({ "restarted": restarted }));
     for one in &restarted {
-        shown = shown.line(format!("restarted {}: now process {} ({} ms)", one.session, one.pane_pid, one.elapsed_ms));
+        shown = shown
+            .line(format!("restarted {}: now process {} ({} ms)", one.session, one.pane_pid, one.elapsed_ms));
     }
     Ok(shown)
 }

@@ -10,8 +10,7 @@ use sd_notify::NotifyState;
 use super::asked::Wanted;
 use crate::acts::observe;
 use crate::acts::spawn::spawn;
-use crate::acts::wait::end_of;
-use crate::acts::{World, stop};
+use crate::acts::{World, stop, wait};
 use crate::hands::clock::Deadline;
 use crate::hands::process::{Process, readable};
 use crate::words::error::{Error, Kind, Result, Trying};
@@ -21,10 +20,7 @@ use crate::words::shown::Shown;
 pub type Args = Wanted;
 
 /// The exit status when the command never ran, or its own is not known.
-const OWN_FAILURE: u8 = 125;
-
-/// How long the session's remains may take to go after its program ended.
-const REMAINS: Duration = Duration::from_secs(15);
+pub const OWN_FAILURE: u8 = 125;
 
 /// Starts a session, and ends when it ends, with its program's exit status; SIGTERM and SIGINT
 /// stop the session.
@@ -38,7 +34,8 @@ pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
         wanted.add(signal);
     }
     wanted.thread_block().trying("cannot block signals")?;
-    let signals = SignalFd::with_flags(&wanted, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).trying("cannot wait for signals")?;
+    let signals = SignalFd::with_flags(&wanted, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+        .trying("cannot wait for signals")?;
 
     let spec = arguments.spec(world)?;
     let id = &spec.session;
@@ -62,8 +59,6 @@ pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
             .line(format!("stopped {id} on signal {signal}"))
             .exit(u8::try_from(128 + signal).unwrap_or(OWN_FAILURE)));
     }
-    let mark = found.mark()?;
-    let end = end_of(world, id, mark)?;
-    found.cgroup.wait_empty(Deadline::after(REMAINS))?;
+    let end = wait::exit(world, &found, forever)?;
     Ok(Shown::new(&spawned).line(format!("{id} ended with {}", end.words())).exit(end.shell_status()))
 }

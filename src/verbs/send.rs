@@ -28,10 +28,15 @@ pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
     let id = asked::session(&arguments.name)?;
     let found = observe::existing(world, &id)?;
     let sent = send(world, &found, &arguments.text, !arguments.no_enter)?;
-    let shown = Shown::new(&json!({ "session": id, "bytes": sent.bytes, "enter": !arguments.no_enter, "changed": sent.changed }));
+    let shown = Shown::new(
+        &json!({ "session": id, "bytes": sent.bytes, "enter": !arguments.no_enter, "changed": sent.changed }),
+    );
     Ok(if sent.changed {
         shown.line(format!("typed {} bytes into {id}", sent.bytes))
     } else {
-        shown.line(format!("typed {} bytes into {id}; its screen did not change: does its program read?", sent.bytes))
+        shown.line(format!(
+            "typed {} bytes into {id}; its screen did not change: does its program read?",
+            sent.bytes
+        ))
     })
 }

@@ -34,5 +34,8 @@ pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
             spawned.pane_pid,
             spawned.elapsed_ms
         ))
-        .line(format!("  forge attach {0}   shows it\n  forge stop {0}     ends it and all it started", spawned.session)))
+        .line(format!(
+            "  forge attach {0}   shows it\n  forge stop {0}     ends it and all it started",
+            spawned.session
+        )))
 }

@@ -25,7 +25,10 @@ pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
     let mut rows: Vec<(&str, String)> = vec![
         ("state", session.state.word().to_owned()),
         ("since", session.since.clone().unwrap_or_else(unknown)),
-        ("command", shlex::try_join(session.command.iter().map(String::as_str)).unwrap_or_else(|_| unknown())),
+        (
+            "command",
+            shlex::try_join(session.command.iter().map(String::as_str)).unwrap_or_else(|_| unknown()),
+        ),
         ("directory", session.cwd.as_ref().map_or_else(unknown, |cwd| cwd.display().to_string())),
         ("program", session.pane_pid.map_or_else(unknown, |pid| format!("process {pid}"))),
         ("server", session.server_pid.map_or_else(unknown, |pid| format!("process {pid}"))),
@@ -47,9 +50,13 @@ pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
 fn advice(state: State, id: &str) -> Option<String> {
     Some(match state {
         State::Running | State::Starting | State::Stopping => return None,
-        State::Dead => format!("its program ended: 'forge restart {id}' starts it again, 'forge stop {id}' clears it"),
+        State::Dead => {
+            format!("its program ended: 'forge restart {id}' starts it again, 'forge stop {id}' clears it")
+        }
         State::Wedged => format!("its tmux server does not answer; 'forge stop {id}' ends it all the same"),
-        State::Failed => format!("'forge logs {id}' tells what happened; 'forge restart {id}' starts it again"),
+        State::Failed => {
+            format!("'forge logs {id}' tells what happened; 'forge restart {id}' starts it again")
+        }
         State::Frozen => format!("'forge thaw {id}' lets it run again"),
     })
 }

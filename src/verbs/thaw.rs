@@ -19,5 +19,7 @@ pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
     let found = observe::matching(world, &arguments.patterns()?)?;
     freeze::thaw(world, &found)?;
     let sessions: Vec<&SessionId> = found.iter().map(|found| &found.id).collect();
-    Ok(sessions.iter().fold(Shown::new(&json!({ "thawed": sessions })), |shown, id| shown.line(format!("thawed {id}"))))
+    Ok(sessions
+        .iter()
+        .fold(Shown::new(&json!({ "thawed": sessions })), |shown, id| shown.line(format!("thawed {id}"))))
 }

@@ -12,12 +12,11 @@ use crate::words::shown::Shown;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
-#[group(id = "until", required = true, multiple = false, args = ["ready", "exit"])]
 pub struct Args {
     /// The session
     name: String,
     /// Until its ready pattern is on its screen
-    #[arg(long)]
+    #[arg(long, required_unless_present = "exit", conflicts_with = "exit")]
     ready: bool,
     /// Until its program ended
     #[arg(long)]
@@ -41,15 +40,19 @@ pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
         return Ok(Shown::new(&json!({ "session": id, "ready": true })).line(format!("{id} is ready")));
     }
     let end = match found {
-        Some(found) => wait::exit(world, &id, found.mark()?, deadline)?,
+        Some(found) => wait::exit(world, &found, deadline)?,
         // It ended before we asked: that is what was waited for.
         None => match world.store.end(&id)? {
             Some(end) => end,
-            None => return Err(observe::existing(world, &id).err().unwrap_or_else(|| unreachable_session(&id))),
+            None => {
+                return Err(observe::existing(world, &id).err().unwrap_or_else(|| unreachable_session(&id)));
+            }
         },
     };
-    Ok(Shown::new(&json!({ "session": id, "status": end.status, "signal": end.signal, "result": end.words() }))
-        .line(format!("{id} ended with {}", end.words())))
+    Ok(Shown::new(
+        &json!({ "session": id, "status": end.status, "signal": end.signal, "result": end.words() }),
+    )
+    .line(format!("{id} ended with {}", end.words())))
 }
 
 /// It came back between two looks.

@@ -66,7 +66,9 @@ pub fn for_session(
 /// repeated: it may be a secret.
 pub fn parse_assignment(text: &str) -> Result<(String, String)> {
     let Some((name, value)) = text.split_once('=') else {
-        return Err(Error::usage("--env takes NAME=VALUE, and one has no '='").hint("for example --env LANG=C.UTF-8"));
+        return Err(
+            Error::usage("--env takes NAME=VALUE, and one has no '='").hint("for example --env LANG=C.UTF-8")
+        );
     };
     check_name(name)?;
     if value.contains('\0') {

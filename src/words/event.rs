@@ -222,15 +222,21 @@ impl Event {
             Self::Spawned { session, program, swept, .. } => {
                 format!("spawned {session} after cleaning {}: {program}", stale_sockets(*swept))
             }
-            Self::SpawnRetried { session, error } => format!("spawn of {session} is tried once more after: {error}"),
+            Self::SpawnRetried { session, error } => {
+                format!("spawn of {session} is tried once more after: {error}")
+            }
             Self::SpawnFailed { session, error, .. } => format!("spawn of {session} failed: {error}"),
             Self::Ready { session, elapsed_ms } => format!("{session} is ready after {elapsed_ms} ms"),
             Self::Stopped { session, processes, killed, usage, .. } => format!(
                 "stopped {session}: {processes} processes ended, {killed} of them killed{}",
                 used(usage)
             ),
-            Self::Exited { session, end, usage } => format!("{session} exited: {}{}", end.words(), used(usage)),
-            Self::Crashed { session, end, usage } => format!("{session} crashed: {}{}", end.words(), used(usage)),
+            Self::Exited { session, end, usage } => {
+                format!("{session} exited: {}{}", end.words(), used(usage))
+            }
+            Self::Crashed { session, end, usage } => {
+                format!("{session} crashed: {}{}", end.words(), used(usage))
+            }
             Self::Restarted { session } => format!("restarted {session}"),
             Self::Swept { socket, .. } => format!("removed dead socket {}", socket.display()),
             Self::SweepDone { scanned, removed, unresponsive, elapsed_ms, .. } => format!(

@@ -70,7 +70,9 @@ impl Limits {
             if let Some(weight) = weight
                 && !(1..=10_000).contains(&weight)
             {
-                return Err(Error::usage(format!("{name} is {weight}: it goes from 1 to 10000, and 100 is everybody's")));
+                return Err(Error::usage(format!(
+                    "{name} is {weight}: it goes from 1 to 10000, and 100 is everybody's"
+                )));
             }
         }
         for (name, value) in [
@@ -199,7 +201,8 @@ mod tests {
 
     #[test]
     fn properties_are_in_the_managers_units() {
-        let limits = Limits { cpu_quota: Some(Percent(50)), memory_max: Some(Size(1 << 20)), ..Limits::default() };
+        let limits =
+            Limits { cpu_quota: Some(Percent(50)), memory_max: Some(Size(1 << 20)), ..Limits::default() };
         assert_eq!(limits.properties(), [("MemoryMax", 1 << 20), ("CPUQuotaPerSecUSec", 500_000)]);
     }
 

@@ -31,8 +31,10 @@ impl SessionId {
     pub fn from_name(name: &str) -> Result<Self> {
         if is_id(name) {
             return if RESERVED.contains(&name) {
-                Err(Error::usage(format!("'{name}' cannot name a session: forge-{name}.slice is forge's own"))
-                    .hint(format!("use another name, for example '{name}-1'")))
+                Err(Error::usage(format!(
+                    "'{name}' cannot name a session: forge-{name}.slice is forge's own"
+                ))
+                .hint(format!("use another name, for example '{name}-1'")))
             } else {
                 Ok(Self(name.to_owned()))
             };
@@ -118,11 +120,8 @@ impl Pattern {
     /// # Errors
     /// When it is neither a name nor a pattern.
     pub fn parse(text: &str) -> Result<Self> {
-        let source = if text.contains(['*', '?', '[']) {
-            text.to_owned()
-        } else {
-            SessionId::from_name(text)?.into()
-        };
+        let source =
+            if text.contains(['*', '?', '[']) { text.to_owned() } else { SessionId::from_name(text)?.into() };
         let glob = glob::Pattern::new(&source).map_err(|error| {
             Error::usage(format!("'{}' is no pattern: {}", shown(text), error.msg))
                 .hint("use *, ? and [abc] as in a shell, for example 'bridge-*'")

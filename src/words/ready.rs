@@ -1,6 +1,6 @@
 //! The pattern that shows that a program is up.
 
-use regex_lite::Regex;
+use regex_lite::{Regex, RegexBuilder};
 use serde::{Deserialize, Serialize};
 
 use super::error::{Error, Result};
@@ -16,26 +16,30 @@ impl Ready {
     /// # Errors
     /// When it is no regular expression, or matches an empty screen (it would show nothing).
     pub fn parse(text: &str) -> Result<Self> {
-        let regex = Regex::new(&format!("(?m:{text})")).map_err(|error| {
+        let regex = RegexBuilder::new(text).multi_line(true).build().map_err(|error| {
             Error::usage(format!("the ready pattern '{text}' is no regular expression: {error}"))
                 .hint("a prompt such as $ or [x] is written \\$ or \\[x\\]")
         })?;
         if regex.is_match("") {
-            return Err(Error::usage(format!("the ready pattern '{text}' matches an empty screen, so it shows nothing"))
-                .hint("name some text that is only there when the program is up"));
+            return Err(Error::usage(format!(
+                "the ready pattern '{text}' matches an empty screen, so it shows nothing"
+            ))
+            .hint("name some text that is only there when the program is up"));
         }
         Ok(Self(regex))
     }
 
     /// Whether the screen shows that the program is up.
     pub fn matches(&self, screen: &str) -> bool {
-        self.0.is_match(screen)
+        // With the spaces at the ends of lines and without: `\$ $` and `\$$` are both meant to
+        // match the prompt "$ ".
+        let trimmed: Vec<&str> = screen.lines().map(str::trim_end).collect();
+        self.0.is_match(screen) || self.0.is_match(&trimmed.join("\n"))
     }
 
     /// The expression as the user wrote it.
     pub fn as_str(&self) -> &str {
-        let text = self.0.as_str();
-        text.strip_prefix("(?m:").and_then(|text| text.strip_suffix(')')).unwrap_or(text)
+        self.0.as_str()
     }
 }
 
@@ -68,6 +72,7 @@ mod tests {
         let screen = "Welcome\n❯ \n";
         assert!(Ready::parse("❯").unwrap().matches(screen));
         assert!(Ready::parse("^❯ $").unwrap().matches(screen));
+        assert!(Ready::parse("❯$").unwrap().matches(screen));
         assert!(!Ready::parse("^> ").unwrap().matches(screen));
     }
 
@@ -79,6 +84,6 @@ mod tests {
         }
         assert!(Ready::parse("").unwrap_err().message.contains("empty screen"));
         assert!(Ready::parse("x*").unwrap_err().message.contains("empty screen"));
-        assert!(Ready::parse("a)|(b").is_err(), "the group that forge adds is not closed from inside");
+        assert!(Ready::parse("a)|(b").is_err());
     }
 }

@@ -12,7 +12,7 @@ use super::name::SessionId;
 pub struct Mark {
     /// The tmux server.
     pub server_pid: u32,
-    /// When the server started, in clock ticks since boot (field 22 of proc_pid_stat(5)): with
+    /// When the server started, in clock ticks since boot (field 22 of `proc_pid_stat(5)`): with
     /// the pid it names one process for ever.
     pub server_start: u64,
     /// The pane that runs the session's program, as tmux names it: `%0`.
@@ -41,6 +41,10 @@ pub struct End {
     pub status: Option<i32>,
     /// The signal's number, where one ended it.
     pub signal: Option<i32>,
+    /// Whether the session goes with its program: not where other panes were opened in it, or
+    /// the user's configuration keeps dead panes.
+    #[serde(default)]
+    pub over: bool,
 }
 
 impl End {
@@ -142,6 +146,7 @@ pub enum Answer {
 }
 
 /// What was seen of a session, for [`classify`].
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Debug, Clone, Copy)]
 pub struct Facts {
     /// `ActiveState=` of the scope, `inactive` where there is none.
@@ -282,7 +287,7 @@ mod tests {
 
     #[test]
     fn ends_are_told_as_a_shell_tells_them() {
-        let end = |status, signal| End { since_us: 0, at_us: 0, status, signal };
+        let end = |status, signal| End { since_us: 0, at_us: 0, status, signal, over: true };
         assert_eq!(end(Some(3), None).shell_status(), 3);
         assert_eq!(end(None, Some(9)).shell_status(), 137);
         assert_eq!(end(None, None).shell_status(), 125);

@@ -36,7 +36,8 @@ impl Ids {
 
 /// Whether the text is a pane id.
 pub fn is_pane(text: &str) -> bool {
-    text.strip_prefix('%').is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()))
+    text.strip_prefix('%')
+        .is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// Whether what tmux printed speaks of its socket or of a server that went away: what a sweep
@@ -67,12 +68,16 @@ pub fn is_version_mismatch(text: &str) -> bool {
 pub fn config_error(text: &str) -> Option<&str> {
     text.lines().find(|line| {
         line.starts_with(['/', '~', '.'])
-            && line.split(':').nth(1).is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
+            && line
+                .split(':')
+                .nth(1)
+                .is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
     })
 }
 
 /// The format that [`pane`] reads.
-pub const PANE_FORMAT: &str = "#{pane_dead} #{pane_in_mode} #{session_attached} #{pane_dead_status}/#{pane_dead_signal}";
+pub const PANE_FORMAT: &str =
+    "#{pane_dead} #{pane_in_mode} #{session_attached} #{pane_dead_status}/#{pane_dead_signal}";
 
 /// What tmux knows of a pane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,9 +105,20 @@ pub fn pane(line: &str) -> Option<Pane> {
 }
 
 impl Pane {
+    /// Whether its program ended and tmux knows how. A pane may be dead before that.
+    pub fn has_result(&self) -> bool {
+        self.dead && (self.status.is_some() || self.signal.is_some())
+    }
+
     /// How the program ended.
     pub fn end(&self, since_us: u64, at_us: u64) -> End {
-        End { since_us, at_us, status: self.status.filter(|_| self.signal.is_none()), signal: self.signal }
+        End {
+            since_us,
+            at_us,
+            status: self.status.filter(|_| self.signal.is_none()),
+            signal: self.signal,
+            over: true,
+        }
     }
 }
 
@@ -114,7 +130,15 @@ mod tests {
     fn ids_are_demanded_whole() {
         let ids = Ids::parse("noise\nforge 68 %0 70 /tmp/tmux-1000/spawn a\n").unwrap();
         assert_eq!((ids.server_pid, ids.pane_pid, ids.socket.as_str()), (68, 70, "/tmp/tmux-1000/spawn a"));
-        for bad in ["", "forge", "forge 68 %0", "forge 68 0 70 /x", "forge 1 %0 70 /x", "forge x %0 70 /x", "forge 6 %0 7 x"] {
+        for bad in [
+            "",
+            "forge",
+            "forge 68 %0",
+            "forge 68 0 70 /x",
+            "forge 1 %0 70 /x",
+            "forge x %0 70 /x",
+            "forge 6 %0 7 x",
+        ] {
             assert_eq!(Ids::parse(bad), None, "{bad}");
         }
     }

@@ -33,8 +33,11 @@ pub(super) struct Jobs {
 impl Jobs {
     /// Subscribes.
     pub(super) async fn watch(manager: &Manager) -> Result<Self> {
-        let stream =
-            manager.proxy.receive_job_removed().await.map_err(|error| told(&error, "cannot watch the manager's jobs"))?;
+        let stream = manager
+            .proxy
+            .receive_job_removed()
+            .await
+            .map_err(|error| told(&error, "cannot watch the manager's jobs"))?;
         Ok(Self { stream, ended: BTreeMap::new() })
     }
 
@@ -54,9 +57,11 @@ impl Jobs {
             if let Some(result) = self.ended.remove(job) {
                 return Ok(result);
             }
-            let signal = poll_fn(|context| Pin::new(&mut self.stream).poll_next(context)).await.ok_or_else(|| {
-                Error::failed("the connection to the user bus was lost").hint("try again; see 'systemctl --user status dbus'")
-            })?;
+            let signal =
+                poll_fn(|context| Pin::new(&mut self.stream).poll_next(context)).await.ok_or_else(|| {
+                    Error::failed("the connection to the user bus was lost")
+                        .hint("try again; see 'systemctl --user status dbus'")
+                })?;
             if let Ok(arguments) = signal.args() {
                 self.ended.insert(arguments.job.to_string(), arguments.result.clone());
             }

@@ -26,7 +26,6 @@ const CALL: Duration = Duration::from_secs(20);
 /// The connection to the user manager.
 #[derive(Debug)]
 pub struct Manager {
-    connection: zbus::Connection,
     proxy: ManagerProxy<'static>,
 }
 
@@ -58,7 +57,7 @@ impl Manager {
                     .await
                     .map_err(|error| no_manager(&error))?;
                 let proxy = ManagerProxy::new(&connection).await.map_err(|error| no_manager(&error))?;
-                Ok(Self { connection, proxy })
+                Ok(Self { proxy })
             };
             deadlined(Deadline::after(CALL), "connecting to the user bus", connect).await
         })
@@ -79,7 +78,8 @@ impl Manager {
     /// # Errors
     /// When the manager does not answer.
     pub fn control_group(&self) -> Result<String> {
-        zbus::block_on(self.proxy.control_group()).map_err(|error| told(&error, "cannot ask for the control group"))
+        zbus::block_on(self.proxy.control_group())
+            .map_err(|error| told(&error, "cannot ask for the control group"))
     }
 
     /// Freezes all processes of a unit and of the units below it.
@@ -87,7 +87,8 @@ impl Manager {
     /// # Errors
     /// When the manager cannot.
     pub fn freeze(&self, unit: &str) -> Result<()> {
-        zbus::block_on(self.proxy.freeze_unit(unit)).map_err(|error| told(&error, format!("cannot freeze {unit}")))
+        zbus::block_on(self.proxy.freeze_unit(unit))
+            .map_err(|error| told(&error, format!("cannot freeze {unit}")))
     }
 
     /// Lets them run again.
@@ -95,7 +96,8 @@ impl Manager {
     /// # Errors
     /// When the manager cannot.
     pub fn thaw(&self, unit: &str) -> Result<()> {
-        zbus::block_on(self.proxy.thaw_unit(unit)).map_err(|error| told(&error, format!("cannot thaw {unit}")))
+        zbus::block_on(self.proxy.thaw_unit(unit))
+            .map_err(|error| told(&error, format!("cannot thaw {unit}")))
     }
 }
 
@@ -115,19 +117,25 @@ async fn deadlined<T>(deadline: Deadline, doing: &str, future: impl Future<Outpu
 fn no_manager(error: &zbus::Error) -> Error {
     let user = nix::unistd::geteuid();
     let hint = if user.is_root() {
-        "run forge as the user whose sessions are meant, or 'loginctl enable-linger root' and log in as root".to_owned()
+        "run forge as the user whose sessions are meant, or 'loginctl enable-linger root' and log in as root"
+            .to_owned()
     } else {
-        format!("log in as uid {user}, or have its manager started: 'sudo loginctl enable-linger {user}'; \
-                 the bus is dbus-user-session's")
+        format!(
+            "log in as uid {user}, or have its manager started: 'sudo loginctl enable-linger {user}'; \
+                 the bus is dbus-user-session's"
+        )
     };
-    Error::new(Kind::Missing, format!("the systemd user manager cannot be reached: {}", reason(error))).hint(hint)
+    Error::new(Kind::Missing, format!("the systemd user manager cannot be reached: {}", reason(error)))
+        .hint(hint)
 }
 
 /// What D-Bus or the manager said, as one of forge's errors.
 fn told(error: &zbus::Error, doing: impl std::fmt::Display) -> Error {
     match error {
         zbus::Error::Connection(..) | zbus::Error::Handshake(_) => no_manager(error),
-        zbus::Error::FDO(fdo) if matches!(**fdo, zbus::fdo::Error::ServiceUnknown(_) | zbus::fdo::Error::NameHasNoOwner(_)) => {
+        zbus::Error::FDO(fdo)
+            if matches!(**fdo, zbus::fdo::Error::ServiceUnknown(_) | zbus::fdo::Error::NameHasNoOwner(_)) =>
+        {
             no_manager(error)
         }
         zbus::Error::InputOutput(io) if io.kind() == std::io::ErrorKind::TimedOut => {

@@ -61,14 +61,16 @@ impl Manager {
             // A pidfd is the process for certain; systemd takes it from 255 on, and says
             // PropertyReadOnly before.
             let job = match self.ask(plan, true).await {
-                Err(error) if is_named(&error, "org.freedesktop.DBus.Error.PropertyReadOnly") => {
+                Err(zbus::Error::FDO(error)) if matches!(*error, zbus::fdo::Error::PropertyReadOnly(_)) => {
                     self.ask(plan, false).await
                 }
                 asked => asked,
             };
             let job = match job {
                 Ok(job) => job,
-                Err(error) if is_named(&error, "org.freedesktop.systemd1.UnitExists") => return Err(StartError::Exists),
+                Err(error) if is_named(&error, "org.freedesktop.systemd1.UnitExists") => {
+                    return Err(StartError::Exists);
+                }
                 Err(error) => return Err(told(&error, format!("cannot make {}", plan.scope)).into()),
             };
             match jobs.end_of(&job, deadline).await? {
@@ -102,7 +104,9 @@ impl Manager {
             let job = job.map_err(|error| told(&error, "cannot leave the session that forge runs in"))?;
             match jobs.end_of(job.as_str(), deadline).await? {
                 Outcome::Done => Ok(()),
-                outcome => Err(Error::failed(format!("cannot leave the session that forge runs in: {outcome:?}"))),
+                outcome => {
+                    Err(Error::failed(format!("cannot leave the session that forge runs in: {outcome:?}")))
+                }
             }
         })
     }

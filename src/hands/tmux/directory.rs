@@ -41,14 +41,17 @@ impl Directory {
                 .hint("have it removed, or set TMUX_TMPDIR to a directory of your own"))
         };
         // A plain open may wait for ever where somebody put a FIFO; O_DIRECTORY refuses it.
-        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+        let flags =
+            OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
         let fd = match nix::fcntl::open(path, flags, Mode::empty()) {
             Ok(fd) => fd,
             Err(Errno::ENOENT) => return Ok(None),
             // With O_NOFOLLOW and O_DIRECTORY the kernel says ENOTDIR for a link too.
             Err(Errno::ELOOP | Errno::ENOTDIR) => {
                 let is_link = path.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink());
-                return refuse(if is_link { "it is a symbolic link" } else { "it is no directory" }.to_owned());
+                return refuse(
+                    if is_link { "it is a symbolic link" } else { "it is no directory" }.to_owned(),
+                );
             }
             Err(error) => return Err(error).trying(format!("cannot open {}", path.display())),
         };
@@ -80,8 +83,13 @@ impl Directory {
     /// When it cannot be read.
     pub fn names(&self) -> Result<Vec<OsString>> {
         let doing = || format!("cannot read {}", self.path.display());
-        let mut dir = Dir::openat(&self.fd, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
-            .trying(doing())?;
+        let mut dir = Dir::openat(
+            &self.fd,
+            ".",
+            OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
+            Mode::empty(),
+        )
+        .trying(doing())?;
         let mut names = Vec::new();
         for entry in dir.iter() {
             let name = OsStr::from_bytes(entry.trying(doing())?.file_name().to_bytes()).to_owned();
@@ -140,12 +148,14 @@ impl Directory {
         let mut name = socket.to_owned();
         name.push(".lock");
         let doing = || format!("cannot lock {}", self.path.join(&name).display());
-        let flags = OFlag::O_CREAT | OFlag::O_WRONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+        let flags =
+            OFlag::O_CREAT | OFlag::O_WRONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
         let fd = openat(&self.fd, name.as_os_str(), flags, Mode::from_bits_truncate(0o600)).trying(doing())?;
         let Ok(lock) = Flock::lock(fd, FlockArg::LockExclusiveNonblock) else { return Ok(None) };
         // tmux removes the file when its server is up: then this lock is of the past.
         let held = fstat(&*lock).trying(doing())?;
-        let same = self.stat(&name)?.is_some_and(|now| now.st_ino == held.st_ino && now.st_dev == held.st_dev);
+        let same =
+            self.stat(&name)?.is_some_and(|now| now.st_ino == held.st_ino && now.st_dev == held.st_dev);
         Ok((same && kind(&held) == SFlag::S_IFREG).then_some(StartLock { _lock: lock, name }))
     }
 
@@ -179,14 +189,22 @@ fn kind(stat: &FileStat) -> SFlag {
     SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits())
 }
 
+/// A directory as tmux wants it, for tests.
+#[cfg(test)]
+pub(crate) fn private_for_tests() -> tempfile::TempDir {
+    use std::os::unix::fs::PermissionsExt;
+    tempfile::Builder::new().permissions(std::fs::Permissions::from_mode(0o700)).tempdir().unwrap()
+}
+
 #[cfg(test)]
 mod tests {
+    use super::private_for_tests as private;
     use super::*;
     use std::os::unix::fs::{PermissionsExt, symlink};
     use std::os::unix::net::UnixListener;
 
     fn directory() -> (tempfile::TempDir, Directory) {
-        let root = tempfile::tempdir().unwrap();
+        let root = private();
         let directory = Directory::open(root.path()).unwrap().unwrap();
         (root, directory)
     }

@@ -10,9 +10,7 @@ use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, connect, getsockopt, send, socket, sockopt::PeerCredentials,
-};
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, connect, send, socket};
 
 use super::directory::Directory;
 use crate::hands::clock::Deadline;
@@ -40,21 +38,12 @@ pub struct Caller {
     fd: OwnedFd,
 }
 
-impl Caller {
-    /// The process that listens on the socket, as the kernel noted it at listen(2).
-    pub fn server_pid(&self) -> Option<u32> {
-        let credentials = getsockopt(&self.fd, PeerCredentials).ok()?;
-        u32::try_from(credentials.pid()).ok().filter(|pid| *pid > 0)
-    }
-}
-
 /// Connects without waiting. Nothing is locked, so a refusal may also mean a server that is
 /// just starting, between bind(2) and listen(2).
 pub fn knock(directory: &Directory, name: &OsStr) -> Knock {
     let path = directory.reach(name);
-    let address = match UnixAddr::new(&path) {
-        Ok(address) => address,
-        Err(_) => return Knock::Unknown("its name is too long to connect to".to_owned()),
+    let Ok(address) = UnixAddr::new(&path) else {
+        return Knock::Unknown("its name is too long to connect to".to_owned());
     };
     let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
     let fd = match socket(AddressFamily::Unix, SockType::Stream, flags, None) {
@@ -119,12 +108,13 @@ pub fn ask(directory: &Directory, name: &OsStr, deadline: Deadline) -> Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hands::tmux::directory::private_for_tests as private;
     use std::os::unix::net::UnixListener;
     use std::time::{Duration, Instant};
 
     #[test]
     fn dead_silent_and_missing_are_told_apart() {
-        let root = tempfile::tempdir().unwrap();
+        let root = private();
         drop(UnixListener::bind(root.path().join("dead")).unwrap());
         let silent = UnixListener::bind(root.path().join("silent")).unwrap();
         let directory = Directory::open(root.path()).unwrap().unwrap();
@@ -138,14 +128,16 @@ mod tests {
 
     #[test]
     fn several_silent_servers_cost_one_deadline() {
-        let root = tempfile::tempdir().unwrap();
+        let root = private();
         let directory = Directory::open(root.path()).unwrap().unwrap();
         let names: Vec<String> = (0..8).map(|n| format!("s{n}")).collect();
         let _listeners: Vec<UnixListener> =
             names.iter().map(|name| UnixListener::bind(root.path().join(name)).unwrap()).collect();
         let knocks: Vec<Knock> = names.iter().map(|name| knock(&directory, OsStr::new(name))).collect();
-        let callers: Vec<&Caller> =
-            knocks.iter().filter_map(|knock| if let Knock::Open(caller) = knock { Some(caller) } else { None }).collect();
+        let callers: Vec<&Caller> = knocks
+            .iter()
+            .filter_map(|knock| if let Knock::Open(caller) = knock { Some(caller) } else { None })
+            .collect();
         let start = Instant::now();
         let answered = answers(&callers, Deadline::after(Duration::from_millis(200)));
         assert_eq!((answered.len(), answered.contains(&true)), (8, false));

@@ -14,6 +14,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::clock::Deadline;
+use super::paths::Paths;
 use super::process::{self, Output};
 use crate::words::error::{Error, Kind, Result};
 use crate::words::name::SessionId;
@@ -57,8 +58,11 @@ impl Server {
     /// A client that hung: the server is wedged, not dead.
     fn explain(&self, error: Error) -> Error {
         if error.kind == Kind::Deadline {
-            Error::new(Kind::Deadline, format!("the tmux server on {} does not answer", self.socket.display()))
-                .hint("it may be stopped or frozen: see 'forge list'; 'forge stop NAME' ends it all the same")
+            Error::new(
+                Kind::Deadline,
+                format!("the tmux server on {} does not answer", self.socket.display()),
+            )
+            .hint("it may be stopped or frozen: see 'forge list'; 'forge stop NAME' ends it all the same")
         } else {
             error
         }
@@ -70,14 +74,16 @@ impl Server {
     /// When the server does not answer, or has no such pane.
     pub fn pane(&self, pane: &str, deadline: Deadline) -> Result<Pane> {
         // list-panes and not display-message, which prints something for a pane that is gone.
-        let printed = self.tell(&["list-panes", "-t", pane, "-F", &format!("#{{pane_id}} {PANE_FORMAT}")], deadline)?;
+        let printed =
+            self.tell(&["list-panes", "-t", pane, "-F", &format!("#{{pane_id}} {PANE_FORMAT}")], deadline)?;
         printed
             .lines()
             .find_map(|line| tmux_says::pane(line.strip_prefix(pane)?.strip_prefix(' ')?))
             .ok_or_else(|| Error::failed(format!("tmux has no pane {pane} on {}", self.socket.display())))
     }
 
-    /// What is on the screen of a pane; with `history`, that many lines above it too.
+    /// What is on the screen of a pane, with the spaces that the program wrote at the ends of
+    /// lines; with `history`, that many lines above it too.
     ///
     /// # Errors
     /// When the server does not answer, or has no such pane.
@@ -87,9 +93,7 @@ impl Server {
         if let Some(start) = &start {
             arguments.extend(["-S", start]);
         }
-        let screen = self.tell(&arguments, deadline)?;
-        let lines: Vec<&str> = screen.lines().map(str::trim_end).collect();
-        Ok(lines.join("\n").trim_end().to_owned())
+        Ok(self.tell(&arguments, deadline)?.trim_end_matches('\n').to_owned())
     }
 }
 
@@ -120,10 +124,20 @@ pub fn said(output: &Output) -> Error {
 /// configuration is read once more without effect (`source-file -n`), because tmux itself only
 /// shows its errors inside a pane, where they would swallow what is typed; and the pane stays
 /// when its program ends, so that its end can be told.
-pub fn new_session(binary: &Path, id: &SessionId, cwd: &Path, pane_command: &[String], configs: &[PathBuf]) -> Vec<String> {
+pub fn new_session(
+    binary: &Path,
+    id: &SessionId,
+    cwd: &Path,
+    pane_command: &[String],
+    configs: &[PathBuf],
+) -> Vec<String> {
     let text = |path: &Path| path.to_string_lossy().into_owned();
-    let mut command: Vec<String> = [&text(binary), "-u", "-L", &unit::socket(id)].map(ToOwned::to_owned).into();
-    command.extend(["new-session", "-d", "-P", "-F", IDS_FORMAT, "-s", id.as_str(), "-c", &literal(cwd), "--"].map(ToOwned::to_owned));
+    let mut command: Vec<String> =
+        [&text(binary), "-u", "-L", &unit::socket(id)].map(ToOwned::to_owned).into();
+    command.extend(
+        ["new-session", "-d", "-P", "-F", IDS_FORMAT, "-s", id.as_str(), "-c", &literal(cwd), "--"]
+            .map(ToOwned::to_owned),
+    );
     command.extend_from_slice(pane_command);
     let target = format!("={id}:");
     command.extend([";", "set-option", "-p", "-t", &target, "remain-on-exit", "on"].map(ToOwned::to_owned));
@@ -153,8 +167,10 @@ fn literal(path: &Path) -> String {
 pub fn on_end(mark: &Mark, forge: &Path, verb: &str, id: &SessionId) -> Result<Vec<String>> {
     let path = forge.to_string_lossy();
     if path.contains(['\'', '"', '\\', '$', '#', '%', '`', '\n', ';', '{', '}']) {
-        return Err(Error::failed(format!("forge's own path has a character that tmux cannot be told: {path}"))
-            .hint("install forge below a directory with an ordinary name"));
+        return Err(Error::failed(format!(
+            "forge's own path has a character that tmux cannot be told: {path}"
+        ))
+        .hint("install forge below a directory with an ordinary name"));
     }
     let hook = format!("run-shell -b \"exec '{path}' {verb} {id}\"");
     Ok(["set-hook", "-p", "-t", &mark.pane, "pane-died", &hook].map(ToOwned::to_owned).into())
@@ -170,12 +186,16 @@ pub fn attach(server: &Server, id: &SessionId, read_only: bool) -> Command {
     command
 }
 
-/// The environment of tmux itself: the directory of its sockets is the one that forge swept,
-/// and no other.
-pub fn with_socket_dir(mut environment: Vec<(OsString, OsString)>, tmpdir: &Path) -> Vec<(OsString, OsString)> {
+/// The environment of the server: the directory of its sockets is the one that forge swept, and
+/// no other; and the program finds its user's services, also where the caller had no login
+/// session to find them by (cron(8), su(1)).
+pub fn for_server(mut environment: Vec<(OsString, OsString)>, paths: &Paths) -> Vec<(OsString, OsString)> {
     environment.retain(|(name, _)| name != "TMUX_TMPDIR");
-    if tmpdir != Path::new("/tmp") {
-        environment.push(("TMUX_TMPDIR".into(), tmpdir.into()));
+    if paths.tmux_tmpdir != Path::new("/tmp") {
+        environment.push(("TMUX_TMPDIR".into(), paths.tmux_tmpdir.clone().into()));
+    }
+    if !environment.iter().any(|(name, _)| name == "XDG_RUNTIME_DIR") {
+        environment.push(("XDG_RUNTIME_DIR".into(), paths.xdg_runtime().into()));
     }
     environment
 }

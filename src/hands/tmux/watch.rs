@@ -62,7 +62,7 @@ impl Watcher {
 
     /// Takes what has come; `false` when the client is at its end.
     fn drain(&mut self) -> bool {
-        let mut buffer = [0; 65_536];
+        let mut buffer = [0; 8192];
         matches!(self.events.read(&mut buffer), Ok(count) if count > 0)
     }
 }
