@@ -10,6 +10,7 @@ use super::{World, sweep};
 use crate::hands::cgroup::{self, Cgroup};
 use crate::hands::clock::{Deadline, millis_since};
 use crate::hands::journal;
+use crate::hands::process::outlive_session;
 use crate::hands::systemd::Outcome;
 use crate::words::error::{Error, Kind, Result};
 use crate::words::event::Event;
@@ -143,8 +144,7 @@ fn prove_gone(target: &Target) -> Result<()> {
 fn leave_if_inside(world: &World, found: &[Found]) -> Result<()> {
     let own = cgroup::of_process(std::process::id()).and_then(|path| unit::session_of_cgroup(&path));
     if own.is_some_and(|own| found.iter().any(|found| found.id == own)) {
-        // The terminal goes with the session, and must not take forge with it.
-        crate::hands::process::ignore_hangup()?;
+        outlive_session()?;
         world.manager()?.leave_session(Deadline::after(AFTER_KILL))?;
     }
     Ok(())

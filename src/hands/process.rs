@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use nix::errno::Errno;
@@ -126,14 +127,18 @@ pub fn readable(fds: &[BorrowedFd<'_>], deadline: Deadline) -> Vec<bool> {
     }
 }
 
-/// From now on this process outlives its terminal: SIGHUP is blocked for good.
+/// From now on this process outlives the session that it was called from: it does not end of
+/// SIGHUP, which comes with the end of its terminal, nor of SIGTERM, which a tmux server sends to
+/// what it runs when it ends. For all threads, and so by a handler: a blocked signal would only
+/// be blocked for this one.
 ///
 /// # Errors
 /// When the kernel refuses.
-pub fn ignore_hangup() -> Result<()> {
-    let mut hangup = nix::sys::signal::SigSet::empty();
-    hangup.add(nix::sys::signal::Signal::SIGHUP);
-    hangup.thread_block().trying("cannot block SIGHUP")
+pub fn outlive_session() -> Result<()> {
+    for signal in [nix::libc::SIGHUP, nix::libc::SIGTERM] {
+        signal_hook::flag::register(signal, Arc::default()).trying("cannot handle signals")?;
+    }
+    Ok(())
 }
 
 /// What a program printed, and how it ended.

@@ -53,24 +53,11 @@ pub(crate) fn in_namespace(run: &Run, args: &[String]) -> i32 {
     let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     let line = match argv {
         [] => "exec bash -l".to_owned(),
-        argv => format!(
-            "exec {}",
-            argv.iter()
-                .map(|arg| quoted(arg))
-                .collect::<Vec<_>>()
-                .join(" ")
-        ),
+        argv => format!("exec {}", argv.iter().map(|arg| quoted(arg)).collect::<Vec<_>>().join(" ")),
     };
     // The host's terminal has no name in the machine: script gives one that has.
     let argv: &[&str] = if terminal {
-        &[
-            "script",
-            "--quiet",
-            "--return",
-            "--command",
-            &line,
-            "/dev/null",
-        ]
+        &["script", "--quiet", "--return", "--command", &line, "/dev/null"]
     } else {
         &["sh", "-c", &line]
     };

@@ -13,6 +13,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::UNIX_EPOCH;
 
 /// First argument of the copy of this program in the namespaces.
 pub(crate) const IN_NAMESPACE: &str = "--in-namespace";
@@ -31,15 +32,11 @@ pub(crate) struct Run {
 /// Where cgroups are made: version 2 wherever it is mounted, and systemd's
 /// own version 1 hierarchy, by which systemd-nspawn would go.
 pub(crate) fn cgroup_roots() -> Vec<PathBuf> {
-    [
-        "/sys/fs/cgroup/unified",
-        "/sys/fs/cgroup/systemd",
-        "/sys/fs/cgroup",
-    ]
-    .map(PathBuf::from)
-    .into_iter()
-    .filter(|root| root.join("cgroup.procs").exists())
-    .collect()
+    ["/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd", "/sys/fs/cgroup"]
+        .map(PathBuf::from)
+        .into_iter()
+        .filter(|root| root.join("cgroup.procs").exists())
+        .collect()
 }
 
 /// Removes a cgroup and what is below it, as far as it is empty.
@@ -58,21 +55,14 @@ pub(crate) fn enter(args: &[String]) -> Result<i32, String> {
     let me = std::env::current_exe().map_err(|error| format!("this program's path: {error}"))?;
     if !nix::unistd::geteuid().is_root() {
         let asks = std::io::stdin().is_terminal();
-        let may = Command::new("sudo")
-            .args(["-n", "true"])
-            .output()
-            .is_ok_and(|out| out.status.success());
+        let may = Command::new("sudo").args(["-n", "true"]).output().is_ok_and(|out| out.status.success());
         if !(asks || may) {
-            return Err(
-                "machines need root, and sudo cannot give it without a terminal".to_owned(),
-            );
+            return Err("machines need root, and sudo cannot give it without a terminal".to_owned());
         }
         // On success exec does not return.
         let kept = "--preserve-env=FORGE_MACHINE_CACHE,FORGE_PROGRAM,PATH,RUST_BACKTRACE,TERM";
         let error = Command::new("sudo").arg(kept).arg(me).args(args).exec();
-        return Err(format!(
-            "machines need root, and sudo cannot be run: {error}"
-        ));
+        return Err(format!("machines need root, and sudo cannot be run: {error}"));
     }
     for (tool, package) in [
         ("systemd-nspawn", "systemd-container"),
@@ -83,30 +73,21 @@ pub(crate) fn enter(args: &[String]) -> Result<i32, String> {
         ("mount", "mount"),
     ] {
         if Command::new(tool).arg("--version").output().is_err() {
-            return Err(format!(
-                "{tool} is missing: apt-get install {package} (make setup does it)"
-            ));
+            return Err(format!("{tool} is missing: apt-get install {package} (make setup does it)"));
         }
     }
     remove_leftovers();
-    let id = format!("forge-machines-{}", std::process::id());
+    // The time too: containers that share a tree of cgroups repeat their pids.
+    let since = UNIX_EPOCH.elapsed().unwrap_or_default().as_millis();
+    let id = format!("forge-machines-{}-{since:x}", std::process::id());
     let dir = Path::new(RUNS).join(&id);
     fs::create_dir_all(&dir).map_err(|error| format!("cannot make {}: {error}", dir.display()))?;
     // Held while this process lives: it tells a run from leftovers of one.
-    let lock =
-        File::create(dir.join("lock")).map_err(|error| format!("the run's lock: {error}"))?;
-    lock.try_lock()
-        .map_err(|error| format!("the run's lock: {error}"))?;
+    let lock = File::create(dir.join("lock")).map_err(|error| format!("the run's lock: {error}"))?;
+    lock.try_lock().map_err(|error| format!("the run's lock: {error}"))?;
     // setpriv: when this process dies, the whole PID namespace goes with it.
     let status = Command::new("setpriv")
-        .args([
-            "--pdeathsig",
-            "KILL",
-            "unshare",
-            "--mount",
-            "--propagation",
-            "private",
-        ])
+        .args(["--pdeathsig", "KILL", "unshare", "--mount", "--propagation", "private"])
         .args(["--pid", "--fork", "--kill-child", "--mount-proc", "--"])
         .arg(me)
         .args([IN_NAMESPACE, &id])
@@ -114,9 +95,25 @@ pub(crate) fn enter(args: &[String]) -> Result<i32, String> {
         .status()
         .map_err(|error| format!("setpriv cannot be run: {error}"))?;
     remove_run(&dir);
-    Ok(status
-        .code()
-        .unwrap_or_else(|| 128 + status.signal().unwrap_or(0)))
+    Ok(status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)))
+}
+
+/// PID 1 of the namespaces: runs this program once more and reaps. A machine
+/// cannot end while an orphan of a command that entered it is a zombie.
+pub(crate) fn init(args: &[String]) -> i32 {
+    use nix::sys::wait::{WaitStatus, wait};
+    let me = std::env::current_exe().expect("this program's path");
+    let child = Command::new(me).args(args).spawn();
+    let child = child.expect("this program again").id().cast_signed();
+    loop {
+        match wait().expect("a child to wait for") {
+            WaitStatus::Exited(pid, code) if pid.as_raw() == child => return code,
+            WaitStatus::Signaled(pid, signal, _) if pid.as_raw() == child => {
+                return 128 + signal as i32;
+            }
+            _ => {}
+        }
+    }
 }
 
 /// Removes what a killed run left; a live one holds its lock.
@@ -138,11 +135,7 @@ fn remove_run(dir: &Path) {
     let prefix = format!("{id}.");
     for root in cgroup_roots() {
         for entry in fs::read_dir(&root).into_iter().flatten().flatten() {
-            if entry
-                .file_name()
-                .to_str()
-                .is_some_and(|name| name.starts_with(&prefix))
-            {
+            if entry.file_name().to_str().is_some_and(|name| name.starts_with(&prefix)) {
                 remove_cgroup(&entry.path());
             }
         }
@@ -161,10 +154,7 @@ impl Run {
         // with `Attempted to remove disk file system`.
         fs::create_dir_all("/run/systemd/nspawn").expect("/run/systemd/nspawn");
         mount_tmpfs(Path::new("/run/systemd/nspawn"));
-        let run = Self {
-            id: id.to_owned(),
-            dir,
-        };
+        let run = Self { id: id.to_owned(), dir };
         // A layer over the image that has the programs under test; one copy
         // serves all machines.
         // The demo shows a release build by a harness that is none.
@@ -183,11 +173,9 @@ impl Run {
 
 fn install(program: &Path, to: &Path) {
     fs::create_dir_all(to.parent().expect("a folder")).expect("the layer's folders");
-    fs::copy(program, to)
-        .unwrap_or_else(|error| panic!("cannot copy {}: {error}", program.display()));
+    fs::copy(program, to).unwrap_or_else(|error| panic!("cannot copy {}: {error}", program.display()));
     for path in to.ancestors().take_while(|path| !path.ends_with("layer")) {
-        fs::set_permissions(path, fs::Permissions::from_mode(0o755))
-            .expect("the mode in the layer");
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("the mode in the layer");
     }
 }
 
@@ -199,10 +187,6 @@ fn mount_tmpfs(on: &Path) {
 pub(crate) fn mount(kind: &str, options: &str, on: &Path) {
     let mut command = Command::new("mount");
     command.args(["-t", kind, "-o", options, kind]).arg(on);
-    ran::run(
-        command,
-        &format!("mount a {kind} on {}", on.display()),
-        std::time::Duration::from_secs(20),
-    )
-    .ok();
+    ran::run(command, &format!("mount a {kind} on {}", on.display()), std::time::Duration::from_secs(20))
+        .ok();
 }

@@ -31,8 +31,7 @@ rm -rf /var/cache/apt/archives/*.deb /var/lib/apt/lists/*
 pub(crate) fn tree(debian: Debian) -> PathBuf {
     let cache = std::env::var_os("FORGE_MACHINE_CACHE")
         .map_or_else(|| PathBuf::from("/var/cache/forge-machines"), PathBuf::from);
-    fs::create_dir_all(&cache)
-        .unwrap_or_else(|error| panic!("cannot make {}: {error}", cache.display()));
+    fs::create_dir_all(&cache).unwrap_or_else(|error| panic!("cannot make {}: {error}", cache.display()));
     let mut hasher = DefaultHasher::new();
     (PACKAGES, FINISH).hash(&mut hasher);
     let key = format!("{}-{:016x}", debian.name(), hasher.finish());
@@ -54,20 +53,11 @@ fn build(debian: Debian, into: &Path) {
     let name = debian.name();
     eprintln!("building the image of {name} (about a minute, once)");
     let output = Command::new("mmdebstrap")
-        .args([
-            "--quiet",
-            "--variant=minbase",
-            &format!("--include={PACKAGES}"),
-        ])
-        .arg(format!(
-            "--customize-hook=chroot \"$1\" sh -c '{}'",
-            FINISH.replace('\'', r"'\''")
-        ))
+        .args(["--quiet", "--variant=minbase", &format!("--include={PACKAGES}")])
+        .arg(format!("--customize-hook=chroot \"$1\" sh -c '{}'", FINISH.replace('\'', r"'\''")))
         .args([name.as_ref(), into.as_os_str()])
         .output()
-        .unwrap_or_else(|error| {
-            panic!("mmdebstrap cannot be run (apt-get install mmdebstrap): {error}")
-        });
+        .unwrap_or_else(|error| panic!("mmdebstrap cannot be run (apt-get install mmdebstrap): {error}"));
     if !output.status.success() {
         remove(into);
         panic!(
@@ -85,9 +75,6 @@ fn build(debian: Debian, into: &Path) {
 fn remove(tree: &Path) {
     if tree.exists() {
         // `rm` and not `remove_dir_all`, which gives up on the first oddity.
-        let _ = Command::new("rm")
-            .args(["-rf", "--one-file-system", "--"])
-            .arg(tree)
-            .status();
+        let _ = Command::new("rm").args(["-rf", "--one-file-system", "--"]).arg(tree).status();
     }
 }

@@ -1,5 +1,6 @@
 //! One booted machine, and what can be done to it from the host.
 
+use crate::enter;
 use crate::host::{self, Run};
 use crate::image;
 use crate::ran::{self, Background, Ran};
@@ -15,16 +16,11 @@ use std::time::{Duration, Instant};
 pub(crate) const USER: &str = "ada";
 
 /// How long a boot may take; it takes one second.
-const BOOT: Duration = Duration::from_secs(90);
+const BOOT: Duration = Duration::from_secs(60);
 /// How long one program may take where the test's deadline is further away.
 const USUAL: Duration = Duration::from_secs(60);
 /// systemd-nspawn's status when the machine asked for a reboot.
 const REBOOT_STATUS: i32 = 133;
-
-/// Joins cgroups, then becomes what follows `--`. nsenter enters the
-/// namespace of cgroups only; outside the machine's own tree a process would
-/// be one that the machine's systemd cannot move.
-const JOIN: &str = r#"while [ "$1" != -- ]; do echo $$ >"$1"; shift; done; shift; exec "$@""#;
 
 pub(crate) struct Machine {
     debian: Debian,
@@ -33,6 +29,8 @@ pub(crate) struct Machine {
     dir: PathBuf,
     boots: u32,
     booted: Option<Booted>,
+    /// What the machine last said of its boot.
+    said: String,
     /// The end of the running test; no wait goes beyond it.
     pub(crate) deadline: Instant,
 }
@@ -49,11 +47,7 @@ impl Machine {
     /// Makes and boots a fresh machine.
     pub(crate) fn new(debian: Debian, run: &Run) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(1);
-        let name = format!(
-            "{}-{}",
-            debian.name(),
-            COUNT.fetch_add(1, Ordering::Relaxed)
-        );
+        let name = format!("{}-{}", debian.name(), COUNT.fetch_add(1, Ordering::Relaxed));
         let dir = run.dir.join(&name);
         for folder in ["upper/etc", "work", "root"] {
             fs::create_dir_all(dir.join(folder)).expect("the machine's folders");
@@ -74,6 +68,7 @@ impl Machine {
             dir,
             boots: 0,
             booted: None,
+            said: String::new(),
             deadline: Instant::now() + BOOT,
         };
         machine.boot();
@@ -118,10 +113,7 @@ impl Machine {
 
     pub(crate) fn boot_id(&self) -> String {
         // As journalctl writes it.
-        let id = self
-            .root(&["cat", "/proc/sys/kernel/random/boot_id"])
-            .ok()
-            .stdout;
+        let id = self.root(&["cat", "/proc/sys/kernel/random/boot_id"]).ok().stdout;
         id.trim().replace('-', "")
     }
 
@@ -134,11 +126,7 @@ impl Machine {
         let mut booted = self.booted.take().expect("a booted machine");
         if !ran::ended_within(&mut booted.nspawn, limit) {
             self.booted = Some(booted);
-            panic!(
-                "the machine did not go down in {} s\n{}",
-                limit.as_secs(),
-                self.console()
-            );
+            panic!("the machine did not go down in {} s\n{}", limit.as_secs(), self.console());
         }
         let status = booted.nspawn.wait().expect("systemd-nspawn's status");
         remove_cgroups(&booted.cgroup);
@@ -159,34 +147,7 @@ impl Machine {
 
     /// A command that runs `argv` in the machine.
     pub(crate) fn command(&self, user: &str, argv: &[&str]) -> Command {
-        let leader = self.booted().leader;
-        let mut command = Command::new("sh");
-        command
-            .env_clear()
-            .envs(kept_environment())
-            .args(["-c", JOIN, "join"]);
-        command
-            .args(joinable(leader))
-            .args(["--", "nsenter", "-t", &leader.to_string()]);
-        command.args(["-m", "-u", "-i", "-n", "-p", "-C", "--"]);
-        if user == "root" {
-            command.args(["env", "HOME=/root", "LANG=C.UTF-8", "SYSTEMD_PAGER="]);
-            command.arg("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-        } else {
-            // A login as by ssh: PAM makes the session, its scope, and the
-            // environment that belongs to it.
-            command.args([
-                "runuser",
-                "-l",
-                "-c",
-                r#"exec env LANG=C.UTF-8 "$@""#,
-                "--",
-                user,
-                "sh",
-            ]);
-        }
-        command.args(argv);
-        command
+        enter::command(self.booted().leader, user, argv)
     }
 
     /// The last lines that the machine wrote to its console.
@@ -203,9 +164,7 @@ impl Machine {
     }
 
     fn left(&self, at_most: Duration) -> Duration {
-        self.deadline
-            .saturating_duration_since(Instant::now())
-            .min(at_most)
+        self.deadline.saturating_duration_since(Instant::now()).min(at_most)
     }
 
     #[track_caller]
@@ -214,9 +173,7 @@ impl Machine {
         // A cgroup of its own for every boot: machines that shared one could
         // not see it empty, and a reboot would wait for two minutes.
         let cgroup = format!("{}.{}.{}", self.run.id, self.name, self.boots);
-        let folders = host::cgroup_roots()
-            .into_iter()
-            .map(|root| root.join(&cgroup));
+        let folders = host::cgroup_roots().into_iter().map(|root| root.join(&cgroup));
         let procs: Vec<PathBuf> = folders
             .map(|folder| {
                 fs::create_dir(&folder)
@@ -224,13 +181,10 @@ impl Machine {
                 folder.join("cgroup.procs")
             })
             .collect();
-        let console = File::options()
-            .append(true)
-            .create(true)
-            .open(self.dir.join("console"))
-            .expect("a console");
+        let console =
+            File::options().append(true).create(true).open(self.dir.join("console")).expect("a console");
         let mut command = Command::new("sh");
-        command.args(["-c", JOIN, "join"]).args(procs).args([
+        command.args(["-c", enter::JOIN, "join"]).args(procs).args([
             "--",
             "systemd-nspawn",
             "--quiet",
@@ -238,19 +192,8 @@ impl Machine {
             &self.name,
         ]);
         command.arg("-D").arg(self.dir.join("root"));
-        command.args([
-            "--boot",
-            "--register=no",
-            "--keep-unit",
-            "--console=pipe",
-            "--private-network",
-        ]);
-        command.args([
-            "--link-journal=no",
-            "--settings=no",
-            "--resolv-conf=off",
-            "--timezone=off",
-        ]);
+        command.args(["--boot", "--register=no", "--keep-unit", "--console=pipe", "--private-network"]);
+        command.args(["--link-journal=no", "--settings=no", "--resolv-conf=off", "--timezone=off"]);
         let nspawn = command
             .env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1")
             .stdin(Stdio::null())
@@ -259,23 +202,18 @@ impl Machine {
             .spawn()
             .expect("systemd-nspawn");
         let leader = 0;
-        self.booted = Some(Booted {
-            nspawn,
-            leader,
-            cgroup,
-        });
+        self.booted = Some(Booted { nspawn, leader, cgroup });
         self.wait_for("PID 1", |machine| {
-            machine.booted.as_mut()?.leader = leader_of(machine.booted().nspawn.id())?;
+            machine.booted.as_mut()?.leader = enter::leader_of(machine.booted().nspawn.id())?;
             Some(())
         });
-        self.wait_for("the user's bus", |machine| {
-            machine.path("/run/user/1000/bus").exists().then_some(())
-        });
+        self.wait_for("the user's bus", |machine| machine.path("/run/user/1000/bus").exists().then_some(()));
         self.wait_for("the end of the boot", |machine| {
             let system = machine.root(&["systemctl", "is-system-running"]);
             let user = machine.root(&["systemctl", "is-active", "user@1000.service"]);
-            (["running\n", "degraded\n"].contains(&system.stdout.as_str()) && user.code == 0)
-                .then_some(())
+            let up = ["running\n", "degraded\n"].contains(&system.stdout.as_str());
+            machine.said = format!("{system}{user}");
+            (up && user.code == 0).then_some(())
         });
         self.user(&["busctl", "--user", "status"]).ok();
     }
@@ -286,21 +224,11 @@ impl Machine {
             if let Some(found) = probe(self) {
                 return found;
             }
-            let ended = self
-                .booted
-                .as_mut()
-                .and_then(|booted| booted.nspawn.try_wait().ok().flatten());
+            let ended = self.booted.as_mut().and_then(|booted| booted.nspawn.try_wait().ok().flatten());
             if let Some(status) = ended {
-                panic!(
-                    "systemd-nspawn ended with {status}, before {what}\n{}",
-                    self.console()
-                );
+                panic!("systemd-nspawn ended with {status}, before {what}\n{}", self.console());
             }
-            assert!(
-                Instant::now() < end,
-                "waited in vain for {what}\n{}",
-                self.console()
-            );
+            assert!(Instant::now() < end, "waited in vain for {what}\n{}{}", self.said, self.console());
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -324,10 +252,7 @@ impl Machine {
 /// The cgroups empty themselves a moment after the last process.
 fn remove_cgroups(cgroup: &str) {
     let end = Instant::now() + Duration::from_secs(5);
-    for folder in host::cgroup_roots()
-        .into_iter()
-        .map(|root| root.join(cgroup))
-    {
+    for folder in host::cgroup_roots().into_iter().map(|root| root.join(cgroup)) {
         while folder.exists() && Instant::now() < end {
             host::remove_cgroup(&folder);
             std::thread::sleep(Duration::from_millis(5));
@@ -339,58 +264,9 @@ impl Drop for Machine {
     fn drop(&mut self) {
         self.kill();
         // Lazily, because a process on the host may still look into it.
-        let _ = Command::new("umount")
-            .arg("-l")
-            .arg(self.dir.join("root"))
-            .status();
+        let _ = Command::new("umount").arg("-l").arg(self.dir.join("root")).status();
         let _ = fs::remove_dir_all(&self.dir);
     }
-}
-
-/// The machine's PID 1 below this systemd-nspawn, once it is systemd.
-fn leader_of(nspawn: u32) -> Option<u32> {
-    let children = fs::read_to_string(format!("/proc/{nspawn}/task/{nspawn}/children")).ok()?;
-    children
-        .split_whitespace()
-        .filter_map(|pid| pid.parse().ok())
-        .find(|pid| {
-            let read =
-                |name: &str| fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
-            read("comm") == "systemd\n"
-                && read("status")
-                    .lines()
-                    .any(|line| line.starts_with("NSpid:") && line.ends_with("\t1"))
-        })
-}
-
-/// The `cgroup.procs` of the cgroups that PID 1 is in.
-fn joinable(leader: u32) -> Vec<PathBuf> {
-    let text = fs::read_to_string(format!("/proc/{leader}/cgroup")).unwrap_or_default();
-    let path_of = |start: &str| {
-        let line = text.lines().find_map(|line| {
-            line.split_once(':')
-                .filter(|(_, rest)| rest.starts_with(start))
-        });
-        line.map(|(_, rest)| rest[start.len()..].trim_start_matches('/').to_owned())
-    };
-    host::cgroup_roots()
-        .iter()
-        .filter_map(|root| {
-            let start = if root.ends_with("systemd") {
-                "name=systemd:"
-            } else {
-                ":"
-            };
-            path_of(start).map(|path| root.join(path).join("cgroup.procs"))
-        })
-        .collect()
-}
-
-/// A terminal's name is all that a machine sees of the host's environment.
-fn kept_environment() -> impl Iterator<Item = (&'static str, std::ffi::OsString)> {
-    ["PATH", "TERM"]
-        .into_iter()
-        .filter_map(|name| Some((name, std::env::var_os(name)?)))
 }
 
 /// What can be said of a machine after a failure.
@@ -402,14 +278,7 @@ pub(crate) fn last_words(machine: &Machine) -> String {
     if end {
         return machine.console();
     }
-    let journal = [
-        "journalctl",
-        "-n",
-        "40",
-        "--no-pager",
-        "-o",
-        "short-precise",
-    ];
+    let journal = ["journalctl", "-n", "40", "--no-pager", "-o", "short-precise"];
     let command = machine.command("root", &journal);
     let ran = ran::run(command, "journalctl", Duration::from_secs(20));
     format!("--- the end of {}'s journal:\n{}", machine.name, ran.stdout)
@@ -417,7 +286,5 @@ pub(crate) fn last_words(machine: &Machine) -> String {
 
 /// The status of a child as a shell gives it.
 pub(crate) fn exit_code(status: std::process::ExitStatus) -> i32 {
-    status
-        .code()
-        .unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
+    status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
 }

@@ -21,6 +21,7 @@
     reason = "the rules of the product: a test panics to fail, and polls from outside what it tests"
 )]
 
+mod enter;
 mod hands;
 mod host;
 mod image;
@@ -39,6 +40,7 @@ fn main() {
     match args.first().map(String::as_str) {
         Some("--inside") => exit(inside_part(&args)),
         Some("--shell" | "--run") => exit(hands::main(&args)),
+        Some(host::IN_NAMESPACE) if std::process::id() == 1 => exit(host::init(&args)),
         Some(host::IN_NAMESPACE) => {
             let run = host::Run::here(&args.remove(1));
             args.remove(0);

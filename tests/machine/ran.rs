@@ -34,8 +34,7 @@ impl Ran {
     #[track_caller]
     #[allow(dead_code, reason = "for the tests that need it")]
     pub(crate) fn json(&self) -> serde_json::Value {
-        serde_json::from_str(&self.stdout)
-            .unwrap_or_else(|error| panic!("no JSON ({error}):\n{self}"))
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("no JSON ({error}):\n{self}"))
     }
 }
 
@@ -63,8 +62,7 @@ pub(crate) struct Background {
 /// Starts `command`; `argv` is what a failure says was run.
 #[track_caller]
 pub(crate) fn start(mut command: Command, argv: &str) -> Background {
-    let file =
-        || tempfile::tempfile().unwrap_or_else(|error| panic!("a file for the output: {error}"));
+    let file = || tempfile::tempfile().unwrap_or_else(|error| panic!("a file for the output: {error}"));
     let (stdout, stderr) = (file(), file());
     let child = command
         .stdin(Stdio::null())
@@ -72,12 +70,7 @@ pub(crate) fn start(mut command: Command, argv: &str) -> Background {
         .stderr(stderr.try_clone().unwrap())
         .spawn()
         .unwrap_or_else(|error| panic!("cannot start {argv}: {error}"));
-    Background {
-        argv: argv.to_owned(),
-        child,
-        stdout,
-        stderr,
-    }
+    Background { argv: argv.to_owned(), child, stdout, stderr }
 }
 
 /// Runs `command` to its end; past the deadline it is killed and the test fails.
@@ -95,11 +88,7 @@ impl Background {
             self.kill();
         }
         let ran = self.collect();
-        assert!(
-            in_time,
-            "no end after {} s, so it was killed:\n{ran}",
-            limit.as_secs()
-        );
+        assert!(in_time, "no end after {} s, so it was killed:\n{ran}", limit.as_secs());
         ran
     }
 
@@ -119,9 +108,7 @@ impl Background {
         let status = self.child.wait().unwrap();
         Ran {
             argv: self.argv.clone(),
-            code: status
-                .code()
-                .unwrap_or_else(|| 128 + status.signal().unwrap_or(0)),
+            code: status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)),
             stdout: text(&mut self.stdout),
             stderr: text(&mut self.stderr),
         }
@@ -152,18 +139,14 @@ pub(crate) fn ended_within(child: &mut Child, limit: Duration) -> bool {
         }
         let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
         // An interrupted or early poll only means another round.
-        let _ = poll(
-            &mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)],
-            timeout,
-        );
+        let _ = poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], timeout);
     }
 }
 
 /// Kills a child of ours and what it started. Children first would let a
 /// parent start more, so the parent goes first.
 pub(crate) fn kill_tree(pid: u32) {
-    let children =
-        std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
     kill(pid);
     for child in children.split_whitespace() {
         if let Ok(child) = child.parse() {

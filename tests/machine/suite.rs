@@ -44,12 +44,7 @@ pub(crate) struct Test {
 
 impl Test {
     pub(crate) fn new(name: &'static str, body: Body) -> Self {
-        Self {
-            name,
-            body,
-            limit: Duration::from_secs(120),
-            only: None,
-        }
+        Self { name, body, limit: Duration::from_secs(120), only: None }
     }
 
     /// The test's own deadline, in place of 120 s.
@@ -95,10 +90,7 @@ pub(crate) struct Group {
 /// All groups; inside and outside tests of one name share a machine.
 pub(crate) fn groups() -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
-    for (name, tests) in crate::inside::groups()
-        .into_iter()
-        .chain(crate::outside::groups())
-    {
+    for (name, tests) in crate::inside::groups().into_iter().chain(crate::outside::groups()) {
         match groups.iter_mut().find(|group| group.name == name) {
             Some(group) => group.tests.extend(tests),
             None => groups.push(Group { name, tests }),

@@ -1,10 +1,7 @@
 //! What tests in a machine have in common: run forge and other programs, wait,
 //! read the journal, look into cgroups.
 
-#![allow(
-    dead_code,
-    reason = "a set of tools; not every one is in use at every time"
-)]
+#![allow(dead_code, reason = "a set of tools; not every one is in use at every time")]
 
 use crate::ran::{self, Background, Ran};
 use serde_json::Value;
@@ -73,14 +70,10 @@ pub(crate) fn socket(label: &str) -> PathBuf {
 #[track_caller]
 pub(crate) fn dead_socket(label: &str) -> PathBuf {
     tmux(label, &["new", "-d", "sleep 1000"]).ok();
-    let pids = tmux(label, &["display", "-p", "#{pid} #{pane_pid}"])
-        .ok()
-        .stdout;
+    let pids = tmux(label, &["display", "-p", "#{pid} #{pane_pid}"]).ok().stdout;
     for pid in pids.split_whitespace() {
         shell(&format!("kill -9 {pid}"));
-        wait_until(USUAL, "the end of a killed tmux server", || {
-            !alive(pid.parse().unwrap())
-        });
+        wait_until(USUAL, "the end of a killed tmux server", || !alive(pid.parse().unwrap()));
     }
     assert!(socket(label).exists());
     socket(label)
@@ -88,13 +81,8 @@ pub(crate) fn dead_socket(label: &str) -> PathBuf {
 
 /// Whether the process is there and no zombie.
 pub(crate) fn alive(pid: u32) -> bool {
-    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
-        !stat
-            .rsplit(')')
-            .next()
-            .unwrap_or_default()
-            .starts_with(" Z")
-    })
+    std::fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| !stat.rsplit(')').next().unwrap_or_default().starts_with(" Z"))
 }
 
 /// Waits until `probe` is true; after `limit` the test fails and says what it
@@ -112,11 +100,7 @@ pub(crate) fn wait_for<T>(limit: Duration, what: &str, mut probe: impl FnMut() -
         if let Some(found) = probe() {
             return found;
         }
-        assert!(
-            Instant::now() < end,
-            "waited {} s in vain for {what}",
-            limit.as_secs()
-        );
+        assert!(Instant::now() < end, "waited {} s in vain for {what}", limit.as_secs());
         // From outside there is no one event for all that tests wait for.
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -125,25 +109,15 @@ pub(crate) fn wait_for<T>(limit: Duration, what: &str, mut probe: impl FnMut() -
 /// Entries of the user's journal, oldest first; `args` narrow them down.
 #[track_caller]
 pub(crate) fn journal(args: &[&str]) -> Vec<Value> {
-    let argv = [
-        &["journalctl", "--user", "-o", "json", "--all", "--no-pager"],
-        args,
-    ]
-    .concat();
+    let argv = [&["journalctl", "--user", "-o", "json", "--all", "--no-pager"], args].concat();
     // journalctl ends with 1 when there is nothing to show.
-    run(&argv)
-        .stdout
-        .lines()
-        .filter_map(|line| serde_json::from_str(line).ok())
-        .collect()
+    run(&argv).stdout.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
 /// Where the journal ends now, for `journal(&["--after-cursor", …])`.
 #[track_caller]
 pub(crate) fn journal_cursor() -> String {
-    let entry = run(&["journalctl", "-o", "json", "--no-pager", "-n", "1"])
-        .ok()
-        .json();
+    let entry = run(&["journalctl", "-o", "json", "--no-pager", "-n", "1"]).ok().json();
     entry["__CURSOR"].as_str().expect("a cursor").to_owned()
 }
 
@@ -156,38 +130,22 @@ pub(crate) fn events_since(cursor: &str) -> Vec<Value> {
 /// Waits for a record of forge since `cursor` with this `FORGE_EVENT`.
 #[track_caller]
 pub(crate) fn event_since(cursor: &str, event: &str) -> Value {
-    wait_for(
-        Duration::from_secs(20),
-        &format!("the record of {event}"),
-        || {
-            events_since(cursor)
-                .into_iter()
-                .find(|entry| entry["FORGE_EVENT"] == event)
-        },
-    )
+    wait_for(Duration::from_secs(20), &format!("the record of {event}"), || {
+        events_since(cursor).into_iter().find(|entry| entry["FORGE_EVENT"] == event)
+    })
 }
 
 /// A property of a user unit, as systemctl shows it.
 #[track_caller]
 pub(crate) fn user_unit_property(unit: &str, property: &str) -> String {
-    let ran = run(&[
-        "systemctl",
-        "--user",
-        "show",
-        "--value",
-        "-p",
-        property,
-        unit,
-    ])
-    .ok();
+    let ran = run(&["systemctl", "--user", "show", "--value", "-p", property, unit]).ok();
     ran.stdout.trim_end().to_owned()
 }
 
 /// The path of a process's cgroup below `/sys/fs/cgroup`.
 #[track_caller]
 pub(crate) fn cgroup_of(pid: u32) -> String {
-    let text =
-        std::fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("the process's cgroup");
+    let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("the process's cgroup");
     let path = text.lines().find_map(|line| line.strip_prefix("0::"));
     path.expect("a cgroup of version 2").to_owned()
 }
@@ -207,9 +165,6 @@ pub(crate) fn processes_in(cgroup: &str) -> Vec<u32> {
         }
     }
     let mut found = Vec::new();
-    collect(
-        &Path::new("/sys/fs/cgroup").join(cgroup.trim_start_matches('/')),
-        &mut found,
-    );
+    collect(&Path::new("/sys/fs/cgroup").join(cgroup.trim_start_matches('/')), &mut found);
     found
 }

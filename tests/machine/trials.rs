@@ -47,11 +47,7 @@ pub(crate) fn run(args: &[String], run: &Result<Run, String>) -> i32 {
     // are then built side by side.
     for group in suite::groups() {
         for debian in Debian::ALL {
-            let mut job = Job {
-                debian,
-                group: group.name,
-                tests: Vec::new(),
-            };
+            let mut job = Job { debian, group: group.name, tests: Vec::new() };
             for test in group.tests.iter().filter(|test| test.runs_on(debian)) {
                 let name = format!("{}::{}::{}", debian.name(), group.name, test.name);
                 let (sender, receiver) = channel::<Outcome>();
@@ -91,11 +87,22 @@ pub(crate) fn run(args: &[String], run: &Result<Run, String>) -> i32 {
 /// Runs the tests of one job, in a machine that lives no longer than needed.
 fn work(job: Job, run: &Result<Run, String>) {
     let mut machine: Option<Machine> = None;
+    // What kept one machine from booting keeps the next: no second wait for it.
+    let mut no_boot: Option<String> = None;
     for (test, sender) in job.tests {
         let outcome = match run {
             Err(reason) => Err(format!("no machine can run here: {reason}")),
             Ok(run) => {
-                let outcome = one(&mut machine, job.debian, job.group, &test, run);
+                if machine.is_none() && no_boot.is_none() {
+                    match caught(|| Machine::new(job.debian, run)) {
+                        Ok(booted) => machine = Some(booted),
+                        Err(message) => no_boot = Some(message),
+                    }
+                }
+                let outcome = match (&mut machine, &no_boot) {
+                    (Some(machine), _) => one(machine, job.group, &test),
+                    (None, reason) => Err(reason.clone().unwrap_or_default()),
+                };
                 if outcome.is_err() {
                     // A failed test may leave anything behind.
                     let _ = caught(|| drop(machine.take()));
@@ -108,17 +115,7 @@ fn work(job: Job, run: &Result<Run, String>) {
     let _ = caught(|| drop(machine));
 }
 
-fn one(
-    machine: &mut Option<Machine>,
-    debian: Debian,
-    group: &str,
-    test: &Test,
-    run: &Run,
-) -> Outcome {
-    if machine.is_none() {
-        *machine = Some(caught(|| Machine::new(debian, run))?);
-    }
-    let machine = machine.as_mut().expect("the machine was just booted");
+fn one(machine: &mut Machine, group: &str, test: &Test) -> Outcome {
     machine.deadline = Instant::now() + test.limit;
     let outcome = caught(|| match test.body {
         Body::Outside(body) => body(machine),
@@ -134,11 +131,7 @@ fn one(
 fn inside(machine: &Machine, group: &str, test: &Test) {
     let wanted = format!("{group}::{}", test.name);
     let argv = ["/usr/lib/forge-tests/machine", "--inside", &wanted];
-    let ran = crate::ran::run(
-        machine.command(crate::machine::USER, &argv),
-        &wanted,
-        test.limit,
-    );
+    let ran = crate::ran::run(machine.command(crate::machine::USER, &argv), &wanted, test.limit);
     assert!(ran.code == 0, "{ran}");
 }
 

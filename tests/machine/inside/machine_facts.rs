@@ -2,8 +2,7 @@
 
 use crate::suite::{Debian, Test, inside};
 use crate::support::{
-    alive, cgroup_of, journal, processes_in, run, shell, tmux, user_unit_property, wait_for,
-    wait_until,
+    alive, cgroup_of, journal, processes_in, run, shell, tmux, user_unit_property, wait_for, wait_until,
 };
 use std::time::Duration;
 
@@ -24,14 +23,8 @@ pub(crate) fn tests() -> Vec<Test> {
 
 fn versions(systemd: &str, tmux: &str) {
     let version = run(&["systemctl", "--version"]).ok().stdout;
-    assert!(
-        version.starts_with(&format!("systemd {systemd} ")),
-        "{version}"
-    );
-    assert_eq!(
-        run(&["tmux", "-V"]).ok().stdout.trim(),
-        format!("tmux {tmux}")
-    );
+    assert!(version.starts_with(&format!("systemd {systemd} ")), "{version}");
+    assert_eq!(run(&["tmux", "-V"]).ok().stdout.trim(), format!("tmux {tmux}"));
 }
 
 fn systemd_252_and_tmux_33() {
@@ -46,37 +39,26 @@ fn the_environment_of_a_login() {
     let variable = |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("no ${name}"));
     assert_eq!(variable("HOME"), "/home/ada");
     assert_eq!(variable("XDG_RUNTIME_DIR"), "/run/user/1000");
-    assert_eq!(
-        variable("DBUS_SESSION_BUS_ADDRESS"),
-        "unix:path=/run/user/1000/bus"
-    );
+    assert_eq!(variable("DBUS_SESSION_BUS_ADDRESS"), "unix:path=/run/user/1000/bus");
     assert_eq!(variable("LANG"), "C.UTF-8");
     assert!(variable("PATH").contains("/usr/bin"));
     assert_eq!(std::env::current_dir().unwrap().to_str(), Some("/home/ada"));
     // As after ssh: outside the user manager's own part of the tree.
     let cgroup = cgroup_of(std::process::id());
-    assert!(
-        cgroup.starts_with("/user.slice/user-1000.slice/session-"),
-        "{cgroup}"
-    );
+    assert!(cgroup.starts_with("/user.slice/user-1000.slice/session-"), "{cgroup}");
 }
 
 fn the_user_manager_runs() {
     let state = run(&["systemctl", "--user", "is-system-running"]);
     assert_eq!(state.ok().stdout.trim(), "running");
-    assert_eq!(
-        user_unit_property("default.target", "ActiveState"),
-        "active"
-    );
+    assert_eq!(user_unit_property("default.target", "ActiveState"), "active");
 }
 
 fn the_journal_is_read_back() {
     let word = format!("hullo-{}", std::process::id());
     shell(&format!("echo {word} | systemd-cat -t facts")).ok();
     let entry = wait_for(TEN_S, "the record in the journal", || {
-        journal(&["-t", "facts"])
-            .into_iter()
-            .find(|entry| entry["MESSAGE"] == word.as_str())
+        journal(&["-t", "facts"]).into_iter().find(|entry| entry["MESSAGE"] == word.as_str())
     });
     assert_eq!(entry["_UID"], "1000");
 }
@@ -104,9 +86,7 @@ fn panes_stay_with_the_server() {
 }
 
 fn panes_move_to_scopes() {
-    with_a_pane(|pane, server| {
-        pane != server && pane.contains("/tmux-spawn-") && pane.ends_with(".scope")
-    });
+    with_a_pane(|pane, server| pane != server && pane.contains("/tmux-spawn-") && pane.ends_with(".scope"));
 }
 
 fn forge_is_installed() {
