@@ -168,3 +168,83 @@ pub(crate) fn processes_in(cgroup: &str) -> Vec<u32> {
     collect(&Path::new("/sys/fs/cgroup").join(cgroup.trim_start_matches('/')), &mut found);
     found
 }
+
+/// A session that is ended when the test is over, however it ends.
+pub(crate) struct Session(pub(crate) String);
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        forge(&["stop", "--timeout", "1", &self.0]);
+    }
+}
+
+/// Spawns a session and gives what forge says of it.
+#[track_caller]
+pub(crate) fn spawn(name: &str, options: &[&str], command: &[&str]) -> (Session, Value) {
+    let session = Session(name.to_owned());
+    let spawned = forge_json(&[&["spawn", name], options, &["--"], command].concat());
+    (session, spawned)
+}
+
+/// A live tmux server that is nobody's business: its pid must never change.
+pub(crate) struct Homebase(u32);
+
+impl Homebase {
+    #[track_caller]
+    pub(crate) fn start() -> Self {
+        tmux("homebase", &["new", "-d", "sleep 10000"]).ok();
+        Self(Self::pid())
+    }
+
+    #[track_caller]
+    fn pid() -> u32 {
+        tmux("homebase", &["-N", "display", "-p", "#{pid}"]).ok().stdout.trim().parse().expect("a pid")
+    }
+
+    /// The server is the same, and is reached.
+    #[track_caller]
+    pub(crate) fn untouched(&self) {
+        assert_eq!(Self::pid(), self.0, "homebase is another server now");
+    }
+}
+
+impl Drop for Homebase {
+    fn drop(&mut self) {
+        tmux("homebase", &["kill-server"]);
+    }
+}
+
+/// Nothing of the session is left: no unit, no process, no socket, no file.
+#[track_caller]
+pub(crate) fn nothing_left_of(name: &str) {
+    let slice = format!("forge-{}.slice", name.replace('-', "\\x2d"));
+    let units = [format!("forge-spawn-{name}.scope"), slice.clone()];
+    wait_until(Duration::from_secs(5), &format!("the units of {name} to go"), || {
+        units.iter().all(|unit| user_unit_property(unit, "ActiveState") == "inactive")
+    });
+    let group = format!("/user.slice/user-1000.slice/user@1000.service/forge.slice/{slice}");
+    assert_eq!(processes_in(&group), Vec::<u32>::new(), "processes of {name}");
+    assert!(!socket(&format!("spawn-{name}")).exists(), "the socket of {name}");
+    assert!(!socket(&format!("spawn-{name}.lock")).exists(), "the lock of {name}");
+    assert!(!PathBuf::from(format!(".local/state/forge/sessions/{name}.json")).exists(), "the file of {name}");
+}
+
+/// A file that is removed when the test is over.
+pub(crate) struct TestFile(PathBuf);
+
+impl TestFile {
+    #[track_caller]
+    pub(crate) fn new(path: &str, text: &str) -> Self {
+        let path = PathBuf::from(path);
+        std::fs::create_dir_all(path.parent().expect("a directory")).expect("its directory");
+        std::io::Write::write_all(&mut std::fs::File::create(&path).expect("a file"), text.as_bytes())
+            .expect("its text");
+        Self(path)
+    }
+}
+
+impl Drop for TestFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
