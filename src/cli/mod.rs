@@ -12,7 +12,7 @@ use clap::{CommandFactory, Parser};
 use crate::acts::World;
 use crate::hands::config::{self, Config};
 use crate::hands::journal;
-use crate::hands::paths::Paths;
+use crate::hands::paths::{self, Paths};
 use crate::verbs;
 use crate::words::error::{Error, Kind, Result};
 use crate::words::shown::Shown;
@@ -21,6 +21,7 @@ use print::Printer;
 
 /// Runs forge: the whole program.
 pub fn main() -> ExitCode {
+    paths::hide_given_values();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return Printer::of_arguments().refused(&error),

@@ -3,11 +3,14 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use etcetera::BaseStrategy;
 use nix::unistd::{Uid, User};
 
+use crate::words::environment::{GIVEN, without_values};
 use crate::words::error::{Error, Kind, Result, Trying};
 
 /// The directories of the user that forge runs as.
@@ -102,9 +105,28 @@ pub fn caller_environment() -> Vec<(OsString, OsString)> {
     std::env::vars_os().collect()
 }
 
-/// The session that this process is in, as its environment says.
-pub fn own_session() -> Option<String> {
-    std::env::var(crate::words::environment::FORGE_SESSION).ok()
+/// The value of a variable that is given to a session by name: one that was on forge's command
+/// line, else the caller's own.
+///
+/// # Errors
+/// When there is none, or it is no text.
+pub fn given_variable(name: &str) -> Result<String> {
+    let value = std::env::var_os(format!("{GIVEN}{name}")).or_else(|| std::env::var_os(name));
+    value.and_then(|value| value.into_string().ok()).ok_or_else(|| {
+        Error::usage(format!("--env {name}: the environment has no such variable with a text in it"))
+            .hint(format!("give its value: --env {name}=VALUE"))
+    })
+}
+
+/// Executes forge again without the values that its command line has for `--env`; returns where
+/// there are none, or that does not work.
+pub fn hide_given_values() {
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    if let Some((arguments, values)) = without_values(&arguments) {
+        let values = values.into_iter().map(|(name, value)| (format!("{GIVEN}{name}"), value));
+        let error = Command::new("/proc/self/exe").arg0("forge").args(arguments).envs(values).exec();
+        tracing::debug!("cannot execute forge again: {error}");
+    }
 }
 
 /// Whether people asked for no colour (no-color.org).

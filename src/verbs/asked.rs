@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::acts::World;
 use crate::hands::paths;
 use crate::words::command::Argv;
-use crate::words::environment;
+use crate::words::environment::Assignment;
 use crate::words::error::{Error, Result};
 use crate::words::limits::{Limits, Percent, Size};
 use crate::words::name::{Pattern, SessionId};
@@ -20,9 +20,10 @@ pub struct Wanted {
     /// Start in this directory [default: the current one]
     #[arg(long, value_name = "DIR")]
     pub cwd: Option<PathBuf>,
-    /// Set a variable for the program; may be given several times
-    #[arg(long, value_name = "NAME=VALUE", value_parser = environment::parse_assignment)]
-    pub env: Vec<(String, String)>,
+    /// Set a variable for the program, or keep the caller's own for restarts (NAME alone); may be
+    /// given several times
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub env: Vec<Assignment>,
     /// The session is up when this regular expression matches on its screen
     #[arg(long, value_name = "REGEX", value_parser = Ready::parse)]
     pub ready: Option<Ready>,
@@ -73,7 +74,10 @@ impl Wanted {
             Err(_) => cwd,
         });
         // The command line's variables come last, and so win.
-        let env = configured.env.into_iter().chain(self.env.iter().cloned()).collect();
+        let mut env: Vec<(String, String)> = configured.env.into_iter().collect();
+        for Assignment { name, value } in &self.env {
+            env.push((name.clone(), value.clone().map_or_else(|| paths::given_variable(name), Ok)?));
+        }
         let limits = Limits {
             memory_max: self.memory_max,
             memory_high: self.memory_high,

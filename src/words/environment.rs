@@ -59,22 +59,66 @@ pub fn for_session(
     environment
 }
 
-/// Reads `K=V` as `--env` takes it.
-///
-/// # Errors
-/// When there is no `=`, the name is none, or is one that forge sets itself. The value is not
-/// repeated: it may be a secret.
-pub fn parse_assignment(text: &str) -> Result<(String, String)> {
-    let Some((name, value)) = text.split_once('=') else {
-        return Err(
-            Error::usage("--env takes NAME=VALUE, and one has no '='").hint("for example --env LANG=C.UTF-8")
-        );
-    };
-    check_name(name)?;
-    if value.contains('\0') {
-        return Err(Error::usage(format!("the value of {name} has a NUL byte")));
+/// Where a value given on the command line waits while forge executes itself without it.
+pub const GIVEN: &str = "FORGE_GIVEN_";
+
+/// A variable that a user gives with `--env`: `NAME=VALUE`, or `NAME` for the caller's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assignment {
+    /// The variable.
+    pub name: String,
+    /// Its value, where it stands on the command line.
+    pub value: Option<String>,
+}
+
+impl std::str::FromStr for Assignment {
+    type Err = Error;
+
+    /// Fails when the name is none, or is one that forge sets itself. The value is not repeated:
+    /// it may be a secret.
+    fn from_str(text: &str) -> Result<Self> {
+        let (name, value) = text.split_once('=').map_or((text, None), |(name, value)| (name, Some(value)));
+        check_name(name)?;
+        Ok(Self { name: name.to_owned(), value: value.map(ToOwned::to_owned) })
     }
-    Ok((name.to_owned(), value.to_owned()))
+}
+
+/// A variable and its value.
+pub type Given = (String, String);
+
+/// The same command line without the values of `--env`, and those values; `None` where there are
+/// none. What stands after `--` is the program's.
+///
+/// Everybody may read a command line, and the journal keeps that of everybody who writes to it.
+pub fn without_values(arguments: &[OsString]) -> Option<(Vec<OsString>, Vec<Given>)> {
+    // Other verbs have no such option; what looks like it there is theirs.
+    let verb = arguments.iter().find(|argument| !argument.as_encoded_bytes().starts_with(b"-"))?;
+    if verb != "spawn" && verb != "run" {
+        return None;
+    }
+    let mut values = Vec::new();
+    let mut rest = Vec::with_capacity(arguments.len());
+    let mut iter = arguments.iter();
+    while let Some(argument) = iter.next() {
+        let text = argument.to_str().unwrap_or_default();
+        let assignment = if text == "--env" {
+            iter.next().and_then(|next| next.to_str())
+        } else {
+            text.strip_prefix("--env=")
+        };
+        match assignment.map(|assignment| (assignment, assignment.split_once('='))) {
+            Some((_, Some((name, value)))) if check_name(name).is_ok() => {
+                rest.push(format!("--env={name}").into());
+                values.push((name.to_owned(), value.to_owned()));
+            }
+            Some((assignment, _)) => rest.push(format!("--env={assignment}").into()),
+            None => rest.push(argument.clone()),
+        }
+        if text == "--" {
+            rest.extend(iter.by_ref().cloned());
+        }
+    }
+    (!values.is_empty()).then_some((rest, values))
 }
 
 /// Checks the name of a variable that a user gives.
@@ -129,10 +173,24 @@ mod tests {
 
     #[test]
     fn assignments_are_checked_and_values_not_repeated() {
-        assert_eq!(parse_assignment("A=b=c").unwrap(), ("A".into(), "b=c".into()));
-        assert_eq!(parse_assignment("A=").unwrap(), ("A".into(), String::new()));
-        for bad in ["sekret", "=x", "1A=sekret", "A B=sekret", "TMUX=sekret"] {
-            assert!(!parse_assignment(bad).unwrap_err().message.contains("sekret"), "{bad}");
+        let parse = |text: &str| text.parse::<Assignment>();
+        assert_eq!(parse("A=b=c").unwrap(), Assignment { name: "A".into(), value: Some("b=c".into()) });
+        assert_eq!(parse("A").unwrap(), Assignment { name: "A".into(), value: None });
+        for bad in ["=x", "1A=sekret", "A B=sekret", "TMUX=sekret", ""] {
+            assert!(!parse(bad).unwrap_err().message.contains("sekret"), "{bad}");
         }
+    }
+
+    #[test]
+    fn values_leave_the_command_line() {
+        let line = |text: &str| text.split(' ').map(OsString::from).collect::<Vec<_>>();
+        let (rest, values) =
+            without_values(&line("spawn x --env A=1 --env=B=2=3 --env C -q -- env --env D=4")).unwrap();
+        assert_eq!(rest, line("spawn x --env=A --env=B --env=C -q -- env --env D=4"));
+        assert_eq!(values, [("A".to_owned(), "1".to_owned()), ("B".to_owned(), "2=3".to_owned())]);
+        assert_eq!(without_values(&line("spawn x --env A -- env --env D=4")), None);
+        assert_eq!(without_values(&line("send x --env=A=1")), None);
+        // What is wrong is left for the parser to refuse.
+        assert_eq!(without_values(&line("spawn x --env 1=2")), None);
     }
 }

@@ -114,22 +114,28 @@ pub(crate) fn journal(args: &[&str]) -> Vec<Value> {
     run(&argv).stdout.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
-/// Where the journal ends now, for `journal(&["--after-cursor", …])`.
-#[track_caller]
-pub(crate) fn journal_cursor() -> String {
-    let entry = run(&["journalctl", "-o", "json", "--no-pager", "-n", "1"]).ok().json();
-    entry["__CURSOR"].as_str().expect("a cursor").to_owned()
+/// This moment, for `events_since`.
+pub(crate) fn journal_cursor() -> u128 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a clock").as_micros()
 }
 
-/// forge's own records since `cursor`.
+/// forge's own records since then, wherever journald keeps them.
 #[track_caller]
-pub(crate) fn events_since(cursor: &str) -> Vec<Value> {
-    journal(&["-t", "forge", "--after-cursor", cursor])
+pub(crate) fn events_since(cursor: &u128) -> Vec<Value> {
+    let since = format!("--since=@{}", cursor / 1_000_000);
+    let argv = ["journalctl", "-o", "json", "--all", "--no-pager", "-t", "forge", &since, "_UID=1000"];
+    let time = |entry: &Value| entry["__REALTIME_TIMESTAMP"].as_str()?.parse::<u128>().ok();
+    run(&argv)
+        .stdout
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .filter(|entry| time(entry).is_some_and(|time| time >= *cursor))
+        .collect()
 }
 
 /// Waits for a record of forge since `cursor` with this `FORGE_EVENT`.
 #[track_caller]
-pub(crate) fn event_since(cursor: &str, event: &str) -> Value {
+pub(crate) fn event_since(cursor: &u128, event: &str) -> Value {
     wait_for(Duration::from_secs(20), &format!("the record of {event}"), || {
         events_since(cursor).into_iter().find(|entry| entry["FORGE_EVENT"] == event)
     })
@@ -211,6 +217,7 @@ impl Homebase {
 impl Drop for Homebase {
     fn drop(&mut self) {
         tmux("homebase", &["kill-server"]);
+        let _ = std::fs::remove_file(socket("homebase"));
     }
 }
 
@@ -226,7 +233,10 @@ pub(crate) fn nothing_left_of(name: &str) {
     assert_eq!(processes_in(&group), Vec::<u32>::new(), "processes of {name}");
     assert!(!socket(&format!("spawn-{name}")).exists(), "the socket of {name}");
     assert!(!socket(&format!("spawn-{name}.lock")).exists(), "the lock of {name}");
-    assert!(!PathBuf::from(format!(".local/state/forge/sessions/{name}.json")).exists(), "the file of {name}");
+    assert!(
+        !PathBuf::from(format!(".local/state/forge/sessions/{name}.json")).exists(),
+        "the file of {name}"
+    );
 }
 
 /// A file that is removed when the test is over.

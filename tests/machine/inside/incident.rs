@@ -2,8 +2,8 @@
 
 use crate::suite::{Debian, Test, inside};
 use crate::support::{
-    Homebase, Session, TestFile, alive, cgroup_of, dead_socket, event_since, events_since, forge, forge_json, journal_cursor,
-    nothing_left_of, run, socket, spawn, start, tmux, user_unit_property, wait_until,
+    Homebase, Session, TestFile, alive, cgroup_of, dead_socket, event_since, events_since, forge, forge_json,
+    journal_cursor, nothing_left_of, run, socket, spawn, start, tmux, user_unit_property, wait_until,
 };
 use serde_json::Value;
 use std::time::{Duration, Instant};
@@ -47,11 +47,23 @@ fn a_spawn_cleans_dead_sockets_first() {
     let keys: Vec<&str> = spawned.as_object().expect("an object").keys().map(String::as_str).collect();
     assert_eq!(
         keys,
-        ["attempts", "elapsed_ms", "pane_pid", "ready", "scope", "server_pid", "session", "slice", "socket", "swept"]
+        [
+            "attempts",
+            "elapsed_ms",
+            "pane_pid",
+            "ready",
+            "scope",
+            "server_pid",
+            "session",
+            "slice",
+            "socket",
+            "swept"
+        ]
     );
     assert_eq!(spawned["swept"], serde_json::json!([dead]));
     assert_eq!((&spawned["attempts"], &spawned["ready"]), (&1.into(), &true.into()));
-    let asked = tmux("spawn-demo", &["-N", "display", "-p", "#{pid} #{pane_pid} #{session_name}"]).ok().stdout;
+    let asked =
+        tmux("spawn-demo", &["-N", "display", "-p", "#{pid} #{pane_pid} #{session_name}"]).ok().stdout;
     assert_eq!(asked.trim(), format!("{} {} demo", spawned["server_pid"], spawned["pane_pid"]));
     forge(&["stop", "demo"]).ok();
     nothing_left_of("demo");
@@ -156,7 +168,8 @@ fn ready_is_when_the_prompt_is_there() {
     let _ = std::fs::remove_file("/tmp/was-ready");
     let cursor = journal_cursor();
     let begin = Instant::now();
-    let (_session, spawned) = spawn("prompt", &["--ready", "❯", "--ready-timeout", "20"], &["sh", "-c", program]);
+    let (_session, spawned) =
+        spawn("prompt", &["--ready", "❯", "--ready-timeout", "20"], &["sh", "-c", program]);
     assert!(std::path::Path::new("/tmp/was-ready").exists(), "not before it is there");
     assert!(begin.elapsed() < Duration::from_secs(10), "and soon after");
     assert_eq!(spawned["ready"], true);
@@ -165,7 +178,18 @@ fn ready_is_when_the_prompt_is_there() {
 }
 
 fn a_prompt_that_never_comes_is_told() {
-    let command = ["spawn", "mute", "--ready", "❯", "--ready-timeout", "1", "--", "sh", "-c", "echo thinking; sleep 1000"];
+    let command = [
+        "spawn",
+        "mute",
+        "--ready",
+        "❯",
+        "--ready-timeout",
+        "1",
+        "--",
+        "sh",
+        "-c",
+        "echo thinking; sleep 1000",
+    ];
     let failed = forge(&command).code(4);
     assert!(failed.stderr.contains("boot failed: the prompt never appeared"), "{failed}");
     assert!(failed.stderr.contains("| thinking"), "{failed}");
@@ -174,7 +198,10 @@ fn a_prompt_that_never_comes_is_told() {
 
 fn an_early_end_is_told_with_its_last_words() {
     let missing = forge(&["spawn", "brief", "--", "no-such-program"]).code(1);
-    assert!(missing.stderr.contains("no-such-program") && missing.stderr.contains("exit status 127"), "{missing}");
+    assert!(
+        missing.stderr.contains("no-such-program") && missing.stderr.contains("exit status 127"),
+        "{missing}"
+    );
     for round in 0..15 {
         let told = forge(&["spawn", "brief", "--", "sh", "-c", "echo last words; exit 7"]).code(1);
         assert!(told.stderr.contains("exit status 7"), "round {round}: {told}");
@@ -189,16 +216,42 @@ fn an_early_end_is_told_with_its_last_words() {
 
 fn the_environment_is_the_callers_and_no_more() {
     let _session = Session("environ".into());
-    let given = ["MINE=1", "REPLACED=old", "NOTIFY_SOCKET=/run/x", "LISTEN_FDS=3", "LISTEN_PID=1", "TMUX=/tmp/x,1,0",
-        "TMUX_PANE=%9", "INVOCATION_ID=1", "JOURNAL_STREAM=1:2", "FORGE_SESSION=outer", "FORGE_X=1"];
-    let command = ["forge", "--json", "spawn", "environ", "--env", "REPLACED=new", "--env", "SECRET=s3cr3t", "--", "sleep", "1000"];
+    let given = [
+        "MINE=1",
+        "REPLACED=old",
+        "NOTIFY_SOCKET=/run/x",
+        "LISTEN_FDS=3",
+        "LISTEN_PID=1",
+        "TMUX=/tmp/x,1,0",
+        "TMUX_PANE=%9",
+        "INVOCATION_ID=1",
+        "JOURNAL_STREAM=1:2",
+        "FORGE_SESSION=outer",
+        "FORGE_X=1",
+    ];
+    let command = [
+        "forge",
+        "--json",
+        "spawn",
+        "environ",
+        "--env",
+        "REPLACED=new",
+        "--env",
+        "SECRET=s3cr3t",
+        "--",
+        "sleep",
+        "1000",
+    ];
     let cursor = journal_cursor();
     let spawned = run(&[&["env"], &given[..], &command[..]].concat()).ok().json();
     let bytes = std::fs::read(format!("/proc/{}/environ", spawned["pane_pid"])).expect("its environment");
     let text = String::from_utf8(bytes).expect("text");
     let has = |wanted: &str| text.split('\0').any(|variable| variable == wanted);
     let names = |name: &str| text.split('\0').any(|variable| variable.split('=').next() == Some(name));
-    assert!(has("MINE=1") && has("REPLACED=new") && has("SECRET=s3cr3t") && has("FORGE_SESSION=environ"), "{text}");
+    assert!(
+        has("MINE=1") && has("REPLACED=new") && has("SECRET=s3cr3t") && has("FORGE_SESSION=environ"),
+        "{text}"
+    );
     for name in ["NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "INVOCATION_ID", "JOURNAL_STREAM", "FORGE_X"] {
         assert!(!names(name), "{name} is handed on");
     }
@@ -213,7 +266,8 @@ fn arguments_arrive_as_they_are() {
     let directory = "/tmp/odd #{pid} dir;";
     std::fs::create_dir_all(directory).expect("a directory");
     let print = "printf '%s\\0' \"$@\" >/tmp/arguments; pwd >/tmp/directory; exec sleep 1000";
-    let (_session, _) = spawn("arguments", &["--cwd", directory], &[&["sh", "-c", print, "sh"], &arguments[..]].concat());
+    let (_session, _) =
+        spawn("arguments", &["--cwd", directory], &[&["sh", "-c", print, "sh"], &arguments[..]].concat());
     wait_until(Duration::from_secs(5), "the program's report", || {
         std::fs::read_to_string("/tmp/directory").is_ok_and(|text| !text.is_empty())
     });
@@ -248,8 +302,18 @@ fn a_broken_tmux_conf_is_an_error() {
 }
 
 fn limits_are_on_the_slice() {
-    let options =
-        ["--memory-max", "300M", "--memory-high", "200M", "--tasks-max", "50", "--cpu-weight", "20", "--cpu-quota", "50%"];
+    let options = [
+        "--memory-max",
+        "300M",
+        "--memory-high",
+        "200M",
+        "--tasks-max",
+        "50",
+        "--cpu-weight",
+        "20",
+        "--cpu-quota",
+        "50%",
+    ];
     let (_session, _) = spawn("limited", &options, &["sleep", "1000"]);
     let property = |name: &str| user_unit_property("forge-limited.slice", name);
     assert_eq!(property("MemoryMax"), (300u64 << 20).to_string());

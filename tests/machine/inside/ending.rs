@@ -1,0 +1,220 @@
+//! Ending a session ends all of it; a session that ends by itself leaves nothing either.
+
+use crate::suite::{Test, inside};
+use crate::support::{
+    Homebase, Session, TestFile, alive, event_since, forge, forge_json, journal_cursor, nothing_left_of,
+    processes_in, run, shell, socket, spawn, start, wait_until,
+};
+use serde_json::Value;
+use std::time::Duration;
+
+pub(crate) fn tests() -> Vec<Test> {
+    vec![
+        inside!(an_immune_daemonised_child_does_not_survive),
+        inside!(a_tree_of_two_hundred_is_ended),
+        inside!(only_what_matches_is_stopped),
+        inside!(frozen_and_wedged_sessions_can_be_stopped),
+        inside!(a_session_can_stop_itself),
+        inside!(two_stops_at_once_both_end_well),
+        inside!(remains_are_ended_before_a_respawn),
+        inside!(a_program_that_ends_takes_its_session_with_it),
+        inside!(what_the_user_keeps_stays),
+        inside!(run_passes_the_exit_status_on),
+        inside!(run_is_a_service_that_says_when_it_is_ready),
+    ]
+}
+
+fn pid(value: &Value) -> u32 {
+    value.as_u64().expect("a pid").try_into().expect("a pid")
+}
+
+const IMMUNE: &str = "trap '' TERM HUP INT; while :; do sleep 1; done";
+
+fn an_immune_daemonised_child_does_not_survive() {
+    let homebase = Homebase::start();
+    let program = format!("setsid sh -c 'setsid sh -c \"$0\" & exit' \"{IMMUNE}\"; echo started; {IMMUNE}");
+    let (_session, spawned) = spawn("immune", &["--ready", "started"], &["sh", "-c", &program]);
+    let slice = format!(
+        "/user.slice/user-1000.slice/user@1000.service/forge.slice/{}",
+        spawned["slice"].as_str().expect("it")
+    );
+    wait_until(Duration::from_secs(5), "the children", || processes_in(&slice).len() >= 4);
+    let before = processes_in(&slice);
+    let cursor = journal_cursor();
+    let stopped = forge_json(&["stop", "immune", "--timeout", "1"]);
+    let one = &stopped["stopped"][0];
+    assert!(one["killed"].as_u64().expect("a count") >= 2, "{stopped}");
+    assert!(before.iter().all(|pid| !alive(*pid)), "{before:?}");
+    nothing_left_of("immune");
+    homebase.untouched();
+    let event = event_since(&cursor, "stopped");
+    for field in
+        ["FORGE_PROCESSES", "FORGE_KILLED", "FORGE_ELAPSED_MS", "FORGE_CPU_USEC", "FORGE_DURATION_USEC"]
+    {
+        assert!(event[field].as_str().is_some_and(|text| text.parse::<u64>().is_ok()), "{field}: {event}");
+    }
+    assert_eq!(event["FORGE_KILLED"], one["killed"].to_string());
+}
+
+fn a_tree_of_two_hundred_is_ended() {
+    let program = "for i in $(seq 200); do sleep 1000 & done; echo all; wait";
+    let (_session, _) = spawn("tree", &["--ready", "all"], &["sh", "-c", program]);
+    let stopped = forge_json(&["stop", "tree"]);
+    assert!(stopped["stopped"][0]["processes"].as_u64().expect("a count") >= 202, "{stopped}");
+    assert_eq!(stopped["stopped"][0]["killed"], 0);
+    nothing_left_of("tree");
+}
+
+fn only_what_matches_is_stopped() {
+    let sessions =
+        ["bridge-1", "bridge-2", "bridge", "abridge-1"].map(|name| spawn(name, &[], &["sleep", "1000"]).0);
+    let stopped = forge_json(&["stop", "bridge-*"]);
+    let names: Vec<&str> = stopped["stopped"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|one| one["session"].as_str())
+        .collect();
+    assert_eq!(names, ["bridge-1", "bridge-2"]);
+    let left = forge_json(&["list"]);
+    let left: Vec<&str> = left["sessions"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|one| one["session"].as_str())
+        .collect();
+    assert_eq!(left, ["abridge-1", "bridge"]);
+    forge(&["stop", "--all"]).ok();
+    assert_eq!(forge_json(&["stop", "--all"])["stopped"], serde_json::json!([]));
+    drop(sessions);
+}
+
+fn frozen_and_wedged_sessions_can_be_stopped() {
+    let (_frozen, _) = spawn("frozen", &[], &["sleep", "1000"]);
+    forge(&["freeze", "frozen"]).ok();
+    let (_wedged, spawned) = spawn("wedged", &[], &["sleep", "1000"]);
+    run(&["kill", "-STOP", &spawned["server_pid"].to_string()]).ok();
+    let state = |name: &str| forge_json(&["status", name])["state"].clone();
+    assert_eq!((state("frozen"), state("wedged")), ("frozen".into(), "wedged".into()));
+    forge(&["stop", "frozen", "wedged"]).ok();
+    nothing_left_of("frozen");
+    nothing_left_of("wedged");
+}
+
+fn a_session_can_stop_itself() {
+    for round in 0..5 {
+        let (_session, _) = spawn("itself", &[], &["sh", "-c", "sleep 0.2; forge stop itself; sleep 1000"]);
+        wait_until(Duration::from_secs(15), &format!("round {round}"), || {
+            !socket("spawn-itself").exists() && forge(&["status", "itself"]).code == 1
+        });
+        nothing_left_of("itself");
+    }
+}
+
+fn two_stops_at_once_both_end_well() {
+    let (_session, _) = spawn("twice", &[], &["sh", "-c", IMMUNE]);
+    let both = [0, 1].map(|_| start(&["forge", "--json", "stop", "twice", "--timeout", "1"]));
+    for stop in both {
+        let ran = stop.wait(Duration::from_secs(30));
+        assert!(ran.code == 0 || ran.json()["error"]["kind"] == "no_session", "{ran}");
+    }
+    nothing_left_of("twice");
+}
+
+fn remains_are_ended_before_a_respawn() {
+    let (_session, first) = spawn("remains", &[], &["sh", "-c", IMMUNE]);
+    let old = pid(&first["pane_pid"]);
+    run(&["kill", "-9", &first["server_pid"].to_string()]).ok();
+    wait_until(Duration::from_secs(5), "the end of the server", || !alive(pid(&first["server_pid"])));
+    assert!(alive(old), "it ignores the hang-up");
+    let list = forge_json(&["list", "remains"]);
+    assert_eq!(list["sessions"].as_array().expect("a list").len(), 1, "{list}");
+    let ran = forge(&["--json", "spawn", "remains", "--", "sleep", "1000"]);
+    if ran.code == 0 {
+        assert!(!alive(old), "never beside the old one: {ran}");
+    } else {
+        assert_eq!(ran.json()["error"]["kind"], "taken", "{ran}");
+        assert!(alive(old));
+    }
+    forge(&["stop", "remains", "--timeout", "1"]).ok();
+    assert!(!alive(old));
+    nothing_left_of("remains");
+}
+
+fn a_program_that_ends_takes_its_session_with_it() {
+    for round in 0..20 {
+        let cursor = journal_cursor();
+        let program = format!("(setsid sh -c \"{IMMUNE}\" &); sleep 0.2; exit 4");
+        let (_session, spawned) = spawn("brief", &[], &["sh", "-c", &program]);
+        let slice = format!(
+            "/user.slice/user-1000.slice/user@1000.service/forge.slice/{}",
+            spawned["slice"].as_str().expect("it")
+        );
+        let ended = forge_json(&["wait", "brief", "--exit", "--timeout", "20"]);
+        assert_eq!(
+            (&ended["status"], &ended["result"]),
+            (&4.into(), &"exit status 4".into()),
+            "round {round}"
+        );
+        wait_until(Duration::from_secs(15), "the session to go", || {
+            processes_in(&slice).is_empty() && !socket("spawn-brief").exists()
+        });
+        nothing_left_of("brief");
+        let event = event_since(&cursor, "crashed");
+        assert_eq!((&event["FORGE_EXIT_STATUS"], &event["FORGE_SESSION"]), (&"4".into(), &"brief".into()));
+        assert!(event["FORGE_CPU_USEC"].is_string() && event["FORGE_DURATION_USEC"].is_string(), "{event}");
+        // Who asks later is told the same.
+        assert_eq!(forge_json(&["wait", "brief", "--exit"])["status"], 4);
+        if round > 3 && round % 4 != 0 {
+            continue;
+        }
+        let status = forge(&["status", "brief"]).code(1);
+        assert!(status.stderr.contains("exit status 4"), "{status}");
+    }
+}
+
+fn what_the_user_keeps_stays() {
+    let _conf = TestFile::new(".tmux.conf", "set -g remain-on-exit on\n");
+    let (_session, _) = spawn("kept", &[], &["sh", "-c", "echo bye; sleep 0.2; exit 0"]);
+    assert_eq!(forge_json(&["wait", "kept", "--exit", "--timeout", "20"])["status"], 0);
+    let status = forge_json(&["status", "kept"]);
+    assert_eq!((&status["state"], &status["pane_pid"]), (&"dead".into(), &Value::Null));
+    let shown = forge(&["capture", "kept", "-n", "50"]).ok().stdout;
+    assert!(shown.contains("bye"), "{shown}");
+    forge(&["send", "kept", "x"]).code(1);
+    let restarted = forge_json(&["restart", "kept"]);
+    assert_eq!(restarted["restarted"][0]["session"], "kept");
+}
+
+fn run_passes_the_exit_status_on() {
+    for (program, status) in [("exit 0", 0), ("sleep 0.3; exit 3", 3), ("sleep 0.3; kill -9 $$", 137)] {
+        let ran = forge(&["run", "fore", "--", "sh", "-c", program]);
+        // Too short a run never came up: that is forge's own failure.
+        let expected = if status == 0 { 125 } else { status };
+        assert_eq!(ran.code, expected, "{program}: {ran}");
+        nothing_left_of("fore");
+    }
+    assert_eq!(forge(&["run", "fore", "--", "sh", "-c", "sleep 0.3; exit 0"]).code, 0);
+    assert_eq!(forge(&["run", "fore", "--", "no-such-program"]).code, 125);
+    let running = start(&["forge", "run", "fore", "--", "sleep", "1000"]);
+    let _session = Session("fore".into());
+    wait_until(Duration::from_secs(10), "the session", || forge(&["status", "fore"]).code == 0);
+    wait_until(Duration::from_secs(10), "it to run", || {
+        forge_json(&["status", "fore"])["state"] == "running"
+    });
+    shell("pkill -TERM -x -f 'forge run fore -- sleep 1000'").ok();
+    assert_eq!(running.wait(Duration::from_secs(20)).code, 143);
+    nothing_left_of("fore");
+}
+
+fn run_is_a_service_that_says_when_it_is_ready() {
+    let options = ["systemd-run", "--user", "--unit=engine", "-p", "Type=notify", "--quiet", "--collect"];
+    let command =
+        ["forge", "run", "engine", "--ready", "up", "--", "sh", "-c", "sleep 0.3; echo up; sleep 1000"];
+    // Returns when the service is ready.
+    run(&[&options[..], &command[..]].concat()).ok();
+    let _session = Session("engine".into());
+    assert!(forge(&["capture", "engine"]).ok().stdout.contains("up"));
+    run(&["systemctl", "--user", "stop", "engine"]).ok();
+    nothing_left_of("engine");
+}

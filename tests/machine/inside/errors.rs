@@ -1,0 +1,202 @@
+//! What cannot be is refused: each with its own error, and with nothing changed.
+
+use crate::ran::Ran;
+use crate::suite::{Test, inside};
+use crate::support::{
+    Session, TestFile, alive, forge, forge_json, nothing_left_of, run, shell, spawn, start,
+};
+use serde_json::Value;
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+
+pub(crate) fn tests() -> Vec<Test> {
+    vec![
+        inside!(a_taken_name_says_who_has_it),
+        inside!(of_twenty_spawns_of_one_name_one_wins),
+        inside!(replace_replaces),
+        inside!(names),
+        inside!(arguments),
+        inside!(no_bus),
+        inside!(no_tmux),
+        inside!(socket_directories_that_are_not_safe),
+        inside!(configuration),
+        inside!(help_is_no_error),
+    ]
+}
+
+/// The refusal: exit status, kind, and a part of the message; the same in both forms.
+#[track_caller]
+fn refused(ran: &Ran, code: i32, kind: &str, part: &str) {
+    assert_eq!(ran.code, code, "{ran}");
+    let json: Value = ran.json();
+    assert_eq!(json["error"]["kind"], kind, "{ran}");
+    assert!(json["error"]["message"].as_str().is_some_and(|message| message.contains(part)), "{ran}");
+    assert!(ran.stderr.starts_with("forge: "), "{ran}");
+    assert!(!ran.stderr.contains("panicked"), "{ran}");
+}
+
+#[track_caller]
+fn spawn_refused(arguments: &[&str], code: i32, kind: &str, part: &str) {
+    refused(&forge(&[&["--json", "spawn"], arguments].concat()), code, kind, part);
+}
+
+fn a_taken_name_says_who_has_it() {
+    let (_session, spawned) = spawn("taken", &[], &["sleep", "1000"]);
+    let again = forge(&["--json", "spawn", "taken", "--", "sleep", "1"]);
+    refused(&again, 1, "taken", "forge-spawn-taken.scope is running since");
+    let pids = format!("(program {}, server {})", spawned["pane_pid"], spawned["server_pid"]);
+    assert!(again.stderr.contains(&pids), "{again}");
+    let now = forge_json(&["status", "taken"]);
+    assert_eq!((&now["pane_pid"], &now["state"]), (&spawned["pane_pid"], &"running".into()));
+}
+
+fn of_twenty_spawns_of_one_name_one_wins() {
+    let _session = Session("contested".into());
+    let all: Vec<_> =
+        (0..20).map(|_| start(&["forge", "--json", "spawn", "contested", "--", "sleep", "1000"])).collect();
+    let ran: Vec<Ran> = all.into_iter().map(|one| one.wait(Duration::from_secs(60))).collect();
+    let winners: Vec<&Ran> = ran.iter().filter(|ran| ran.code == 0).collect();
+    assert_eq!(winners.len(), 1);
+    for loser in ran.iter().filter(|ran| ran.code != 0) {
+        assert_eq!((loser.code, &loser.json()["error"]["kind"]), (1, &"taken".into()), "{loser}");
+    }
+    let status = forge_json(&["status", "contested"]);
+    assert_eq!(status["pane_pid"], winners[0].json()["pane_pid"]);
+    assert_eq!(status["tasks"], 2, "one server and one program");
+}
+
+fn replace_replaces() {
+    let (_session, first) = spawn("replaced", &[], &["sleep", "1000"]);
+    let second = forge_json(&["spawn", "replaced", "--replace", "--", "sleep", "2000"]);
+    assert_ne!(first["pane_pid"], second["pane_pid"]);
+    assert!(!alive(u32::try_from(first["pane_pid"].as_u64().expect("a pid")).expect("a pid")));
+    assert_eq!(forge_json(&["list"])["sessions"].as_array().expect("sessions").len(), 1);
+}
+
+fn names() {
+    spawn_refused(&[&"a".repeat(300)], 2, "usage", "300 characters where 48 are allowed");
+    spawn_refused(&["агент", "--", "sleep", "1"], 2, "usage", "'агент' cannot name a session");
+    spawn_refused(&["", "--", "sleep", "1"], 2, "usage", "cannot name a session");
+    spawn_refused(&["guard", "--", "sleep", "1"], 2, "usage", "forge-guard.slice");
+    let _session = Session("x".into());
+    let said = forge(&["spawn", "../x", "--", "sleep", "1000"]).ok().stdout;
+    assert!(said.contains("the name '../x' became x"), "{said}");
+    assert!(
+        std::path::Path::new("/tmp/tmux-1000/spawn-x").exists() && !std::path::Path::new("/tmp/x").exists()
+    );
+    let said = forge(&["spawn", "--", "-L ../x"]);
+    assert_eq!(said.code, 2, "{said}");
+}
+
+fn arguments() {
+    spawn_refused(&["bad", "--ready", "[", "--", "sleep", "1"], 2, "usage", "no regular expression");
+    spawn_refused(&["bad", "--cwd", "/no/such/dir", "--", "sleep", "1"], 2, "usage", "/no/such/dir");
+    spawn_refused(&["bad", "--cwd", "/etc/hostname", "--", "sleep", "1"], 2, "usage", "no directory");
+    spawn_refused(&["bad", "--env", "NO_SUCH_VARIABLE", "--", "sleep", "1"], 2, "usage", "NO_SUCH_VARIABLE");
+    spawn_refused(
+        &["bad", "--env", "1=x", "--", "sleep", "1"],
+        2,
+        "usage",
+        "no name of an environment variable",
+    );
+    spawn_refused(&["bad", "--memory-max", "much", "--", "sleep", "1"], 2, "usage", "'much' is no size");
+    spawn_refused(&["bad", "--cpu-weight", "0", "--", "sleep", "1"], 2, "usage", "cpu-weight is 0");
+    spawn_refused(&["bad", "--no-such-option"], 2, "usage", "--no-such-option");
+    spawn_refused(&[], 2, "usage", "NAME");
+    spawn_refused(&["bad", "--", ""], 2, "usage", "command is empty");
+    refused(&forge(&["--json", "nonsense"]), 2, "usage", "nonsense");
+    refused(&forge(&["--json", "stop"]), 2, "usage", "");
+    refused(&forge(&["--json", "stop", "none-such"]), 1, "no_session", "none-such");
+    refused(&forge(&["--json", "stop", "none-*"]), 1, "no_session", "none-*");
+    refused(&forge(&["--json", "attach", "none-such"]), 1, "no_session", "none-such");
+    nothing_left_of("bad");
+}
+
+fn no_bus() {
+    std::fs::create_dir_all("/tmp/empty").expect("a directory");
+    for environment in [
+        ["-u", "DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR=/tmp/empty"],
+        ["-u", "NONE", "DBUS_SESSION_BUS_ADDRESS=unix:path=/no/such/bus"],
+    ] {
+        for verb in [&["spawn", "x", "--", "true"][..], &["list"], &["stop", "x"]] {
+            let ran = run(&[&["env"], &environment[..], &["forge", "--json"], verb].concat());
+            refused(&ran, 3, "missing", "user manager");
+            assert!(ran.stderr.contains("enable-linger"), "{ran}");
+        }
+    }
+    // With no environment at all the user's own manager is found.
+    let _session = Session("bare".into());
+    run(&["env", "-i", "PATH=/usr/bin:/bin", "HOME=/home/ada", "forge", "spawn", "bare", "--", "sleep", "9"])
+        .ok();
+}
+
+fn no_tmux() {
+    shell("mkdir -p /tmp/only-forge && ln -sf /usr/bin/forge /tmp/only-forge/forge").ok();
+    let ran = run(&["env", "PATH=/tmp/only-forge", "/usr/bin/forge", "--json", "spawn", "x", "--", "true"]);
+    refused(&ran, 3, "missing", "tmux is not installed");
+}
+
+fn socket_directories_that_are_not_safe() {
+    let spawn_in = |tmpdir: &str| {
+        run(&[
+            "env",
+            &format!("TMUX_TMPDIR={tmpdir}"),
+            "forge",
+            "--json",
+            "spawn",
+            "unsafe",
+            "--",
+            "sleep",
+            "9",
+        ])
+    };
+    let root = |name: &str| {
+        let path = format!("/tmp/dirs/{name}");
+        std::fs::create_dir_all(&path).expect("a directory");
+        path
+    };
+    let chmod = |path: &str, mode: u32| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("its mode");
+    };
+    let link = root("link");
+    std::os::unix::fs::symlink("/home/ada", format!("{link}/tmux-1000")).expect("a link");
+    refused(&spawn_in(&link), 1, "unsafe", "it is a symbolic link");
+    let open = root("open");
+    root("open/tmux-1000");
+    chmod("/tmp/dirs/open/tmux-1000", 0o777);
+    refused(&spawn_in(&open), 1, "unsafe", "its mode is 0777");
+    let shut = root("shut");
+    root("shut/tmux-1000");
+    chmod("/tmp/dirs/shut/tmux-1000", 0o500);
+    refused(&spawn_in(&shut), 1, "unsafe", "cannot be written");
+    let file = root("file");
+    let _file = TestFile::new(&format!("{file}/tmux-1000"), "");
+    refused(&spawn_in(&file), 1, "unsafe", "it is no directory");
+    nothing_left_of("unsafe");
+    // A sweep says so too, and goes on.
+    let report = run(&["env", "TMUX_TMPDIR=/tmp/dirs/open", "forge", "--json", "sweep"]).ok().json();
+    assert!(report["skipped"][0]["reason"].as_str().expect("a reason").contains("0777"), "{report}");
+}
+
+fn configuration() {
+    let _config = TestFile::new(".config/forge/forge.toml", "[sessions.a]\ncomand = 'x'\n");
+    let ran = forge(&["--json", "list"]);
+    refused(&ran, 2, "config", "forge.toml: line 2: unknown key 'comand'");
+    assert!(ran.stderr.contains("did you mean 'command'?"), "{ran}");
+    let ran = forge(&["--json", "--config", "/no/such.toml", "list"]);
+    refused(&ran, 2, "config", "/no/such.toml");
+    let _config = TestFile::new(
+        ".config/forge/forge.toml",
+        "[sessions.ready-made]\ncommand = \"sh -c 'echo set $WORD; sleep 1000'\"\ncwd = '~/'\nready = 'set here'\nenv = { WORD = 'here' }\n",
+    );
+    let _session = Session("ready-made".into());
+    forge(&["spawn", "ready-made"]).ok();
+    assert_eq!(forge_json(&["status", "ready-made"])["cwd"], "/home/ada");
+}
+
+fn help_is_no_error() {
+    for arguments in [&["--help"][..], &["--version"], &["help", "spawn"], &["spawn", "--help"], &[]] {
+        let ran = forge(arguments).ok();
+        assert!(!ran.stdout.is_empty() && ran.stderr.is_empty(), "{ran}");
+    }
+}
