@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
+use std::task::Poll;
 
 use zbus::export::futures_core::Stream;
 
-use super::proxy::JobRemovedStream;
+use super::proxy::{JobRemoved, JobRemovedStream};
 use super::{Manager, deadlined, is_named, told};
 use crate::hands::clock::Deadline;
 use crate::words::error::{Error, Kind, Result};
@@ -62,9 +63,26 @@ impl Jobs {
                     Error::failed("the connection to the user bus was lost")
                         .hint("try again; see 'systemctl --user status dbus'")
                 })?;
-            if let Ok(arguments) = signal.args() {
-                self.ended.insert(arguments.job.to_string(), arguments.result.clone());
+            self.note(&signal);
+        }
+    }
+
+    /// Makes a call and takes in what ends meanwhile. Signals that nobody takes fill their queue,
+    /// and behind a full queue the reply would never come (seen with 160 stops at once).
+    pub(super) async fn alongside<T>(&mut self, call: impl Future<Output = T>) -> T {
+        let mut call = pin!(call);
+        poll_fn(|context| {
+            while let Poll::Ready(Some(signal)) = Pin::new(&mut self.stream).poll_next(context) {
+                self.note(&signal);
             }
+            call.as_mut().poll(context)
+        })
+        .await
+    }
+
+    fn note(&mut self, signal: &JobRemoved) {
+        if let Ok(arguments) = signal.args() {
+            self.ended.insert(arguments.job.to_string(), arguments.result.clone());
         }
     }
 }
@@ -80,7 +98,7 @@ impl Manager {
             let mut asked: Vec<Option<String>> = Vec::new();
             for unit in units {
                 // "replace": a stop that is under way is joined, a start is cancelled.
-                asked.push(match self.proxy.stop_unit(unit, "replace").await {
+                asked.push(match jobs.alongside(self.proxy.stop_unit(unit, "replace")).await {
                     Ok(job) => Some(job.to_string()),
                     Err(error) if is_named(&error, "org.freedesktop.systemd1.NoSuchUnit") => None,
                     Err(error) => return Err(told(&error, format!("cannot stop {unit}"))),

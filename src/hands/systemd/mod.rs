@@ -50,9 +50,6 @@ impl Manager {
             let connect = async {
                 let connection = Builder::session()
                     .method_timeout(CALL)
-                    // Job results queue up while many calls are under way; a full queue would
-                    // hold up the replies behind it.
-                    .max_queued(std::num::NonZeroUsize::new(8192).unwrap_or(std::num::NonZeroUsize::MIN))
                     .build()
                     .await
                     .map_err(|error| no_manager(&error))?;

@@ -60,9 +60,9 @@ impl Manager {
             let mut jobs = Jobs::watch(self).await?;
             // A pidfd is the process for certain; systemd takes it from 255 on, and says
             // PropertyReadOnly before.
-            let job = match self.ask(plan, true).await {
+            let job = match jobs.alongside(self.ask(plan, true)).await {
                 Err(zbus::Error::FDO(error)) if matches!(*error, zbus::fdo::Error::PropertyReadOnly(_)) => {
-                    self.ask(plan, false).await
+                    jobs.alongside(self.ask(plan, false)).await
                 }
                 asked => asked,
             };

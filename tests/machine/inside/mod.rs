@@ -3,7 +3,10 @@
 mod ending;
 mod errors;
 mod incident;
+mod killed;
 mod machine_facts;
+mod many;
+mod sockets;
 
 use crate::suite::Test;
 
@@ -12,6 +15,9 @@ pub(crate) fn groups() -> Vec<(&'static str, Vec<Test>)> {
         ("machine_facts", machine_facts::tests()),
         ("incident", incident::tests()),
         ("errors", errors::tests()),
+        ("sockets", sockets::tests()),
         ("ending", ending::tests()),
+        ("many", many::tests()),
+        ("killed", killed::tests()),
     ]
 }
