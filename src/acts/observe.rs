@@ -101,6 +101,7 @@ pub fn all(world: &World, wanted: impl Fn(&SessionId) -> bool) -> Result<Vec<Fou
             frozen,
             up: mark.as_ref().is_some_and(|mark| mark.up),
             spawning: world.store.is_claimed(&id),
+            server_alive: mark.as_ref().is_some_and(|mark| is_alive(mark.server_pid, mark.server_start)),
             program_alive: mark.as_ref().is_some_and(|mark| is_alive(mark.pane_pid, mark.pane_start)),
             answer,
         });

@@ -46,7 +46,7 @@ pub fn send(world: &World, found: &Found, text: &str, enter: bool) -> Result<Sen
         // In copy mode keys go to tmux and not to the program.
         tell(&["send-keys", "-t", &mark.pane, "-X", "cancel"])?;
     }
-    let screen = || server.screen(&mark.pane, None, Deadline::after(ANSWER));
+    let screen = || server.glance(&mark.pane, Deadline::after(ANSWER));
     let text = typing::clean(text);
     let before = screen()?;
     for piece in typing::pieces(&text) {

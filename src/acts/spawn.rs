@@ -11,6 +11,7 @@ use super::{World, stop, sweep};
 use crate::hands::clock::millis_since;
 use crate::hands::journal;
 use crate::hands::paths;
+use crate::hands::process::is_alive;
 use crate::hands::tmux::directory::Directory;
 use crate::words::error::{Error, Kind, Result};
 use crate::words::event::Event;
@@ -183,10 +184,11 @@ fn clear_up(world: &World, spec: &Spec) -> Result<()> {
 }
 
 /// Whether nothing is lost by ending it: a spawn that died half-way, so that its program never
-/// came up; or remains of a session whose server is gone. We hold the claim, so no other spawn
-/// is under way.
+/// came up; or remains of a session whose server is gone, which no terminal reaches any more. We
+/// hold the claim, so no other spawn is under way.
 fn is_abandoned(found: &Found) -> bool {
-    !found.has_scope || !found.mark.as_ref().is_some_and(|mark| mark.up)
+    !found.has_scope
+        || found.mark.as_ref().is_none_or(|mark| !mark.up || !is_alive(mark.server_pid, mark.server_start))
 }
 
 /// The refusal, naming who has the name.

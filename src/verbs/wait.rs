@@ -7,7 +7,8 @@ use serde_json::json;
 use super::asked;
 use crate::acts::{World, observe, wait};
 use crate::hands::clock::Deadline;
-use crate::words::error::Result;
+use crate::words::error::{Error, Result};
+use crate::words::session::State;
 use crate::words::shown::Shown;
 
 /// The arguments.
@@ -40,22 +41,20 @@ pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
         return Ok(Shown::new(&json!({ "session": id, "ready": true })).line(format!("{id} is ready")));
     }
     let end = match found {
-        Some(found) => wait::exit(world, &found, deadline)?,
-        // It ended before we asked: that is what was waited for.
-        None => match world.store.end(&id)? {
-            Some(end) => end,
-            None => {
-                return Err(observe::existing(world, &id).err().unwrap_or_else(|| unreachable_session(&id)));
-            }
-        },
+        Some(found) if found.mark.is_some() || found.state == State::Starting => {
+            wait::exit(world, &found, deadline)?
+        }
+        // It ended before we asked, or is just being cleared away: that is what was waited for.
+        _ => world.store.end(&id)?.map_or_else(
+            || {
+                let unknown = || Error::failed(format!("how {id} ended is not known"));
+                Err(observe::existing(world, &id).err().unwrap_or_else(unknown))
+            },
+            Ok,
+        )?,
     };
     Ok(Shown::new(
         &json!({ "session": id, "status": end.status, "signal": end.signal, "result": end.words() }),
     )
     .line(format!("{id} ended with {}", end.words())))
-}
-
-/// It came back between two looks.
-fn unreachable_session(id: &crate::words::name::SessionId) -> crate::words::error::Error {
-    crate::words::error::Error::failed(format!("{id} was just started again")).hint("wait for it again")
 }

@@ -105,7 +105,7 @@ pub enum State {
     Starting,
     /// Server and program are alive.
     Running,
-    /// Something of it is left, and its program is not.
+    /// Something of it is left, and its program or its server is not: nobody can reach it.
     Dead,
     /// The server accepts and does not answer.
     Wedged,
@@ -159,6 +159,8 @@ pub struct Facts {
     pub up: bool,
     /// Whether the spawn is still under way.
     pub spawning: bool,
+    /// Whether the server's process lives.
+    pub server_alive: bool,
     /// Whether the program's process lives.
     pub program_alive: bool,
     /// What the server says.
@@ -194,7 +196,7 @@ impl Active {
 }
 
 /// The state of a session, from what was seen of it. When in doubt it is alive: `dead` needs
-/// the program's process to be gone, and a missing socket alone changes nothing.
+/// the program's process or the server's to be gone, and a missing socket alone changes nothing.
 pub fn classify(facts: Facts) -> State {
     if facts.scope == Active::Deactivating || facts.slice == Active::Deactivating {
         return State::Stopping;
@@ -208,7 +210,7 @@ pub fn classify(facts: Facts) -> State {
     if facts.spawning && !facts.up {
         return State::Starting;
     }
-    if facts.scope == Active::Inactive || !facts.up || !facts.program_alive {
+    if facts.scope == Active::Inactive || !facts.up || !facts.server_alive || !facts.program_alive {
         return State::Dead;
     }
     if facts.answer == Answer::Silent {
@@ -261,6 +263,7 @@ mod tests {
         frozen: false,
         up: true,
         spawning: false,
+        server_alive: true,
         program_alive: true,
         answer: Answer::Answers,
     };
@@ -272,6 +275,7 @@ mod tests {
             (Facts { answer: Answer::Silent, ..HEALTHY }, State::Wedged),
             (Facts { answer: Answer::Missing, ..HEALTHY }, State::Running),
             (Facts { program_alive: false, ..HEALTHY }, State::Dead),
+            (Facts { server_alive: false, answer: Answer::Refused, ..HEALTHY }, State::Dead),
             (Facts { scope: Active::Inactive, ..HEALTHY }, State::Dead),
             (Facts { scope: Active::Deactivating, ..HEALTHY }, State::Stopping),
             (Facts { slice: Active::Deactivating, ..HEALTHY }, State::Stopping),

@@ -7,7 +7,10 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 pub(crate) fn tests() -> Vec<Test> {
-    vec![inside!(fifty_at_once_all_come_up).limit_s(240), inside!(three_hundred_exist_side_by_side).limit_s(420)]
+    vec![
+        inside!(fifty_at_once_all_come_up).limit_s(240),
+        inside!(three_hundred_exist_side_by_side).limit_s(420),
+    ]
 }
 
 fn sessions() -> Vec<Value> {
@@ -37,8 +40,9 @@ fn stop_all() {
 fn fifty_at_once_all_come_up() {
     let homebase = Homebase::start();
     let begin = Instant::now();
-    let spawns: Vec<_> =
-        (0..50).map(|n| start(&["forge", "--json", "spawn", &format!("crowd-{n}"), "--", "sleep", "1000"])).collect();
+    let spawns: Vec<_> = (0..50)
+        .map(|n| start(&["forge", "--json", "spawn", &format!("crowd-{n}"), "--", "sleep", "1000"]))
+        .collect();
     for spawn in spawns {
         spawn.wait(Duration::from_secs(180)).ok();
     }

@@ -1,5 +1,7 @@
 //! Tests that run in a machine as its user, one file per group.
 
+mod audit;
+mod by_hand;
 mod ending;
 mod errors;
 mod incident;
@@ -17,6 +19,8 @@ pub(crate) fn groups() -> Vec<(&'static str, Vec<Test>)> {
         ("errors", errors::tests()),
         ("sockets", sockets::tests()),
         ("ending", ending::tests()),
+        ("by_hand", by_hand::tests()),
+        ("audit", audit::tests()),
         ("many", many::tests()),
         ("killed", killed::tests()),
     ]

@@ -2,8 +2,8 @@
 
 use crate::suite::{Test, inside};
 use crate::support::{
-    Homebase, TestFile, alive, dead_socket, event_since, events_since, forge, forge_json, journal_cursor, run, shell, socket, spawn,
-    start, tmux,
+    Homebase, TestFile, alive, dead_socket, event_since, events_since, forge, forge_json, journal_cursor,
+    run, shell, socket, spawn, start, tmux,
 };
 use serde_json::{Value, json};
 use std::path::Path;
@@ -44,7 +44,10 @@ fn dead_ones_go_and_live_ones_stay() {
         keys,
         ["elapsed_ms", "healed", "live", "protected", "removed", "scanned", "skipped", "unresponsive"]
     );
-    assert_eq!((names(&report, "removed"), names(&report, "live")), (vec!["dead-1".into(), "dead-2".into()], vec!["homebase".into()]));
+    assert_eq!(
+        (names(&report, "removed"), names(&report, "live")),
+        (vec!["dead-1".into(), "dead-2".into()], vec!["homebase".into()])
+    );
     assert_eq!(report["scanned"], 3);
     homebase.untouched();
     let done = event_since(&cursor, "sweep_done");
@@ -104,7 +107,9 @@ fn what_is_no_socket_of_ours_is_left() {
                 d=socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); d.bind('datagram')\n\
                 print('bound', flush=True)\ntime.sleep(1000)\n";
     let mut listener = start(&["python3", "-c", bind, dir]);
-    crate::support::wait_until(Duration::from_secs(10), "the listeners", || Path::new(dir).join("datagram").exists());
+    crate::support::wait_until(Duration::from_secs(10), "the listeners", || {
+        Path::new(dir).join("datagram").exists()
+    });
     let report = forge_json(&["sweep", "--dir", dir]);
     assert_eq!(names(&report, "removed"), ["n".repeat(60)]);
     assert_eq!(names(&report, "unresponsive"), ["silent"]);
@@ -154,7 +159,10 @@ fn a_missing_socket_is_healed() {
     let (_other, _) = spawn("other", &[], &["sleep", "1000"]);
     assert!(path.exists());
     std::fs::remove_file(&path).expect("it is back");
-    assert_eq!(forge(&["--json", "spawn", "headless", "--", "sleep", "9"]).code(1).json()["error"]["kind"], "taken");
+    assert_eq!(
+        forge(&["--json", "spawn", "headless", "--", "sleep", "9"]).code(1).json()["error"]["kind"],
+        "taken"
+    );
     let asked = tmux("spawn-headless", &["-N", "display", "-p", "#{pid}"]).ok().stdout;
     assert_eq!(asked.trim(), spawned["server_pid"].to_string());
 }
@@ -163,7 +171,8 @@ fn a_broken_configuration_does_not_stop_it() {
     let kept = dead_socket("kept-1");
     let gone = dead_socket("gone-1");
     {
-        let _config = TestFile::new(".config/forge/forge.toml", "[sweep]\nprotect = ['kept-*']\n[nonsense]\n");
+        let _config =
+            TestFile::new(".config/forge/forge.toml", "[sweep]\nprotect = ['kept-*']\n[nonsense]\n");
         let ran = forge(&["sweep"]).ok();
         assert!(ran.stderr.contains("unknown key 'nonsense'"), "{ran}");
         assert!(kept.exists() && !gone.exists());
@@ -179,7 +188,14 @@ fn a_broken_configuration_does_not_stop_it() {
 
 fn without_a_bus_it_sweeps_too() {
     let dead = dead_socket("no-bus");
-    run(&["env", "DBUS_SESSION_BUS_ADDRESS=unix:path=/nowhere", "XDG_RUNTIME_DIR=/nowhere", "forge", "sweep"]).ok();
+    run(&[
+        "env",
+        "DBUS_SESSION_BUS_ADDRESS=unix:path=/nowhere",
+        "XDG_RUNTIME_DIR=/nowhere",
+        "forge",
+        "sweep",
+    ])
+    .ok();
     assert!(!dead.exists());
 }
 
@@ -188,8 +204,10 @@ fn a_thousand_dead_sockets() {
     let make = "import socket\nfor i in range(1000):\n s=socket.socket(socket.AF_UNIX); s.bind('/tmp/tmux-1000/many-%d' % i); s.close()";
     run(&["python3", "-c", make]).ok();
     let both = [0, 1].map(|_| start(&["forge", "--json", "sweep"]));
-    let removed: usize =
-        both.into_iter().map(|sweep| names(&sweep.wait(Duration::from_secs(60)).ok().json(), "removed").len()).sum();
+    let removed: usize = both
+        .into_iter()
+        .map(|sweep| names(&sweep.wait(Duration::from_secs(60)).ok().json(), "removed").len())
+        .sum();
     assert_eq!(removed, 1000, "two sweeps at once share the work");
     homebase.untouched();
     shell("rm -f /tmp/tmux-1000/many-*.lock").ok();
