@@ -4,7 +4,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -108,7 +108,7 @@ impl Store {
     ///
     /// # Errors
     /// When it cannot be made.
-    pub fn ends_dir(&self) -> Result<&std::path::Path> {
+    pub fn ends_dir(&self) -> Result<&Path> {
         files::private_dir(&self.ends)?;
         Ok(&self.ends)
     }
@@ -125,15 +125,7 @@ impl Store {
         })?;
         let path = self.locks.join(id.as_str());
         let doing = || format!("cannot lock {}", path.display());
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .custom_flags(O_NOFOLLOW | O_CLOEXEC)
-            .open(&path)
-            .trying(doing())?;
+        let mut file = lock_file(&path).trying(doing())?;
         match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole_file())) {
             Ok(_) => {
                 // Only for the message above: the lock itself is the kernel's, and ends with us.
@@ -162,14 +154,7 @@ impl Store {
         files::private_dir(&self.locks)?;
         let path = self.locks.join(format!("{id}.typing"));
         let doing = || format!("cannot lock {}", path.display());
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .custom_flags(O_NOFOLLOW | O_CLOEXEC)
-            .open(&path)
-            .trying(doing())?;
+        let file = lock_file(&path).trying(doing())?;
         loop {
             match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole_file())) {
                 Ok(_) => return Ok(Claim { _file: file }),
@@ -202,6 +187,18 @@ impl Store {
 #[derive(Debug)]
 pub struct Claim {
     _file: File,
+}
+
+/// Opens the file of a lock, made where it is not there. What is in it is of no account.
+fn lock_file(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(O_NOFOLLOW | O_CLOEXEC)
+        .open(path)
 }
 
 fn whole_file() -> libc::flock {
