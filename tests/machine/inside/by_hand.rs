@@ -186,7 +186,7 @@ fn attach_shows_it_in_a_terminal() {
     let (_session, _) =
         spawn("shown", &["--ready", "look here"], &["sh", "-c", "echo look here; sleep 1000"]);
     assert_eq!(forge(&["attach", "shown"]).code, 2, "no terminal");
-    let mut terminal = start(&["script", "-qefc", "forge attach shown", "/tmp/terminal"]);
+    let mut terminal = start(&["script", "-qefc", "env TERM=xterm forge attach shown", "/tmp/terminal"]);
     wait_until(TEN_S, "it to be attached", || forge_json(&["status", "shown"])["attached"] == true);
     wait_until(TEN_S, "it to be shown", || {
         std::fs::read("/tmp/terminal").is_ok_and(|seen| String::from_utf8_lossy(&seen).contains("look here"))

@@ -116,7 +116,7 @@ fn what_is_no_socket_of_ours_is_left() {
     let mut skipped = names(&report, "skipped");
     skipped.sort();
     // A name that is too long to connect to through the directory cannot be judged, and stays.
-    assert_eq!(skipped, ["dangling", "datagram", "fifo", "file", "folder", &"l".repeat(100), "link"]);
+    assert_eq!(skipped, ["dangling", "datagram", "fifo", "file", "folder", "link", &"l".repeat(100)]);
     for name in ["link", "file", "fifo", "folder", "silent", "datagram", "x.lock"] {
         assert!(Path::new(dir).join(name).symlink_metadata().is_ok(), "{name} is gone");
     }
