@@ -136,7 +136,6 @@ fn open_pane(spec: &Spec, gate: &PaneGate, ids: &Ids, forge: &std::path::Path) -
         up: false,
     };
     cgroup.set_mark(&mark)?;
-    let start = Instant::now();
     waiting.release(&spec.command, spec.cwd.clone(), Deadline::after(START)).map_err(|error| {
         if error.kind == Kind::Ended {
             error.hint("is it installed, and in the PATH that forge was called with?")
@@ -145,6 +144,19 @@ fn open_pane(spec: &Spec, gate: &PaneGate, ids: &Ids, forge: &std::path::Path) -
         }
     })?;
 
+    // From here on the program runs: what goes wrong now is no error of the socket, and starting
+    // the program a second time would do twice what it does, or undo a stop.
+    come_up(spec, &mark, &program, forge).map_err(|error| {
+        if error.kind == Kind::Socket { Error { kind: Kind::Ended, ..error } } else { error }
+    })?;
+    mark.up = true;
+    cgroup.set_mark(&mark)?;
+    Ok(Started { mark })
+}
+
+/// Sees the program come up, and has the server tell of its end.
+fn come_up(spec: &Spec, mark: &Mark, program: &Process, forge: &std::path::Path) -> Result<()> {
+    let start = Instant::now();
     let server = Server::new(&paths::tmux()?, &mark.socket);
     match &spec.ready {
         Some(ready) => {
@@ -154,7 +166,7 @@ fn open_pane(spec: &Spec, gate: &PaneGate, ids: &Ids, forge: &std::path::Path) -
                 &server,
                 &spec.session,
                 &mark.pane,
-                &program,
+                program,
                 Deadline::after(limit),
                 |screen| ready.matches(screen),
             )?;
@@ -163,27 +175,30 @@ fn open_pane(spec: &Spec, gate: &PaneGate, ids: &Ids, forge: &std::path::Path) -
                     let elapsed_ms = millis_since(start);
                     journal::record(&Event::Ready { session: spec.session.clone(), elapsed_ms });
                 }
-                watch::Seen::ProgramEnded => return Err(ended(spec, &server, &mark)),
-                watch::Seen::ServerGone => return Err(lost()),
-                watch::Seen::Late => return Err(never_ready(spec, &server, &mark, limit)),
+                watch::Seen::ProgramEnded => return Err(ended(spec, &server, mark)),
+                watch::Seen::ServerGone => {
+                    return Err(Error::new(
+                        Kind::Ended,
+                        format!("the tmux server of {} ended while it was starting", spec.session),
+                    ));
+                }
+                watch::Seen::Late => return Err(never_ready(spec, &server, mark, limit)),
             }
         }
         None => {
             if program.wait(Deadline::after(SETTLE)) {
-                return Err(ended(spec, &server, &mark));
+                return Err(ended(spec, &server, mark));
             }
         }
     }
     // The order matters: once the hook is set the server tells of every end, and an end before
     // that is seen here, so none falls between.
-    let hook = tmux::on_end(&mark, forge, super::end::VERB, &spec.session)?;
+    let hook = tmux::on_end(mark, forge, super::end::VERB, &spec.session)?;
     server.tell(&hook.iter().map(String::as_str).collect::<Vec<_>>(), Deadline::after(tmux::ANSWER))?;
     if program.ended() {
-        return Err(ended(spec, &server, &mark));
+        return Err(ended(spec, &server, mark));
     }
-    mark.up = true;
-    cgroup.set_mark(&mark)?;
-    Ok(Started { mark })
+    Ok(())
 }
 
 /// Checks that server and program are inside the session's slice; returns the slice's group.
@@ -215,16 +230,17 @@ fn ended(spec: &Spec, server: &Server, mark: &Mark) -> Error {
         pause(Duration::from_millis(2));
         pane = server.pane(&mark.pane, deadline);
     }
-    let how = match pane {
-        Ok(pane) => pane.end(mark.since_us, now_us()).words(),
+    let end = match pane {
+        Ok(pane) => pane.end(mark.since_us, now_us()),
         Err(error) => return error.while_("the program ended, and its server does not tell how"),
     };
-    let name = spec.command.name();
-    Error::new(
+    let (name, how) = (spec.command.name(), end.words());
+    let error = Error::new(
         Kind::Ended,
         format!("{name} ended before {} was up: {how}{}", spec.session, screen(server, mark)),
     )
-    .hint(format!("run it by hand in {} to see why", spec.cwd.display()))
+    .hint(format!("run it by hand in {} to see why", spec.cwd.display()));
+    Error { program_status: Some(end.shell_status()), ..error }
 }
 
 /// The ready pattern did not appear.

@@ -55,7 +55,8 @@ pub fn all(world: &World, wanted: impl Fn(&SessionId) -> bool) -> Result<Vec<Fou
     let listed = manager.units(&[unit::SCOPE_PATTERN, unit::SLICE_PATTERN, unit::SERVICE_PATTERN])?;
     let mut units: BTreeMap<SessionId, Units> = BTreeMap::new();
     for row in &listed {
-        let active = Some(Active::from_word(&row.active));
+        // A slice is active to its end: that it is being stopped, only its job tells.
+        let active = Some(if row.stopping { Active::Deactivating } else { Active::from_word(&row.active) });
         if let Some(id) = unit::session_of_scope(&row.name) {
             units.entry(id).or_default().scope = active;
         } else if let Some(id) = unit::session_of_slice(&row.name) {

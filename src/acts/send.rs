@@ -6,7 +6,7 @@ use super::World;
 use super::observe::Found;
 use crate::hands::clock::{Deadline, pause};
 use crate::hands::paths;
-use crate::hands::tmux::{ANSWER, Server};
+use crate::hands::tmux::{ANSWER, Server, whole};
 use crate::words::error::{Error, Kind, Result};
 use crate::words::typing;
 
@@ -50,7 +50,7 @@ pub fn send(world: &World, found: &Found, text: &str, enter: bool) -> Result<Sen
     let text = typing::clean(text);
     let before = screen()?;
     for piece in typing::pieces(&text) {
-        tell(&["send-keys", "-t", &mark.pane, "-l", "--", piece])?;
+        tell(&["send-keys", "-t", &mark.pane, "-l", "--", &whole(piece)])?;
     }
     let mut changed = text.is_empty() || changes(&before, screen);
     if enter {

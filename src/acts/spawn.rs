@@ -41,6 +41,7 @@ pub struct Spawned {
     /// How often tmux was started until it stood.
     pub attempts: u32,
     /// The dead sockets that were removed on the way.
+    #[serde(serialize_with = "crate::words::socket::texts")]
     pub swept: Vec<PathBuf>,
     /// Whether the session is ready: its pattern appeared, or it has none and its program runs.
     pub ready: bool,

@@ -28,11 +28,15 @@ pub fn main() -> ExitCode {
     };
     let printer = Printer::new(cli.json, cli.quiet);
     journal::open(cli.verbose, printer.shows_progress());
-    // `run` ends with its command's status, and has one status for all errors of its own.
-    let own_status = matches!(cli.verb, Some(Verb::Run(_))).then_some(verbs::run::OWN_FAILURE);
+    let is_run = matches!(cli.verb, Some(Verb::Run(_)));
     match run(cli, printer) {
         Ok(shown) => printer.shown(&shown),
-        Err(error) => printer.failed(&error, own_status.unwrap_or(error.kind.exit_status())),
+        // `run` ends with its command's status, however short it ran, and has one status for all
+        // errors of its own.
+        Err(error) if is_run => {
+            printer.failed(&error, error.program_status.unwrap_or(verbs::run::OWN_FAILURE))
+        }
+        Err(error) => printer.failed(&error, error.kind.exit_status()),
     }
 }
 
@@ -56,7 +60,7 @@ fn run(cli: Cli, printer: Printer) -> Result<Shown> {
         Verb::Send(arguments) => verbs::send::run(&world()?, &arguments),
         Verb::Wait(arguments) => verbs::wait::run(&world()?, &arguments),
         Verb::Sweep(arguments) => sweep(&arguments, cli.config.as_deref(), printer),
-        Verb::Completions(arguments) => verbs::completions::run(&arguments, Cli::command()),
+        Verb::Completions(arguments) => verbs::completions::run(&arguments, &Cli::command()),
         Verb::Man(arguments) => verbs::man::run(&arguments, Cli::command()),
         Verb::GateServer(arguments) => verbs::gate_server::run(&arguments),
         Verb::GatePane(arguments) => verbs::gate_pane::run(&arguments),

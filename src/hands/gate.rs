@@ -18,7 +18,7 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use nix::unistd::{Pid, getppid};
 use serde::{Deserialize, Serialize};
@@ -106,6 +106,8 @@ pub fn wait_then_exec_server(command: &[String]) -> Result<std::convert::Infalli
     if !matches!(std::io::stdin().read(&mut byte), Ok(1) if byte[0] == GO) {
         return Err(Error::failed("the spawn was given up"));
     }
+    // What the caller blocks (a foreground run waits for signals) is not for the session.
+    SigSet::empty().thread_set_mask().trying("cannot unblock signals")?;
     Err(Command::new(program).args(arguments).stdin(Stdio::null()).exec())
         .trying(format!("cannot run {program}"))
 }

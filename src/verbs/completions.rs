@@ -16,7 +16,10 @@ pub struct Args {
 ///
 /// # Errors
 /// None in practice.
-pub fn run(arguments: &Args, mut command: clap::Command) -> Result<Shown> {
+pub fn run(arguments: &Args, command: &clap::Command) -> Result<Shown> {
+    // Completions of clap have the hidden verbs too.
+    let visible = command.get_subcommands().filter(|verb| !verb.is_hide_set()).cloned().collect::<Vec<_>>();
+    let mut command = clap::Command::new("forge").args(command.get_arguments().cloned()).subcommands(visible);
     let mut script = Vec::new();
     generate(arguments.shell, &mut command, "forge", &mut script);
     let script = String::from_utf8(script).map_err(|error| Error::failed(error.to_string()))?;

@@ -14,8 +14,10 @@ use crate::words::shown::Shown;
 pub struct Args {
     #[command(flatten)]
     which: Which,
-    /// How long the processes may take to end when asked, in seconds; then they are killed
-    #[arg(long, value_name = "SECONDS", default_value_t = stop::TIMEOUT.as_secs())]
+    /// How long the processes may take to end when asked, in seconds, at most 80; then they are
+    /// killed
+    #[arg(long, value_name = "SECONDS", default_value_t = stop::TIMEOUT.as_secs(),
+          value_parser = clap::value_parser!(u64).range(0..=80))]
     timeout: u64,
 }
 

@@ -78,12 +78,14 @@ pub struct Error {
     pub message: String,
     /// What to do next, where there is something to do.
     pub hint: Option<String>,
+    /// How the session's program ended, as a shell tells it, where that is what went wrong.
+    pub program_status: Option<u8>,
 }
 
 impl Error {
     /// An error without a hint.
     pub fn new(kind: Kind, message: impl fmt::Display) -> Self {
-        Self { kind, message: message.to_string(), hint: None }
+        Self { kind, message: message.to_string(), hint: None, program_status: None }
     }
 
     /// The general case.

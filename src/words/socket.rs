@@ -1,8 +1,8 @@
 //! What a sweep finds in a socket directory, and what it did about it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// The report of one sweep over all its directories.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -10,16 +10,21 @@ pub struct Report {
     /// Sockets looked at.
     pub scanned: u64,
     /// Dead sockets that were removed, or would be with `--dry-run`.
+    #[serde(serialize_with = "texts")]
     pub removed: Vec<PathBuf>,
     /// Sockets whose server answers.
+    #[serde(serialize_with = "texts")]
     pub live: Vec<PathBuf>,
     /// Sockets whose server accepts and did not answer in time: left alone.
+    #[serde(serialize_with = "texts")]
     pub unresponsive: Vec<PathBuf>,
     /// Sockets that nobody may touch: not even asked.
+    #[serde(serialize_with = "texts")]
     pub protected: Vec<PathBuf>,
     /// What was left alone for a reason.
     pub skipped: Vec<Skipped>,
     /// Sockets of live servers of forge that were missing and are back.
+    #[serde(serialize_with = "texts")]
     pub healed: Vec<PathBuf>,
     /// How long it took.
     pub elapsed_ms: u64,
@@ -29,6 +34,7 @@ pub struct Report {
 #[derive(Debug, Clone, Serialize)]
 pub struct Skipped {
     /// What.
+    #[serde(serialize_with = "text")]
     pub path: PathBuf,
     /// Why.
     pub reason: String,
@@ -50,6 +56,15 @@ impl Report {
         self.skipped.extend(other.skipped);
         self.healed.extend(other.healed);
     }
+}
+
+/// A path as JSON can hold it: a name may be any bytes, and JSON is text.
+fn text<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&path.to_string_lossy())
+}
+
+pub(crate) fn texts<S: Serializer>(paths: &[PathBuf], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(paths.iter().map(|path| path.to_string_lossy()))
 }
 
 /// `1 stale socket`, `2 stale sockets`.

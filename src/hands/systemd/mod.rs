@@ -36,8 +36,8 @@ pub struct Unit {
     pub name: String,
     /// `ActiveState=`
     pub active: String,
-    /// `SubState=`
-    pub sub: String,
+    /// Whether the manager has a job to stop it.
+    pub stopping: bool,
 }
 
 impl Manager {
@@ -67,7 +67,10 @@ impl Manager {
     pub fn units(&self, patterns: &[&str]) -> Result<Vec<Unit>> {
         let rows = zbus::block_on(self.proxy.list_units_by_patterns(&[], patterns))
             .map_err(|error| told(&error, "cannot list the units"))?;
-        Ok(rows.into_iter().map(|row| Unit { name: row.0, active: row.3, sub: row.4 }).collect())
+        Ok(rows
+            .into_iter()
+            .map(|row| Unit { name: row.0, active: row.3, stopping: row.8 == "stop" })
+            .collect())
     }
 
     /// The control group of the manager itself: all units of the user are below.

@@ -14,9 +14,9 @@ use crate::words::error::{Error, Kind, Result};
 use crate::words::limits::Limits;
 
 /// How long a process of a session may take to end when the manager asks, in microseconds;
-/// then the manager kills it. forge's own deadline is shorter; this one holds when forge is not
-/// there, as at a shutdown.
-const STOP_TIMEOUT_US: u64 = 15_000_000;
+/// then the manager kills it. As for other units, and longer than `forge stop` ever waits: forge
+/// counts what it has to kill. This one holds when forge is not there, as at a shutdown.
+const STOP_TIMEOUT_US: u64 = 90_000_000;
 
 /// What to make.
 #[derive(Debug)]

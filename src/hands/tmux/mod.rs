@@ -161,13 +161,16 @@ pub fn new_session(
     command
 }
 
-/// A path as an argument that tmux takes as it is: it would expand `#{…}`, and take a `;` at the
-/// end for the end of the command.
+/// A path as an argument that tmux takes as it is: it would expand `#{…}`.
 fn literal(path: &Path) -> String {
-    let text = path.to_string_lossy().replace('#', "##");
-    match text.strip_suffix(';') {
+    whole(&path.to_string_lossy().replace('#', "##"))
+}
+
+/// An argument that tmux takes whole: a `;` at its end would be the end of the command.
+pub fn whole(argument: &str) -> String {
+    match argument.strip_suffix(';') {
         Some(rest) => format!("{rest}\\;"),
-        None => text,
+        None => argument.to_owned(),
     }
 }
 

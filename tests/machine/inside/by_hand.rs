@@ -149,7 +149,7 @@ fn text_is_typed_as_it_is() {
     );
     tmux("spawn-typist", &["-N", "copy-mode"]).ok();
     let long = "мост ❯ ".repeat(400);
-    for text in ["$HOME 'x' \"y\" ; #{pid} -l Enter", long.trim_end(), "\u{1b}[31mred\u{3}"] {
+    for text in ["$HOME 'x' \"y\" ; #{pid};", long.trim_end(), "\u{1b}[31mred\u{3}\\;"] {
         forge(&["send", "typist", text]).ok();
     }
     wait_until(TEN_S, "the lines", || {
@@ -157,7 +157,7 @@ fn text_is_typed_as_it_is() {
     });
     let typed = std::fs::read_to_string("/tmp/typed").expect("the lines");
     let lines: Vec<&str> = typed.lines().filter(|line| !line.is_empty()).collect();
-    assert_eq!(lines, ["$HOME 'x' \"y\" ; #{pid} -l Enter", long.trim_end(), "[31mred"]);
+    assert_eq!(lines, ["$HOME 'x' \"y\" ; #{pid};", long.trim_end(), "[31mred\\;"]);
 }
 
 fn waiting_has_an_end() {

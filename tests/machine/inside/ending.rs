@@ -15,6 +15,7 @@ pub(crate) fn tests() -> Vec<Test> {
         inside!(only_what_matches_is_stopped),
         inside!(frozen_and_wedged_sessions_can_be_stopped),
         inside!(a_session_can_stop_itself),
+        inside!(a_starting_session_can_be_stopped),
         inside!(two_stops_at_once_both_end_well),
         inside!(remains_are_ended_before_a_respawn),
         inside!(a_program_that_ends_takes_its_session_with_it),
@@ -111,6 +112,25 @@ fn a_session_can_stop_itself() {
     }
 }
 
+fn a_starting_session_can_be_stopped() {
+    let begin = std::time::Instant::now();
+    let options = ["--ready", "never", "--ready-timeout", "60"];
+    let command =
+        [&["forge", "--json", "spawn", "halfway"], &options[..], &["--", "sh", "-c", "echo up; sleep 1000"]]
+            .concat();
+    let spawning = start(&command);
+    let _session = Session("halfway".into());
+    wait_until(Duration::from_secs(10), "the program", || {
+        let ran = forge(&["--json", "status", "halfway"]);
+        ran.code == 0 && ran.json()["pane_pid"].is_u64()
+    });
+    forge(&["stop", "halfway"]).ok();
+    let ran = spawning.wait(Duration::from_secs(20));
+    assert_eq!((ran.code, &ran.json()["error"]["kind"]), (1, &"ended".into()), "{ran}");
+    assert!(begin.elapsed() < Duration::from_secs(30), "it was meant to end, and is not tried again");
+    nothing_left_of("halfway");
+}
+
 fn two_stops_at_once_both_end_well() {
     let (_session, _) = spawn("twice", &[], &["sh", "-c", IMMUNE]);
     let both = [0, 1].map(|_| start(&["forge", "--json", "stop", "twice", "--timeout", "1"]));
@@ -182,11 +202,11 @@ fn what_the_user_keeps_stays() {
 }
 
 fn run_passes_the_exit_status_on() {
-    for (program, status) in [("exit 0", 0), ("sleep 0.3; exit 3", 3), ("sleep 0.3; kill -9 $$", 137)] {
+    for (program, status) in
+        [("exit 0", 0), ("exit 3", 3), ("sleep 0.3; exit 3", 3), ("sleep 0.3; kill -9 $$", 137)]
+    {
         let ran = forge(&["run", "fore", "--", "sh", "-c", program]);
-        // Too short a run never came up: that is forge's own failure.
-        let expected = if status == 0 { 125 } else { status };
-        assert_eq!(ran.code, expected, "{program}: {ran}");
+        assert_eq!(ran.code, status, "however short it is: {program}: {ran}");
         nothing_left_of("fore");
     }
     assert_eq!(forge(&["run", "fore", "--", "sh", "-c", "sleep 0.3; exit 0"]).code, 0);
@@ -197,8 +217,10 @@ fn run_passes_the_exit_status_on() {
     wait_until(Duration::from_secs(10), "it to run", || {
         forge_json(&["status", "fore"])["state"] == "running"
     });
+    let begin = std::time::Instant::now();
     shell("pkill -TERM -x -f 'forge run fore -- sleep 1000'").ok();
     assert_eq!(running.wait(Duration::from_secs(20)).code, 143);
+    assert!(begin.elapsed() < Duration::from_secs(5), "sleep ends when asked: nothing blocks its signals");
     nothing_left_of("fore");
 }
 

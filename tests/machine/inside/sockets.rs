@@ -101,6 +101,7 @@ fn what_is_no_socket_of_ours_is_left() {
                 && : >file && mkfifo fifo && mkdir folder && : >x.lock";
     run(&["sh", "-c", make, dir]).ok();
     let bind = "import socket,os,time,sys\nos.chdir(sys.argv[1])\n\
+                x=socket.socket(socket.AF_UNIX); x.bind(b'no-text-\\xff'); x.close()\n\
                 a=socket.socket(socket.AF_UNIX); a.bind('silent'); a.listen(5)\n\
                 b=socket.socket(socket.AF_UNIX); b.bind('n'*60); b.close()\n\
                 c=socket.socket(socket.AF_UNIX); c.bind('l'*100); c.close()\n\
@@ -111,7 +112,7 @@ fn what_is_no_socket_of_ours_is_left() {
         Path::new(dir).join("datagram").exists()
     });
     let report = forge_json(&["sweep", "--dir", dir]);
-    assert_eq!(names(&report, "removed"), ["n".repeat(60)]);
+    assert_eq!(names(&report, "removed"), ["n".repeat(60), "no-text-\u{fffd}".to_owned()]);
     assert_eq!(names(&report, "unresponsive"), ["silent"]);
     let mut skipped = names(&report, "skipped");
     skipped.sort();
