@@ -180,6 +180,10 @@ fn clear_up(world: &World, spec: &Spec) -> Result<()> {
         stop::clear(world, std::slice::from_ref(&found), CLEARING)?;
         attempt::wait_gone(&found.cgroup)?;
     }
+    // tmux may have asked for the scope of a pane that is gone by now: an empty scope, which
+    // nothing ends, and which keeps the slice and so the name.
+    let deadline = crate::hands::clock::Deadline::after(CLEARING);
+    world.manager()?.stop(&[unit::slice(&spec.session)], deadline)?;
     sweep::remove_own(&world.paths.socket_dir().join(unit::socket(&spec.session)))?;
     world.store.remove_spec(&spec.session)
 }

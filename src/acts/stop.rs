@@ -92,9 +92,15 @@ fn end(world: &World, found: &[Found], timeout: Duration) -> Result<Vec<Target>>
             usage: found.cgroup.usage(found.mark.as_ref().map(|mark| mark.since_us)),
         })
         .collect();
-    for target in targets.iter().filter(|target| target.cgroup.is_frozen()) {
+    for target in &targets {
         // The manager does not stop what is frozen, and no process can end while it is.
-        manager.thaw(&target.slice)?;
+        if target.cgroup.is_frozen() {
+            manager.thaw(&target.slice)?;
+        }
+        // A unit inside that somebody froze by itself: 257 would keep it, and its name, for ever.
+        for inside in target.cgroup.frozen_inside() {
+            manager.thaw(&inside)?;
+        }
     }
     let slices: Vec<String> = targets.iter().map(|target| target.slice.clone()).collect();
     let deadline = Deadline::after(timeout);

@@ -101,6 +101,17 @@ impl Cgroup {
         self.keyed("cgroup.events", "frozen") == Some(1)
     }
 
+    /// The names of the groups right below it that are frozen by themselves.
+    pub fn frozen_inside(&self) -> Vec<String> {
+        let Ok(entries) = std::fs::read_dir(&self.path) else { return Vec::new() };
+        entries
+            .flatten()
+            .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .filter(|name| self.child(name).is_frozen())
+            .collect()
+    }
+
     /// Waits until no process is left, told by the kernel; `false` when the deadline came first.
     ///
     /// # Errors

@@ -53,7 +53,16 @@ impl Directory {
                     if is_link { "it is a symbolic link" } else { "it is no directory" }.to_owned(),
                 );
             }
-            Err(error) => return Err(error).trying(format!("cannot open {}", path.display())),
+            Err(error) => {
+                // Who may not even open it is told whose it is.
+                use std::os::unix::fs::MetadataExt;
+                return match path.symlink_metadata() {
+                    Ok(metadata) if metadata.uid() != uid => {
+                        refuse(format!("it belongs to uid {}, not to you ({uid})", metadata.uid()))
+                    }
+                    _ => Err(error).trying(format!("cannot open {}", path.display())),
+                };
+            }
         };
         let stat = fstat(&fd).trying(format!("cannot look at {}", path.display()))?;
         if stat.st_uid != uid {

@@ -178,7 +178,8 @@ fn waiting_has_an_end() {
             .code
             == 0
     });
-    run(&["kill", "-9", &spawned["server_pid"].to_string(), &spawned["pane_pid"].to_string()]).ok();
+    // The program first: it may end of the hang-up before its own kill otherwise.
+    run(&["kill", "-9", &spawned["pane_pid"].to_string(), &spawned["server_pid"].to_string()]).ok();
     assert_eq!(waiting.wait(TEN_S * 3).ok().json()["result"], "an unknown result");
 }
 
