@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::spawn::Order;
 use super::{World, heal};
 use crate::hands::cgroup::{self, Cgroup};
 use crate::hands::clock::{Deadline, millis_since, now_us, pause};
@@ -11,6 +12,7 @@ use crate::hands::paths;
 use crate::hands::process::{self, Process, stat};
 use crate::hands::systemd::{Scope, StartError};
 use crate::hands::tmux::{self, Server, watch};
+use crate::words::command::Argv;
 use crate::words::environment;
 use crate::words::error::{Error, Kind, Result, Trying};
 use crate::words::event::Event;
@@ -55,7 +57,8 @@ impl From<Error> for Failure {
 }
 
 /// Starts the session. The caller holds its claim, and clears up after [`Failure::Broken`].
-pub(super) fn start(world: &World, spec: &Spec) -> std::result::Result<Started, Failure> {
+pub(super) fn start(world: &World, order: Order<'_>) -> std::result::Result<Started, Failure> {
+    let Order { spec, argv, .. } = order;
     let manager = world.manager()?;
     let binary = paths::tmux()?;
     let forge = paths::forge()?;
@@ -63,7 +66,8 @@ pub(super) fn start(world: &World, spec: &Spec) -> std::result::Result<Started, 
     let pane_command = [forge.to_string_lossy().into_owned(), PANE_VERB.to_owned(), gate.name().to_owned()];
     let command =
         tmux::new_session(&binary, &spec.session, &spec.cwd, &pane_command, &world.paths.tmux_configs());
-    let environment = environment::for_session(paths::caller_environment(), &spec.env, &spec.session);
+    let environment =
+        environment::for_session(paths::caller_environment(), &spec.kept_env, &spec.env, &spec.session);
     let environment = tmux::for_server(environment, &world.paths);
 
     let held = Held::start(&command, &environment)?;
@@ -79,7 +83,7 @@ pub(super) fn start(world: &World, spec: &Spec) -> std::result::Result<Started, 
     let scope = Scope {
         scope: unit::scope(&spec.session),
         slice: unit::slice(&spec.session),
-        description: format!("forge session {} ({})", spec.session, spec.command.name()),
+        description: format!("forge session {} ({})", spec.session, argv.name()),
         limits: &spec.limits,
         process: &first,
     };
@@ -99,7 +103,7 @@ pub(super) fn start(world: &World, spec: &Spec) -> std::result::Result<Started, 
         return Err(error.into());
     }
     let ids = start_server(held)?;
-    Ok(open_pane(spec, &gate, &ids, &forge)?)
+    Ok(open_pane(order, &gate, &ids, &forge)?)
 }
 
 /// Lets tmux run, and demands the ids that it prints when it made a session. Its exit status
@@ -120,7 +124,8 @@ fn start_server(held: Held) -> Result<Ids> {
 }
 
 /// Lets the process in the pane become the program, and sees it come up.
-fn open_pane(spec: &Spec, gate: &PaneGate, ids: &Ids, forge: &std::path::Path) -> Result<Started> {
+fn open_pane(order: Order<'_>, gate: &PaneGate, ids: &Ids, forge: &std::path::Path) -> Result<Started> {
+    let Order { spec, argv, .. } = order;
     let waiting = gate.wait_for(ids.pane_pid, Deadline::after(START))?;
     let lost = || Error::new(Kind::Socket, "tmux: lost server while the session was being started");
     let program = Process::open(ids.pane_pid)?.ok_or_else(lost)?;
@@ -136,7 +141,7 @@ fn open_pane(spec: &Spec, gate: &PaneGate, ids: &Ids, forge: &std::path::Path) -
         up: false,
     };
     cgroup.set_mark(&mark)?;
-    waiting.release(&spec.command, spec.cwd.clone(), Deadline::after(START)).map_err(|error| {
+    waiting.release(argv, spec.cwd.clone(), Deadline::after(START)).map_err(|error| {
         if error.kind == Kind::Ended {
             error.hint("is it installed, and in the PATH that forge was called with?")
         } else {
@@ -146,7 +151,7 @@ fn open_pane(spec: &Spec, gate: &PaneGate, ids: &Ids, forge: &std::path::Path) -
 
     // From here on the program runs: what goes wrong now is no error of the socket, and starting
     // the program a second time would do twice what it does, or undo a stop.
-    come_up(spec, &mark, &program, forge).map_err(|error| {
+    come_up(order, &mark, &program, forge).map_err(|error| {
         if error.kind == Kind::Socket { Error { kind: Kind::Ended, ..error } } else { error }
     })?;
     mark.up = true;
@@ -155,7 +160,8 @@ fn open_pane(spec: &Spec, gate: &PaneGate, ids: &Ids, forge: &std::path::Path) -
 }
 
 /// Sees the program come up, and has the server tell of its end.
-fn come_up(spec: &Spec, mark: &Mark, program: &Process, forge: &std::path::Path) -> Result<()> {
+fn come_up(order: Order<'_>, mark: &Mark, program: &Process, forge: &std::path::Path) -> Result<()> {
+    let Order { spec, argv, .. } = order;
     let start = Instant::now();
     let server = Server::new(&paths::tmux()?, &mark.socket);
     match &spec.ready {
@@ -175,7 +181,7 @@ fn come_up(spec: &Spec, mark: &Mark, program: &Process, forge: &std::path::Path)
                     let elapsed_ms = millis_since(start);
                     journal::record(&Event::Ready { session: spec.session.clone(), elapsed_ms });
                 }
-                watch::Seen::ProgramEnded => return Err(ended(spec, &server, mark)),
+                watch::Seen::ProgramEnded => return Err(ended(spec, argv, &server, mark)),
                 watch::Seen::ServerGone => {
                     return Err(Error::new(
                         Kind::Ended,
@@ -187,7 +193,7 @@ fn come_up(spec: &Spec, mark: &Mark, program: &Process, forge: &std::path::Path)
         }
         None => {
             if program.wait(Deadline::after(SETTLE)) {
-                return Err(ended(spec, &server, mark));
+                return Err(ended(spec, argv, &server, mark));
             }
         }
     }
@@ -196,7 +202,7 @@ fn come_up(spec: &Spec, mark: &Mark, program: &Process, forge: &std::path::Path)
     let hook = tmux::on_end(mark, forge, super::end::VERB, &spec.session)?;
     server.tell(&hook.iter().map(String::as_str).collect::<Vec<_>>(), Deadline::after(tmux::ANSWER))?;
     if program.ended() {
-        return Err(ended(spec, &server, mark));
+        return Err(ended(spec, argv, &server, mark));
     }
     Ok(())
 }
@@ -221,7 +227,7 @@ fn contained(spec: &Spec, ids: &Ids) -> Result<String> {
 }
 
 /// The program ended before the session was up: how, and with which last words.
-fn ended(spec: &Spec, server: &Server, mark: &Mark) -> Error {
+fn ended(spec: &Spec, argv: &Argv, server: &Server, mark: &Mark) -> Error {
     let deadline = Deadline::after(NOTICED);
     let mut pane = server.pane(&mark.pane, deadline);
     // tmux reads the last output before it calls the pane dead, and has no event for us yet.
@@ -234,7 +240,7 @@ fn ended(spec: &Spec, server: &Server, mark: &Mark) -> Error {
         Ok(pane) => pane.end(mark.since_us, now_us()),
         Err(error) => return error.while_("the program ended, and its server does not tell how"),
     };
-    let (name, how) = (spec.command.name(), end.words());
+    let (name, how) = (argv.name(), end.words());
     let error = Error::new(
         Kind::Ended,
         format!("{name} ended before {} was up: {how}{}", spec.session, screen(server, mark)),

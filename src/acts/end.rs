@@ -37,6 +37,11 @@ pub fn program_ended(world: &World, id: &SessionId) -> Result<()> {
         pause(Duration::from_millis(20));
     }
     let Some(found) = observe::one(world, id)? else { return Ok(()) };
+    // Not its own end: the machine goes down, or the user's manager does, and whatever the program
+    // needs goes at the same time. The session comes back after the boot.
+    if world.manager()?.is_going_down() {
+        return Ok(());
+    }
     // Who is ending the session tells about it.
     let (State::Dead, Some(mark)) = (found.state, &found.mark) else { return Ok(()) };
     let server = Server::new(&paths::tmux()?, &mark.socket);
@@ -48,6 +53,10 @@ pub fn program_ended(world: &World, id: &SessionId) -> Result<()> {
     world.store.write_end(id, &end)?;
     tell(&found, mark, &end);
     if !end.over {
+        // For a restart by hand; after a boot it is not restored.
+        if let Some(spec) = world.store.spec(id)? {
+            world.store.change_spec(&spec, |spec| spec.over = true)?;
+        }
         return Ok(());
     }
     world.store.remove_spec(id)?;

@@ -1,15 +1,24 @@
 //! What forge does. Each act takes the [`World`] and values of `words`, and uses `hands`.
 
 mod attempt;
+pub mod doctor;
 pub mod end;
 pub mod freeze;
 pub mod heal;
+pub mod install;
+pub mod notify;
 pub mod observe;
+pub mod probe;
 pub mod restart;
+pub mod restore;
+pub mod resume;
+pub mod save;
 pub mod send;
 pub mod spawn;
+pub mod specify;
 pub mod stop;
 pub mod sweep;
+pub mod verify;
 pub mod wait;
 
 use std::cell::OnceCell;

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use super::{World, heal};
 use crate::hands::cgroup::Cgroup;
-use crate::hands::clock::{Deadline, rfc3339};
+use crate::hands::clock::Deadline;
 use crate::hands::process::{is_alive, stat, terminal_idle_s};
 use crate::hands::tmux::directory::Directory;
 use crate::hands::tmux::knock::{Caller, Knock, answers, knock};
 use crate::words::error::{Error, Kind, Result};
 use crate::words::name::{Pattern, SessionId};
 use crate::words::session::{Active, Answer, Facts, Mark, Session, State, classify};
+use crate::words::time::rfc3339;
 use crate::words::unit;
 
 /// How long all servers together may take to answer; one that does not is wedged.
@@ -185,8 +186,33 @@ pub fn existing(world: &World, id: &SessionId) -> Result<Found> {
 /// [`Kind::NoSession`] when a name or pattern matches none.
 pub fn matching(world: &World, patterns: &[Pattern]) -> Result<Vec<Found>> {
     let found = all(world, |id| patterns.iter().any(|pattern| pattern.matches(id)))?;
+    all_match(world, patterns, &found, &[])?;
+    Ok(found)
+}
+
+/// The same with the sessions of which only the specification is there: lost with their server,
+/// or not restored.
+///
+/// # Errors
+/// As for [`matching`].
+pub fn matching_or_kept(world: &World, patterns: &[Pattern]) -> Result<(Vec<Found>, Vec<SessionId>)> {
+    let matches = |id: &SessionId| patterns.iter().any(|pattern| pattern.matches(id));
+    // First: a session that starts meanwhile is then among those found.
+    let kept: Vec<SessionId> = world.store.specs()?.into_keys().filter(matches).collect();
+    let found = all(world, matches)?;
+    let kept: Vec<SessionId> = kept
+        .into_iter()
+        .filter(|id| !found.iter().any(|found| found.id == *id) && !world.store.is_claimed(id))
+        .collect();
+    all_match(world, patterns, &found, &kept)?;
+    Ok((found, kept))
+}
+
+/// Refuses a pattern that nothing matches.
+fn all_match(world: &World, patterns: &[Pattern], found: &[Found], kept: &[SessionId]) -> Result<()> {
     for pattern in patterns.iter().filter(|pattern| pattern.as_str() != "*") {
-        if !found.iter().any(|session| pattern.matches(&session.id)) {
+        let mut ids = found.iter().map(|found| &found.id).chain(kept);
+        if !ids.any(|id| pattern.matches(id)) {
             if pattern.is_name() {
                 let id = SessionId::from_name(pattern.as_str())?;
                 return Err(existing(world, &id)
@@ -197,7 +223,7 @@ pub fn matching(world: &World, patterns: &[Pattern]) -> Result<Vec<Found>> {
                 .hint("'forge list' shows the sessions that there are"));
         }
     }
-    Ok(found)
+    Ok(())
 }
 
 impl Found {

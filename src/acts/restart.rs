@@ -1,24 +1,32 @@
 //! Restarting: ended whole, then started from the same specification.
 
 use super::observe::Found;
-use super::spawn::{Spawned, spawn};
+use super::resume::{Taken, id, resumption};
+use super::spawn::{How, Order, Spawned, spawn};
 use super::{World, stop};
 use crate::hands::journal;
 use crate::words::error::{Error, Result};
 use crate::words::event::Event;
+use crate::words::name::SessionId;
+use crate::words::spec::Spec;
 
-/// Restarts one session.
+/// Restarts one session; `found` is what there is of it. Its program is resumed, where it can be.
 ///
 /// # Errors
 /// When it has no specification: then it is left running. Or when it does not start again.
-pub fn restart(world: &World, found: Found) -> Result<Spawned> {
-    let id = found.id.clone();
-    let spec = world.store.spec(&id)?.ok_or_else(|| {
-        Error::failed(format!("how {id} was started is not known any more, so it is left alone"))
-            .hint(format!("'forge spawn {id} --replace -- COMMAND' starts it anew"))
+pub fn restart(world: &World, session: &SessionId, found: Option<Found>) -> Result<Spawned> {
+    let spec = world.store.spec(session)?.ok_or_else(|| {
+        Error::failed(format!("how {session} was started is not known any more, so it is left alone"))
+            .hint(format!("'forge spawn {session} --replace -- COMMAND' starts it anew"))
     })?;
-    stop::clear(world, &[found], stop::TIMEOUT)?;
-    let spawned = spawn(world, &spec, false)?;
-    journal::record(&Event::Restarted { session: id });
+    // Whom the running program tells it, while it runs.
+    let running = found.as_ref().and_then(|_| id(world, &spec, None, &Taken::default()).ok());
+    let spec = Spec { over: false, saved_id: running.or(spec.saved_id), ..spec };
+    if let Some(found) = found {
+        stop::clear(world, &[found], stop::TIMEOUT)?;
+    }
+    let resumption = resumption(world, &spec, &Taken::default());
+    let spawned = spawn(world, Order { spec: &spec, argv: &resumption.argv, how: How::Again })?;
+    journal::record(&Event::Restarted { session: session.clone() });
     Ok(spawned)
 }

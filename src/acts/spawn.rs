@@ -13,6 +13,7 @@ use crate::hands::journal;
 use crate::hands::paths;
 use crate::hands::process::is_alive;
 use crate::hands::tmux::directory::Directory;
+use crate::words::command::Argv;
 use crate::words::error::{Error, Kind, Result};
 use crate::words::event::Event;
 use crate::words::session::State;
@@ -52,12 +53,44 @@ pub struct Spawned {
     pub since_us: u64,
 }
 
+/// What to start, and how.
+#[derive(Debug, Clone, Copy)]
+pub struct Order<'a> {
+    /// The session.
+    pub spec: &'a Spec,
+    /// The program and its arguments: those of the specification, or what resumes the program.
+    pub argv: &'a Argv,
+    /// What is there of it already.
+    pub how: How,
+}
+
+/// What there may be of a session that is to be started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    /// Nothing.
+    New,
+    /// A session of that name: it is stopped first.
+    Replacing,
+    /// Its specification: it ran before. When it does not start, the specification stays, so that
+    /// it can be tried again.
+    Again,
+}
+
+impl<'a> Order<'a> {
+    /// To start a session by its own command.
+    pub fn new(spec: &'a Spec, how: How) -> Self {
+        Self { spec, argv: &spec.command, how }
+    }
+}
+
 /// Starts a session.
 ///
 /// # Errors
-/// [`Kind::Taken`] when the name is; otherwise why it did not start. Then nothing is left.
-pub fn spawn(world: &World, spec: &Spec, replace: bool) -> Result<Spawned> {
-    let spawned = claimed(world, spec, replace);
+/// [`Kind::Taken`] when the name is; otherwise why it did not start. Then nothing is left, but
+/// the specification with [`How::Again`].
+pub fn spawn(world: &World, order: Order<'_>) -> Result<Spawned> {
+    let spec = order.spec;
+    let spawned = claimed(world, order);
     if let Err(error) = &spawned {
         // A refusal changes nothing, and is not a failure of the session that has the name.
         if error.kind != Kind::Taken {
@@ -72,9 +105,9 @@ pub fn spawn(world: &World, spec: &Spec, replace: bool) -> Result<Spawned> {
     spawned
 }
 
-fn claimed(world: &World, spec: &Spec, replace: bool) -> Result<Spawned> {
+fn claimed(world: &World, order: Order<'_>) -> Result<Spawned> {
     let start = Instant::now();
-    let id = &spec.session;
+    let id = &order.spec.session;
     world.manager()?;
     paths::tmux()?;
     // Held to the end: who comes next and finds a session half-way up, and no claim, knows
@@ -82,10 +115,12 @@ fn claimed(world: &World, spec: &Spec, replace: bool) -> Result<Spawned> {
     let _claim = world.store.claim(id)?;
     usable(&world.paths.socket_dir())?;
     let mut report = clean(world);
-    if replace && let Some(old) = observe::one(world, id)? {
+    if order.how == How::Replacing
+        && let Some(old) = observe::one(world, id)?
+    {
         stop::stop(world, &[old], stop::TIMEOUT)?;
     }
-    let (started, attempts) = attempts(world, spec, &mut report)?;
+    let (started, attempts) = attempts(world, order, &mut report)?;
     let Started { mark, .. } = started;
     let spawned = Spawned {
         session: id.to_string(),
@@ -102,7 +137,7 @@ fn claimed(world: &World, spec: &Spec, replace: bool) -> Result<Spawned> {
     };
     journal::record(&Event::Spawned {
         session: id.clone(),
-        program: spec.command.name().to_owned(),
+        program: order.argv.name().to_owned(),
         socket: spawned.socket.clone(),
         server_pid: spawned.server_pid,
         pane_pid: spawned.pane_pid,
@@ -117,7 +152,7 @@ fn claimed(world: &World, spec: &Spec, replace: bool) -> Result<Spawned> {
 fn clean(world: &World) -> Report {
     let report = sweep::sweep(world, &sweep::Plan::new(world, &[], false));
     if !report.removed.is_empty() {
-        sweep::record(&report);
+        sweep::record(world, &report);
     }
     report
 }
@@ -135,12 +170,12 @@ fn usable(socket_dir: &std::path::Path) -> Result<()> {
 }
 
 /// At most two attempts; what is in the way and is nobody's is cleared before.
-fn attempts(world: &World, spec: &Spec, report: &mut Report) -> Result<(Started, u32)> {
-    let id = &spec.session;
+fn attempts(world: &World, order: Order<'_>, report: &mut Report) -> Result<(Started, u32)> {
+    let id = &order.spec.session;
     let mut cleared = false;
     let mut attempt = 1;
     loop {
-        match attempt::start(world, spec) {
+        match attempt::start(world, order) {
             Ok(started) => return Ok((started, attempt)),
             Err(Failure::Exists) => {
                 match observe::one(world, id)? {
@@ -161,7 +196,7 @@ fn attempts(world: &World, spec: &Spec, report: &mut Report) -> Result<(Started,
                 cleared = true;
             }
             Err(Failure::Broken(error)) => {
-                clear_up(world, spec)?;
+                clear_up(world, order)?;
                 if error.kind != Kind::Socket || attempt > 1 {
                     return Err(error);
                 }
@@ -175,7 +210,7 @@ fn attempts(world: &World, spec: &Spec, report: &mut Report) -> Result<(Started,
 
 /// What an attempt that failed left: the units, the socket, the specification. The next
 /// attempt must not meet the last moments of the old server.
-fn clear_up(world: &World, spec: &Spec) -> Result<()> {
+fn clear_up(world: &World, Order { spec, how, .. }: Order<'_>) -> Result<()> {
     if let Some(found) = observe::one(world, &spec.session)? {
         stop::clear(world, std::slice::from_ref(&found), CLEARING)?;
         attempt::wait_gone(&found.cgroup)?;
@@ -185,7 +220,7 @@ fn clear_up(world: &World, spec: &Spec) -> Result<()> {
     let deadline = crate::hands::clock::Deadline::after(CLEARING);
     world.manager()?.stop(&[unit::slice(&spec.session)], deadline)?;
     sweep::remove_own(&world.paths.socket_dir().join(unit::socket(&spec.session)))?;
-    world.store.remove_spec(&spec.session)
+    if how == How::Again { Ok(()) } else { world.store.remove_spec(&spec.session) }
 }
 
 /// Whether nothing is lost by ending it: a spawn that died half-way, so that its program never

@@ -68,6 +68,28 @@ pub fn stop(world: &World, found: &[Found], timeout: Duration) -> Result<Vec<Sto
     Ok(stopped)
 }
 
+/// Forgets sessions that are not running, so that they are not restored.
+///
+/// # Errors
+/// When a specification stays.
+pub fn forget(world: &World, kept: Vec<SessionId>) -> Result<Vec<Stopped>> {
+    kept.into_iter()
+        .map(|session| {
+            world.store.remove_spec(&session)?;
+            let (processes, killed, elapsed_ms) = (0, 0, 0);
+            let usage = Usage::default();
+            journal::record(&Event::Stopped {
+                session: session.clone(),
+                processes,
+                killed,
+                elapsed_ms,
+                usage,
+            });
+            Ok(Stopped { session, processes, killed, elapsed_ms })
+        })
+        .collect()
+}
+
 /// Ends what there is of the sessions, and leaves their specifications.
 ///
 /// # Errors

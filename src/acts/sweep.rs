@@ -9,15 +9,18 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::{World, heal};
-use crate::hands::clock::{Deadline, millis_since};
+use crate::hands::clock::{Deadline, millis_since, now_us, pause};
 use crate::hands::config::Sweep;
 use crate::hands::journal;
 use crate::hands::tmux::directory::Directory;
 use crate::hands::tmux::knock::{Caller, Knock, answers, knock};
 use crate::words::error::{Kind, Result};
 use crate::words::event::Event;
-use crate::words::socket::Report;
+use crate::words::socket::{LastSweep, Report};
 use crate::words::unit;
+
+/// How long a starting server may refuse connections; it is microseconds.
+const STARTING: Duration = Duration::from_millis(2);
 
 /// How to sweep.
 #[derive(Debug, Clone)]
@@ -82,8 +85,13 @@ pub fn sweep(world: &World, plan: &Plan) -> Report {
     report
 }
 
-/// Notes in the journal that a sweep came to its end.
-pub fn record(report: &Report) {
+/// Notes that a sweep came to its end: in the journal, and for the probe.
+pub fn record(world: &World, report: &Report) {
+    let last = LastSweep { at_us: now_us(), removed: report.removed.len() };
+    // Without a runtime directory, as before the first login, there is no probe to read it either.
+    if let Err(error) = world.store.write_last_sweep(&last) {
+        tracing::debug!("{error}");
+    }
     journal::record(&Event::SweepDone {
         scanned: report.scanned,
         removed: report.removed.len(),
@@ -170,7 +178,14 @@ pub enum Fate {
 /// When it is dead and cannot be removed.
 pub fn remove_dead(directory: &Directory, name: &OsStr, dry_run: bool) -> Result<Fate> {
     if dry_run {
-        return Ok(Fate::Removed);
+        // A server that is just starting refuses too, for the moment between its bind and its
+        // listen; only the lock tells the two apart for certain, and taking it makes a file.
+        pause(STARTING);
+        return Ok(match knock(directory, name) {
+            Knock::Refused => Fate::Removed,
+            Knock::Missing => Fate::Gone,
+            Knock::Open(_) | Knock::Full | Knock::Unknown(_) => Fate::Alive,
+        });
     }
     let Some(lock) = directory.lock(name)? else { return Ok(Fate::Busy) };
     match knock(directory, name) {

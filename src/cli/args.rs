@@ -66,6 +66,18 @@ pub(super) enum Verb {
     Wait(verbs::wait::Args),
     /// Remove the tmux sockets that no server listens on
     Sweep(verbs::sweep::Args),
+    /// Show how everything is: sockets, sessions, the last sweep and restore
+    Probe(verbs::probe::Args),
+    /// Find what on this machine would stop forge from working
+    Doctor(verbs::doctor::Args),
+    /// Save the sessions' resume ids, as before a shutdown
+    Save(verbs::save::Args),
+    /// Start what was running before the boot, and what is configured to
+    Restore(verbs::restore::Args),
+    /// Tell people how everything is
+    Notify(verbs::notify::Args),
+    /// Install, show and verify forge's systemd units
+    Units(verbs::units::Args),
     /// Print the completions for a shell
     Completions(verbs::completions::Args),
     /// Print a manual page

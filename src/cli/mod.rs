@@ -60,6 +60,35 @@ fn run(cli: Cli, printer: Printer) -> Result<Shown> {
         Verb::Send(arguments) => verbs::send::run(&world()?, &arguments),
         Verb::Wait(arguments) => verbs::wait::run(&world()?, &arguments),
         Verb::Sweep(arguments) => sweep(&arguments, cli.config.as_deref(), printer),
+        Verb::Probe(arguments) => {
+            let (world, error) = tolerant(cli.config.as_deref())?;
+            verbs::probe::run(&world, &arguments, error.as_ref())
+        }
+        Verb::Doctor(_) => verbs::doctor::run(Paths::from_environment()?, cli.config.as_deref()),
+        Verb::Save(arguments) => {
+            let (world, error) = tolerant(cli.config.as_deref())?;
+            if let Some(error) = &error {
+                printer.warn(error);
+            }
+            verbs::save::run(&world, &arguments)
+        }
+        Verb::Restore(arguments) => {
+            let (world, error) = tolerant(cli.config.as_deref())?;
+            if let Some(error) = &error {
+                printer.warn(error);
+            }
+            let shown = verbs::restore::run(&world, &arguments)?;
+            // The configured sessions are missing then, and nobody would know.
+            Ok(if error.is_some() && shown.status == 0 {
+                shown.exit(Kind::Config.exit_status())
+            } else {
+                shown
+            })
+        }
+        Verb::Notify(arguments) => verbs::notify::run(&world()?, &arguments),
+        Verb::Units(arguments) => {
+            verbs::units::run(&World::with(Paths::from_environment()?, Config::default()), &arguments)
+        }
         Verb::Completions(arguments) => verbs::completions::run(&arguments, &Cli::command()),
         Verb::Man(arguments) => verbs::man::run(&arguments, Cli::command()),
         Verb::GateServer(arguments) => verbs::gate_server::run(&arguments),
@@ -69,6 +98,17 @@ fn run(cli: Cli, printer: Printer) -> Result<Shown> {
             verbs::pane_died::run(&world, &arguments)
         }
     }
+}
+
+/// The world for what must go on with a configuration that cannot be used: without it, and with
+/// the reason.
+fn tolerant(file: Option<&Path>) -> Result<(World, Option<Error>)> {
+    let paths = Paths::from_environment()?;
+    let (config, error) = match config::load(&paths.config, file) {
+        Ok(config) => (config, None),
+        Err(error) => (Config::default(), Some(error)),
+    };
+    Ok((World::with(paths, config), error))
 }
 
 /// A broken configuration never stops a sweep.

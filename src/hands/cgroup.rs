@@ -157,6 +157,18 @@ impl Cgroup {
         self.read("memory.current")?.trim().parse().ok()
     }
 
+    /// How many processes in it and below were killed for want of memory since it was made; none
+    /// where the kernel does not count.
+    pub fn oom_kills(&self) -> u64 {
+        self.keyed("memory.events", "oom_kill").unwrap_or(0)
+    }
+
+    /// The controllers that it can hand down.
+    pub fn controllers(&self) -> Vec<String> {
+        let text = self.read("cgroup.controllers").unwrap_or_default();
+        text.split_whitespace().map(ToOwned::to_owned).collect()
+    }
+
     /// CPU time in microseconds.
     pub fn cpu_usec(&self) -> Option<u64> {
         self.keyed("cpu.stat", "usage_usec")

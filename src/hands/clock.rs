@@ -52,12 +52,6 @@ pub fn millis_since(start: Instant) -> u64 {
     u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
-/// A timestamp in RFC 3339, UTC, to the millisecond.
-pub fn rfc3339(us: u64) -> Option<String> {
-    let timestamp = jiff::Timestamp::from_microsecond(i64::try_from(us).ok()?).ok()?;
-    Some(format!("{timestamp:.3}"))
-}
-
 /// A timestamp for people: local time, to the second.
 pub fn local(us: u64) -> String {
     i64::try_from(us)

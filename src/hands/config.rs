@@ -12,6 +12,7 @@ use crate::words::error::{Error, Kind, Result, Trying};
 use crate::words::limits::Limits;
 use crate::words::name::SessionId;
 use crate::words::ready::Ready;
+use crate::words::resume::{self, IdSource};
 
 /// The whole configuration.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -23,6 +24,83 @@ pub struct Config {
     pub limits: Limits,
     /// Sessions by name.
     pub sessions: BTreeMap<SessionId, Session>,
+    /// How sessions are started again after a boot.
+    pub restore: Restore,
+    /// Who is told of a boot and of failures.
+    pub notify: Notify,
+}
+
+/// `[restore]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Restore {
+    /// How many sessions are started at a time.
+    pub concurrency: usize,
+}
+
+/// A machine that has just booted has other work too.
+impl Default for Restore {
+    fn default() -> Self {
+        Self { concurrency: 4 }
+    }
+}
+
+/// `[notify]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Notify {
+    /// A command that gets the notice as JSON on its standard input.
+    pub command: Option<Argv>,
+    /// A Telegram chat.
+    pub telegram: Option<Telegram>,
+    /// An address that the notice is posted to as JSON.
+    pub webhook: Option<Webhook>,
+}
+
+/// `[notify.telegram]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Telegram {
+    /// The file with the bot's token; without it, the systemd credential `telegram-token`.
+    pub token_file: Option<PathBuf>,
+    /// The chat: its number, or `@name` of a channel.
+    pub chat_id: Option<ChatId>,
+    /// Where the Bot API is.
+    #[serde(default = "telegram_api")]
+    pub base_url: String,
+}
+
+fn telegram_api() -> String {
+    "https://api.telegram.org".to_owned()
+}
+
+/// A chat of Telegram: a number, or the name of a channel.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub enum ChatId {
+    /// A number.
+    Number(i64),
+    /// A name.
+    Name(String),
+}
+
+impl std::fmt::Display for ChatId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Number(number) => number.fmt(f),
+            Self::Name(name) => name.fmt(f),
+        }
+    }
+}
+
+/// `[notify.webhook]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Webhook {
+    /// The address.
+    pub url: Option<String>,
+    /// A file with the address, where that is a secret.
+    pub url_file: Option<PathBuf>,
 }
 
 /// `[sweep]`
@@ -62,6 +140,12 @@ pub struct Session {
     pub ready_timeout: Option<u64>,
     /// What it may use.
     pub limits: Limits,
+    /// The command that takes up the program's conversation again; `{resume_id}` in it is the id.
+    pub resume: Option<Argv>,
+    /// Where the id comes from.
+    pub resume_id: Option<IdSource>,
+    /// Whether it is started at every boot.
+    pub boot: bool,
 }
 
 /// Reads `FILE` alone where it is given, else `forge.toml` and then `forge.toml.d/*.toml` by
@@ -78,7 +162,32 @@ pub fn load(dir: &Path, given: Option<&Path>) -> Result<Config> {
         merge(&mut merged, toml::from_str(&text).trying(file.display())?);
     }
     // Each file was checked by itself; together they can only differ in values.
-    merged.try_into().map_err(|error: toml::de::Error| Error::new(Kind::Config, error.message()))
+    let config: Config =
+        merged.try_into().map_err(|error: toml::de::Error| Error::new(Kind::Config, error.message()))?;
+    check_together(&config)?;
+    Ok(config)
+}
+
+/// Checks what several keys say together, which may come from different files.
+fn check_together(config: &Config) -> Result<()> {
+    for (id, session) in &config.sessions {
+        if session.resume.as_ref().is_some_and(resume::needs_id) && session.resume_id.is_none() {
+            return Err(Error::new(
+                Kind::Config,
+                format!("[sessions.{id}]: resume has {}, and there is no resume_id", resume::PLACEHOLDER),
+            )
+            .hint("resume_id = \"claude\", a fixed text, or the list of a command that prints it"));
+        }
+    }
+    if let Some(webhook) = &config.notify.webhook
+        && webhook.url.is_some() == webhook.url_file.is_some()
+    {
+        return Err(Error::new(Kind::Config, "[notify.webhook] needs either url or url_file"));
+    }
+    if config.notify.telegram.as_ref().is_some_and(|telegram| telegram.chat_id.is_none()) {
+        return Err(Error::new(Kind::Config, "[notify.telegram] has no chat_id"));
+    }
+    Ok(())
 }
 
 /// The files that there are.
@@ -124,6 +233,10 @@ fn parse(text: &str) -> Result<Config> {
             .check()
             .and_then(|()| session.env.keys().try_for_each(|name| environment::check_name(name)));
         checked.map_err(|error| Error { kind: Kind::Config, ..error.while_(format!("[sessions.{id}]")) })?;
+    }
+    if !(1..=100).contains(&config.restore.concurrency) {
+        let error = format!("[restore] concurrency is {}: it goes from 1 to 100", config.restore.concurrency);
+        return Err(Error::new(Kind::Config, error));
     }
     for name in &config.sweep.protect {
         glob::Pattern::new(name).map_err(|error| {
@@ -201,6 +314,18 @@ mod tests {
             ready_timeout = 60
             env = { LANG = "C.UTF-8" }
             limits = { tasks_max = 200, cpu_quota = "150%" }
+            resume = "claude --resume {resume_id}"
+            resume_id = "claude"
+            boot = true
+            [restore]
+            concurrency = 2
+            [notify]
+            command = ["mail", "-s", "forge"]
+            [notify.telegram]
+            token_file = "~/.secrets/telegram"
+            chat_id = -100123
+            [notify.webhook]
+            url = "https://example.org/hook"
             "#,
         )
         .unwrap();
@@ -216,7 +341,7 @@ mod tests {
         assert_eq!(error.message, "line 3: unknown key 'comand'");
         assert_eq!(error.hint.as_deref(), Some("did you mean 'command'?"));
         let error = parse("[zzz]\n").unwrap_err();
-        assert_eq!(error.hint.as_deref(), Some("known keys: sweep, limits, sessions"));
+        assert_eq!(error.hint.as_deref(), Some("known keys: sweep, limits, sessions, restore, notify"));
     }
 
     #[test]
@@ -228,9 +353,13 @@ mod tests {
             ("[sessions.a.env]\n'1' = 'x'", "[sessions.a]: '1' is no name"),
             ("[sessions.'a b']\n", "'a b' is no session id"),
             ("[sweep]\nprotect = ['[a']", "'[a' is no pattern"),
+            ("[sessions.a]\nresume = 'x {resume_id}'", "there is no resume_id"),
+            ("[restore]\nconcurrency = 0", "from 1 to 100"),
+            ("[notify.webhook]\n", "either url or url_file"),
+            ("[notify.telegram]\n", "has no chat_id"),
             ("x", "line 1"),
         ] {
-            let error = parse(text).unwrap_err();
+            let error = parse(text).and_then(|config| check_together(&config)).unwrap_err();
             assert!(error.message.contains(part), "{text}: {error}");
             assert_eq!(error.kind, Kind::Config);
         }

@@ -36,17 +36,37 @@ pub fn private_dir(path: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Makes a directory, and its parents, as other programs would.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn make_dir(path: &Path) -> Result<()> {
+    std::fs::create_dir_all(path).trying(format!("cannot make the directory {}", path.display()))
+}
+
 /// Writes a value as JSON so that a reader, or a machine that loses power, sees the old file or
 /// the new one and nothing between.
 ///
 /// # Errors
 /// When it cannot be written; the old file is then as it was.
 pub fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
-    let dir = path.parent().ok_or_else(|| Error::failed(format!("{} has no directory", path.display())))?;
-    private_dir(dir)?;
-    let doing = format!("cannot write {}", path.display());
-    let mut bytes = serde_json::to_vec_pretty(value).trying(&doing)?;
+    private_dir(directory_of(path)?)?;
+    let mut bytes = serde_json::to_vec_pretty(value).trying(format!("cannot write {}", path.display()))?;
     bytes.push(b'\n');
+    write(path, &bytes, 0o600)
+}
+
+fn directory_of(path: &Path) -> Result<&Path> {
+    path.parent().ok_or_else(|| Error::failed(format!("{} has no directory", path.display())))
+}
+
+/// Writes a file in the same way, in a directory that is there.
+///
+/// # Errors
+/// When it cannot be written; the old file is then as it was.
+pub fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    let dir = directory_of(path)?;
+    let doing = format!("cannot write {}", path.display());
     // The pid makes the name ours: two writers never share one. A left-over of a killed process
     // with the same pid is overwritten.
     let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
@@ -54,11 +74,11 @@ pub fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
         .write(true)
         .create(true)
         .truncate(true)
-        .mode(0o600)
+        .mode(mode)
         .custom_flags(O_NOFOLLOW | O_CLOEXEC)
         .open(&temporary)
         .and_then(|mut file| {
-            file.write_all(&bytes)?;
+            file.write_all(bytes)?;
             file.sync_all()
         })
         .and_then(|()| std::fs::rename(&temporary, path))
@@ -74,6 +94,15 @@ pub fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
 /// # Errors
 /// When there is a file and it cannot be read as such a value. Unreadable is not absent.
 pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+    let Some(bytes) = read(path)? else { return Ok(None) };
+    serde_json::from_slice(&bytes).map(Some).trying(format!("cannot read {}", path.display()))
+}
+
+/// Reads a file; `None` where there is none.
+///
+/// # Errors
+/// When there is one and it cannot be read, or is a link.
+pub fn read(path: &Path) -> Result<Option<Vec<u8>>> {
     let doing = format!("cannot read {}", path.display());
     let file =
         match OpenOptions::new().read(true).custom_flags(O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK).open(path) {
@@ -83,7 +112,27 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
         };
     let mut bytes = Vec::new();
     file.take(LARGEST).read_to_end(&mut bytes).trying(&doing)?;
-    serde_json::from_slice(&bytes).map(Some).trying(doing)
+    Ok(Some(bytes))
+}
+
+/// Reads a file that the user named, following links.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn read_following(path: &Path) -> Result<Vec<u8>> {
+    let doing = format!("cannot read {}", path.display());
+    let file =
+        OpenOptions::new().read(true).custom_flags(O_CLOEXEC | O_NONBLOCK).open(path).trying(&doing)?;
+    let mut bytes = Vec::new();
+    file.take(LARGEST).read_to_end(&mut bytes).trying(doing)?;
+    Ok(bytes)
+}
+
+/// The room on the disk of a directory, or of where it would be made, in bytes.
+pub fn room(path: &Path) -> Option<u64> {
+    let there = path.ancestors().find(|ancestor| ancestor.is_dir())?;
+    let room = rustix::fs::statvfs(there).ok()?;
+    Some(room.f_bavail.saturating_mul(room.f_frsize))
 }
 
 /// Removes a file; that it is not there is fine.

@@ -146,6 +146,27 @@ pub fn record(event: &Event) {
         Event::SocketHealed { socket, .. } => {
             write_record!(event, { forge_socket: socket.to_string_lossy().as_ref() });
         }
+        Event::Saved { resume_id, .. } => {
+            write_record!(event, { forge_resume_id: resume_id.as_deref() });
+        }
+        Event::Restored { resume_id, fresh, .. } => write_record!(event, {
+            forge_resume_id: resume_id.as_deref(),
+            forge_fresh: fresh.as_deref(),
+        }),
+        Event::RestoreFailed { kind, error, .. } => {
+            write_record!(event, { forge_kind: *kind, forge_error: error.as_str() });
+        }
+        Event::Notified { notice, channel, attempts } => write_record!(event, {
+            forge_notice: *notice,
+            forge_channel: *channel,
+            forge_attempts: *attempts,
+        }),
+        Event::NotifyFailed { notice, channel, attempts, error } => write_record!(event, {
+            forge_notice: *notice,
+            forge_channel: *channel,
+            forge_attempts: *attempts,
+            forge_error: error.as_str(),
+        }),
         Event::Restarted { .. } | Event::Frozen { .. } | Event::Thawed { .. } => write_record!(event, {}),
     }
 }

@@ -10,7 +10,7 @@ use std::process::Command;
 use etcetera::BaseStrategy;
 use nix::unistd::{Uid, User};
 
-use crate::words::environment::{GIVEN, without_values};
+use crate::words::environment::{GIVEN, is_kept, without_values};
 use crate::words::error::{Error, Kind, Result, Trying};
 
 /// The directories of the user that forge runs as.
@@ -63,6 +63,19 @@ impl Paths {
         self.tmux_tmpdir.join(format!("tmux-{}", self.uid))
     }
 
+    /// Where systemd looks for the user's own units: `$XDG_CONFIG_HOME/systemd/user`.
+    pub fn user_units(&self) -> PathBuf {
+        self.config.parent().unwrap_or(Path::new("/")).join("systemd/user")
+    }
+
+    /// A path of the configuration: `~/` is the home directory.
+    pub fn in_home(&self, path: &Path) -> PathBuf {
+        match path.strip_prefix("~") {
+            Ok(below) => self.home.join(below),
+            Err(_) => path.to_owned(),
+        }
+    }
+
     /// `XDG_RUNTIME_DIR` itself.
     pub fn xdg_runtime(&self) -> &Path {
         self.runtime.parent().unwrap_or(Path::new("/"))
@@ -80,6 +93,27 @@ impl Paths {
         }
         files
     }
+}
+
+/// The user's name, or number where there is none.
+pub fn user_name() -> String {
+    let uid = Uid::effective();
+    User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name)
+}
+
+/// The machine's name.
+pub fn host_name() -> String {
+    nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default()
+}
+
+/// The directory of the credentials that systemd hands to this service.
+pub fn credentials() -> Option<PathBuf> {
+    non_empty("CREDENTIALS_DIRECTORY").map(PathBuf::from)
+}
+
+/// `PATH`, and `TMUX_TMPDIR` as it is set, for comparing with the manager's.
+pub fn variable(name: &str) -> Option<String> {
+    non_empty(name).and_then(|value| value.into_string().ok())
 }
 
 /// The user's shell: `$SHELL`, else the password database's.
@@ -103,6 +137,14 @@ fn non_empty(name: &str) -> Option<OsString> {
 /// The caller's environment.
 pub fn caller_environment() -> Vec<(OsString, OsString)> {
     std::env::vars_os().collect()
+}
+
+/// What of the caller's environment is kept for the next start of a session.
+pub fn kept_environment() -> Vec<(String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter(|(name, _)| is_kept(name))
+        .collect()
 }
 
 /// The value of a variable that is given to a session by name: one that was on forge's command

@@ -1,6 +1,7 @@
 //! Processes: pidfds, `/proc`, and running a program with a deadline.
 
-use std::io::Read;
+use std::fs::File;
+use std::io::{Read, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use std::time::SystemTime;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
+use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::clock::Deadline;
@@ -157,9 +159,26 @@ pub struct Output {
 /// # Errors
 /// When it cannot be started, or does not end in time: then it is killed.
 pub fn run(command: &mut Command, deadline: Deadline) -> Result<Output> {
+    run_from(command, Stdio::null(), deadline)
+}
+
+/// Runs a program to its end, with that on its standard input. It may leave it unread: it comes
+/// from memory, and not through a pipe that somebody would have to keep filling.
+///
+/// # Errors
+/// As for [`run`].
+pub fn run_with_input(command: &mut Command, input: &[u8], deadline: Deadline) -> Result<Output> {
+    let doing = "cannot keep the input of a program";
+    let memory = memfd_create("forge-input", MemfdFlags::CLOEXEC).trying(doing)?;
+    let mut file = File::from(memory);
+    file.write_all(input).and_then(|()| file.rewind()).trying(doing)?;
+    run_from(command, file.into(), deadline)
+}
+
+fn run_from(command: &mut Command, input: Stdio, deadline: Deadline) -> Result<Output> {
     let name = command.get_program().to_string_lossy().into_owned();
     let child = command
-        .stdin(Stdio::null())
+        .stdin(input)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -254,6 +273,15 @@ mod tests {
         let error =
             run(Command::new("sleep").arg("60"), Deadline::after(Duration::from_millis(50))).unwrap_err();
         assert_eq!(error.kind, Kind::Deadline);
+    }
+
+    #[test]
+    fn input_may_be_long_and_unread() {
+        let input = vec![b'x'; 1 << 20];
+        let soon = || Deadline::after(Duration::from_secs(20));
+        assert!(run_with_input(&mut Command::new("true"), &input, soon()).unwrap().success);
+        let counted = run_with_input(Command::new("wc").arg("-c"), &input, soon()).unwrap();
+        assert_eq!(counted.stdout.trim(), (1 << 20).to_string());
     }
 
     #[test]

@@ -1,6 +1,7 @@
-//! What systemd cannot know: the specification of each session, how each one ended, and which
-//! spawns are under way.
+//! What systemd cannot know: the specification of each session, how each one ended, which spawns
+//! are under way, and what the last sweep and the last restore did.
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -16,14 +17,25 @@ use super::files;
 use super::paths::Paths;
 use crate::words::error::{Error, Kind, Result, Trying};
 use crate::words::name::SessionId;
+use crate::words::restore::{Kept, Restored};
 use crate::words::session::End;
+use crate::words::socket::LastSweep;
 use crate::words::spec::{Spec, VERSION};
+
+/// How long a change of a specification may take: it is one small file.
+const SPEC_TURN: Duration = Duration::from_secs(2);
 
 /// forge's files.
 #[derive(Debug, Clone)]
 pub struct Store {
     /// `STATE/sessions/ID.json`, from before a session starts until it is over.
     specs: PathBuf,
+    /// `STATE/set-aside/ID.json`, a specification that could not be read.
+    set_aside: PathBuf,
+    /// `STATE/restored.json`, the last restore.
+    restored: PathBuf,
+    /// `RUNTIME/last-sweep.json`, the last sweep of this boot.
+    last_sweep: PathBuf,
     /// `RUNTIME/ended/ID.json`, the end of the last run in this boot.
     ends: PathBuf,
     /// `RUNTIME/spawning/ID`, locked while a spawn of that name is under way.
@@ -35,6 +47,9 @@ impl Store {
     pub fn new(paths: &Paths) -> Self {
         Self {
             specs: paths.state.join("sessions"),
+            set_aside: paths.state.join("set-aside"),
+            restored: paths.state.join("restored.json"),
+            last_sweep: paths.runtime.join("last-sweep.json"),
             ends: paths.runtime.join("ended"),
             locks: paths.runtime.join("spawning"),
         }
@@ -53,7 +68,29 @@ impl Store {
     /// # Errors
     /// When it cannot be written.
     pub fn write_spec(&self, spec: &Spec) -> Result<()> {
+        let _turn = self.spec_turn(&spec.session);
         files::write_json(&self.spec_path(&spec.session), spec)
+    }
+
+    /// Changes a specification, if it still is what was read: one that was removed meanwhile does
+    /// not come back, and one that was replaced is not undone. Says whether it was changed.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn change_spec(&self, read: &Spec, change: impl FnOnce(&mut Spec)) -> Result<bool> {
+        let _turn = self.spec_turn(&read.session);
+        let Some(mut spec) = self.spec(&read.session)?.filter(|spec| spec == read) else { return Ok(false) };
+        change(&mut spec);
+        files::write_json(&self.spec_path(&spec.session), &spec)?;
+        Ok(true)
+    }
+
+    /// Who changes, writes or removes a specification does so alone. Where that cannot be had,
+    /// the work goes on without: to stop a session matters more.
+    fn spec_turn(&self, id: &SessionId) -> Option<Claim> {
+        files::private_dir(&self.locks).ok()?;
+        let path = self.locks.join(format!("{id}.spec"));
+        wait_for_lock(&path, Deadline::after(SPEC_TURN), "the specification is being written").ok()
     }
 
     /// The specification of a session; `None` where there is none.
@@ -72,11 +109,94 @@ impl Store {
         }
     }
 
+    /// All specifications, the unreadable ones too.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub fn specs(&self) -> Result<BTreeMap<SessionId, Kept>> {
+        let doing = || format!("cannot read {}", self.specs.display());
+        let entries = match std::fs::read_dir(&self.specs) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+            Err(error) => return Err(error).trying(doing()),
+        };
+        let mut specs = BTreeMap::new();
+        for entry in entries {
+            let name = entry.trying(doing())?.file_name();
+            let id = name.to_str().and_then(|name| name.strip_suffix(".json"));
+            let Some(id) = id.and_then(|id| SessionId::try_from(id.to_owned()).ok()) else { continue };
+            let path = self.spec_path(&id);
+            let kept = match files::read(&path) {
+                // It went while we looked.
+                Ok(None) => continue,
+                Ok(Some(bytes)) => read_spec(&id, &bytes),
+                // That it cannot be read now says nothing of what is in it.
+                Err(error) => Kept::Unusable(error.message),
+            };
+            specs.insert(id, kept);
+        }
+        Ok(specs)
+    }
+
+    /// Puts a specification that cannot be read where it is in nobody's way; returns where.
+    ///
+    /// # Errors
+    /// When it stays where it was.
+    pub fn set_aside(&self, id: &SessionId) -> Result<PathBuf> {
+        files::private_dir(&self.set_aside)?;
+        let to = self.set_aside.join(format!("{id}.json"));
+        std::fs::rename(self.spec_path(id), &to).trying(format!("cannot set the file of {id} aside"))?;
+        Ok(to)
+    }
+
+    /// Keeps the results of a restore.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn write_restored(&self, restored: &Restored) -> Result<()> {
+        files::write_json(&self.restored, restored)
+    }
+
+    /// The results of the last restore, of this boot or another.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn restored(&self) -> Result<Option<Restored>> {
+        files::read_json(&self.restored)
+    }
+
+    /// Keeps what a sweep did.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write_last_sweep(&self, sweep: &LastSweep) -> Result<()> {
+        files::write_json(&self.last_sweep, sweep)
+    }
+
+    /// What the last sweep of this boot did.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn last_sweep(&self) -> Result<Option<LastSweep>> {
+        files::read_json(&self.last_sweep)
+    }
+
+    /// Waits for the turn to restore; it ends when the value is dropped.
+    ///
+    /// # Errors
+    /// When another keeps the turn beyond the deadline.
+    pub fn restore_turn(&self, deadline: Deadline) -> Result<Claim> {
+        files::private_dir(self.restored.parent().unwrap_or(Path::new("/")))?;
+        let path = self.restored.with_extension("lock");
+        wait_for_lock(&path, deadline, "another forge is still restoring the sessions")
+    }
+
     /// Forgets a specification: the session is over.
     ///
     /// # Errors
     /// When the file stays.
     pub fn remove_spec(&self, id: &SessionId) -> Result<()> {
+        let _turn = self.spec_turn(id);
         files::remove(&self.spec_path(id))
     }
 
@@ -153,19 +273,7 @@ impl Store {
     pub fn typing_turn(&self, id: &SessionId, deadline: Deadline) -> Result<Claim> {
         files::private_dir(&self.locks)?;
         let path = self.locks.join(format!("{id}.typing"));
-        let doing = || format!("cannot lock {}", path.display());
-        let file = lock_file(&path).trying(doing())?;
-        loop {
-            match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole_file())) {
-                Ok(_) => return Ok(Claim { _file: file }),
-                Err(Errno::EAGAIN | Errno::EACCES) if deadline.passed() => {
-                    return Err(Error::new(Kind::Deadline, format!("somebody else is typing into {id}")));
-                }
-                // The kernel has no lock with a deadline.
-                Err(Errno::EAGAIN | Errno::EACCES) => pause(Duration::from_millis(20)),
-                Err(error) => return Err(error).trying(doing()),
-            }
-        }
+        wait_for_lock(&path, deadline, &format!("somebody else is typing into {id}"))
     }
 
     /// Whether a spawn of the session is under way.
@@ -182,11 +290,49 @@ impl Store {
     }
 }
 
-/// The right to spawn a session. The lock belongs to the open file (`F_OFD_SETLK` of fcntl(2)),
+/// The version of a file that may hold anything else.
+#[derive(serde::Deserialize)]
+struct Versioned {
+    version: u32,
+}
+
+/// What a session's file holds.
+fn read_spec(id: &SessionId, bytes: &[u8]) -> Kept {
+    let newer = || Kept::Unusable("it was written by a newer forge".to_owned());
+    match serde_json::from_slice::<Spec>(bytes) {
+        Ok(spec) if spec.version > VERSION => newer(),
+        Ok(spec) if spec.session != *id => Kept::Broken(format!("it is of {}", spec.session)),
+        Ok(spec) => Kept::Spec(Box::new(spec)),
+        // A newer forge may write what this one cannot read at all.
+        Err(error) => match serde_json::from_slice::<Versioned>(bytes) {
+            Ok(file) if file.version > VERSION => newer(),
+            _ => Kept::Broken(error.to_string()),
+        },
+    }
+}
+
+/// The right to do something that one process at a time does. The lock belongs to the open file (`F_OFD_SETLK` of fcntl(2)),
 /// so that looking at it from the same process does not release it.
 #[derive(Debug)]
 pub struct Claim {
     _file: File,
+}
+
+/// Waits for a lock; `late` says who has it.
+fn wait_for_lock(path: &Path, deadline: Deadline, late: &str) -> Result<Claim> {
+    let doing = || format!("cannot lock {}", path.display());
+    let file = lock_file(path).trying(doing())?;
+    loop {
+        match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole_file())) {
+            Ok(_) => return Ok(Claim { _file: file }),
+            Err(Errno::EAGAIN | Errno::EACCES) if deadline.passed() => {
+                return Err(Error::new(Kind::Deadline, late));
+            }
+            // The kernel has no lock with a deadline.
+            Err(Errno::EAGAIN | Errno::EACCES) => pause(Duration::from_millis(20)),
+            Err(error) => return Err(error).trying(doing()),
+        }
+    }
 }
 
 /// Opens the file of a lock, made where it is not there. What is in it is of no account.
@@ -220,6 +366,9 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let store = Store {
             specs: root.path().join("specs"),
+            set_aside: root.path().join("aside"),
+            restored: root.path().join("restored.json"),
+            last_sweep: root.path().join("last-sweep.json"),
             ends: root.path().join("ends"),
             locks: root.path().join("locks"),
         };

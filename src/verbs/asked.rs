@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::acts::World;
+use crate::acts::{World, specify};
 use crate::hands::paths;
 use crate::words::command::Argv;
 use crate::words::environment::Assignment;
@@ -10,7 +10,7 @@ use crate::words::error::{Error, Result};
 use crate::words::limits::{Limits, Percent, Size};
 use crate::words::name::{Pattern, SessionId};
 use crate::words::ready::Ready;
-use crate::words::spec::{READY_TIMEOUT_S, Spec, VERSION};
+use crate::words::spec::Spec;
 
 /// A session to start.
 #[derive(Debug, clap::Args)]
@@ -63,18 +63,9 @@ impl Wanted {
     /// When something in it cannot be.
     pub fn spec(&self, world: &World) -> Result<Spec> {
         let session = SessionId::from_name(&self.name)?;
-        let configured = world.config.sessions.get(&session).cloned().unwrap_or_default();
-        let command = match configured.command {
-            _ if !self.command.is_empty() => Argv::new(self.command.clone())?,
-            Some(command) => command,
-            None => Argv::login_shell(&paths::shell()),
-        };
-        let configured_cwd = configured.cwd.map(|cwd| match cwd.strip_prefix("~") {
-            Ok(below) => world.paths.home.join(below),
-            Err(_) => cwd,
-        });
+        let configured = specify::configured(world, &session, self.cwd.as_deref(), None)?;
+        let mut env = configured.env.clone();
         // The command line's variables come last, and so win.
-        let mut env: Vec<(String, String)> = configured.env.into_iter().collect();
         for Assignment { name, value } in &self.env {
             env.push((name.clone(), value.clone().map_or_else(|| paths::given_variable(name), Ok)?));
         }
@@ -87,16 +78,20 @@ impl Wanted {
             tasks_max: self.tasks_max,
         };
         limits.check()?;
-        Ok(Spec {
-            version: VERSION,
-            session,
-            command,
-            cwd: paths::working_directory(self.cwd.as_deref().or(configured_cwd.as_deref()))?,
+        let as_asked = Spec {
+            command: if self.command.is_empty() {
+                configured.command.clone()
+            } else {
+                Argv::new(self.command.clone())?
+            },
             env,
-            ready: self.ready.clone().or(configured.ready),
-            ready_timeout_s: self.ready_timeout.or(configured.ready_timeout).unwrap_or(READY_TIMEOUT_S),
-            limits: limits.or(&configured.limits).or(&world.config.limits),
-        })
+            ready: self.ready.clone().or_else(|| configured.ready.clone()),
+            ready_timeout_s: self.ready_timeout.unwrap_or(configured.ready_timeout_s),
+            limits: limits.or(&configured.limits),
+            ..configured.clone()
+        };
+        let as_configured = configured.as_configured && as_asked == configured && self.cwd.is_none();
+        Ok(Spec { as_configured, ..as_asked })
     }
 }
 

@@ -3,21 +3,27 @@
 pub mod attach;
 pub mod capture;
 pub mod completions;
+pub mod doctor;
 pub mod freeze;
 pub mod gate_pane;
 pub mod gate_server;
 pub mod list;
 pub mod logs;
 pub mod man;
+pub mod notify;
 pub mod pane_died;
+pub mod probe;
 pub mod restart;
+pub mod restore;
 pub mod run;
+pub mod save;
 pub mod send;
 pub mod spawn;
 pub mod status;
 pub mod stop;
 pub mod sweep;
 pub mod thaw;
+pub mod units;
 pub mod wait;
 
 pub mod asked;

@@ -17,9 +17,10 @@ pub type Args = Which;
 pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
     let mut restarted = Vec::new();
     let mut failed = None;
-    for found in observe::matching(world, &arguments.patterns()?)? {
-        let id = found.id.clone();
-        match restart(world, found) {
+    let (found, kept) = observe::matching_or_kept(world, &arguments.patterns()?)?;
+    let found = found.into_iter().map(|found| (found.id.clone(), Some(found)));
+    for (id, found) in found.chain(kept.into_iter().map(|id| (id, None))) {
+        match restart(world, &id, found) {
             Ok(spawned) => restarted.push(spawned),
             Err(error) => {
                 failed.get_or_insert(error.while_(id));

@@ -9,12 +9,13 @@ use sd_notify::NotifyState;
 
 use super::asked::Wanted;
 use crate::acts::observe;
-use crate::acts::spawn::spawn;
+use crate::acts::spawn::{How, Order, spawn};
 use crate::acts::{World, stop, wait};
 use crate::hands::clock::Deadline;
 use crate::hands::process::{Process, readable};
 use crate::words::error::{Error, Kind, Result, Trying};
 use crate::words::shown::Shown;
+use crate::words::spec::{Keeper, Spec};
 
 /// The arguments.
 pub type Args = Wanted;
@@ -37,9 +38,10 @@ pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
     let signals = SignalFd::with_flags(&wanted, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
         .trying("cannot wait for signals")?;
 
-    let spec = arguments.spec(world)?;
+    let spec = Spec { keeper: Keeper::Caller, ..arguments.spec(world)? };
     let id = &spec.session;
-    let spawned = spawn(world, &spec, arguments.replace)?;
+    let how = if arguments.replace { How::Replacing } else { How::New };
+    let spawned = spawn(world, Order::new(&spec, how))?;
     // Where the caller is a systemd service of Type=notify; nothing otherwise.
     let status = format!("session {id} runs {} as process {}", spec.command.name(), spawned.pane_pid);
     let _ = sd_notify::notify(&[NotifyState::Ready, NotifyState::Status(&status)]);

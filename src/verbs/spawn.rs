@@ -2,7 +2,7 @@
 
 use super::asked::{Wanted, renamed};
 use crate::acts::World;
-use crate::acts::spawn::spawn;
+use crate::acts::spawn::{How, Order, spawn};
 use crate::words::error::Result;
 use crate::words::shown::Shown;
 use crate::words::socket::stale_sockets;
@@ -16,7 +16,8 @@ pub type Args = Wanted;
 /// When it does not start; then nothing of it is left.
 pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
     let spec = arguments.spec(world)?;
-    let spawned = spawn(world, &spec, arguments.replace)?;
+    let how = if arguments.replace { How::Replacing } else { How::New };
+    let spawned = spawn(world, Order::new(&spec, how))?;
     let cleaned = match spawned.swept.len() {
         0 => String::new(),
         count => format!(" after cleaning {}", stale_sockets(count)),

@@ -26,13 +26,19 @@ pub struct Args {
 /// # Errors
 /// When there is no such session, or something is left.
 pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
-    let found = observe::matching(world, &arguments.which.patterns()?)?;
-    let stopped = stop::stop(world, &found, Duration::from_secs(arguments.timeout))?;
+    let (found, kept) = observe::matching_or_kept(world, &arguments.which.patterns()?)?;
+    let mut stopped = stop::stop(world, &found, Duration::from_secs(arguments.timeout))?;
+    stopped.extend(stop::forget(world, kept)?);
     let mut shown = Shown::new(&json!({ "stopped": stopped }));
     if stopped.is_empty() {
         shown = shown.line("there is no session to stop");
     }
     for one in &stopped {
+        if one.processes == 0 {
+            shown = shown
+                .line(format!("stopped {}: it was not running, and is not restored any more", one.session));
+            continue;
+        }
         let processes = if one.processes == 1 { "process" } else { "processes" };
         let killed = match one.killed {
             0 => String::new(),

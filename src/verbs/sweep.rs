@@ -28,7 +28,7 @@ pub fn run(world: &World, arguments: &Args, own_only: bool) -> Result<Shown> {
     let plan = Plan { own_only, ..Plan::new(world, &arguments.dirs, arguments.dry_run) };
     let report = sweep(world, &plan);
     if !arguments.dry_run {
-        record(&report);
+        record(world, &report);
     }
     Ok(show(&report, arguments.dry_run))
 }

@@ -42,17 +42,25 @@ pub fn is_callers_own(name: &OsStr) -> bool {
     CALLERS_OWN.contains(&name) || CALLERS_OWN_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// The environment of a session: the caller's without what is its own, then what the user gave
-/// for this session, then the session's name.
+/// Whether a variable is kept for the session's next start, which may come from a caller who has
+/// little of it: a user manager at boot knows neither `~/.local/bin` nor the language. None of
+/// these holds secrets.
+pub fn is_kept(name: &str) -> bool {
+    matches!(name, "PATH" | "LANG" | "LANGUAGE" | "TZ") || name.starts_with("LC_")
+}
+
+/// The environment of a session: the caller's without what is its own, then what was kept and
+/// what the user gave for this session, then the session's name.
 pub fn for_session(
     caller: impl IntoIterator<Item = (OsString, OsString)>,
+    kept: &[(String, String)],
     given: &[(String, String)],
     id: &SessionId,
 ) -> Vec<(OsString, OsString)> {
     let mut environment: Vec<(OsString, OsString)> =
         caller.into_iter().filter(|(name, _)| !is_callers_own(name)).collect();
     let named = (FORGE_SESSION.to_owned(), id.to_string());
-    for (name, value) in given.iter().chain([&named]) {
+    for (name, value) in kept.iter().chain(given).chain([&named]) {
         environment.retain(|(known, _)| known != OsStr::new(name));
         environment.push((name.into(), value.into()));
     }
@@ -160,15 +168,20 @@ mod tests {
             ("INVOCATION_ID", "1"),
         ]);
         let id = SessionId::from_name("demo").unwrap();
-        let result = for_session(caller, &[("K".into(), "V".into())], &id);
+        let result = for_session(caller, &[], &[("K".into(), "V".into())], &id);
         assert_eq!(result, os(&[("PATH", "/bin"), ("K", "V"), ("FORGE_SESSION", "demo")]));
     }
 
     #[test]
     fn what_the_user_gives_replaces_what_the_caller_has() {
         let id = SessionId::from_name("demo").unwrap();
-        let result = for_session(os(&[("PATH", "/bin")]), &[("PATH".into(), "/opt".into())], &id);
-        assert_eq!(result, os(&[("PATH", "/opt"), ("FORGE_SESSION", "demo")]));
+        let result = for_session(
+            os(&[("PATH", "/bin"), ("LANG", "C")]),
+            &[("PATH".into(), "/kept".into()), ("LANG".into(), "de_DE.UTF-8".into())],
+            &[("PATH".into(), "/opt".into())],
+            &id,
+        );
+        assert_eq!(result, os(&[("LANG", "de_DE.UTF-8"), ("PATH", "/opt"), ("FORGE_SESSION", "demo")]));
     }
 
     #[test]

@@ -33,6 +33,9 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// The exit status of a verb that did its work and found something wrong.
+    pub const UNHEALTHY: u8 = 5;
+
     /// The word in `error.kind` of the JSON form.
     pub fn word(self) -> &'static str {
         match self {

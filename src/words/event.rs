@@ -138,10 +138,55 @@ pub enum Event {
         /// The session.
         session: SessionId,
     },
+    /// A session was saved, with the id with which its program resumes.
+    Saved {
+        /// The session.
+        session: SessionId,
+        /// The id, where its program has one.
+        resume_id: Option<String>,
+    },
+    /// A session runs again after a boot.
+    Restored {
+        /// The session.
+        session: SessionId,
+        /// The id with which its program was resumed.
+        resume_id: Option<String>,
+        /// Why it was started afresh although it has a `resume` command.
+        fresh: Option<String>,
+    },
+    /// A session does not run again after a boot.
+    RestoreFailed {
+        /// The session.
+        session: SessionId,
+        /// The error's kind.
+        kind: &'static str,
+        /// Why.
+        error: String,
+    },
+    /// A notice went out.
+    Notified {
+        /// What about: `boot`, `failure`, `test`.
+        notice: &'static str,
+        /// Which way: `command`, `telegram`, `webhook`.
+        channel: &'static str,
+        /// At which try.
+        attempts: u32,
+    },
+    /// A notice did not go out.
+    NotifyFailed {
+        /// What about.
+        notice: &'static str,
+        /// Which way.
+        channel: &'static str,
+        /// After how many tries.
+        attempts: u32,
+        /// Why.
+        error: String,
+    },
 }
 
 /// Every kind: its word in `FORGE_EVENT=`, and its `MESSAGE_ID=`, which never changes.
-pub const KINDS: [(&str, &str); 13] = [
+pub const KINDS: [(&str, &str); 18] = [
     ("spawned", "94f2c85bc8614410809371c5fca78d1f"),
     ("spawn_retried", "20e2e7918fbd476792c71314490b3145"),
     ("spawn_failed", "5221a13094ca4110b2d157414dc82557"),
@@ -155,6 +200,11 @@ pub const KINDS: [(&str, &str); 13] = [
     ("socket_healed", "873e075187334eb7a867d283decf7065"),
     ("frozen", "36100b8944764ada8bedc14c4e342d69"),
     ("thawed", "05d48581e81147fc972435839c74aa9b"),
+    ("saved", "ab32556b470b467db297bdd84bbd615f"),
+    ("restored", "a834d4d27f7b468c88837d084ad0bc1e"),
+    ("restore_failed", "260c0b50c5674850a94fedd20520907f"),
+    ("notified", "7a3ed40d75f94daa9bf0e8abdb6bb41f"),
+    ("notify_failed", "bca169024c4544a297bd928d2be19f2f"),
 ];
 
 impl Event {
@@ -174,6 +224,11 @@ impl Event {
             Self::SocketHealed { .. } => 10,
             Self::Frozen { .. } => 11,
             Self::Thawed { .. } => 12,
+            Self::Saved { .. } => 13,
+            Self::Restored { .. } => 14,
+            Self::RestoreFailed { .. } => 15,
+            Self::Notified { .. } => 16,
+            Self::NotifyFailed { .. } => 17,
         }
     }
 
@@ -190,7 +245,10 @@ impl Event {
     /// How loud it is.
     pub fn level(&self) -> Level {
         match self {
-            Self::SpawnFailed { .. } | Self::Crashed { .. } => Level::Error,
+            Self::SpawnFailed { .. }
+            | Self::Crashed { .. }
+            | Self::RestoreFailed { .. }
+            | Self::NotifyFailed { .. } => Level::Error,
             Self::SpawnRetried { .. } | Self::SocketHealed { .. } => Level::Warning,
             _ => Level::Info,
         }
@@ -209,9 +267,12 @@ impl Event {
             | Self::Restarted { session }
             | Self::SocketHealed { session, .. }
             | Self::Frozen { session }
-            | Self::Thawed { session } => Some(session),
+            | Self::Thawed { session }
+            | Self::Saved { session, .. }
+            | Self::Restored { session, .. }
+            | Self::RestoreFailed { session, .. } => Some(session),
             Self::Swept { session, .. } => session.as_ref(),
-            Self::SweepDone { .. } => None,
+            Self::SweepDone { .. } | Self::Notified { .. } | Self::NotifyFailed { .. } => None,
         }
     }
 
@@ -247,6 +308,20 @@ impl Event {
             }
             Self::Frozen { session } => format!("froze {session}"),
             Self::Thawed { session } => format!("thawed {session}"),
+            Self::Saved { session, resume_id: Some(id) } => format!("saved {session}: resumes with {id}"),
+            Self::Saved { session, .. } => format!("saved {session}"),
+            Self::Restored { session, resume_id: Some(id), .. } => {
+                format!("restored {session}, resumed with {id}")
+            }
+            Self::Restored { session, fresh: Some(why), .. } => {
+                format!("restored {session}, started afresh: {why}")
+            }
+            Self::Restored { session, .. } => format!("restored {session}"),
+            Self::RestoreFailed { session, error, .. } => format!("{session} was not restored: {error}"),
+            Self::Notified { notice, channel, .. } => format!("notice of {notice} sent by {channel}"),
+            Self::NotifyFailed { notice, channel, error, .. } => {
+                format!("notice of {notice} not sent by {channel}: {error}")
+            }
         }
     }
 }

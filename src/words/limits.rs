@@ -61,6 +61,17 @@ impl Limits {
         .collect()
     }
 
+    /// The kernel's controllers without which they have no effect.
+    pub fn controllers(&self) -> Vec<&'static str> {
+        let needed = [
+            ("memory", self.memory_max.is_some() || self.memory_high.is_some()),
+            ("cpu", self.cpu_weight.is_some() || self.cpu_quota.is_some()),
+            ("io", self.io_weight.is_some()),
+            ("pids", self.tasks_max.is_some()),
+        ];
+        needed.into_iter().filter_map(|(name, needed)| needed.then_some(name)).collect()
+    }
+
     /// Checks the ranges that the manager would refuse, with the name that the user knows.
     ///
     /// # Errors

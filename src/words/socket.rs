@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// The report of one sweep over all its directories.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -56,6 +56,15 @@ impl Report {
         self.skipped.extend(other.skipped);
         self.healed.extend(other.healed);
     }
+}
+
+/// What is kept of a sweep for who asks later.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct LastSweep {
+    /// When it ended, in microseconds since 1970.
+    pub at_us: u64,
+    /// How many dead sockets it removed.
+    pub removed: usize,
 }
 
 /// A path as JSON can hold it: a name may be any bytes, and JSON is text.

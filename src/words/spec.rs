@@ -8,6 +8,7 @@ use super::command::Argv;
 use super::limits::Limits;
 use super::name::SessionId;
 use super::ready::Ready;
+use super::resume::IdSource;
 
 /// The version of the file that holds a [`Spec`].
 pub const VERSION: u32 = 1;
@@ -27,6 +28,10 @@ pub struct Spec {
     /// What the user gave with `--env` or in the configuration; not the caller's environment.
     #[serde(default)]
     pub env: Vec<(String, String)>,
+    /// What is kept of the caller's environment, so that the program is found again and speaks the
+    /// same language when another caller starts it: `words::environment::is_kept`.
+    #[serde(default)]
+    pub kept_env: Vec<(String, String)>,
     /// What shows that it is up; without it, up means that the program runs.
     #[serde(default)]
     pub ready: Option<Ready>,
@@ -35,6 +40,37 @@ pub struct Spec {
     /// What it may use.
     #[serde(default)]
     pub limits: Limits,
+    /// The command that takes up the program's conversation again, in place of `command`.
+    #[serde(default)]
+    pub resume: Option<Argv>,
+    /// Where the id in it comes from.
+    #[serde(default)]
+    pub resume_id: Option<IdSource>,
+    /// The newest id that was saved.
+    #[serde(default)]
+    pub saved_id: Option<String>,
+    /// Who has it started again after a boot.
+    #[serde(default)]
+    pub keeper: Keeper,
+    /// Whether it is as configured, with nothing else asked: then a changed configuration counts
+    /// when it is restored.
+    #[serde(default)]
+    pub as_configured: bool,
+    /// Whether its program ended by itself, and the session is only still there: kept for a
+    /// `forge restart`, and not restored.
+    #[serde(default)]
+    pub over: bool,
+}
+
+/// Who has a session started again after a boot.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Keeper {
+    /// `forge restore`.
+    #[default]
+    Forge,
+    /// Whoever called `forge run`: a service of the user's, for example.
+    Caller,
 }
 
 /// How long a prompt may take to come up when nobody said otherwise, in seconds.

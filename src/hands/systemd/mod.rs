@@ -1,22 +1,26 @@
-//! The user manager, over D-Bus: the only room that names zbus.
+//! The user manager, and what else of systemd is asked over D-Bus: the only room that names zbus.
 //!
 //! The rest of forge sees blocking calls with deadlines. Inside, one thread runs the
 //! connection, and signals are subscribed to before the call that causes them (a subscription
 //! after the call was measured to lose 6 of 200 job results).
 
 mod jobs;
+mod login;
 mod proxy;
 mod session;
+mod unit_files;
 
 pub use jobs::Outcome;
+pub use login::{Inhibitor, Login, Shutdowns};
 pub use session::{Scope, StartError};
+pub use unit_files::Loaded;
 
 use std::time::Duration;
 
 use zbus::connection::Builder;
 
 use crate::hands::clock::Deadline;
-use crate::words::error::{Error, Kind, Result};
+use crate::words::error::{Error, Kind, Result, Trying};
 use proxy::ManagerProxy;
 
 /// The longest wait for the manager's answer to one call. A manager that reloads with
@@ -26,6 +30,7 @@ const CALL: Duration = Duration::from_secs(20);
 /// The connection to the user manager.
 #[derive(Debug)]
 pub struct Manager {
+    connection: zbus::Connection,
     proxy: ManagerProxy<'static>,
 }
 
@@ -54,10 +59,50 @@ impl Manager {
                     .await
                     .map_err(|error| no_manager(&error))?;
                 let proxy = ManagerProxy::new(&connection).await.map_err(|error| no_manager(&error))?;
-                Ok(Self { proxy })
+                Ok(Self { connection, proxy })
             };
             deadlined(Deadline::after(CALL), "connecting to the user bus", connect).await
         })
+    }
+
+    /// systemd's version, as it tells it: `257.13-1~deb13u1`.
+    ///
+    /// # Errors
+    /// When the manager does not answer.
+    pub fn version(&self) -> Result<String> {
+        zbus::block_on(self.proxy.version()).map_err(|error| told(&error, "cannot ask for the version"))
+    }
+
+    /// When this manager came up, in microseconds since the boot: no two in one boot are the same.
+    ///
+    /// # Errors
+    /// When the manager does not answer.
+    pub fn up_since_us(&self) -> Result<u64> {
+        zbus::block_on(self.proxy.userspace_timestamp_monotonic())
+            .map_err(|error| told(&error, "cannot ask since when the manager runs"))
+    }
+
+    /// Whether the manager, or the whole system, is going down. Nobody to be asked means no.
+    pub fn is_going_down(&self) -> bool {
+        let stopping = |state: zbus::Result<String>| state.is_ok_and(|state| state == "stopping");
+        if stopping(zbus::block_on(self.proxy.system_state())) {
+            return true;
+        }
+        let system = async {
+            let connection = Builder::system().method_timeout(CALL).build().await?;
+            ManagerProxy::new(&connection).await?.system_state().await
+        };
+        stopping(zbus::block_on(system))
+    }
+
+    /// A variable of the environment that the manager gives to its services.
+    ///
+    /// # Errors
+    /// When the manager does not answer.
+    pub fn environment(&self, name: &str) -> Result<Option<String>> {
+        let all = zbus::block_on(self.proxy.environment())
+            .map_err(|error| told(&error, "cannot ask for the manager's environment"))?;
+        Ok(all.iter().find_map(|entry| entry.strip_prefix(name)?.strip_prefix('=').map(ToOwned::to_owned)))
     }
 
     /// The units whose names match one of the patterns, loaded ones alone: one round trip.
@@ -158,4 +203,12 @@ fn reason(error: &zbus::Error) -> String {
 /// Whether the manager refused with that error name.
 fn is_named(error: &zbus::Error, name: &str) -> bool {
     matches!(error, zbus::Error::MethodError(named, ..) if named.as_str() == name)
+}
+
+/// The id of this boot.
+///
+/// # Errors
+/// When the kernel does not tell.
+pub fn boot_id() -> Result<String> {
+    libsystemd::id128::get_boot().map(|id| id.lower_hex()).trying("the id of this boot cannot be read")
 }

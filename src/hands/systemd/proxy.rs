@@ -38,6 +38,29 @@ pub(super) trait Manager {
     /// Thaws a unit.
     fn thaw_unit(&self, name: &str) -> zbus::Result<()>;
 
+    /// Starts a unit.
+    fn start_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
+
+    /// Loads a unit, whether it runs or not; one that does not exist is loaded as such.
+    fn load_unit(&self, name: &str) -> zbus::Result<OwnedObjectPath>;
+
+    /// Forgets that a unit failed.
+    fn reset_failed_unit(&self, name: &str) -> zbus::Result<()>;
+
+    /// Enables unit files; says what it linked.
+    fn enable_unit_files(
+        &self,
+        files: &[&str],
+        runtime: bool,
+        force: bool,
+    ) -> zbus::Result<(bool, Vec<LinkChange>)>;
+
+    /// Disables unit files; says which links it removed.
+    fn disable_unit_files(&self, files: &[&str], runtime: bool) -> zbus::Result<Vec<LinkChange>>;
+
+    /// Reads all unit files again.
+    fn reload(&self) -> zbus::Result<()>;
+
     /// A job came to its end.
     #[zbus(signal)]
     fn job_removed(&self, id: u32, job: OwnedObjectPath, unit: String, result: String) -> zbus::Result<()>;
@@ -45,4 +68,99 @@ pub(super) trait Manager {
     /// The manager's own control group.
     #[zbus(property(emits_changed_signal = "false"))]
     fn control_group(&self) -> zbus::Result<String>;
+
+    /// Where unit files are looked for, first to last.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn unit_path(&self) -> zbus::Result<Vec<String>>;
+
+    /// The environment that the manager gives to services.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn environment(&self) -> zbus::Result<Vec<String>>;
+
+    /// `starting`, `running`, `degraded`, `stopping` …
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn system_state(&self) -> zbus::Result<String>;
+
+    /// systemd's version.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn version(&self) -> zbus::Result<String>;
+
+    /// When this manager came up, in microseconds since the boot.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn userspace_timestamp_monotonic(&self) -> zbus::Result<u64>;
+}
+
+/// A link that was made or removed: what, where, whither.
+pub(super) type LinkChange = (String, String, String);
+
+#[zbus::proxy(interface = "org.freedesktop.systemd1.Unit", default_service = "org.freedesktop.systemd1")]
+pub(super) trait Unit {
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn id(&self) -> zbus::Result<String>;
+
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn load_state(&self) -> zbus::Result<String>;
+
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn active_state(&self) -> zbus::Result<String>;
+
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn active_enter_timestamp(&self) -> zbus::Result<u64>;
+
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn unit_file_state(&self) -> zbus::Result<String>;
+
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn fragment_path(&self) -> zbus::Result<String>;
+
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn need_daemon_reload(&self) -> zbus::Result<bool>;
+
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn before(&self) -> zbus::Result<Vec<String>>;
+
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn after(&self) -> zbus::Result<Vec<String>>;
+
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn wants(&self) -> zbus::Result<Vec<String>>;
+
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn requires(&self) -> zbus::Result<Vec<String>>;
+
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn wanted_by(&self) -> zbus::Result<Vec<String>>;
+
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn on_failure(&self) -> zbus::Result<Vec<String>>;
+}
+
+#[zbus::proxy(
+    interface = "org.freedesktop.login1.Manager",
+    default_service = "org.freedesktop.login1",
+    default_path = "/org/freedesktop/login1"
+)]
+pub(super) trait Login {
+    /// A user that is logged in or lingers.
+    fn get_user(&self, uid: u32) -> zbus::Result<OwnedObjectPath>;
+
+    /// Turns lingering on or off.
+    fn set_user_linger(&self, uid: u32, on: bool, interactive: bool) -> zbus::Result<()>;
+
+    /// Delays a shutdown while the descriptor is open.
+    fn inhibit(&self, what: &str, who: &str, why: &str, mode: &str) -> zbus::Result<zbus::OwnedFd>;
+
+    /// The machine is about to go down, or does not after all.
+    #[zbus(signal)]
+    fn prepare_for_shutdown(&self, start: bool) -> zbus::Result<()>;
+
+    /// Whether processes of a user are killed at logout, scopes and all.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn kill_user_processes(&self) -> zbus::Result<bool>;
+}
+
+#[zbus::proxy(interface = "org.freedesktop.login1.User", default_service = "org.freedesktop.login1")]
+pub(super) trait LoginUser {
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn linger(&self) -> zbus::Result<bool>;
 }

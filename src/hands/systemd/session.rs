@@ -12,6 +12,7 @@ use crate::hands::clock::Deadline;
 use crate::hands::process::Process;
 use crate::words::error::{Error, Kind, Result};
 use crate::words::limits::Limits;
+use crate::words::unit_file;
 
 /// How long a process of a session may take to end when the manager asks, in microseconds;
 /// then the manager kills it. As for other units, and longer than `forge stop` ever waits: forge
@@ -126,6 +127,8 @@ impl Manager {
             // One process out of memory is not the end of its tmux server.
             ("OOMPolicy", Variant::new("continue")),
             ("TimeoutStopUSec", Variant::new(STOP_TIMEOUT_US)),
+            // At shutdown the order is turned round: first the save, then the sessions.
+            ("Before", Variant::new(vec![unit_file::SAVE])),
         ];
         let mut slice: Vec<Property<'_>> = vec![
             ("Description", Variant::new(plan.description.as_str())),

@@ -10,7 +10,10 @@ use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, connect, send, socket};
+use nix::sys::socket::sockopt::PeerCredentials;
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, connect, getsockopt, send, socket,
+};
 
 use super::directory::Directory;
 use crate::hands::clock::Deadline;
@@ -60,6 +63,13 @@ pub fn knock(directory: &Directory, name: &OsStr) -> Knock {
         Err(Errno::ENOENT) => Knock::Missing,
         Err(error) => Knock::Unknown(error.desc().to_owned()),
     }
+}
+
+/// The process that listens on a socket: the kernel's word.
+pub fn server_of(socket: &std::path::Path) -> Option<i32> {
+    let directory = Directory::open(socket.parent()?).ok().flatten()?;
+    let Knock::Open(caller) = knock(&directory, socket.file_name()?) else { return None };
+    getsockopt(&caller.fd, PeerCredentials).ok().map(|server| server.pid())
 }
 
 /// Sends a message header of tmux's protocol (`struct imsg_hdr`): its type, its length, the

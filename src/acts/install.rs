@@ -1,0 +1,184 @@
+//! forge's units in the user manager: written, enabled, started, and taken away again.
+//!
+//! Planned first, so that a dry run shows exactly what would be done.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::World;
+use crate::hands::clock::Deadline;
+use crate::hands::systemd::Manager;
+use crate::hands::{files, paths};
+use crate::words::error::{Error, Kind, Result};
+use crate::words::unit::FORGE_SLICE;
+use crate::words::unit_file::{BOOT_NOTICE, Change, There, USER, UnitFile, to_install, to_uninstall};
+
+/// How long a unit may take to start or to stop. A restore may be among them.
+const JOB: Duration = Duration::from_secs(600);
+
+/// What is to be done about one unit file.
+#[derive(Debug)]
+pub struct Step {
+    /// The unit.
+    pub file: UnitFile,
+    /// Where its file is, or would be.
+    pub path: PathBuf,
+    /// The package's file, where one has it.
+    pub packaged: Option<PathBuf>,
+    /// What stands there.
+    pub there: There,
+    /// What is done.
+    pub change: Change,
+}
+
+/// Where forge writes units.
+pub fn directory(world: &World) -> PathBuf {
+    world.paths.user_units()
+}
+
+fn there(path: &Path) -> There {
+    match path.symlink_metadata() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => There::Nothing,
+        Ok(metadata) if metadata.is_file() => match files::read(path) {
+            Ok(Some(bytes)) => String::from_utf8(bytes).map_or(There::Other, There::Text),
+            _ => There::Other,
+        },
+        _ => There::Other,
+    }
+}
+
+/// The file of that unit that stands behind forge's own directory in the manager's path: a
+/// package's, or an administrator's.
+fn packaged(own: &Path, search: &[PathBuf], name: &str) -> Option<PathBuf> {
+    let behind = search.iter().skip_while(|dir| *dir != own).skip(1);
+    behind.map(|dir| dir.join(name)).find(|path| path.is_file())
+}
+
+/// What an install would do.
+///
+/// # Errors
+/// When the manager does not answer, or forge's path cannot be written into a unit.
+pub fn plan_install(world: &World) -> Result<Vec<Step>> {
+    let forge = paths::forge()?;
+    plan(world, |file, there, packaged| Ok(to_install(there, &file.marked(&forge)?, packaged)))
+}
+
+/// What an uninstall would do.
+///
+/// # Errors
+/// When the manager does not answer.
+pub fn plan_uninstall(world: &World) -> Result<Vec<Step>> {
+    plan(world, |_, there, _| Ok(to_uninstall(there)))
+}
+
+fn plan(world: &World, decide: impl Fn(UnitFile, &There, bool) -> Result<Change>) -> Result<Vec<Step>> {
+    let own = directory(world);
+    let search = world.manager()?.unit_path()?;
+    if !search.contains(&own) {
+        return Err(Error::new(
+            Kind::Usage,
+            format!("the user manager does not look for units in {}", own.display()),
+        )
+        .hint(
+            "XDG_CONFIG_HOME is not the same here and there: unset it, or set it in ~/.config/environment.d",
+        ));
+    }
+    USER.into_iter()
+        .map(|file| {
+            let path = own.join(file.name);
+            let there = there(&path);
+            let packaged = packaged(&own, &search, file.name);
+            let change = decide(file, &there, packaged.is_some())?;
+            Ok(Step { file, path, packaged, there, change })
+        })
+        .collect()
+}
+
+/// What was done beside the files.
+#[derive(Debug, Default)]
+pub struct Done {
+    /// Links that were made or removed.
+    pub links: Vec<PathBuf>,
+    /// Units that were started.
+    pub started: Vec<&'static str>,
+    /// Units that were stopped.
+    pub stopped: Vec<&'static str>,
+}
+
+/// Carries an install out; `now` starts what is enabled, but not the notice of a boot that was
+/// long ago.
+///
+/// # Errors
+/// When a file cannot be written, or a unit cannot be enabled or started. Doing it again mends it.
+pub fn install(world: &World, steps: &[Step], now: bool) -> Result<Done> {
+    let manager = world.manager()?;
+    for step in steps {
+        match &step.change {
+            Change::Write(text) | Change::Update(text) => {
+                files::make_dir(&directory(world))?;
+                files::write(&step.path, text.as_bytes(), 0o644)?;
+            }
+            Change::Unhide | Change::Remove => files::remove(&step.path)?,
+            Change::Unchanged | Change::Packaged | Change::Absent | Change::Refuse(_) => {}
+        }
+    }
+    manager.reload()?;
+    let ours: Vec<&'static str> = steps
+        .iter()
+        .filter(|step| !matches!(step.change, Change::Refuse(_)) && step.file.is_enabled())
+        .map(|step| step.file.name)
+        .collect();
+    let mut done = Done { links: enable(manager, &ours)?, ..Done::default() };
+    if now {
+        for &unit in ours.iter().filter(|unit| **unit != BOOT_NOTICE) {
+            manager.start(unit, Deadline::after(JOB))?;
+            done.started.push(unit);
+        }
+    }
+    Ok(done)
+}
+
+/// Enables what is not enabled yet. A link that is there already is left as it is.
+fn enable(manager: &Manager, units: &[&str]) -> Result<Vec<PathBuf>> {
+    let mut wanting = Vec::new();
+    for &unit in units {
+        if manager.loaded(unit)?.file_state != "enabled" {
+            wanting.push(unit);
+        }
+    }
+    if wanting.is_empty() { Ok(Vec::new()) } else { manager.enable(&wanting) }
+}
+
+/// Carries an uninstall out: what was started is stopped, the sessions go on.
+///
+/// # Errors
+/// When a file cannot be removed, or a unit cannot be stopped. Doing it again mends it.
+pub fn uninstall(world: &World, steps: &[Step]) -> Result<Done> {
+    let manager = world.manager()?;
+    let mut done = Done::default();
+    // One that a package has too stays enabled and goes on, as the package's.
+    let ours: Vec<&Step> =
+        steps.iter().filter(|step| step.change == Change::Remove && step.packaged.is_none()).collect();
+    let enabled: Vec<&str> =
+        ours.iter().filter(|step| step.file.is_enabled()).map(|step| step.file.name).collect();
+    if !enabled.is_empty() {
+        done.links = manager.disable(&enabled)?;
+    }
+    for step in &ours {
+        let name = step.file.name;
+        // The slice holds the sessions, and goes by itself with the last of them.
+        if name == FORGE_SLICE || step.file.is_template() {
+            continue;
+        }
+        if manager.loaded(name)?.active != "inactive" {
+            manager.stop(&[name.to_owned()], Deadline::after(JOB))?;
+            done.stopped.push(name);
+        }
+        manager.reset_failed(name)?;
+    }
+    for step in steps.iter().filter(|step| step.change == Change::Remove) {
+        files::remove(&step.path)?;
+    }
+    manager.reload()?;
+    Ok(done)
+}

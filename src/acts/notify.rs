@@ -1,0 +1,188 @@
+//! Telling people: of a boot, of a failure, or to try whether they can be told.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use super::World;
+use super::probe::probe;
+use super::restore::in_this_life;
+use crate::hands::clock::{Deadline, local, now_us, pause};
+use crate::hands::config::{Telegram, Webhook};
+use crate::hands::{files, http, journal, paths, process};
+use crate::words::command::Argv;
+use crate::words::error::{Error, Kind, Result};
+use crate::words::event::Event;
+use crate::words::notice::{Notice, Refusal, TELEGRAM_LIMIT, pauses, restore_lines, split};
+use crate::words::time::rfc3339;
+
+/// How long the user's command may take.
+const COMMAND: Duration = Duration::from_secs(60);
+
+/// The credential with the bot's token, where no file is configured.
+const CREDENTIAL: &str = "telegram-token";
+
+/// What became of one way of telling.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Told {
+    /// `command`, `telegram` or `webhook`.
+    pub channel: &'static str,
+    /// Whether it went out.
+    pub sent: bool,
+    /// At which try, or after how many.
+    pub attempts: u32,
+    /// Why it did not go out.
+    pub error: Option<String>,
+}
+
+/// A notice of how everything is after a boot.
+///
+/// # Errors
+/// When the manager does not answer.
+pub fn of_boot(world: &World) -> Result<Notice> {
+    let probe = probe(world, None)?;
+    let restore = in_this_life(world)?;
+    let host = paths::host_name();
+    let how = if probe.healthy { "all is well" } else { "something is wrong" };
+    let mut lines = vec![format!("{host} has booted, {how}")];
+    lines.extend(restore.iter().flat_map(restore_lines));
+    lines.extend(probe.rows(local).into_iter().map(|(name, value)| format!("{name}: {value}")));
+    lines.extend(probe.problems.iter().map(|problem| format!("! {}\n  {}", problem.what, problem.hint)));
+    let text = lines.join("\n");
+    Ok(Notice { probe: Some(probe), restore, ..plain("boot", text) })
+}
+
+/// A notice that a unit failed.
+pub fn of_failure(unit: &str) -> Notice {
+    let text =
+        format!("{}: {unit} failed\n  systemctl --user status {unit}\n  forge logs", paths::host_name());
+    Notice { unit: Some(unit.to_owned()), ..plain("failure", text) }
+}
+
+/// A notice to try the ways.
+pub fn of_test() -> Notice {
+    plain("test", format!("forge on {} can tell you here what happens", paths::host_name()))
+}
+
+fn plain(kind: &'static str, text: String) -> Notice {
+    Notice {
+        kind,
+        host: paths::host_name(),
+        user: paths::user_name(),
+        at: rfc3339(now_us()),
+        text,
+        probe: None,
+        restore: None,
+        unit: None,
+    }
+}
+
+/// Tells by every way that is configured, and tells the journal how that went. Retries while a
+/// network comes up, unless somebody is waiting.
+///
+/// # Errors
+/// When no way is configured.
+pub fn tell(world: &World, notice: &Notice, patient: bool) -> Result<Vec<Told>> {
+    let notify = &world.config.notify;
+    let json = serde_json::to_string(notice).map_err(|error| Error::failed(format!("no notice: {error}")))?;
+    let mut told = Vec::new();
+    let mut way = |channel: &'static str, send: &dyn Fn() -> std::result::Result<(), Refusal>| {
+        told.push(deliver(notice, channel, patient, send));
+    };
+    if let Some(command) = &notify.command {
+        way("command", &|| run(command, &json));
+    }
+    if let Some(telegram) = &notify.telegram {
+        way("telegram", &|| send_telegram(world, telegram, &notice.text));
+    }
+    if let Some(webhook) = &notify.webhook {
+        way("webhook", &|| http::post_json(&address(world, webhook)?, &json));
+    }
+    if told.is_empty() {
+        return Err(Error::new(Kind::Config, "nobody is configured to be told")
+            .hint("add [notify] command, [notify.telegram] or [notify.webhook] to the configuration"));
+    }
+    Ok(told)
+}
+
+fn deliver(
+    notice: &Notice,
+    channel: &'static str,
+    patient: bool,
+    send: &dyn Fn() -> std::result::Result<(), Refusal>,
+) -> Told {
+    let mut pauses = pauses();
+    let mut attempts = 0;
+    let error = loop {
+        attempts += 1;
+        match send() {
+            Ok(()) => {
+                journal::record(&Event::Notified { notice: notice.kind, channel, attempts });
+                return Told { channel, sent: true, attempts, error: None };
+            }
+            Err(Refusal::ForGood(error)) => break error,
+            Err(Refusal::ForNow(error)) => match pauses.next().filter(|_| patient) {
+                // Nobody tells when a network has come up to that host.
+                Some(wait) => pause(wait),
+                None => break error,
+            },
+        }
+    };
+    journal::record(&Event::NotifyFailed { notice: notice.kind, channel, attempts, error: error.clone() });
+    Told { channel, sent: false, attempts, error: Some(error) }
+}
+
+/// The user's command, with the notice on its standard input.
+fn run(argv: &Argv, json: &str) -> std::result::Result<(), Refusal> {
+    let mut command = Command::new(argv.program());
+    command.args(argv.as_slice().get(1..).unwrap_or_default());
+    // A program that is not there will not be there in a minute; one that fails may need a network.
+    if paths::find_program(argv.program(), paths::variable("PATH").as_deref().map(AsRef::as_ref)).is_none() {
+        return Err(Refusal::ForGood(format!("there is no program {}", argv.program())));
+    }
+    match process::run_with_input(&mut command, json.as_bytes(), Deadline::after(COMMAND)) {
+        Ok(output) if output.success => Ok(()),
+        Ok(output) => {
+            let said = output.stderr.lines().last().unwrap_or("it ended with an error").to_owned();
+            Err(Refusal::ForNow(format!("{}: {said}", argv.name())))
+        }
+        Err(error) => Err(Refusal::ForNow(error.message)),
+    }
+}
+
+fn send_telegram(world: &World, telegram: &Telegram, text: &str) -> std::result::Result<(), Refusal> {
+    let token = if let Some(file) = &telegram.token_file {
+        secret(&world.paths.in_home(file))?
+    } else {
+        let dir = paths::credentials().ok_or_else(|| {
+            Refusal::ForGood(format!("there is neither a token_file nor a systemd credential {CREDENTIAL}"))
+        })?;
+        secret(&dir.join(CREDENTIAL))?
+    };
+    let address = format!("{}/bot{token}/sendMessage", telegram.base_url.trim_end_matches('/'));
+    let chat = telegram.chat_id.as_ref().map(ToString::to_string).unwrap_or_default();
+    for message in split(text, TELEGRAM_LIMIT) {
+        let json = serde_json::json!({ "chat_id": chat, "text": message, "disable_web_page_preview": true });
+        http::post_json(&address, &json.to_string())?;
+    }
+    Ok(())
+}
+
+fn address(world: &World, webhook: &Webhook) -> std::result::Result<String, Refusal> {
+    match (&webhook.url, &webhook.url_file) {
+        (Some(url), _) => Ok(url.clone()),
+        (None, Some(file)) => secret(&world.paths.in_home(file)),
+        (None, None) => Err(Refusal::ForGood("there is no address".to_owned())),
+    }
+}
+
+/// A secret from a file: one line.
+fn secret(path: &Path) -> std::result::Result<String, Refusal> {
+    let bytes = files::read_following(path).map_err(|error| Refusal::ForGood(error.message))?;
+    let text = String::from_utf8(bytes).unwrap_or_default();
+    let secret = text.trim();
+    if secret.is_empty() || secret.contains(char::is_whitespace) {
+        return Err(Refusal::ForGood(format!("{} has not one word in it", path.display())));
+    }
+    Ok(secret.to_owned())
+}

@@ -1,0 +1,203 @@
+//! After a boot: what was running runs again, and what is configured to.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use super::resume::{Resumption, Taken, resumption};
+use super::spawn::{How, Order, Spawned, spawn};
+use super::{World, observe, specify};
+use crate::hands::clock::{Deadline, now_us};
+use crate::hands::journal;
+use crate::hands::systemd::boot_id;
+use crate::words::error::{Error, Kind, Result};
+use crate::words::event::Event;
+use crate::words::name::SessionId;
+use crate::words::restore::{Again, Failed, Left, Life, Restored, Step, plan};
+use crate::words::spec::Spec;
+
+/// How long another restore may take, which is waited for: each session has a deadline of its own.
+const TURN: Duration = Duration::from_secs(3600);
+
+/// What came of a restore.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It was done.
+    Done(Restored),
+    /// It had been done in this life of the manager.
+    Already(Restored),
+}
+
+/// What a restore would do.
+///
+/// # Errors
+/// When the specifications or the manager cannot be read.
+pub fn steps(world: &World) -> Result<BTreeMap<SessionId, Step>> {
+    let kept = world.store.specs()?;
+    let configured = world.config.sessions.iter().map(|(id, session)| (id.clone(), session.boot)).collect();
+    let mut present: BTreeSet<SessionId> =
+        observe::all(world, |_| true)?.into_iter().map(|found| found.id).collect();
+    // One that is just being started has no units yet, perhaps.
+    present.extend(kept.keys().filter(|id| world.store.is_claimed(id)).cloned());
+    Ok(plan(kept, &configured, &present))
+}
+
+/// This life of the user's manager.
+///
+/// # Errors
+/// When the manager does not answer.
+pub fn life(world: &World) -> Result<Life> {
+    Ok(Life { boot_id: boot_id()?, manager_us: world.manager()?.up_since_us()? })
+}
+
+/// The last restore, if it was in this life of the manager.
+///
+/// # Errors
+/// When that cannot be told.
+pub fn in_this_life(world: &World) -> Result<Option<Restored>> {
+    let life = life(world)?;
+    // A file that cannot be read says nothing: then it is as if there had been none, and what runs
+    // is left alone.
+    Ok(world.store.restored().ok().flatten().filter(|restored| restored.life == life))
+}
+
+/// Restores the sessions, once in the life of a user manager.
+///
+/// # Errors
+/// When nothing can be restored at all; one session that fails does not stop the others.
+pub fn restore(world: &World) -> Result<Outcome> {
+    // Two at once are one: the second waits, and finds that it was done.
+    let _turn = world.store.restore_turn(Deadline::after(TURN))?;
+    if let Some(restored) = in_this_life(world)? {
+        return Ok(Outcome::Already(restored));
+    }
+    let life = life(world)?;
+    let steps = steps(world)?;
+    let todo = steps.values().filter(|step| matches!(step, Step::Again(_) | Step::Configured { .. })).count();
+    journal::progress!("restoring {todo} sessions, {} at a time", world.config.restore.concurrency);
+    let queue: Queue = Mutex::new(steps.into_iter().collect());
+    let (results, taken) = (Mutex::new(Vec::new()), Taken::default());
+    // A connection to the manager is one thread's.
+    let workers = world.config.restore.concurrency.min(todo.max(1));
+    let worlds: Vec<World> =
+        (0..workers).map(|_| World::with(world.paths.clone(), world.config.clone())).collect();
+    std::thread::scope(|scope| {
+        for own in worlds {
+            let (queue, results, taken) = (&queue, &results, &taken);
+            scope.spawn(move || work(&own, queue, results, taken));
+        }
+    });
+    let mut restored =
+        Restored { life, at_us: now_us(), restored: Vec::new(), failed: Vec::new(), left: Vec::new() };
+    for result in results.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        match result {
+            Fate::Again(again) => restored.restored.push(again),
+            Fate::Failed(failed) => restored.failed.push(failed),
+            Fate::Left(left) => restored.left.push(left),
+        }
+    }
+    restored.restored.sort_by(|a, b| a.session.cmp(&b.session));
+    restored.failed.sort_by(|a, b| a.session.cmp(&b.session));
+    restored.left.sort_by(|a, b| a.session.cmp(&b.session));
+    // At the end: a restore that is killed half-way is done again, and leaves alone what runs.
+    world.store.write_restored(&restored)?;
+    Ok(Outcome::Done(restored))
+}
+
+type Queue = Mutex<VecDeque<(SessionId, Step)>>;
+
+/// What became of one session.
+enum Fate {
+    Again(Again),
+    Failed(Failed),
+    Left(Left),
+}
+
+fn work(world: &World, queue: &Queue, results: &Mutex<Vec<Fate>>, taken: &Taken) {
+    loop {
+        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let Some((id, step)) = next else { return };
+        let result = carry_out(world, &id, step, taken);
+        results.lock().unwrap_or_else(PoisonError::into_inner).extend(result);
+    }
+}
+
+fn carry_out(world: &World, id: &SessionId, step: Step, taken: &Taken) -> Vec<Fate> {
+    match step {
+        Step::Leave(reason) => vec![Fate::Left(Left { session: id.clone(), reason: reason.to_owned() })],
+        Step::Forget => match world.store.remove_spec(id) {
+            Ok(()) => Vec::new(),
+            Err(error) => vec![failed(id, &error, None)],
+        },
+        Step::Refuse(why) => vec![failed(id, &Error::failed(why), None)],
+        Step::SetAside { why, configured } => {
+            let error = Error::failed(format!("its file could not be read ({why})"));
+            let mut results = vec![match world.store.set_aside(id) {
+                Ok(path) => failed(id, &error.while_(format!("set aside as {}", path.display())), Some(path)),
+                Err(other) => failed(id, &other, None),
+            }];
+            if configured {
+                results.extend(carry_out(world, id, Step::Configured { before: None }, taken));
+            }
+            results
+        }
+        Step::Again(spec) => vec![start(world, &spec, taken)],
+        Step::Configured { before } => {
+            let cwd = before.as_ref().map(|before| before.cwd.as_path());
+            match specify::configured(world, id, None, cwd.or(Some(&world.paths.home))) {
+                Ok(spec) => vec![start(world, &carried_over(spec, before.as_deref()), taken)],
+                Err(error) => vec![failed(id, &error, None)],
+            }
+        }
+    }
+}
+
+/// The configured specification with what was kept of the session's last run.
+fn carried_over(spec: Spec, before: Option<&Spec>) -> Spec {
+    match before {
+        None => spec,
+        Some(before) => Spec { kept_env: before.kept_env.clone(), saved_id: before.saved_id.clone(), ..spec },
+    }
+}
+
+fn start(world: &World, spec: &Spec, taken: &Taken) -> Fate {
+    let id = &spec.session;
+    let Resumption { argv, id: resume_id, fresh } = resumption(world, spec, taken);
+    match spawn(world, Order { spec, argv: &argv, how: How::Again }) {
+        Ok(Spawned { pane_pid, elapsed_ms, .. }) => {
+            let (session, fresh) = (id.clone(), fresh);
+            journal::record(&Event::Restored {
+                session: session.clone(),
+                resume_id: resume_id.clone(),
+                fresh: fresh.clone(),
+            });
+            Fate::Again(Again { session, resume_id, fresh, pane_pid, elapsed_ms })
+        }
+        // Somebody was faster.
+        Err(error) if error.kind == Kind::Taken => {
+            Fate::Left(Left { session: id.clone(), reason: error.message })
+        }
+        Err(error) => {
+            // What never was on disk, as a configured session that has not run yet, is kept now: it
+            // is to run, and 'forge restart' finds it.
+            if let Err(error) = world.store.write_spec(spec) {
+                tracing::debug!("{error}");
+            }
+            failed(id, &error, None)
+        }
+    }
+}
+
+fn failed(id: &SessionId, error: &Error, set_aside: Option<PathBuf>) -> Fate {
+    let kind = error.kind.word();
+    // Without what was on the screen, which may hold anything.
+    let first = error.message.lines().next().unwrap_or_default().to_owned();
+    journal::record(&Event::RestoreFailed { session: id.clone(), kind, error: first });
+    Fate::Failed(Failed {
+        session: id.clone(),
+        kind: kind.to_owned(),
+        error: error.message.clone(),
+        set_aside,
+    })
+}

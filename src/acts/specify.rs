@@ -1,0 +1,42 @@
+//! The specification of a session from its configuration.
+
+use std::path::Path;
+
+use super::World;
+use crate::hands::paths;
+use crate::words::command::Argv;
+use crate::words::error::Result;
+use crate::words::name::SessionId;
+use crate::words::spec::{Keeper, READY_TIMEOUT_S, Spec, VERSION};
+
+/// What is configured for that name, and defaults for what is not. It starts in `given`, else
+/// where it is configured to, else in `otherwise`, else in the current directory.
+///
+/// # Errors
+/// When it cannot start there.
+pub fn configured(
+    world: &World,
+    id: &SessionId,
+    given: Option<&Path>,
+    otherwise: Option<&Path>,
+) -> Result<Spec> {
+    let configured = world.config.sessions.get(id).cloned().unwrap_or_default();
+    let cwd = configured.cwd.map(|cwd| world.paths.in_home(&cwd));
+    Ok(Spec {
+        version: VERSION,
+        session: id.clone(),
+        command: configured.command.unwrap_or_else(|| Argv::login_shell(&paths::shell())),
+        cwd: paths::working_directory(given.or(cwd.as_deref()).or(otherwise))?,
+        env: configured.env.into_iter().collect(),
+        kept_env: paths::kept_environment(),
+        ready: configured.ready,
+        ready_timeout_s: configured.ready_timeout.unwrap_or(READY_TIMEOUT_S),
+        limits: configured.limits.or(&world.config.limits),
+        resume: configured.resume,
+        resume_id: configured.resume_id,
+        saved_id: None,
+        keeper: Keeper::Forge,
+        as_configured: world.config.sessions.contains_key(id),
+        over: false,
+    })
+}

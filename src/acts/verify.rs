@@ -1,0 +1,144 @@
+//! Whether the order that the unit files ask for is the one that the manager really has.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use super::World;
+use crate::hands::clock::Deadline;
+use crate::hands::process;
+use crate::hands::systemd::Loaded;
+use crate::words::error::Result;
+use crate::words::health::Problem;
+use crate::words::order::{Edge, cycles};
+use crate::words::unit_file::{USER, UnitFile};
+
+/// How long systemd-analyze may take: it reads all units of the user.
+const ANALYZE: Duration = Duration::from_secs(60);
+
+/// What the manager has.
+#[derive(Debug)]
+pub struct Verified {
+    /// How many edges of the files were looked for.
+    pub edges: usize,
+    /// What is wrong.
+    pub problems: Vec<Problem>,
+    /// What `systemd-analyze --user verify` said.
+    pub analyze: Vec<String>,
+}
+
+/// The units as they are loaded, an instance for each template.
+///
+/// # Errors
+/// When the manager does not answer.
+pub fn loaded(world: &World) -> Result<Vec<(UnitFile, Loaded)>> {
+    let manager = world.manager()?;
+    USER.into_iter().map(|file| Ok((file, manager.loaded(&instance(file.name))?))).collect()
+}
+
+/// A name that the manager can load: of a template, an instance.
+fn instance(name: &str) -> String {
+    if name.contains("@.") { name.replace("@.", "@verify.") } else { name.to_owned() }
+}
+
+/// Verifies the units that are installed.
+///
+/// # Errors
+/// When the manager does not answer, or there is no systemd-analyze.
+pub fn verify(world: &World) -> Result<Verified> {
+    let manager = world.manager()?;
+    let units = loaded(world)?;
+    let mut problems = Vec::new();
+    let mut edges = 0;
+    let install = "forge units install";
+    for (file, unit) in &units {
+        if unit.load != "loaded" {
+            problems.push(Problem::new(format!("{} is {}", file.name, unit.load), install));
+            continue;
+        }
+        if unit.needs_reload {
+            problems.push(Problem::new(
+                format!("{} changed on disk since it was loaded", file.name),
+                "systemctl --user daemon-reload",
+            ));
+        }
+        if file.is_enabled() && unit.file_state != "enabled" {
+            problems.push(Problem::new(format!("{} is {}", file.name, unit.file_state), install));
+        }
+        for (key, other) in file.edges() {
+            edges += 1;
+            let has = match key {
+                "Before" => &unit.before,
+                "After" => &unit.after,
+                "Wants" => &unit.wants,
+                "Requires" => &unit.requires,
+                "WantedBy" => &unit.wanted_by,
+                // %n in it is the unit itself.
+                _ => &unit.on_failure,
+            };
+            let other = other.replace("%n", &unit.name);
+            if !has.contains(&other) {
+                problems.push(Problem::new(
+                    format!("the manager does not have {key}={other} of {}", file.name),
+                    "systemctl --user daemon-reload, then see the drop-ins: systemctl --user cat",
+                ));
+            }
+            // An edge to a unit that does not exist is accepted and does nothing.
+            let load = manager.loaded(&instance(&other))?.load;
+            if load != "loaded" {
+                problems.push(Problem::new(
+                    format!("{} names {other} in {key}=, which is {load}", file.name),
+                    "see 'systemctl --user cat' for where that comes from",
+                ));
+            }
+        }
+    }
+    for cycle in cycles(&order(world, &units)?) {
+        problems.push(Problem::new(
+            format!("these are ordered after each other: {}", cycle.join(" > ")),
+            "take one of the After= or Before= out of its drop-in",
+        ));
+    }
+    Ok(Verified { edges, problems, analyze: analyze(&units)? })
+}
+
+/// The order among forge's units and those that these are ordered with.
+///
+/// # Errors
+/// When the manager does not answer.
+pub fn order(world: &World, units: &[(UnitFile, Loaded)]) -> Result<BTreeSet<Edge>> {
+    let manager = world.manager()?;
+    let mut known: BTreeMap<String, Loaded> =
+        units.iter().map(|(_, unit)| (unit.name.clone(), unit.clone())).collect();
+    let neighbours: BTreeSet<String> = units
+        .iter()
+        .flat_map(|(_, unit)| unit.after.iter().chain(&unit.before).cloned())
+        .filter(|name| !known.contains_key(name))
+        .collect();
+    for name in neighbours {
+        let unit = manager.loaded(&name)?;
+        known.insert(name, unit);
+    }
+    let mut edges = BTreeSet::new();
+    for (name, unit) in &known {
+        let named = |other: &&String| known.contains_key(*other);
+        edges.extend(unit.after.iter().filter(named).map(|other| Edge::new(other, name)));
+        edges.extend(unit.before.iter().filter(named).map(|other| Edge::new(name, other)));
+    }
+    Ok(edges)
+}
+
+/// What systemd's own check says of the files.
+fn analyze(units: &[(UnitFile, Loaded)]) -> Result<Vec<String>> {
+    let files: Vec<&PathBuf> =
+        units.iter().map(|(_, unit)| &unit.fragment).filter(|path| !path.as_os_str().is_empty()).collect();
+    if files.is_empty() {
+        return Ok(Vec::new());
+    }
+    // man: pages may not be installed, and are no part of the order.
+    let mut command = Command::new("systemd-analyze");
+    command.args(["--user", "--man=no", "verify"]).args(files);
+    let output = process::run(&mut command, Deadline::after(ANALYZE))?;
+    Ok(output.stderr.lines().chain(output.stdout.lines()).map(ToOwned::to_owned).collect())
+}

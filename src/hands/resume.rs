@@ -1,0 +1,92 @@
+//! Finding the id with which a program takes its conversation up again.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, SystemTime};
+
+use super::clock::Deadline;
+use super::process;
+use crate::words::environment::{FORGE_SESSION, is_callers_own};
+use crate::words::error::{Error, Kind, Result, Trying};
+use crate::words::resume::{check_id, claude_conversation, claude_project};
+use crate::words::spec::Spec;
+
+/// How long a command of the user's may take to print an id.
+const COMMAND: Duration = Duration::from_secs(10);
+
+/// What a command prints, run in the session's directory and environment.
+///
+/// # Errors
+/// When it fails, or prints no id.
+pub fn printed(argv: &[String], spec: &Spec) -> Result<String> {
+    let (program, arguments) =
+        argv.split_first().ok_or_else(|| Error::new(Kind::Config, "the resume_id command is empty"))?;
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir(&spec.cwd).env(FORGE_SESSION, spec.session.as_str());
+    for (name, value) in spec.kept_env.iter().chain(&spec.env) {
+        command.env(name, value);
+    }
+    for (name, _) in super::paths::caller_environment() {
+        if is_callers_own(&name) && name != FORGE_SESSION {
+            command.env_remove(name);
+        }
+    }
+    let output = process::run(&mut command, Deadline::after(COMMAND))?;
+    if !output.success {
+        let said = output.stderr.lines().last().unwrap_or_default().to_owned();
+        return Err(Error::failed(format!("the resume_id command {program} failed: {said}")));
+    }
+    let id = output.stdout.trim().to_owned();
+    check_id(&id)?;
+    Ok(id)
+}
+
+/// Where Claude Code keeps the conversations of a directory.
+pub fn claude_dir(home: &Path, cwd: &Path) -> PathBuf {
+    home.join(".claude/projects").join(claude_project(cwd))
+}
+
+/// The conversations in such a directory, the newest first.
+///
+/// # Errors
+/// When the directory is there and cannot be read.
+pub fn claude_conversations(dir: &Path) -> Result<Vec<String>> {
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error).trying(format!("cannot read {}", dir.display())),
+    };
+    let mut found: Vec<(SystemTime, String)> = entries
+        .flatten()
+        .filter_map(|entry| {
+            let id = claude_conversation(entry.file_name().to_str()?)?.to_owned();
+            let metadata = entry.metadata().ok().filter(std::fs::Metadata::is_file)?;
+            // An empty file is no conversation yet, and cannot be resumed.
+            (metadata.len() > 0).then_some((metadata.modified().ok()?, id))
+        })
+        .collect();
+    found.sort_by(|a, b| b.cmp(a));
+    Ok(found.into_iter().map(|(_, id)| id).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hands::files::write_text_for_tests;
+
+    #[test]
+    fn the_newest_conversation_comes_first() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = claude_dir(root.path(), Path::new("/srv/x"));
+        assert!(claude_conversations(&dir).unwrap().is_empty());
+        for (age, name) in [(30, "old"), (10, "new"), (20, "middle"), (1, "agent-x")] {
+            let path = dir.join(format!("{name}.jsonl"));
+            write_text_for_tests(&path, "{}\n");
+            let file = std::fs::File::options().append(true).open(&path).unwrap();
+            file.set_modified(SystemTime::now() - Duration::from_secs(age)).unwrap();
+        }
+        write_text_for_tests(&dir.join("empty.jsonl"), "");
+        std::fs::create_dir(dir.join("dir.jsonl")).unwrap();
+        assert_eq!(claude_conversations(&dir).unwrap(), ["new", "middle", "old"]);
+    }
+}

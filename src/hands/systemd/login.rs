@@ -1,0 +1,127 @@
+//! logind, on the system bus: lingering, logouts, shutdowns.
+
+use std::future::poll_fn;
+use std::os::fd::OwnedFd;
+use std::pin::Pin;
+
+use zbus::connection::Builder;
+use zbus::export::futures_core::Stream;
+
+use super::proxy::{LoginProxy, LoginUserProxy, PrepareForShutdownStream};
+use super::{CALL, deadlined, reason};
+use crate::hands::clock::Deadline;
+use crate::words::error::{Error, Kind, Result};
+
+/// The connection to logind.
+#[derive(Debug)]
+pub struct Login {
+    connection: zbus::Connection,
+    proxy: LoginProxy<'static>,
+}
+
+/// While it is there, logind delays a shutdown, for at most `InhibitDelayMaxSec=` of
+/// logind.conf(5), 5 s where nobody changed it.
+#[derive(Debug)]
+pub struct Inhibitor {
+    _delay: OwnedFd,
+}
+
+impl Login {
+    /// Connects.
+    ///
+    /// # Errors
+    /// [`Kind::Missing`] when there is no system bus.
+    pub fn connect() -> Result<Self> {
+        let connect = async {
+            let connection = Builder::system().method_timeout(CALL).build().await?;
+            let proxy = LoginProxy::new(&connection).await?;
+            Ok::<_, zbus::Error>(Self { connection, proxy })
+        };
+        let late = async { connect.await.map_err(|error| asked(&error, "cannot reach logind")) };
+        zbus::block_on(deadlined(Deadline::after(CALL), "connecting to the system bus", late))
+    }
+
+    /// Whether the user's manager lives on without a login.
+    ///
+    /// # Errors
+    /// When logind does not tell.
+    pub fn lingers(&self, uid: u32) -> Result<bool> {
+        let ask = async {
+            let user = match self.proxy.get_user(uid).await {
+                Ok(path) => LoginUserProxy::builder(&self.connection).path(path).build().await?,
+                // Neither logged in nor lingering.
+                Err(error) if super::is_named(&error, "org.freedesktop.login1.NoSuchUser") => {
+                    return Ok(false);
+                }
+                Err(error) => return Err(error),
+            };
+            user.linger().await
+        };
+        zbus::block_on(ask).map_err(|error| asked(&error, "cannot ask whether lingering is on"))
+    }
+
+    /// Turns lingering on. Without polkit only root may.
+    ///
+    /// # Errors
+    /// When logind refuses.
+    pub fn turn_lingering_on(&self, uid: u32) -> Result<()> {
+        zbus::block_on(self.proxy.set_user_linger(uid, true, false)).map_err(|error| {
+            asked(&error, "cannot turn lingering on").hint(format!("sudo loginctl enable-linger {uid}"))
+        })
+    }
+
+    /// Whether a logout kills all processes of the user, scopes and all.
+    ///
+    /// # Errors
+    /// When logind does not tell.
+    pub fn kills_at_logout(&self) -> Result<bool> {
+        zbus::block_on(self.proxy.kill_user_processes())
+            .map_err(|error| asked(&error, "cannot ask what a logout does"))
+    }
+
+    /// Asks for a delay of the next shutdown; `None` where it is not granted, as without polkit.
+    pub fn delay_shutdown(&self, why: &str) -> Option<Inhibitor> {
+        match zbus::block_on(self.proxy.inhibit("shutdown", "forge", why, "delay")) {
+            Ok(fd) => Some(Inhibitor { _delay: fd.into() }),
+            Err(error) => {
+                tracing::debug!("no delay of a shutdown: {}", reason(&error));
+                None
+            }
+        }
+    }
+
+    /// Announcements of shutdowns from now on.
+    ///
+    /// # Errors
+    /// When they cannot be subscribed to.
+    pub fn shutdowns(&self) -> Result<Shutdowns> {
+        zbus::block_on(self.proxy.receive_prepare_for_shutdown())
+            .map(Shutdowns)
+            .map_err(|error| asked(&error, "cannot wait for a shutdown"))
+    }
+}
+
+/// Announcements of shutdowns.
+#[derive(Debug)]
+pub struct Shutdowns(PrepareForShutdownStream);
+
+impl Shutdowns {
+    /// Waits for the next one, as long as it takes; `false` where a shutdown is called off.
+    ///
+    /// # Errors
+    /// When the connection is lost.
+    pub fn wait(&mut self) -> Result<bool> {
+        let next = zbus::block_on(poll_fn(|context| Pin::new(&mut self.0).poll_next(context)));
+        let lost = || Error::failed("the connection to logind was lost");
+        let announced = next.ok_or_else(lost)?;
+        Ok(announced.args().map_err(|error| asked(&error, "logind said something else"))?.start)
+    }
+}
+
+fn asked(error: &zbus::Error, doing: &str) -> Error {
+    let kind = match error {
+        zbus::Error::Connection(..) | zbus::Error::Handshake(_) => Kind::Missing,
+        _ => Kind::Failed,
+    };
+    Error::new(kind, format!("{doing}: {}", reason(error)))
+}

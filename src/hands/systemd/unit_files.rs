@@ -1,0 +1,143 @@
+//! Unit files: where they are looked for, enabling them, and what the manager made of them.
+
+use std::path::PathBuf;
+
+use super::proxy::UnitProxy;
+use super::{Manager, Outcome, is_named, told};
+use crate::hands::clock::Deadline;
+use crate::hands::systemd::jobs::Jobs;
+use crate::words::error::{Error, Kind, Result};
+
+/// A unit as the manager has it loaded.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// Its name.
+    pub name: String,
+    /// `LoadState=`: `loaded`, `not-found`, `bad-setting`, `masked` …
+    pub load: String,
+    /// `ActiveState=`
+    pub active: String,
+    /// Since when it is active, in microseconds since 1970; 0 where it never was.
+    pub active_since_us: u64,
+    /// `UnitFileState=`: `enabled`, `disabled`, `static` …
+    pub file_state: String,
+    /// Its file; empty where it has none.
+    pub fragment: PathBuf,
+    /// Whether its file changed since.
+    pub needs_reload: bool,
+    /// What it is ordered before.
+    pub before: Vec<String>,
+    /// What it is ordered after.
+    pub after: Vec<String>,
+    /// What it pulls in.
+    pub wants: Vec<String>,
+    /// What it cannot do without.
+    pub requires: Vec<String>,
+    /// What pulls it in.
+    pub wanted_by: Vec<String>,
+    /// What is started when it fails.
+    pub on_failure: Vec<String>,
+}
+
+impl Manager {
+    /// The directories in which unit files are looked for, first to last.
+    ///
+    /// # Errors
+    /// When the manager does not answer.
+    pub fn unit_path(&self) -> Result<Vec<PathBuf>> {
+        let path = zbus::block_on(self.proxy.unit_path())
+            .map_err(|error| told(&error, "cannot ask where unit files are"))?;
+        Ok(path.into_iter().map(PathBuf::from).collect())
+    }
+
+    /// Enables units; says which links were made.
+    ///
+    /// # Errors
+    /// When the manager cannot.
+    pub fn enable(&self, units: &[&str]) -> Result<Vec<PathBuf>> {
+        let (_, changes) = zbus::block_on(self.proxy.enable_unit_files(units, false, false))
+            .map_err(|error| told(&error, format!("cannot enable {}", units.join(", "))))?;
+        Ok(changes.into_iter().map(|(_, link, _)| link.into()).collect())
+    }
+
+    /// Disables units; says which links were removed.
+    ///
+    /// # Errors
+    /// When the manager cannot.
+    pub fn disable(&self, units: &[&str]) -> Result<Vec<PathBuf>> {
+        let changes = zbus::block_on(self.proxy.disable_unit_files(units, false))
+            .map_err(|error| told(&error, format!("cannot disable {}", units.join(", "))))?;
+        Ok(changes.into_iter().map(|(_, link, _)| link.into()).collect())
+    }
+
+    /// Has the manager read its unit files again.
+    ///
+    /// # Errors
+    /// When it cannot.
+    pub fn reload(&self) -> Result<()> {
+        zbus::block_on(self.proxy.reload())
+            .map_err(|error| told(&error, "cannot have the manager read its units again"))
+    }
+
+    /// Starts a unit and waits until it is up.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub fn start(&self, unit: &str, deadline: Deadline) -> Result<()> {
+        zbus::block_on(async {
+            let mut jobs = Jobs::watch(self).await?;
+            let job = jobs
+                .alongside(self.proxy.start_unit(unit, "replace"))
+                .await
+                .map_err(|error| told(&error, format!("cannot start {unit}")))?;
+            let hint = format!("see 'systemctl --user status {unit}'");
+            match jobs.end_of(&job, deadline).await? {
+                Outcome::Done => Ok(()),
+                Outcome::Pending => {
+                    Err(Error::new(Kind::Deadline, format!("{unit} did not come up in time")).hint(hint))
+                }
+                outcome => Err(Error::failed(format!("{unit} did not come up: {outcome:?}")).hint(hint)),
+            }
+        })
+    }
+
+    /// Forgets that a unit failed; that there is none is fine.
+    ///
+    /// # Errors
+    /// When the manager cannot.
+    pub fn reset_failed(&self, unit: &str) -> Result<()> {
+        match zbus::block_on(self.proxy.reset_failed_unit(unit)) {
+            Err(error) if !is_named(&error, "org.freedesktop.systemd1.NoSuchUnit") => {
+                Err(told(&error, format!("cannot reset {unit}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What the manager has loaded under that name.
+    ///
+    /// # Errors
+    /// When the manager does not answer.
+    pub fn loaded(&self, unit: &str) -> Result<Loaded> {
+        let ask = async {
+            let path = self.proxy.load_unit(unit).await?;
+            let unit = UnitProxy::builder(&self.connection).path(path).build().await?;
+            Ok::<_, zbus::Error>(Loaded {
+                name: unit.id().await?,
+                load: unit.load_state().await?,
+                active: unit.active_state().await?,
+                active_since_us: unit.active_enter_timestamp().await?,
+                file_state: unit.unit_file_state().await?,
+                fragment: unit.fragment_path().await?.into(),
+                needs_reload: unit.need_daemon_reload().await?,
+                before: unit.before().await?,
+                after: unit.after().await?,
+                wants: unit.wants().await?,
+                requires: unit.requires().await?,
+                wanted_by: unit.wanted_by().await?,
+                on_failure: unit.on_failure().await?,
+            })
+        };
+        zbus::block_on(ask).map_err(|error| told(&error, format!("cannot ask for {unit}")))
+    }
+}

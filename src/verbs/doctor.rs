@@ -1,0 +1,32 @@
+//! `forge doctor`
+
+use serde_json::json;
+
+use crate::acts::doctor::examine;
+use crate::hands::journal;
+use crate::hands::paths::Paths;
+use crate::words::error::{Kind, Result};
+use crate::words::shown::Shown;
+
+/// The arguments.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+/// Finds what on this machine would stop forge from working; the exit status is 5 when something
+/// does. Says nothing when all is well.
+///
+/// # Errors
+/// When the user has no home.
+pub fn run(paths: Paths, config_file: Option<&std::path::Path>) -> Result<Shown> {
+    let (checks, problems) = examine(paths, config_file);
+    let status = if problems.is_empty() { 0 } else { Kind::UNHEALTHY };
+    let mut shown = Shown::new(&json!({ "healthy": problems.is_empty(), "problems": problems }));
+    for problem in &problems {
+        shown = shown.line(problem.what.clone()).line(format!("  {}", problem.hint));
+    }
+    if problems.is_empty() {
+        // For a person who looks at an empty screen; a script gets nothing to read.
+        journal::progress!("all {checks} checks passed");
+    }
+    Ok(shown.exit(status))
+}

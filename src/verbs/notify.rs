@@ -1,0 +1,55 @@
+//! `forge notify`
+
+use serde_json::json;
+
+use crate::acts::World;
+use crate::acts::notify::{self, Told};
+use crate::words::error::Result;
+use crate::words::notice::Notice;
+use crate::words::shown::Shown;
+
+/// The arguments.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// Tell how everything is after a boot, and what was restored
+    Boot,
+    /// Try every way that is configured, once
+    Test,
+    /// Tell that a unit failed
+    Failure {
+        /// The unit
+        unit: String,
+    },
+}
+
+/// Tells by every way that is configured.
+///
+/// # Errors
+/// When no way is configured, or the manager does not answer.
+pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
+    // Who tries it waits for the answer; a boot has time.
+    let (notice, patient) = match &arguments.what {
+        What::Boot => (notify::of_boot(world)?, true),
+        What::Test => (notify::of_test(), false),
+        What::Failure { unit } => (notify::of_failure(unit), true),
+    };
+    let told = notify::tell(world, &notice, patient)?;
+    Ok(show(&notice, &told))
+}
+
+fn show(notice: &Notice, told: &[Told]) -> Shown {
+    let mut shown = Shown::new(&json!({ "notice": notice.kind, "channels": told }));
+    for one in told {
+        shown = shown.line(match &one.error {
+            None => format!("sent by {}", one.channel),
+            Some(error) => format!("not sent by {}: {error} (tries: {})", one.channel, one.attempts),
+        });
+    }
+    shown.exit(u8::from(told.iter().any(|one| !one.sent)))
+}

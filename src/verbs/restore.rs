@@ -1,0 +1,94 @@
+//! `forge restore`
+
+use serde_json::json;
+
+use crate::acts::World;
+use crate::acts::restore::{Outcome, in_this_life, restore, steps};
+use crate::hands::clock::local;
+use crate::words::error::Result;
+use crate::words::notice::restore_lines;
+use crate::words::restore::{Restored, Step};
+use crate::words::shown::Shown;
+use crate::words::time::rfc3339;
+
+/// The arguments.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Only say what would be done
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Starts what was running before the boot, and what is configured to; once in a boot.
+///
+/// # Errors
+/// When nothing can be restored at all. A session that does not start is told, and the exit
+/// status is 1.
+pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
+    if arguments.dry_run {
+        return would(world);
+    }
+    let (restored, already) = match restore(world)? {
+        Outcome::Done(restored) => (restored, false),
+        Outcome::Already(restored) => (restored, true),
+    };
+    let mut shown = Shown::new(&json!({
+        "already": already,
+        "at": rfc3339(restored.at_us),
+        "restored": restored.restored,
+        "failed": restored.failed,
+        "left": restored.left,
+    }));
+    if already {
+        return Ok(shown.line(format!(
+            "nothing to do: the sessions were restored at {}; 'forge restart NAME' starts one that is missing",
+            local(restored.at_us)
+        )));
+    }
+    for line in lines(&restored) {
+        shown = shown.line(line);
+    }
+    Ok(shown.exit(u8::from(!restored.failed.is_empty())))
+}
+
+fn lines(restored: &Restored) -> Vec<String> {
+    let mut lines: Vec<String> =
+        restored.left.iter().map(|left| format!("left {}: {}", left.session, left.reason)).collect();
+    lines.extend(restore_lines(restored));
+    lines
+}
+
+/// The plan, without carrying it out.
+fn would(world: &World) -> Result<Shown> {
+    let already = in_this_life(world)?.is_some();
+    let steps = steps(world)?;
+    let mut rows = Vec::new();
+    for (id, step) in &steps {
+        let (action, why) = match step {
+            Step::Again(spec) => ("restore", format!("it was running: {}", spec.command.name())),
+            Step::Configured { before: Some(_) } => ("restore", "it was running, as configured".to_owned()),
+            Step::Configured { before: None } => ("start", "boot = true".to_owned()),
+            Step::Leave(why) => ("leave", (*why).to_owned()),
+            Step::Forget => ("forget", "its program ended by itself".to_owned()),
+            Step::SetAside { why, configured: false } => ("set aside", why.clone()),
+            Step::SetAside { why, configured: true } => {
+                ("set aside, start", format!("boot = true, and its file cannot be read: {why}"))
+            }
+            Step::Refuse(why) => ("fail", why.clone()),
+        };
+        rows.push((id.to_string(), action, why));
+    }
+    let plan: Vec<_> = rows
+        .iter()
+        .map(|(session, action, why)| json!({ "session": session, "action": action, "reason": why }))
+        .collect();
+    let mut shown = Shown::new(&json!({ "already": already, "plan": plan }));
+    if already {
+        shown = shown.line("the sessions were restored in this boot: a restore does nothing");
+    }
+    if rows.is_empty() {
+        return Ok(shown.line("there is nothing to restore"));
+    }
+    let rows = rows.into_iter().map(|(session, action, why)| vec![session, action.to_owned(), why]).collect();
+    Ok(shown.table(&["SESSION", "ACTION", "WHY"], rows))
+}

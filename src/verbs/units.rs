@@ -1,0 +1,257 @@
+//! `forge units`
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+use similar::TextDiff;
+
+use crate::acts::World;
+use crate::acts::install::{self, Done, Step};
+use crate::acts::verify::{self, Verified};
+use crate::hands::paths;
+use crate::hands::systemd::Login;
+use crate::words::error::{Error, Kind, Result};
+use crate::words::order::{dot, reduced, tree};
+use crate::words::shown::Shown;
+use crate::words::unit_file::{Change, SYSTEM, There, USER};
+
+/// The arguments.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// Write forge's units for your user manager, and enable them
+    Install {
+        /// Start them at once too
+        #[arg(long)]
+        now: bool,
+        /// Turn lingering on, so that they come up at boot and live on after your logout
+        #[arg(long)]
+        linger: bool,
+        /// Only show what would be changed
+        #[arg(long, conflicts_with_all = ["now", "linger"])]
+        dry_run: bool,
+    },
+    /// Take forge's units away again; sessions go on, and your drop-ins stay
+    Uninstall {
+        /// Only show what would be removed
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Print the units as they would be written
+    Show {
+        /// Only this one [default: all for the user manager]
+        unit: Option<String>,
+    },
+    /// Compare the order that the manager really has with the one that the units ask for
+    Verify,
+    /// Draw the order, as a tree and for Graphviz: forge units graph | dot -Tsvg
+    Graph,
+}
+
+/// Installs, shows and verifies forge's units.
+///
+/// # Errors
+/// When the manager does not answer, or a unit cannot be written.
+pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
+    match &arguments.what {
+        What::Install { dry_run: true, .. } => Ok(would(&install::plan_install(world)?)),
+        What::Install { now, linger, .. } => install_now(world, *now, *linger),
+        What::Uninstall { dry_run: true } => Ok(would(&install::plan_uninstall(world)?)),
+        What::Uninstall { .. } => {
+            let steps = install::plan_uninstall(world)?;
+            let done = install::uninstall(world, &steps)?;
+            Ok(changed(&steps, &done, json!({})))
+        }
+        What::Show { unit } => show(unit.as_deref()),
+        What::Verify => Ok(verified(&verify::verify(world)?)),
+        What::Graph => graph(world),
+    }
+}
+
+fn install_now(world: &World, now: bool, linger: bool) -> Result<Shown> {
+    let steps = install::plan_install(world)?;
+    let done = install::install(world, &steps, now)?;
+    // What was written stays, also where lingering cannot be turned on.
+    let login = Login::connect();
+    let lingers = login.as_ref().ok().and_then(|login| login.lingers(world.paths.uid).ok());
+    if linger && lingers != Some(true) {
+        login?.turn_lingering_on(world.paths.uid)?;
+    }
+    let lingers = if linger { Some(true) } else { lingers };
+    let mut shown = changed(&steps, &done, json!({ "linger": lingers }));
+    if lingers == Some(false) {
+        shown = shown
+            .line("lingering is off: none of this starts at boot, and your sessions end with your last login")
+            .line("  turn it on: forge units install --linger, or: sudo loginctl enable-linger");
+    } else if done.started.is_empty() {
+        shown = shown.line("they come up with the next boot; 'forge units install --now' starts them now");
+    }
+    Ok(shown)
+}
+
+/// A word for what is done to a file.
+fn word(change: &Change) -> &'static str {
+    match change {
+        Change::Unchanged => "unchanged",
+        Change::Write(_) => "written",
+        Change::Update(_) => "updated",
+        Change::Packaged => "packaged",
+        Change::Unhide => "removed, the package's counts",
+        Change::Remove => "removed",
+        Change::Absent => "absent",
+        Change::Refuse(_) => "refused",
+    }
+}
+
+fn rows(steps: &[Step]) -> Vec<Value> {
+    steps
+        .iter()
+        .map(|step| {
+            let reason = if let Change::Refuse(why) = step.change { Some(why) } else { None };
+            let path = match (&step.change, &step.packaged) {
+                (Change::Packaged | Change::Unhide, Some(packaged)) => packaged,
+                _ => &step.path,
+            };
+            json!({ "unit": step.file.name, "path": path, "change": word(&step.change), "reason": reason })
+        })
+        .collect()
+}
+
+fn changed(steps: &[Step], done: &Done, more: Value) -> Shown {
+    let mut json = json!({
+        "units": rows(steps),
+        "links": done.links,
+        "started": done.started,
+        "stopped": done.stopped,
+    });
+    if let (Value::Object(json), Value::Object(more)) = (&mut json, more) {
+        json.extend(more);
+    }
+    let mut shown = Shown::new(&json);
+    for step in steps.iter().filter(|step| step.change != Change::Absent) {
+        shown = shown.line(format!("{:<34} {}", step.file.name, word(&step.change)));
+    }
+    if steps.iter().all(|step| step.change == Change::Absent) {
+        shown = shown.line("there is nothing of forge's to remove");
+    }
+    for link in &done.links {
+        shown = shown.line(format!("link {}", link.display()));
+    }
+    for (what, units) in [("started", &done.started), ("stopped", &done.stopped)] {
+        if !units.is_empty() {
+            shown = shown.line(format!("{what} {}", units.join(" ")));
+        }
+    }
+    refusals(shown, steps)
+}
+
+/// A file that is not forge's is left, and that is a failure: what was asked for is not done.
+fn refusals(mut shown: Shown, steps: &[Step]) -> Shown {
+    for step in steps {
+        if let Change::Refuse(why) = step.change {
+            shown = shown.line(format!("left {}: {why}", step.path.display())).exit(1);
+        }
+    }
+    shown
+}
+
+/// The changes as a patch.
+fn would(steps: &[Step]) -> Shown {
+    let mut shown = Shown::new(&json!({ "units": rows(steps) }));
+    let mut nothing = true;
+    for step in steps {
+        let old = if let There::Text(text) = &step.there { text } else { "" };
+        let new = match &step.change {
+            Change::Write(text) | Change::Update(text) => text,
+            Change::Remove | Change::Unhide => "",
+            _ => continue,
+        };
+        nothing = false;
+        let label = |text: &str| {
+            if text.is_empty() { Path::new("/dev/null") } else { &step.path }.display().to_string()
+        };
+        let diff = TextDiff::from_lines(old, new);
+        let patch = diff.unified_diff().header(&label(old), &label(new)).to_string();
+        shown = shown.raw(patch.trim_end());
+    }
+    if nothing {
+        shown = shown.line("nothing would change");
+    }
+    refusals(shown, steps)
+}
+
+fn show(unit: Option<&str>) -> Result<Shown> {
+    let forge = paths::forge()?;
+    let wanted: Vec<_> = match unit {
+        None => USER.to_vec(),
+        Some(name) => {
+            let file = USER.into_iter().chain(SYSTEM).find(|file| file.name == name);
+            vec![file.ok_or_else(|| {
+                let known: Vec<&str> = USER.iter().chain(&SYSTEM).map(|file| file.name).collect();
+                Error::new(Kind::Usage, format!("forge has no unit '{name}'"))
+                    .hint(format!("there are: {}", known.join(", ")))
+            })?]
+        }
+    };
+    let mut texts = Vec::new();
+    for file in &wanted {
+        texts.push((file.name, file.render(&forge)?));
+    }
+    let json: Vec<_> = texts.iter().map(|(name, text)| json!({ "unit": name, "text": text })).collect();
+    let mut shown = Shown::new(&json!({ "units": json }));
+    for (name, text) in &texts {
+        // One alone can go into a file as it is.
+        let head = if texts.len() > 1 { format!("# {name}\n") } else { String::new() };
+        shown = shown.raw(format!("{head}{}", text.trim_end_matches('\n')));
+        if texts.len() > 1 {
+            shown = shown.raw("");
+        }
+    }
+    Ok(shown)
+}
+
+fn verified(verified: &Verified) -> Shown {
+    let ok = verified.problems.is_empty() && verified.analyze.is_empty();
+    let mut shown = Shown::new(&json!({
+        "ok": ok,
+        "edges": verified.edges,
+        "problems": verified.problems,
+        "systemd_analyze": verified.analyze,
+    }));
+    for problem in &verified.problems {
+        shown = shown.line(problem.what.clone()).line(format!("  {}", problem.hint));
+    }
+    for line in &verified.analyze {
+        shown = shown.line(format!("systemd-analyze: {line}"));
+    }
+    if ok {
+        shown = shown.line(format!(
+            "the manager has all {} edges, no unit that they name is missing, and no circle",
+            verified.edges
+        ));
+    }
+    shown.exit(if ok { 0 } else { Kind::UNHEALTHY })
+}
+
+fn graph(world: &World) -> Result<Shown> {
+    let units = verify::loaded(world)?;
+    if units.iter().all(|(_, unit)| unit.load != "loaded") {
+        return Err(
+            Error::new(Kind::Missing, "the user manager has no unit of forge's").hint("forge units install")
+        );
+    }
+    let edges = reduced(&verify::order(world, &units)?);
+    let (tree, dot) = (tree(&edges), dot(&edges));
+    let json = json!({
+        "edges": edges.iter().map(|edge| json!({ "first": edge.first, "then": edge.then })).collect::<Vec<_>>(),
+        "dot": dot.join("\n"),
+    });
+    // In comments of the DOT language, so that the whole can go into dot(1).
+    let tree = tree.iter().map(|line| format!("// {line}")).collect::<Vec<_>>().join("\n");
+    Ok(Shown::new(&json).raw(tree).raw(dot.join("\n")))
+}

@@ -1,0 +1,123 @@
+//! What people are told of by a message: a boot, a failure.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::health::Probe;
+use super::restore::Restored;
+
+/// A message, for a command or a webhook as JSON, for Telegram as its text.
+#[derive(Debug, Clone, Serialize)]
+pub struct Notice {
+    /// `boot`, `failure` or `test`.
+    pub kind: &'static str,
+    /// The machine.
+    pub host: String,
+    /// The user.
+    pub user: String,
+    /// When, RFC 3339 in UTC.
+    pub at: Option<String>,
+    /// The whole message for people.
+    pub text: String,
+    /// How the machine is.
+    pub probe: Option<Probe>,
+    /// What came of the restore after the boot.
+    pub restore: Option<Restored>,
+    /// The unit that failed.
+    pub unit: Option<String>,
+}
+
+/// What a restore did, for people.
+pub fn restore_lines(restored: &Restored) -> Vec<String> {
+    let mut lines = Vec::new();
+    for again in &restored.restored {
+        lines.push(match (&again.resume_id, &again.fresh) {
+            (Some(id), _) => format!("restored {}, resumed with {id}", again.session),
+            (None, Some(why)) => format!("restored {}, started afresh: {why}", again.session),
+            (None, None) => format!("restored {}", again.session),
+        });
+    }
+    for failed in &restored.failed {
+        lines.push(format!("not restored: {}: {}", failed.session, failed.error));
+    }
+    lines.push(format!("{} restored, {} failed", restored.restored.len(), restored.failed.len()));
+    lines
+}
+
+/// The longest text of one Telegram message, in UTF-16 units (Bot API, sendMessage).
+pub const TELEGRAM_LIMIT: usize = 4096;
+
+/// Splits a text into messages, at the ends of lines where that is possible.
+pub fn split(text: &str, limit: usize) -> Vec<String> {
+    let length = |text: &str| text.encode_utf16().count();
+    let mut messages = vec![String::new()];
+    for line in text.split_inclusive('\n') {
+        let room = limit - messages.last().map_or(0, |last| length(last));
+        if length(line) <= room {
+            messages.last_mut().into_iter().for_each(|last| last.push_str(line));
+        } else if length(line) <= limit {
+            messages.push(line.to_owned());
+        } else {
+            for c in line.chars() {
+                if messages.last().is_none_or(|last| length(last) + c.len_utf16() > limit) {
+                    messages.push(String::new());
+                }
+                messages.last_mut().into_iter().for_each(|last| last.push(c));
+            }
+        }
+    }
+    messages.retain(|message| !message.trim().is_empty());
+    messages
+}
+
+/// How long to wait between one try and the next while a network comes up: two minutes
+/// altogether.
+pub fn pauses() -> impl Iterator<Item = Duration> {
+    [1, 2, 4, 8, 15, 30, 30, 30].into_iter().map(Duration::from_secs)
+}
+
+/// What became of one try to deliver a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// Trying again may help: no network, no answer, a server that is busy.
+    ForNow(String),
+    /// It would be refused again: a wrong token, an address that is none.
+    ForGood(String),
+}
+
+/// Whether an HTTP status is worth another try.
+pub fn is_for_now(status: u16) -> bool {
+    matches!(status, 408 | 425 | 429 | 500..)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_text_is_split_at_lines_and_nothing_is_lost() {
+        let text: String = (0..1000).fold(String::new(), |text, n| format!("{text}line {n} 🦀\n"));
+        let messages = split(&text, TELEGRAM_LIMIT);
+        assert!(messages.len() > 1);
+        assert!(messages.iter().all(|message| message.encode_utf16().count() <= TELEGRAM_LIMIT));
+        assert!(messages.iter().all(|message| message.starts_with("line ") && message.ends_with('\n')));
+        assert_eq!(messages.concat(), text);
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_split_between_characters() {
+        let line = "🦀".repeat(5000);
+        let messages = split(&line, TELEGRAM_LIMIT);
+        assert_eq!(messages.len(), 3);
+        assert_eq!(messages.concat(), line);
+        assert_eq!(split("short", 10), ["short"]);
+        assert!(split("", 10).is_empty() && split("\n\n", 10).is_empty());
+    }
+
+    #[test]
+    fn retries_have_a_bound() {
+        assert_eq!(pauses().sum::<Duration>(), Duration::from_secs(120));
+        assert!(is_for_now(503) && is_for_now(429) && !is_for_now(401) && !is_for_now(404));
+    }
+}

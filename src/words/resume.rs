@@ -1,0 +1,153 @@
+//! How a program takes its own conversation up again after a restart.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::command::Argv;
+use super::error::{Error, Result};
+
+/// What stands for the id in a `resume` command.
+pub const PLACEHOLDER: &str = "{resume_id}";
+
+/// The longest id that is believed to be one, in bytes.
+const LONGEST: usize = 256;
+
+/// Where the id of a session's conversation comes from: `resume_id` in the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "TextOrList", into = "TextOrList")]
+pub enum IdSource {
+    /// The newest conversation that Claude Code has kept for the session's directory: `"claude"`.
+    Claude,
+    /// Always the same: any other text.
+    Fixed(String),
+    /// What a command prints: a list.
+    Command(Vec<String>),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum TextOrList {
+    Text(String),
+    List(Vec<String>),
+}
+
+const CLAUDE: &str = "claude";
+
+impl From<TextOrList> for IdSource {
+    fn from(value: TextOrList) -> Self {
+        match value {
+            TextOrList::Text(text) if text == CLAUDE => Self::Claude,
+            TextOrList::Text(text) => Self::Fixed(text),
+            TextOrList::List(argv) => Self::Command(argv),
+        }
+    }
+}
+
+impl From<IdSource> for TextOrList {
+    fn from(source: IdSource) -> Self {
+        match source {
+            IdSource::Claude => Self::Text(CLAUDE.to_owned()),
+            IdSource::Fixed(text) => Self::Text(text),
+            IdSource::Command(argv) => Self::List(argv),
+        }
+    }
+}
+
+/// Whether a `resume` command needs an id.
+pub fn needs_id(resume: &Argv) -> bool {
+    resume.as_slice().iter().any(|argument| argument.contains(PLACEHOLDER))
+}
+
+/// The `resume` command with the id in its place.
+///
+/// # Errors
+/// When the result is no command.
+pub fn with_id(resume: &Argv, id: &str) -> Result<Argv> {
+    Argv::new(resume.as_slice().iter().map(|argument| argument.replace(PLACEHOLDER, id)).collect())
+}
+
+/// Checks an id before it becomes a program's argument.
+///
+/// # Errors
+/// When it is empty, has other characters than an id has, or would be taken for an option.
+pub fn check_id(id: &str) -> Result<()> {
+    let why = if id.is_empty() {
+        "it is empty"
+    } else if id.len() > LONGEST {
+        "it is too long"
+    } else if id.starts_with('-') {
+        "a program would take it for an option"
+    } else if id.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        "it has a space or a control character in it"
+    } else {
+        return Ok(());
+    };
+    let shown: String = id.chars().take(60).flat_map(char::escape_debug).collect();
+    Err(Error::failed(format!("'{shown}' is no resume id: {why}")))
+}
+
+/// The name of the directory below `~/.claude/projects` in which Claude Code keeps the
+/// conversations of a working directory: its path with a `-` for every UTF-16 unit that is no
+/// ASCII letter or digit.
+pub fn claude_project(cwd: &Path) -> String {
+    cwd.to_string_lossy()
+        .encode_utf16()
+        .map(|unit| {
+            u8::try_from(unit).ok().map(char::from).filter(char::is_ascii_alphanumeric).unwrap_or('-')
+        })
+        .collect()
+}
+
+/// The conversation that a file of such a directory holds; the id is the file's name. Those of
+/// subagents are parts of others.
+pub fn claude_conversation(file_name: &str) -> Option<&str> {
+    file_name.strip_suffix(".jsonl").filter(|id| !id.starts_with("agent-") && check_id(id).is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_is_read_from_what_people_write() {
+        let read = |text: &str| serde_json::from_str::<IdSource>(text).unwrap();
+        assert_eq!(read(r#""claude""#), IdSource::Claude);
+        assert_eq!(read(r#""main""#), IdSource::Fixed("main".into()));
+        assert_eq!(read(r#"["cat", "id"]"#), IdSource::Command(vec!["cat".into(), "id".into()]));
+        for source in [IdSource::Claude, IdSource::Fixed("x".into()), IdSource::Command(vec!["y".into()])] {
+            assert_eq!(read(&serde_json::to_string(&source).unwrap()), source);
+        }
+    }
+
+    #[test]
+    fn the_id_takes_its_place() {
+        let argv = |words: &[&str]| Argv::new(words.iter().map(|&word| word.to_owned()).collect()).unwrap();
+        let resume = argv(&["claude", "--resume={resume_id}", "{resume_id}"]);
+        assert!(needs_id(&resume) && !needs_id(&argv(&["claude", "--continue"])));
+        assert_eq!(with_id(&resume, "7").unwrap(), argv(&["claude", "--resume=7", "7"]));
+    }
+
+    #[test]
+    fn an_id_is_no_option_and_no_sentence() {
+        assert!(check_id("1b9d-4f").is_ok());
+        for bad in ["", "-x", "--dangerous", "a b", "a\nb", &"x".repeat(300)] {
+            assert!(check_id(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_directory_has_the_name_that_claude_gives_it() {
+        let name = |path: &str| claude_project(Path::new(path));
+        assert_eq!(name("/home/ada/my.proj_x"), "-home-ada-my-proj-x");
+        assert_eq!(name("/srv/é/🦀"), "-srv-----", "two units for what is beyond the basic plane");
+    }
+
+    #[test]
+    fn conversations_are_told_from_other_files() {
+        assert_eq!(claude_conversation("0b1c.jsonl"), Some("0b1c"));
+        for other in ["agent-1.jsonl", "notes.txt", ".jsonl", "-x.jsonl"] {
+            assert_eq!(claude_conversation(other), None, "{other}");
+        }
+    }
+}

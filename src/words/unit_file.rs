@@ -1,0 +1,285 @@
+//! The unit files that forge installs: `units/` is their one source, for `forge units`, the
+//! Debian package and Nix alike.
+
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+use super::error::{Error, Result};
+
+/// A unit file as it is in the sources, with a place for forge's own path in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnitFile {
+    /// Its name.
+    pub name: &'static str,
+    template: &'static str,
+}
+
+macro_rules! unit_files {
+    ($folder:literal: $($name:literal),* $(,)?) => {
+        [$(UnitFile { name: $name, template: include_str!(concat!("../../units/", $folder, "/", $name)) }),*]
+    };
+}
+
+/// For the user manager, in the order in which they come up.
+pub const USER: [UnitFile; 7] = unit_files!["user":
+    "forge.slice",
+    "forge-tmux-socket-sweep.service",
+    "forge-tmux-socket-sweep.timer",
+    "forge-post-boot-sessions.service",
+    "forge-session-save.service",
+    "forge-boot-notify.service",
+    "forge-failure-notify@.service",
+];
+
+/// For PID 1, installed by administrators.
+pub const SYSTEM: [UnitFile; 1] = unit_files!["system": "forge-tmux-socket-sweep@.service"];
+
+/// The janitor.
+pub const JANITOR: &str = "forge-tmux-socket-sweep.timer";
+
+/// Says at a boot how everything is: starting it at any other time would be a false notice.
+pub const BOOT_NOTICE: &str = "forge-boot-notify.service";
+
+/// What saves at shutdown.
+pub const SAVE: &str = "forge-session-save.service";
+
+/// What stands for forge's path.
+const PROGRAM: &str = "@forge@";
+
+/// The beginning of the line that marks a file as written by forge; the digest of what is below
+/// follows.
+const MARK: &str = "# Written by 'forge units install'; own settings belong into a drop-in \
+                    ('systemctl --user edit UNIT'). sha256:";
+
+/// Whose a file on disk is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Author {
+    /// forge wrote it, and nobody changed it since.
+    Forge,
+    /// forge wrote it, and somebody changed it.
+    ForgeAndSomebody,
+    /// Somebody else.
+    Somebody,
+}
+
+impl UnitFile {
+    /// Whether it is enabled: whether it has an `[Install]` section.
+    pub fn is_enabled(self) -> bool {
+        self.template.contains("\n[Install]\n")
+    }
+
+    /// Whether it is a template of units, `name@.service`.
+    pub fn is_template(self) -> bool {
+        self.name.contains("@.")
+    }
+
+    /// The file for a forge at that path.
+    ///
+    /// # Errors
+    /// When the path cannot be written into a unit file.
+    pub fn render(self, forge: &Path) -> Result<String> {
+        let path = forge.to_string_lossy();
+        if !forge.is_absolute() || path.contains(['\n', '"', '\\', '\'']) || path.contains('\u{fffd}') {
+            return Err(Error::failed(format!(
+                "forge's own path cannot be written into a unit: {}",
+                path.escape_debug()
+            ))
+            .hint("install forge below a directory with an ordinary name"));
+        }
+        // % begins a specifier, $ a variable (systemd.unit(5), systemd.service(5)).
+        let path = path.replace('%', "%%").replace('$', "$$");
+        let path = if path.contains(char::is_whitespace) { format!("\"{path}\"") } else { path };
+        Ok(self.template.replace(PROGRAM, &path))
+    }
+
+    /// The file as `forge units install` writes it, with the line that marks it.
+    ///
+    /// # Errors
+    /// As for [`UnitFile::render`].
+    pub fn marked(self, forge: &Path) -> Result<String> {
+        let text = self.render(forge)?;
+        Ok(format!("{MARK}{}\n{text}", digest(&text)))
+    }
+
+    /// What its ordering and wanting lines say: the key, and one unit each.
+    pub fn edges(self) -> Vec<(&'static str, &'static str)> {
+        const KEYS: [&str; 6] = ["Before", "After", "Wants", "Requires", "OnFailure", "WantedBy"];
+        self.template
+            .lines()
+            .filter_map(|line| line.split_once('='))
+            .filter_map(|(key, units)| Some((*KEYS.iter().find(|known| **known == key)?, units)))
+            .flat_map(|(key, units)| units.split_whitespace().map(move |unit| (key, unit)))
+            .collect()
+    }
+}
+
+fn digest(text: &str) -> String {
+    Sha256::digest(text.as_bytes()).iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
+}
+
+/// Whose the text of a unit file is.
+pub fn author(text: &str) -> Author {
+    let Some((first, rest)) = text.split_once('\n') else { return Author::Somebody };
+    match first.strip_prefix(MARK) {
+        None => Author::Somebody,
+        Some(written) if written == digest(rest) => Author::Forge,
+        Some(_) => Author::ForgeAndSomebody,
+    }
+}
+
+/// What is to be done about one unit file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// It is as it should be.
+    Unchanged,
+    /// Write it: there is none.
+    Write(String),
+    /// Write it over forge's own older one.
+    Update(String),
+    /// A package has it: nothing to write.
+    Packaged,
+    /// A package has it, and an own copy would hide that: remove the copy.
+    Unhide,
+    /// Remove it.
+    Remove,
+    /// It is not there, and is not to be.
+    Absent,
+    /// It is not forge's to touch, for that reason.
+    Refuse(&'static str),
+}
+
+/// What stands at the place of a unit file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum There {
+    /// Nothing.
+    Nothing,
+    /// A file with that text.
+    Text(String),
+    /// A link, or what is no file: not of forge's making.
+    Other,
+}
+
+const EDITED: &str =
+    "it was changed by hand since forge wrote it: move the changes into a drop-in and remove it";
+const FOREIGN: &str = "it is not forge's: remove it, or rename it, if it is not needed";
+const LINK: &str =
+    "it is a link or no file at all, so not forge's (is the unit masked? 'systemctl --user unmask')";
+
+/// Decides what an install does: `wanted` is the file to write, `packaged` whether a package has
+/// the unit.
+pub fn to_install(there: &There, wanted: &str, packaged: bool) -> Change {
+    match there {
+        There::Nothing if packaged => Change::Packaged,
+        There::Nothing => Change::Write(wanted.to_owned()),
+        There::Other => Change::Refuse(LINK),
+        There::Text(text) => match author(text) {
+            Author::Forge if packaged => Change::Unhide,
+            Author::Forge if text == wanted => Change::Unchanged,
+            Author::Forge => Change::Update(wanted.to_owned()),
+            Author::ForgeAndSomebody => Change::Refuse(EDITED),
+            Author::Somebody => Change::Refuse(FOREIGN),
+        },
+    }
+}
+
+/// Decides what an uninstall does.
+pub fn to_uninstall(there: &There) -> Change {
+    match there {
+        There::Nothing => Change::Absent,
+        There::Other => Change::Refuse(LINK),
+        There::Text(text) => match author(text) {
+            Author::Forge => Change::Remove,
+            Author::ForgeAndSomebody => Change::Refuse(EDITED),
+            Author::Somebody => Change::Refuse(FOREIGN),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_of_the_folder_is_here() {
+        for (folder, known) in [("user", &USER[..]), ("system", &SYSTEM[..])] {
+            let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("units").join(folder);
+            let mut names: Vec<String> = std::fs::read_dir(dir)
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+                .collect();
+            names.sort();
+            let mut here: Vec<&str> = known.iter().map(|file| file.name).collect();
+            here.sort_unstable();
+            assert_eq!(names, here);
+        }
+    }
+
+    #[test]
+    fn the_path_is_written_so_that_systemd_reads_it_back() {
+        let sweep = USER[1];
+        assert!(
+            sweep
+                .render(Path::new("/usr/bin/forge"))
+                .unwrap()
+                .contains("\nExecStart=/usr/bin/forge --quiet sweep\n")
+        );
+        let odd = sweep.render(Path::new("/opt/my tools/100%/forge")).unwrap();
+        assert!(odd.contains("ExecStart=\"/opt/my tools/100%%/forge\" --quiet"), "{odd}");
+        assert!(sweep.render(Path::new("forge")).is_err() && sweep.render(Path::new("/a\"b")).is_err());
+        for file in USER.iter().chain(&SYSTEM) {
+            assert!(!file.render(Path::new("/x/forge")).unwrap().contains(PROGRAM), "{}", file.name);
+        }
+    }
+
+    #[test]
+    fn the_author_of_a_file_is_known() {
+        let text = USER[0].marked(Path::new("/usr/bin/forge")).unwrap();
+        assert_eq!(author(&text), Author::Forge);
+        assert_eq!(author(&text.replace("Sessions", "My sessions")), Author::ForgeAndSomebody);
+        assert_eq!(author("[Unit]\n"), Author::Somebody);
+        assert_eq!(author(""), Author::Somebody);
+    }
+
+    #[test]
+    fn an_install_touches_only_what_is_forges() {
+        let old = USER[1].marked(Path::new("/old/forge")).unwrap();
+        let new = USER[1].marked(Path::new("/new/forge")).unwrap();
+        let text = |text: &str| There::Text(text.to_owned());
+        let edited = old.replace("Nice=10", "Nice=11");
+        for (there, packaged, change) in [
+            (There::Nothing, false, Change::Write(new.clone())),
+            (There::Nothing, true, Change::Packaged),
+            (text(&new), false, Change::Unchanged),
+            (text(&old), false, Change::Update(new.clone())),
+            (text(&old), true, Change::Unhide),
+            (text(&edited), false, Change::Refuse(EDITED)),
+            (text("mine"), true, Change::Refuse(FOREIGN)),
+            (There::Other, false, Change::Refuse(LINK)),
+        ] {
+            assert_eq!(to_install(&there, &new, packaged), change, "{there:?}");
+        }
+        assert_eq!(to_uninstall(&text(&old)), Change::Remove);
+        assert_eq!(to_uninstall(&text(&edited)), Change::Refuse(EDITED));
+        assert_eq!(to_uninstall(&text("mine")), Change::Refuse(FOREIGN));
+        assert_eq!(to_uninstall(&There::Nothing), Change::Absent);
+    }
+
+    #[test]
+    fn edges_are_read_from_the_files() {
+        let post_boot = USER[3];
+        assert!(post_boot.edges().contains(&("After", "forge-tmux-socket-sweep.service")));
+        assert!(post_boot.edges().contains(&("Wants", "forge-tmux-socket-sweep.service")));
+        assert!(post_boot.edges().contains(&("WantedBy", "default.target")));
+        // What does not exist in a user manager: accepted, enabled, and never started.
+        for file in USER {
+            for (_, unit) in file.edges() {
+                assert!(
+                    !["network.target", "network-online.target", "multi-user.target"].contains(&unit),
+                    "{} names {unit}",
+                    file.name
+                );
+            }
+        }
+    }
+}
