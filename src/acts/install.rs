@@ -10,6 +10,7 @@ use crate::hands::clock::Deadline;
 use crate::hands::systemd::Manager;
 use crate::hands::{files, paths};
 use crate::words::error::{Error, Kind, Result};
+use crate::words::health::Problem;
 use crate::words::unit::FORGE_SLICE;
 use crate::words::unit_file::{BOOT_NOTICE, Change, There, USER, UnitFile, to_install, to_uninstall};
 
@@ -101,6 +102,8 @@ pub struct Done {
     pub links: Vec<PathBuf>,
     /// Units that were started.
     pub started: Vec<&'static str>,
+    /// Units that did not come up, and why.
+    pub not_started: Vec<Problem>,
     /// Units that were stopped.
     pub stopped: Vec<&'static str>,
 }
@@ -109,9 +112,11 @@ pub struct Done {
 /// long ago.
 ///
 /// # Errors
-/// When a file cannot be written, or a unit cannot be enabled or started. Doing it again mends it.
+/// When a file cannot be written, or a unit cannot be enabled. Doing it again mends it.
 pub fn install(world: &World, steps: &[Step], now: bool) -> Result<Done> {
     let manager = world.manager()?;
+    // The units of a user without forge's files do nothing: from here on they do.
+    files::private_dir(&world.paths.state)?;
     for step in steps {
         match &step.change {
             Change::Write(text) | Change::Update(text) => {
@@ -131,8 +136,14 @@ pub fn install(world: &World, steps: &[Step], now: bool) -> Result<Done> {
     let mut done = Done { links: enable(manager, &ours)?, ..Done::default() };
     if now {
         for &unit in ours.iter().filter(|unit| **unit != BOOT_NOTICE) {
-            manager.start(unit, Deadline::after(JOB))?;
-            done.started.push(unit);
+            // One that does not come up, such as a restore with a session that cannot be started,
+            // is no reason to leave the others down.
+            match manager.start(unit, Deadline::after(JOB)) {
+                Ok(()) => done.started.push(unit),
+                Err(error) => {
+                    done.not_started.push(Problem::new(error.message, error.hint.unwrap_or_default()))
+                }
+            }
         }
     }
     Ok(done)

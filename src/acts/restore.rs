@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::resume::{Resumption, Taken, resumption};
-use super::spawn::{How, Order, Spawned, spawn};
+use super::spawn::{How, Order, Spawned, is_abandoned, spawn};
 use super::{World, observe, specify};
 use crate::hands::clock::{Deadline, now_us};
 use crate::hands::journal;
@@ -36,8 +36,12 @@ pub enum Outcome {
 pub fn steps(world: &World) -> Result<BTreeMap<SessionId, Step>> {
     let kept = world.store.specs()?;
     let configured = world.config.sessions.iter().map(|(id, session)| (id.clone(), session.boot)).collect();
-    let mut present: BTreeSet<SessionId> =
-        observe::all(world, |_| true)?.into_iter().map(|found| found.id).collect();
+    // What a spawn left that was killed half-way is no session: a start clears it.
+    let mut present: BTreeSet<SessionId> = observe::all(world, |_| true)?
+        .into_iter()
+        .filter(|found| !is_abandoned(found))
+        .map(|found| found.id)
+        .collect();
     // One that is just being started has no units yet, perhaps.
     present.extend(kept.keys().filter(|id| world.store.is_claimed(id)).cloned());
     Ok(plan(kept, &configured, &present))

@@ -226,7 +226,7 @@ fn clear_up(world: &World, Order { spec, how, .. }: Order<'_>) -> Result<()> {
 /// Whether nothing is lost by ending it: a spawn that died half-way, so that its program never
 /// came up; or remains of a session whose server is gone, which no terminal reaches any more. We
 /// hold the claim, so no other spawn is under way.
-fn is_abandoned(found: &Found) -> bool {
+pub(super) fn is_abandoned(found: &Found) -> bool {
     !found.has_scope
         || found.mark.as_ref().is_none_or(|mark| !mark.up || !is_alive(mark.server_pid, mark.server_start))
 }

@@ -84,12 +84,17 @@ pub fn verify(world: &World) -> Result<Verified> {
                     "systemctl --user daemon-reload, then see the drop-ins: systemctl --user cat",
                 ));
             }
-            // An edge to a unit that does not exist is accepted and does nothing.
-            let load = manager.loaded(&instance(&other))?.load;
+        }
+        // Also those that a drop-in names: an edge to a unit that does not exist is accepted, and
+        // does nothing.
+        let named =
+            [&unit.after, &unit.before, &unit.wants, &unit.requires, &unit.wanted_by, &unit.on_failure];
+        for other in named.into_iter().flatten().collect::<BTreeSet<_>>() {
+            let load = manager.loaded(other)?.load;
             if load != "loaded" {
                 problems.push(Problem::new(
-                    format!("{} names {other} in {key}=, which is {load}", file.name),
-                    "see 'systemctl --user cat' for where that comes from",
+                    format!("{} names {other}, which is {load}", file.name),
+                    format!("'systemctl --user cat {}' shows where", file.name),
                 ));
             }
         }
@@ -109,12 +114,17 @@ pub fn verify(world: &World) -> Result<Verified> {
 /// When the manager does not answer.
 pub fn order(world: &World, units: &[(UnitFile, Loaded)]) -> Result<BTreeSet<Edge>> {
     let manager = world.manager()?;
-    let mut known: BTreeMap<String, Loaded> =
-        units.iter().map(|(_, unit)| (unit.name.clone(), unit.clone())).collect();
+    let mut known: BTreeMap<String, Loaded> = units
+        .iter()
+        .filter(|(file, _)| !file.is_template())
+        .map(|(_, unit)| (unit.name.clone(), unit.clone()))
+        .collect();
+    // Slices and mounts that every unit is in or under would hide what matters.
+    let matters = |name: &String| !(name.ends_with(".slice") || name.ends_with(".mount"));
     let neighbours: BTreeSet<String> = units
         .iter()
         .flat_map(|(_, unit)| unit.after.iter().chain(&unit.before).cloned())
-        .filter(|name| !known.contains_key(name))
+        .filter(|name| !known.contains_key(name) && matters(name))
         .collect();
     for name in neighbours {
         let unit = manager.loaded(&name)?;

@@ -40,18 +40,26 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Runs the verb. The world is opened by those that need one: what needs no configuration must
-/// not fail for a broken one.
+/// Runs the verb. What needs no configuration must not fail for a broken one.
 fn run(cli: Cli, printer: Printer) -> Result<Shown> {
     let world = || World::open(cli.config.as_deref());
+    // What keeps a machine well, or ends what must end, goes on with a configuration that cannot be
+    // used.
+    let regardless = || {
+        let (world, error) = tolerant(cli.config.as_deref())?;
+        if let Some(error) = error {
+            printer.warn(&error);
+        }
+        Ok::<_, Error>(world)
+    };
     let Some(verb) = cli.verb else { return Ok(overview::show()) };
     match verb {
         Verb::Spawn(arguments) => verbs::spawn::run(&world()?, &arguments),
         Verb::Run(arguments) => verbs::run::run(&world()?, &arguments),
-        Verb::Stop(arguments) => verbs::stop::run(&world()?, &arguments),
+        Verb::Stop(arguments) => verbs::stop::run(&regardless()?, &arguments),
         Verb::Restart(arguments) => verbs::restart::run(&world()?, &arguments),
-        Verb::Freeze(arguments) => verbs::freeze::run(&world()?, &arguments),
-        Verb::Thaw(arguments) => verbs::thaw::run(&world()?, &arguments),
+        Verb::Freeze(arguments) => verbs::freeze::run(&regardless()?, &arguments),
+        Verb::Thaw(arguments) => verbs::thaw::run(&regardless()?, &arguments),
         Verb::List(arguments) => verbs::list::run(&world()?, &arguments),
         Verb::Status(arguments) => verbs::status::run(&world()?, &arguments),
         Verb::Logs(arguments) => verbs::logs::run(&world()?, &arguments, cli.json),
@@ -65,13 +73,7 @@ fn run(cli: Cli, printer: Printer) -> Result<Shown> {
             verbs::probe::run(&world, &arguments, error.as_ref())
         }
         Verb::Doctor(_) => verbs::doctor::run(Paths::from_environment()?, cli.config.as_deref()),
-        Verb::Save(arguments) => {
-            let (world, error) = tolerant(cli.config.as_deref())?;
-            if let Some(error) = &error {
-                printer.warn(error);
-            }
-            verbs::save::run(&world, &arguments)
-        }
+        Verb::Save(arguments) => verbs::save::run(&regardless()?, &arguments),
         Verb::Restore(arguments) => {
             let (world, error) = tolerant(cli.config.as_deref())?;
             if let Some(error) = &error {
@@ -106,6 +108,8 @@ fn tolerant(file: Option<&Path>) -> Result<(World, Option<Error>)> {
     let paths = Paths::from_environment()?;
     let (config, error) = match config::load(&paths.config, file) {
         Ok(config) => (config, None),
+        // One that was named is wanted.
+        Err(error) if file.is_some() => return Err(error),
         Err(error) => (Config::default(), Some(error)),
     };
     Ok((World::with(paths, config), error))

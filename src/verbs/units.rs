@@ -88,7 +88,7 @@ fn install_now(world: &World, now: bool, linger: bool) -> Result<Shown> {
         shown = shown
             .line("lingering is off: none of this starts at boot, and your sessions end with your last login")
             .line("  turn it on: forge units install --linger, or: sudo loginctl enable-linger");
-    } else if done.started.is_empty() {
+    } else if done.started.is_empty() && !done.links.is_empty() {
         shown = shown.line("they come up with the next boot; 'forge units install --now' starts them now");
     }
     Ok(shown)
@@ -127,6 +127,7 @@ fn changed(steps: &[Step], done: &Done, more: Value) -> Shown {
         "units": rows(steps),
         "links": done.links,
         "started": done.started,
+        "not_started": done.not_started,
         "stopped": done.stopped,
     });
     if let (Value::Object(json), Value::Object(more)) = (&mut json, more) {
@@ -146,6 +147,9 @@ fn changed(steps: &[Step], done: &Done, more: Value) -> Shown {
         if !units.is_empty() {
             shown = shown.line(format!("{what} {}", units.join(" ")));
         }
+    }
+    for problem in &done.not_started {
+        shown = shown.line(problem.what.clone()).line(format!("  {}", problem.hint)).exit(1);
     }
     refusals(shown, steps)
 }

@@ -60,11 +60,33 @@ pub fn for_session(
     let mut environment: Vec<(OsString, OsString)> =
         caller.into_iter().filter(|(name, _)| !is_callers_own(name)).collect();
     let named = (FORGE_SESSION.to_owned(), id.to_string());
+    let kept: Vec<Given> = kept
+        .iter()
+        .map(|(name, value)| {
+            let callers = environment.iter().find(|(known, _)| known == OsStr::new(name));
+            match callers.and_then(|(_, value)| value.to_str()) {
+                Some(callers) if name == "PATH" => (name.clone(), joined(value, callers)),
+                _ => (name.clone(), value.clone()),
+            }
+        })
+        .collect();
     for (name, value) in kept.iter().chain(given).chain([&named]) {
         environment.retain(|(known, _)| known != OsStr::new(name));
         environment.push((name.into(), value.into()));
     }
     environment
+}
+
+/// The directories of the first `PATH`, and those of the second that are not among them: what was
+/// found before is found again, and what was installed since is found too.
+fn joined(first: &str, second: &str) -> String {
+    let mut dirs: Vec<&str> = first.split(':').collect();
+    for dir in second.split(':') {
+        if !dirs.contains(&dir) {
+            dirs.push(dir);
+        }
+    }
+    dirs.join(":")
 }
 
 /// Where a value given on the command line waits while forge executes itself without it.
@@ -182,6 +204,14 @@ mod tests {
             &id,
         );
         assert_eq!(result, os(&[("LANG", "de_DE.UTF-8"), ("PATH", "/opt"), ("FORGE_SESSION", "demo")]));
+    }
+
+    #[test]
+    fn what_was_found_before_is_found_again() {
+        let id = SessionId::from_name("demo").unwrap();
+        let kept = [("PATH".to_owned(), "/home/a/bin:/bin".to_owned())];
+        let result = for_session(os(&[("PATH", "/bin:/opt")]), &kept, &[], &id);
+        assert_eq!(result, os(&[("PATH", "/home/a/bin:/bin:/opt"), ("FORGE_SESSION", "demo")]));
     }
 
     #[test]

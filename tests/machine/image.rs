@@ -12,6 +12,15 @@ use std::process::Command;
 const PACKAGES: &str = "systemd,systemd-sysv,dbus,dbus-user-session,libpam-systemd,tmux,procps,\
     iproute2,login,passwd,util-linux,strace,python3-minimal,ncurses-base,ncurses-term";
 
+/// What one release has and the other does not: with polkit logind lets users delay a shutdown and
+/// turn lingering on, without it refuses. Both kinds of machine are out there.
+fn more_packages(debian: Debian) -> &'static str {
+    match debian {
+        Debian::Bookworm => "",
+        Debian::Trixie => ",polkitd",
+    }
+}
+
 /// Run in the new tree. `ada` is the user of the tests and lingers; `mallory`
 /// is another user, hostile where a test wants one.
 const FINISH: &str = r"set -e
@@ -33,7 +42,7 @@ pub(crate) fn tree(debian: Debian) -> PathBuf {
         .map_or_else(|| PathBuf::from("/var/cache/forge-machines"), PathBuf::from);
     fs::create_dir_all(&cache).unwrap_or_else(|error| panic!("cannot make {}: {error}", cache.display()));
     let mut hasher = DefaultHasher::new();
-    (PACKAGES, FINISH).hash(&mut hasher);
+    (PACKAGES, more_packages(debian), FINISH).hash(&mut hasher);
     let key = format!("{}-{:016x}", debian.name(), hasher.finish());
     let tree = cache.join(&key);
     // Two runs must not build one image at once; the kernel drops the lock
@@ -53,7 +62,7 @@ fn build(debian: Debian, into: &Path) {
     let name = debian.name();
     eprintln!("building the image of {name} (about a minute, once)");
     let output = Command::new("mmdebstrap")
-        .args(["--quiet", "--variant=minbase", &format!("--include={PACKAGES}")])
+        .args(["--quiet", "--variant=minbase", &format!("--include={PACKAGES}{}", more_packages(debian))])
         .arg(format!("--customize-hook=chroot \"$1\" sh -c '{}'", FINISH.replace('\'', r"'\''")))
         .args([name.as_ref(), into.as_os_str()])
         .output()

@@ -96,7 +96,10 @@ impl Manager {
                 Outcome::Pending => {
                     Err(Error::new(Kind::Deadline, format!("{unit} did not come up in time")).hint(hint))
                 }
-                outcome => Err(Error::failed(format!("{unit} did not come up: {outcome:?}")).hint(hint)),
+                Outcome::Other(how) => {
+                    Err(Error::failed(format!("{unit} did not come up: {how}")).hint(hint))
+                }
+                Outcome::Gone => Err(Error::failed(format!("there is no unit {unit}")).hint(hint)),
             }
         })
     }

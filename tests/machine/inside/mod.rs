@@ -4,11 +4,14 @@ mod audit;
 mod by_hand;
 mod ending;
 mod errors;
+mod health;
 mod incident;
 mod killed;
 mod machine_facts;
 mod many;
+mod notices;
 mod sockets;
+mod units;
 
 use crate::suite::Test;
 
@@ -23,5 +26,8 @@ pub(crate) fn groups() -> Vec<(&'static str, Vec<Test>)> {
         ("audit", audit::tests()),
         ("many", many::tests()),
         ("killed", killed::tests()),
+        ("units", units::tests()),
+        ("health", health::tests()),
+        ("notices", notices::tests()),
     ]
 }

@@ -1,0 +1,341 @@
+//! forge's units in the user manager: installed, kept apart from the user's own, taken away again.
+
+use crate::ran::Ran;
+use crate::suite::{Test, inside};
+use crate::support::{
+    Session, TestFile, alive, dead_socket, forge, forge_json, run, shell, spawn, user_unit_property,
+    wait_until,
+};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub(crate) fn tests() -> Vec<Test> {
+    vec![
+        inside!(installed_once_or_twice_is_the_same),
+        inside!(the_manager_has_the_order),
+        inside!(a_dry_run_changes_nothing),
+        inside!(drop_ins_survive_and_the_timer_fires),
+        inside!(what_is_not_forges_is_left),
+        inside!(a_package_comes_first),
+        inside!(an_uninstall_leaves_nothing_of_forge_and_everything_of_the_user),
+        inside!(verify_finds_what_is_wrong),
+        inside!(a_service_of_the_user_fails_and_is_told),
+        inside!(a_unit_is_printed_for_others),
+    ]
+}
+
+/// The units, away again when the test is over.
+struct Units;
+
+impl Units {
+    #[track_caller]
+    fn install() -> Self {
+        forge(&["units", "install", "--now"]).ok();
+        Self
+    }
+}
+
+impl Drop for Units {
+    fn drop(&mut self) {
+        forge(&["units", "uninstall"]);
+        shell("rm -rf ~/.config/systemd/user; systemctl --user daemon-reload; systemctl --user reset-failed");
+    }
+}
+
+fn user_dir() -> PathBuf {
+    "/home/ada/.config/systemd/user".into()
+}
+
+const NAMES: [&str; 7] = [
+    "forge.slice",
+    "forge-tmux-socket-sweep.service",
+    "forge-tmux-socket-sweep.timer",
+    "forge-post-boot-sessions.service",
+    "forge-session-save.service",
+    "forge-boot-notify.service",
+    "forge-failure-notify@.service",
+];
+
+#[track_caller]
+fn changes(json: &serde_json::Value) -> Vec<(String, String)> {
+    let text = |value: &serde_json::Value| value.as_str().expect("a text").to_owned();
+    let units = json["units"].as_array().expect("units").iter();
+    units.map(|unit| (text(&unit["unit"]), text(&unit["change"]))).collect()
+}
+
+#[track_caller]
+fn tree() -> Ran {
+    shell("cd ~/.config/systemd && find . | sort && find . -type f -exec md5sum {} +").ok()
+}
+
+fn installed_once_or_twice_is_the_same() {
+    let json = forge_json(&["units", "install", "--now"]);
+    let _units = Units;
+    for (name, change) in changes(&json) {
+        assert!(NAMES.contains(&name.as_str()) && change == "written", "{json}");
+    }
+    assert_eq!(json["linger"], true);
+    assert_eq!(json["links"].as_array().expect("links").len(), 5, "{json}");
+    let started = json["started"].to_string();
+    assert!(started.contains("sweep.timer") && !started.contains("boot-notify"), "{json}");
+    for unit in
+        ["forge-tmux-socket-sweep.timer", "forge-post-boot-sessions.service", "forge-session-save.service"]
+    {
+        assert_eq!(user_unit_property(unit, "ActiveState"), "active", "{unit}");
+        assert_eq!(user_unit_property(unit, "UnitFileState"), "enabled", "{unit}");
+    }
+    assert_eq!(user_unit_property("forge-boot-notify.service", "ActiveState"), "inactive");
+    let before = tree();
+    let times = || shell("stat -c '%n %Y %i' ~/.config/systemd/user/forge*").ok().stdout;
+    let old = times();
+    let again = forge_json(&["units", "install", "--now"]);
+    assert!(changes(&again).iter().all(|(_, change)| change == "unchanged"), "{again}");
+    assert_eq!((tree().stdout, times()), (before.stdout, old));
+    // The old ones are written over by a forge that is elsewhere.
+    shell("mkdir -p 'tools of mine' && cp /usr/bin/forge 'tools of mine/forge'").ok();
+    let moved = run(&["/home/ada/tools of mine/forge", "--json", "units", "install"]).ok().json();
+    assert_eq!(changes(&moved).iter().filter(|(_, change)| change == "updated").count(), 5, "{moved}");
+    run(&["systemctl", "--user", "start", "forge-tmux-socket-sweep.service"]).ok();
+    let line = user_unit_property("forge-tmux-socket-sweep.service", "ExecStart");
+    assert!(line.contains("/home/ada/tools of mine/forge"), "{line}");
+    forge(&["units", "install"]).ok();
+    shell("rm -r 'tools of mine'").ok();
+    // Two at once.
+    let one = crate::support::start(&["forge", "units", "install"]);
+    let two = crate::support::start(&["forge", "units", "install"]);
+    one.wait(Duration::from_secs(30)).ok();
+    two.wait(Duration::from_secs(30)).ok();
+    forge(&["units", "verify"]).ok();
+}
+
+fn the_manager_has_the_order() {
+    let _units = Units::install();
+    let has = |unit: &str, property: &str, other: &str| {
+        let value = user_unit_property(unit, property);
+        assert!(value.split(' ').any(|name| name == other), "{unit} {property}: {value}");
+    };
+    let (sweep, post) = ("forge-tmux-socket-sweep.service", "forge-post-boot-sessions.service");
+    has(sweep, "Before", post);
+    has(post, "After", sweep);
+    has(post, "Wants", sweep);
+    has("forge-boot-notify.service", "After", post);
+    for unit in [post, sweep, "forge-session-save.service", "forge-boot-notify.service"] {
+        has(unit, "WantedBy", "default.target");
+    }
+    has("forge-tmux-socket-sweep.timer", "WantedBy", "timers.target");
+    assert!(!user_unit_property("forge-boot-notify.service", "Requires").contains("post-boot"));
+    // Each session is saved before it is ended.
+    let (_session, _) = spawn("ordered", &[], &["sleep", "1000"]);
+    has("forge-spawn-ordered.scope", "Before", "forge-session-save.service");
+    let verified = forge_json(&["units", "verify"]);
+    assert_eq!((&verified["ok"], &verified["systemd_analyze"]), (&true.into(), &serde_json::json!([])));
+    assert!(verified["edges"].as_u64().expect("a number") >= 13, "{verified}");
+    let graph = forge(&["units", "graph"]).ok().stdout;
+    assert!(graph.contains(&format!("\"{sweep}\" -> \"{post}\";")), "{graph}");
+    assert!(graph.contains(&format!("└─{post}")), "{graph}");
+    assert!(graph.lines().all(|line| line.starts_with("// ") || line.contains(['{', '}', ';'])), "{graph}");
+    let edges = forge_json(&["units", "graph"]);
+    assert!(
+        edges["edges"]
+            .as_array()
+            .expect("edges")
+            .contains(&serde_json::json!({"first": sweep, "then": post}))
+    );
+    // The sweep is as hardened as a user unit can be.
+    let security = run(&["systemd-analyze", "--user", "security", "--no-pager", sweep]).stdout;
+    let line = security.lines().last().expect("a score").to_owned();
+    let score: f64 = line
+        .split(": ")
+        .nth(1)
+        .and_then(|rest| rest.split(' ').next())
+        .and_then(|score| score.parse().ok())
+        .expect("a score");
+    assert!(score < 6.0, "{line}");
+}
+
+fn a_dry_run_changes_nothing() {
+    let ran = forge(&["units", "install", "--dry-run"]).ok();
+    assert!(ran.stdout.contains("\n+ExecStart=/usr/bin/forge restore\n"), "{ran}");
+    assert!(ran.stdout.contains("--- /dev/null\n+++ /home/ada/.config/systemd/user/forge.slice\n"), "{ran}");
+    assert!(!user_dir().join("forge.slice").exists());
+    let _units = Units::install();
+    let ran = forge(&["units", "install", "--dry-run"]).ok();
+    assert_eq!(ran.stdout, "nothing would change\n");
+    let before = tree().stdout;
+    let ran = forge(&["units", "uninstall", "--dry-run"]).ok();
+    assert!(ran.stdout.contains("-ExecStart=/usr/bin/forge restore"), "{ran}");
+    assert_eq!(tree().stdout, before);
+}
+
+fn drop_ins_survive_and_the_timer_fires() {
+    let _units = Units::install();
+    let _override = TestFile::new(
+        ".config/systemd/user/forge-tmux-socket-sweep.timer.d/override.conf",
+        "[Timer]\nOnCalendar=\nOnCalendar=*:*:0/1\nRandomizedDelaySec=0\nAccuracySec=100ms\n",
+    );
+    // An upgrade: the files are those of another forge.
+    shell("cp /usr/bin/forge ~/forge2; ~/forge2 units install; forge units install; rm ~/forge2").ok();
+    assert!(user_dir().join("forge-tmux-socket-sweep.timer.d/override.conf").exists());
+    run(&["systemctl", "--user", "restart", "forge-tmux-socket-sweep.timer"]).ok();
+    let socket = dead_socket("rot");
+    wait_until(Duration::from_secs(20), "the janitor", || !socket.exists());
+    let probe = forge_json(&["probe"]);
+    assert_eq!(probe["sockets_dead"], 0, "{probe}");
+    assert!(probe["last_sweep"]["at"].is_string(), "{probe}");
+    // In its sandbox it heals, too.
+    let (_session, spawned) = spawn("sandboxed", &[], &["sleep", "1000"]);
+    let socket = Path::new(spawned["socket"].as_str().expect("a socket")).to_owned();
+    std::fs::remove_file(&socket).expect("its removal");
+    wait_until(Duration::from_secs(20), "the socket", || socket.exists());
+}
+
+fn what_is_not_forges_is_left() {
+    let _mine =
+        TestFile::new(".config/systemd/user/forge-boot-notify.service", "[Service]\nExecStart=/bin/true\n");
+    run(&["systemctl", "--user", "mask", "-q", "forge-session-save.service"]).ok();
+    let ran = forge(&["units", "install", "--now"]).code(1);
+    let units = Units;
+    assert!(ran.stdout.contains("forge-boot-notify.service: it is not forge's"), "{ran}");
+    assert!(ran.stdout.contains("forge-session-save.service: it is a link"), "{ran}");
+    let text = |name: &str| std::fs::read_to_string(user_dir().join(name)).expect("a file");
+    assert_eq!(text("forge-boot-notify.service"), "[Service]\nExecStart=/bin/true\n");
+    assert_eq!(user_unit_property("forge-session-save.service", "LoadState"), "masked");
+    // The others are there.
+    assert_eq!(user_unit_property("forge-tmux-socket-sweep.timer", "ActiveState"), "active");
+    // One that somebody changed.
+    shell("echo 'Nice=19' >>~/.config/systemd/user/forge-tmux-socket-sweep.service").ok();
+    let ran = forge(&["units", "install"]).code(1);
+    assert!(ran.stdout.contains("changed by hand"), "{ran}");
+    assert!(text("forge-tmux-socket-sweep.service").ends_with("Nice=19\n"));
+    let ran = forge(&["units", "uninstall"]).code(1);
+    assert!(ran.stdout.contains("changed by hand") && ran.stdout.contains("is not forge's"), "{ran}");
+    assert!(text("forge-tmux-socket-sweep.service").ends_with("Nice=19\n"));
+    assert!(!user_dir().join("forge.slice").exists());
+    run(&["systemctl", "--user", "unmask", "-q", "forge-session-save.service"]).ok();
+    drop(units);
+}
+
+fn a_package_comes_first() {
+    let _units = Units::install();
+    // A directory that the manager looks into behind the user's own, as a package's.
+    shell("mkdir -p ~/.local/share/systemd/user && for u in $(ls ~/.config/systemd/user | grep '^forge.*[a-z]$' | grep -v wants); do \
+           forge units show $u >~/.local/share/systemd/user/$u; done && systemctl --user daemon-reload").ok();
+    let json = forge_json(&["units", "install", "--now"]);
+    assert!(changes(&json).iter().all(|(_, change)| change.starts_with("removed, the package's")), "{json}");
+    assert!(!user_dir().join("forge.slice").exists());
+    assert_eq!(
+        user_unit_property("forge-tmux-socket-sweep.timer", "FragmentPath"),
+        "/home/ada/.local/share/systemd/user/forge-tmux-socket-sweep.timer"
+    );
+    assert_eq!(user_unit_property("forge-tmux-socket-sweep.timer", "UnitFileState"), "enabled");
+    let json = forge_json(&["units", "install"]);
+    assert!(changes(&json).iter().all(|(_, change)| change == "packaged"), "{json}");
+    forge(&["units", "verify"]).ok();
+    forge(&["units", "uninstall"]).ok();
+    assert_eq!(
+        user_unit_property("forge-tmux-socket-sweep.timer", "ActiveState"),
+        "active",
+        "the package's goes on"
+    );
+    shell(
+        "systemctl --user disable --now forge-tmux-socket-sweep.timer forge-tmux-socket-sweep.service \
+           forge-post-boot-sessions.service forge-session-save.service forge-boot-notify.service; \
+           rm -r ~/.local/share/systemd; systemctl --user daemon-reload",
+    )
+    .ok();
+}
+
+fn an_uninstall_leaves_nothing_of_forge_and_everything_of_the_user() {
+    let _own = TestFile::new(".config/systemd/user/own.service", "[Service]\nExecStart=/bin/true\n");
+    let _link = TestFile::new(".config/systemd/user/default.target.wants/keep", "");
+    let _override =
+        TestFile::new(".config/systemd/user/forge-.slice.d/limits.conf", "[Slice]\nTasksMax=1000\n");
+    let before = tree().stdout;
+    let (_session, spawned) = spawn("goes-on", &[], &["sleep", "1000"]);
+    let units = Units::install();
+    assert_ne!(tree().stdout, before);
+    let ran = forge(&["units", "uninstall"]).ok();
+    assert_eq!(tree().stdout, before, "{ran}");
+    let listed =
+        run(&["systemctl", "--user", "list-units", "--all", "--no-legend", "forge*.service", "forge*.timer"]);
+    assert_eq!(listed.stdout, "", "nothing runs, nothing failed");
+    let pid = u32::try_from(spawned["pane_pid"].as_u64().expect("a pid")).expect("a pid");
+    assert!(alive(pid), "sessions go on");
+    let again = forge(&["units", "uninstall"]).ok();
+    assert!(again.stdout.contains("nothing of forge's to remove"), "{again}");
+    std::mem::forget(units);
+}
+
+fn verify_finds_what_is_wrong() {
+    let ran = forge(&["units", "verify"]).code(5);
+    assert!(ran.stdout.contains("not-found") && ran.stdout.contains("forge units install"), "{ran}");
+    let _units = Units::install();
+    let _session = Session("none".into());
+    {
+        // In a user manager there is no such target; systemd itself says nothing.
+        let _drop_in = TestFile::new(
+            ".config/systemd/user/forge-post-boot-sessions.service.d/net.conf",
+            "[Unit]\nAfter=network-online.target\n",
+        );
+        run(&["systemctl", "--user", "daemon-reload"]).ok();
+        let ran = forge(&["units", "verify"]).code(5);
+        assert!(ran.stdout.contains("names network-online.target, which is not-found"), "{ran}");
+    }
+    {
+        let _drop_in = TestFile::new(
+            ".config/systemd/user/forge-tmux-socket-sweep.service.d/circle.conf",
+            "[Unit]\nAfter=forge-boot-notify.service\n",
+        );
+        run(&["systemctl", "--user", "daemon-reload"]).ok();
+        let ran = forge(&["units", "verify"]).code(5);
+        let circle =
+            "forge-boot-notify.service > forge-tmux-socket-sweep.service > forge-post-boot-sessions.service";
+        assert!(ran.stdout.contains(circle), "{ran}");
+    }
+    run(&["systemctl", "--user", "daemon-reload"]).ok();
+    forge(&["units", "verify"]).ok();
+    shell("sleep 0.01; touch ~/.config/systemd/user/forge-boot-notify.service").ok();
+    let ran = forge(&["units", "verify"]).code(5);
+    assert!(ran.stdout.contains("changed on disk") && ran.stdout.contains("daemon-reload"), "{ran}");
+}
+
+fn a_service_of_the_user_fails_and_is_told() {
+    let _units = Units::install();
+    let _config = TestFile::new(
+        ".config/forge/forge.toml",
+        "[notify]\ncommand = ['sh', '-c', 'cat >>/home/ada/told.jsonl']\n",
+    );
+    let _drop_in = TestFile::new(
+        ".config/systemd/user/forge-tmux-socket-sweep.service.d/fail.conf",
+        "[Service]\nExecStart=\nExecStart=/bin/false\n",
+    );
+    run(&["systemctl", "--user", "daemon-reload"]).ok();
+    run(&["systemctl", "--user", "start", "forge-tmux-socket-sweep.service"]).code(1);
+    let told = Path::new("/home/ada/told.jsonl");
+    wait_until(Duration::from_secs(20), "the notice", || told.exists());
+    wait_until(Duration::from_secs(20), "the whole notice", || {
+        std::fs::read_to_string(told).is_ok_and(|text| text.ends_with('}'))
+    });
+    let notice: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(told).unwrap()).expect("JSON");
+    assert_eq!(
+        (&notice["kind"], &notice["unit"]),
+        (&"failure".into(), &"forge-tmux-socket-sweep.service".into())
+    );
+    let probe = forge(&["--json", "probe"]).code(5).json();
+    assert_eq!(probe["units_failed"], serde_json::json!(["forge-tmux-socket-sweep.service"]));
+    shell("rm told.jsonl").ok();
+}
+
+fn a_unit_is_printed_for_others() {
+    let text = forge(&["units", "show", "forge-tmux-socket-sweep@.service"]).ok().stdout;
+    assert!(text.contains("ExecStart=/usr/bin/forge --quiet sweep\n"), "{text}");
+    assert!(
+        text.contains("Before=user@%i.service\n") && text.contains("WantedBy=multi-user.target\n"),
+        "{text}"
+    );
+    let all = forge_json(&["units", "show"]);
+    assert_eq!(all["units"].as_array().expect("units").len(), NAMES.len());
+    let ran = forge(&["units", "show", "forge-nonsense.service"]).code(2);
+    assert!(ran.stderr.contains("forge-tmux-socket-sweep.timer"), "{ran}");
+}
