@@ -133,10 +133,17 @@ fn directories(world: &World, findings: &mut Findings) {
         Ok(_) => None,
     });
     for dir in [&world.paths.state, &world.paths.runtime] {
-        findings.check(files::private_dir(dir).err().map(|error| {
-            let hint = error.hint.clone().unwrap_or_else(|| format!("ls -ld {}", dir.display()));
-            Problem::new(error.message, hint)
-        }));
+        findings.check(match files::private_dir(dir) {
+            Err(error) => {
+                let hint = error.hint.clone().unwrap_or_else(|| format!("ls -ld {}", dir.display()));
+                Some(Problem::new(error.message, hint))
+            }
+            Ok(()) if !files::is_writable(dir) => Some(Problem::new(
+                format!("{} cannot be written", dir.display()),
+                format!("chmod 700 {}", dir.display()),
+            )),
+            Ok(()) => None,
+        });
     }
     let free = files::room(&world.paths.state);
     findings.check(free.filter(|free| *free < 16 << 20).map(|free| {

@@ -134,6 +134,10 @@ pub fn install(world: &World, steps: &[Step], now: bool) -> Result<Done> {
         .map(|step| step.file.name)
         .collect();
     let mut done = Done { links: enable(manager, &ours)?, ..Done::default() };
+    if !done.links.is_empty() {
+        // The manager sees a new link only when it reads everything again.
+        manager.reload()?;
+    }
     if now {
         for &unit in ours.iter().filter(|unit| **unit != BOOT_NOTICE) {
             // One that does not come up, such as a restore with a session that cannot be started,

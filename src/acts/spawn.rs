@@ -151,7 +151,9 @@ fn claimed(world: &World, order: Order<'_>) -> Result<Spawned> {
 /// Sweeps before the spawn; a summary is only worth a record where something was removed.
 fn clean(world: &World) -> Report {
     let report = sweep::sweep(world, &sweep::Plan::new(world, &[], false));
-    if !report.removed.is_empty() {
+    if report.removed.is_empty() {
+        sweep::note(world, &report);
+    } else {
         sweep::record(world, &report);
     }
     report

@@ -87,11 +87,7 @@ pub fn sweep(world: &World, plan: &Plan) -> Report {
 
 /// Notes that a sweep came to its end: in the journal, and for the probe.
 pub fn record(world: &World, report: &Report) {
-    let last = LastSweep { at_us: now_us(), removed: report.removed.len() };
-    // Without a runtime directory, as before the first login, there is no probe to read it either.
-    if let Err(error) = world.store.write_last_sweep(&last) {
-        tracing::debug!("{error}");
-    }
+    note(world, report);
     journal::record(&Event::SweepDone {
         scanned: report.scanned,
         removed: report.removed.len(),
@@ -99,6 +95,15 @@ pub fn record(world: &World, report: &Report) {
         unresponsive: report.unresponsive.len(),
         elapsed_ms: report.elapsed_ms,
     });
+}
+
+/// Notes it for the probe alone: a spawn's sweep that found nothing is no event.
+pub fn note(world: &World, report: &Report) {
+    let last = LastSweep { at_us: now_us(), removed: report.removed.len() };
+    // Without a runtime directory, as before the first login, there is no probe to read it either.
+    if let Err(error) = world.store.write_last_sweep(&last) {
+        tracing::debug!("{error}");
+    }
 }
 
 fn sweep_directory(directory: &Directory, plan: &Plan) -> Result<Report> {

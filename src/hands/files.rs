@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use nix::libc::{O_CLOEXEC, O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK};
+use nix::unistd::AccessFlags;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -42,6 +43,12 @@ pub fn private_dir(path: &Path) -> Result<()> {
 /// When it cannot be made.
 pub fn make_dir(path: &Path) -> Result<()> {
     std::fs::create_dir_all(path).trying(format!("cannot make the directory {}", path.display()))
+}
+
+/// Whether files can be made in a directory.
+pub fn is_writable(dir: &Path) -> bool {
+    let flags = AccessFlags::W_OK | AccessFlags::X_OK;
+    nix::unistd::access(dir, flags).is_ok()
 }
 
 /// Writes a value as JSON so that a reader, or a machine that loses power, sees the old file or

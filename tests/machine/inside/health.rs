@@ -120,7 +120,8 @@ fn what_belongs_to_no_session() {
 
 fn a_session_that_was_lost() {
     let (_session, spawned) = spawn("lost", &["--env", "KEEP=1"], &["sleep", "1000"]);
-    shell(&format!("kill -9 {} {}", spawned["server_pid"], spawned["pane_pid"])).ok();
+    // The program ends with its server's terminal, perhaps before it is killed itself.
+    shell(&format!("kill -9 {} {}", spawned["server_pid"], spawned["pane_pid"]));
     wait_until(Duration::from_secs(10), "its end", || forge_json(&["list"])["sessions"] == json!([]));
     // No restore was there in this boot, so it may as well be one from before.
     says(&ill(), "lost ran before", "forge restore");
@@ -130,7 +131,7 @@ fn a_session_that_was_lost() {
     let environment = std::fs::read_to_string(format!("/proc/{pid}/environ")).expect("its environment");
     assert!(environment.contains("KEEP=1\0"));
     let pids = forge_json(&["status", "lost"]);
-    shell(&format!("kill -9 {} {}", pids["server_pid"], pids["pane_pid"])).ok();
+    shell(&format!("kill -9 {} {}", pids["server_pid"], pids["pane_pid"]));
     wait_until(Duration::from_secs(10), "its end", || forge_json(&["list"])["sessions"] == json!([]));
     let stopped = forge_json(&["stop", "lost"]);
     assert_eq!(stopped["stopped"][0]["processes"], 0, "{stopped}");
@@ -196,17 +197,7 @@ fn each_finding_has_its_remedy() {
     forge(&["units", "install", "--now"]).ok();
     shell("mkdir -p ~/sock ~/empty").ok();
     says(&diagnosis(&["TMUX_TMPDIR=/home/ada/sock"]), "TMUX_TMPDIR is /home/ada/sock here", "environment.d");
-    says(
-        &diagnosis(
-            &["PATH=/home/ada/empty:/usr/sbin", "/usr/bin/env", "PATH=/home/ada/empty"][..0]
-                .iter()
-                .copied()
-                .chain(["XDG_STATE_HOME=/home/ada/sock"])
-                .collect::<Vec<_>>(),
-        ),
-        "XDG_STATE_HOME",
-        "environment.d",
-    );
+    says(&diagnosis(&["XDG_STATE_HOME=/home/ada/sock"]), "XDG_STATE_HOME", "environment.d");
     {
         let ran = run(&["env", "PATH=/home/ada/empty", "/usr/bin/forge", "--json", "doctor"]).code(5).json();
         says(&ran, "tmux is not installed", "apt-get install tmux");
@@ -254,16 +245,16 @@ fn each_finding_has_its_remedy() {
         run(&["systemctl", "--user", "daemon-reload"]).ok();
     }
     {
-        shell("chmod 755 /tmp/tmux-1000 && chmod o+w /tmp/tmux-1000").ok();
+        shell("mkdir -p -m 700 /tmp/tmux-1000; chmod 755 /tmp/tmux-1000 && chmod o+w /tmp/tmux-1000").ok();
         says(&diagnosis(&[]), "socket directory", "chmod 700");
         shell("chmod 500 /tmp/tmux-1000").ok();
         says(&diagnosis(&[]), "cannot be written", "chmod 700 /tmp/tmux-1000");
         shell("chmod 700 /tmp/tmux-1000").ok();
     }
     {
-        shell("chmod 500 ~/.local/state/forge/sessions ~/.local/state/forge").ok();
+        shell("chmod 500 ~/.local/state/forge").ok();
         let found = forge(&["--json", "doctor"]);
-        shell("chmod 700 ~/.local/state/forge ~/.local/state/forge/sessions").ok();
+        shell("chmod 700 ~/.local/state/forge").ok();
         says(&found.code(5).json(), "/home/ada/.local/state/forge cannot be written", "chmod");
     }
     forge(&["doctor"]).ok();

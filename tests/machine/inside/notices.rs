@@ -220,6 +220,8 @@ fn a_long_story_comes_in_parts() {
         );
     }
     let _more = TestFile::new(".config/forge/forge.toml.d/10.toml", &sessions);
+    // As after another boot.
+    shell("rm -f ~/.local/state/forge/restored.json").ok();
     let restore = forge_json_failing(&["restore"]);
     assert_eq!(restore["failed"].as_array().expect("a list").len(), 60);
     forge(&["notify", "boot"]).ok();

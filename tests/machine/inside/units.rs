@@ -256,8 +256,7 @@ fn an_uninstall_leaves_nothing_of_forge_and_everything_of_the_user() {
     assert_ne!(tree().stdout, before);
     let ran = forge(&["units", "uninstall"]).ok();
     assert_eq!(tree().stdout, before, "{ran}");
-    let listed =
-        run(&["systemctl", "--user", "list-units", "--all", "--no-legend", "forge*.service", "forge*.timer"]);
+    let listed = run(&["systemctl", "--user", "list-units", "--no-legend", "forge*.service", "forge*.timer"]);
     assert_eq!(listed.stdout, "", "nothing runs, nothing failed");
     let pid = u32::try_from(spawned["pane_pid"].as_u64().expect("a pid")).expect("a pid");
     assert!(alive(pid), "sessions go on");

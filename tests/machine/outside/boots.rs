@@ -12,6 +12,8 @@ pub(crate) fn tests() -> Vec<Test> {
         outside!(a_power_cut_loses_nothing).limit_s(180),
         outside!(two_restores_at_once_are_one),
         outside!(a_restore_that_is_killed_goes_on),
+        outside!(a_few_are_started_at_a_time),
+        outside!(a_directory_that_is_gone_holds_up_nobody),
         outside!(half_a_file_holds_up_nobody).limit_s(180),
         outside!(a_broken_configuration_holds_up_nobody).limit_s(180),
         outside!(the_resume_ids_are_saved_at_shutdown).limit_s(180),
@@ -344,6 +346,47 @@ fn a_restore_that_is_killed_goes_on(machine: &mut Machine) {
     let scopes =
         machine.user(&["systemctl", "--user", "list-units", "--no-legend", "forge-spawn-*.scope"]).ok();
     assert_eq!(scopes.stdout.lines().count(), 8, "{scopes}");
+    machine.user(&["forge", "stop", "--all"]).ok();
+}
+
+fn a_few_are_started_at_a_time(machine: &mut Machine) {
+    write(
+        machine,
+        USER,
+        "/home/ada/bin/slow",
+        "#!/bin/sh\necho + >>starts; sleep 0.4; echo - >>starts; echo up; exec sleep 10000\n",
+    );
+    write(machine, USER, "/home/ada/.config/forge/forge.toml", "[restore]\nconcurrency = 2\n");
+    sh(
+        machine,
+        "forge units uninstall; for n in 1 2 3 4 5 6; do forge spawn s$n --ready up -- ~/bin/slow; done; rm starts",
+    );
+    machine.power_cut();
+    let restored = machine.user(&["forge", "--json", "restore"]).ok().json();
+    assert_eq!(restored["restored"].as_array().expect("a list").len(), 6, "{restored}");
+    let mut at_once = 0;
+    let most = sh(machine, "cat starts").stdout.lines().fold(0, |most, line| {
+        at_once += if line == "+" { 1 } else { -1 };
+        most.max(at_once)
+    });
+    assert_eq!(most, 2, "two at a time, and not one after the other");
+    machine.user(&["forge", "stop", "--all"]).ok();
+    sh(machine, "rm -r .config/forge starts");
+}
+
+fn a_directory_that_is_gone_holds_up_nobody(machine: &mut Machine) {
+    sh(
+        machine,
+        "mkdir gone; forge spawn a --cwd gone -- sleep 10000; forge spawn b -- sleep 10000; rmdir gone",
+    );
+    machine.power_cut();
+    let restored = machine.user(&["forge", "--json", "restore"]).code(1).json();
+    assert_eq!(running(machine), ["b"]);
+    assert_eq!(restored["failed"][0]["session"], "a");
+    assert!(restored["failed"][0]["error"].as_str().expect("why").contains("/home/ada/gone"), "{restored}");
+    // It is not forgotten.
+    sh(machine, "mkdir gone; forge restart a");
+    assert_eq!(running(machine), ["a", "b"]);
     machine.user(&["forge", "stop", "--all"]).ok();
 }
 
