@@ -114,6 +114,11 @@ fn claimed(world: &World, order: Order<'_>) -> Result<Spawned> {
     // that it was abandoned.
     let _claim = world.store.claim(id)?;
     usable(&world.paths.socket_dir())?;
+    if order.how == How::Again {
+        // It was there when the session ran; the error of the program would not name it.
+        let there = paths::working_directory(Some(&order.spec.cwd));
+        there.map_err(|error| Error { kind: Kind::Failed, ..error })?;
+    }
     let mut report = clean(world);
     if order.how == How::Replacing
         && let Some(old) = observe::one(world, id)?
@@ -148,13 +153,14 @@ fn claimed(world: &World, order: Order<'_>) -> Result<Spawned> {
     Ok(spawned)
 }
 
-/// Sweeps before the spawn; a summary is only worth a record where something was removed.
+/// Sweeps before the spawn. One that removes nothing is not worth a record, and does not hide
+/// from the probe what the last one did remove.
 fn clean(world: &World) -> Report {
     let report = sweep::sweep(world, &sweep::Plan::new(world, &[], false));
-    if report.removed.is_empty() {
-        sweep::note(world, &report);
-    } else {
+    if !report.removed.is_empty() {
         sweep::record(world, &report);
+    } else if world.store.last_sweep().is_ok_and(|last| last.is_none()) {
+        sweep::note(world, &report);
     }
     report
 }

@@ -97,7 +97,7 @@ pub fn record(world: &World, report: &Report) {
     });
 }
 
-/// Notes it for the probe alone: a spawn's sweep that found nothing is no event.
+/// Notes it for the probe alone.
 pub fn note(world: &World, report: &Report) {
     let last = LastSweep { at_us: now_us(), removed: report.removed.len() };
     // Without a runtime directory, as before the first login, there is no probe to read it either.
