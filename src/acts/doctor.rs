@@ -133,17 +133,12 @@ fn directories(world: &World, findings: &mut Findings) {
         Ok(_) => None,
     });
     for dir in [&world.paths.state, &world.paths.runtime] {
-        findings.check(match files::private_dir(dir) {
-            Err(error) => {
-                let hint = error.hint.clone().unwrap_or_else(|| format!("ls -ld {}", dir.display()));
-                Some(Problem::new(error.message, hint))
-            }
-            Ok(()) if !files::is_writable(dir) => Some(Problem::new(
-                format!("{} cannot be written", dir.display()),
-                format!("chmod 700 {}", dir.display()),
-            )),
-            Ok(()) => None,
-        });
+        // Where it is not there yet, it is going to be made.
+        let there = dir.ancestors().find(|ancestor| ancestor.is_dir()).unwrap_or(dir);
+        findings.check((!files::is_writable(there)).then(|| {
+            let chmod = format!("chmod 700 {}", there.display());
+            Problem::new(format!("{} cannot be written", there.display()), chmod)
+        }));
     }
     let free = files::room(&world.paths.state);
     findings.check(free.filter(|free| *free < 16 << 20).map(|free| {

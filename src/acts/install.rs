@@ -145,7 +145,7 @@ pub fn install(world: &World, steps: &[Step], now: bool) -> Result<Done> {
             match manager.start(unit, Deadline::after(JOB)) {
                 Ok(()) => done.started.push(unit),
                 Err(error) => {
-                    done.not_started.push(Problem::new(error.message, error.hint.unwrap_or_default()))
+                    done.not_started.push(Problem::new(error.message, error.hint.unwrap_or_default()));
                 }
             }
         }

@@ -1,5 +1,6 @@
 //! Telling people: of a boot, of a failure, or to try whether they can be told.
 
+use std::cell::Cell;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use crate::hands::clock::{Deadline, local, now_us, pause};
 use crate::hands::config::{Telegram, Webhook};
 use crate::hands::{files, http, journal, paths, process};
 use crate::words::command::Argv;
-use crate::words::error::{Error, Kind, Result};
+use crate::words::error::{Error, Result};
 use crate::words::event::Event;
 use crate::words::notice::{Notice, Refusal, TELEGRAM_LIMIT, pauses, restore_lines, split};
 use crate::words::time::rfc3339;
@@ -81,11 +82,11 @@ fn plain(kind: &'static str, text: String) -> Notice {
 /// network comes up, unless somebody is waiting.
 ///
 /// # Errors
-/// When no way is configured.
+/// When there is no notice to send.
 pub fn tell(world: &World, notice: &Notice, patient: bool) -> Result<Vec<Told>> {
     let notify = &world.config.notify;
     let json = serde_json::to_string(notice).map_err(|error| Error::failed(format!("no notice: {error}")))?;
-    let mut told = Vec::new();
+    let (mut told, parts_sent) = (Vec::new(), Cell::new(0));
     let mut way = |channel: &'static str, send: &dyn Fn() -> std::result::Result<(), Refusal>| {
         told.push(deliver(notice, channel, patient, send));
     };
@@ -93,14 +94,10 @@ pub fn tell(world: &World, notice: &Notice, patient: bool) -> Result<Vec<Told>> 
         way("command", &|| run(command, &json));
     }
     if let Some(telegram) = &notify.telegram {
-        way("telegram", &|| send_telegram(world, telegram, &notice.text));
+        way("telegram", &|| send_telegram(world, telegram, &notice.text, &parts_sent));
     }
     if let Some(webhook) = &notify.webhook {
         way("webhook", &|| http::post_json(&address(world, webhook)?, &json));
-    }
-    if told.is_empty() {
-        return Err(Error::new(Kind::Config, "nobody is configured to be told")
-            .hint("add [notify] command, [notify.telegram] or [notify.webhook] to the configuration"));
     }
     Ok(told)
 }
@@ -150,7 +147,13 @@ fn run(argv: &Argv, json: &str) -> std::result::Result<(), Refusal> {
     }
 }
 
-fn send_telegram(world: &World, telegram: &Telegram, text: &str) -> std::result::Result<(), Refusal> {
+/// Sends what has not been sent yet: another try does not repeat the first parts.
+fn send_telegram(
+    world: &World,
+    telegram: &Telegram,
+    text: &str,
+    parts_sent: &Cell<usize>,
+) -> std::result::Result<(), Refusal> {
     let token = if let Some(file) = &telegram.token_file {
         secret(&world.paths.in_home(file))?
     } else {
@@ -161,9 +164,10 @@ fn send_telegram(world: &World, telegram: &Telegram, text: &str) -> std::result:
     };
     let address = format!("{}/bot{token}/sendMessage", telegram.base_url.trim_end_matches('/'));
     let chat = telegram.chat_id.as_ref().map(ToString::to_string).unwrap_or_default();
-    for message in split(text, TELEGRAM_LIMIT) {
+    for message in split(text, TELEGRAM_LIMIT).into_iter().skip(parts_sent.get()) {
         let json = serde_json::json!({ "chat_id": chat, "text": message, "disable_web_page_preview": true });
         http::post_json(&address, &json.to_string())?;
+        parts_sent.set(parts_sent.get() + 1);
     }
     Ok(())
 }

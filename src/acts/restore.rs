@@ -77,6 +77,7 @@ pub fn restore(world: &World) -> Result<Outcome> {
         return Ok(Outcome::Already(restored));
     }
     let life = life(world)?;
+    world.store.clear_leftovers();
     let steps = steps(world)?;
     let todo = steps.values().filter(|step| matches!(step, Step::Again(_) | Step::Configured { .. })).count();
     journal::progress!("restoring {todo} sessions, {} at a time", world.config.restore.concurrency);
@@ -167,7 +168,7 @@ fn carried_over(spec: Spec, before: Option<&Spec>) -> Spec {
 
 fn start(world: &World, spec: &Spec, taken: &Taken) -> Fate {
     let id = &spec.session;
-    let Resumption { argv, id: resume_id, fresh } = resumption(world, spec, taken);
+    let Resumption { argv, id: resume_id, fresh } = resumption(&world.paths.home, spec, taken);
     match spawn(world, Order { spec, argv: &argv, how: How::Again }) {
         Ok(Spawned { pane_pid, elapsed_ms, .. }) => {
             let (session, fresh) = (id.clone(), fresh);

@@ -1,9 +1,9 @@
 //! Taking a program's conversation up again.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use super::World;
 use crate::hands::resume;
 use crate::words::command::Argv;
 use crate::words::error::{Error, Result};
@@ -27,13 +27,13 @@ pub type Taken = Mutex<BTreeSet<String>>;
 
 /// The command with which a session is started again. Whatever is wrong with the id, it starts:
 /// afresh.
-pub fn resumption(world: &World, spec: &Spec, taken: &Taken) -> Resumption {
+pub fn resumption(home: &Path, spec: &Spec, taken: &Taken) -> Resumption {
     let plain = || spec.command.clone();
     match &spec.resume {
         None => Resumption { argv: plain(), id: None, fresh: None },
         Some(resume) if !needs_id(resume) => Resumption { argv: resume.clone(), id: None, fresh: None },
         Some(resume) => {
-            let found = id(world, spec, spec.saved_id.as_deref(), taken)
+            let found = id(home, spec, spec.saved_id.as_deref(), taken)
                 .and_then(|id| Ok((with_id(resume, &id)?, id)));
             match found {
                 Ok((argv, id)) => Resumption { argv, id: Some(id), fresh: None },
@@ -48,7 +48,7 @@ pub fn resumption(world: &World, spec: &Spec, taken: &Taken) -> Resumption {
 ///
 /// # Errors
 /// When there is none.
-pub fn id(world: &World, spec: &Spec, saved: Option<&str>, taken: &Taken) -> Result<String> {
+pub fn id(home: &Path, spec: &Spec, saved: Option<&str>, taken: &Taken) -> Result<String> {
     match &spec.resume_id {
         None => Err(Error::failed("where its resume id comes from is not configured")),
         Some(IdSource::Fixed(id)) => check_id(id).map(|()| id.clone()),
@@ -56,7 +56,7 @@ pub fn id(world: &World, spec: &Spec, saved: Option<&str>, taken: &Taken) -> Res
             saved.map_or_else(|| resume::printed(argv, spec), |id| Ok(id.to_owned()))
         }
         Some(IdSource::Claude) => {
-            let dir = resume::claude_dir(&world.paths.home, &spec.cwd);
+            let dir = resume::claude_dir(home, &spec.cwd);
             let conversations = resume::claude_conversations(&dir)?;
             let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
             let id = conversations.into_iter().find(|id| !taken.contains(id)).ok_or_else(|| {

@@ -1,16 +1,19 @@
 //! Saving, before a shutdown, what only running programs can tell: their resume ids. All else is
 //! on disk since before each session started.
 
+use std::path::Path;
+
 use serde::Serialize;
 
 use super::resume::{self, Taken};
 use super::{World, observe};
 use crate::hands::journal;
-use crate::words::error::Result;
+use crate::words::error::{Error, Result};
 use crate::words::event::Event;
 use crate::words::name::SessionId;
 use crate::words::resume::needs_id;
 use crate::words::session::State;
+use crate::words::spec::Spec;
 
 /// What was saved.
 #[derive(Debug, Default, Serialize)]
@@ -44,29 +47,51 @@ pub struct Unsaved {
 /// # Errors
 /// When the manager does not answer.
 pub fn save(world: &World) -> Result<Saved> {
-    let taken = Taken::default();
-    let mut saved = Saved::default();
+    let mut specs = Vec::new();
     for found in observe::all(world, |_| true)? {
         // What was ending anyhow is not saved, nor what is not ours to read.
-        if matches!(found.state, State::Dead | State::Failed) {
-            continue;
+        if !matches!(found.state, State::Dead | State::Failed) {
+            specs.extend(world.store.spec(&found.id).ok().flatten());
         }
-        let session = found.id;
-        let Some(spec) = world.store.spec(&session).ok().flatten() else { continue };
-        let id = match spec.resume.as_ref().filter(|resume| needs_id(resume)) {
-            None => Ok(None),
-            Some(_) => resume::id(world, &spec, None, &taken).map(Some),
-        };
-        match id {
-            Ok(resume_id) => {
-                if resume_id.is_some() && resume_id != spec.saved_id {
-                    world.store.change_spec(&spec, |spec| spec.saved_id.clone_from(&resume_id))?;
-                }
-                journal::record(&Event::Saved { session: session.clone(), resume_id: resume_id.clone() });
-                saved.saved.push(One { session, resume_id });
-            }
-            Err(error) => saved.failed.push(Unsaved { session, error: error.message }),
+    }
+    let (home, taken) = (world.paths.home.as_path(), Taken::default());
+    let mut saved = Saved::default();
+    for specs in specs.chunks(AT_ONCE) {
+        // Each of the user's commands may take its time, and a shutdown has little.
+        let ids: Vec<Result<Option<String>>> = std::thread::scope(|scope| {
+            let asking: Vec<_> =
+                specs.iter().map(|spec| scope.spawn(|| newest_id(home, spec, &taken))).collect();
+            let lost = || Err(Error::failed("the search for the resume id broke off"));
+            asking.into_iter().map(|asked| asked.join().unwrap_or_else(|_| lost())).collect()
+        });
+        for (spec, id) in specs.iter().zip(ids) {
+            keep(world, spec, id, &mut saved)?;
         }
     }
     Ok(saved)
+}
+
+/// How many ids are searched for at a time.
+const AT_ONCE: usize = 16;
+
+fn newest_id(home: &Path, spec: &Spec, taken: &Taken) -> Result<Option<String>> {
+    match &spec.resume {
+        Some(resume) if needs_id(resume) => resume::id(home, spec, None, taken).map(Some),
+        _ => Ok(None),
+    }
+}
+
+fn keep(world: &World, spec: &Spec, id: Result<Option<String>>, saved: &mut Saved) -> Result<()> {
+    let session = spec.session.clone();
+    match id {
+        Ok(resume_id) => {
+            if resume_id.is_some() && resume_id != spec.saved_id {
+                world.store.change_spec(spec, |spec| spec.saved_id.clone_from(&resume_id))?;
+            }
+            journal::record(&Event::Saved { session: session.clone(), resume_id: resume_id.clone() });
+            saved.saved.push(One { session, resume_id });
+        }
+        Err(error) => saved.failed.push(Unsaved { session, error: error.message }),
+    }
+    Ok(())
 }

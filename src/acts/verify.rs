@@ -1,7 +1,7 @@
 //! Whether the order that the unit files ask for is the one that the manager really has.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -120,7 +120,8 @@ pub fn order(world: &World, units: &[(UnitFile, Loaded)]) -> Result<BTreeSet<Edg
         .map(|(_, unit)| (unit.name.clone(), unit.clone()))
         .collect();
     // Slices and mounts that every unit is in or under would hide what matters.
-    let matters = |name: &String| !(name.ends_with(".slice") || name.ends_with(".mount"));
+    let matters =
+        |name: &String| !Path::new(name).extension().is_some_and(|kind| kind == "slice" || kind == "mount");
     let neighbours: BTreeSet<String> = units
         .iter()
         .flat_map(|(_, unit)| unit.after.iter().chain(&unit.before).cloned())

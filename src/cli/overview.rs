@@ -15,6 +15,9 @@ forge keeps long-running tmux programs alive and harmless.
   forge stop demo                 end it, and all that it ever started
   forge sweep                     remove tmux sockets that no server listens on
   forge logs demo                 what happened, from the journal
+  forge units install --now       sweep every 10 minutes; sessions come back after a boot
+  forge probe                     how everything is, and what to do about what is not well
+  forge doctor                    what on this machine would stop forge from working
 
 'forge help' lists all verbs, 'forge help VERB' explains one, 'forge man | man -l -'
 is the manual. Every verb takes --json.";

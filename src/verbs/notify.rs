@@ -4,7 +4,8 @@ use serde_json::json;
 
 use crate::acts::World;
 use crate::acts::notify::{self, Told};
-use crate::words::error::Result;
+use crate::hands::config::Notify;
+use crate::words::error::{Error, Kind, Result};
 use crate::words::notice::Notice;
 use crate::words::shown::Shown;
 
@@ -28,11 +29,31 @@ enum What {
     },
 }
 
+impl What {
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Boot => "boot",
+            Self::Test => "test",
+            Self::Failure { .. } => "failure",
+        }
+    }
+}
+
 /// Tells by every way that is configured.
 ///
 /// # Errors
-/// When no way is configured, or the manager does not answer.
+/// When no way is configured and somebody wants to try it, or the manager does not answer.
 pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
+    let Notify { command, telegram, webhook } = &world.config.notify;
+    if command.is_none() && telegram.is_none() && webhook.is_none() {
+        let how = "add [notify] command, [notify.telegram] or [notify.webhook] to the configuration";
+        if matches!(arguments.what, What::Test) {
+            return Err(Error::new(Kind::Config, "nobody is configured to be told").hint(how));
+        }
+        // Who does not want notices has no unit that fails at every boot.
+        let json = json!({ "notice": arguments.what.word(), "channels": [] });
+        return Ok(Shown::new(&json).line(format!("nobody is configured to be told; {how}")));
+    }
     // Who tries it waits for the answer; a boot has time.
     let (notice, patient) = match &arguments.what {
         What::Boot => (notify::of_boot(world)?, true),

@@ -27,6 +27,9 @@ use proxy::ManagerProxy;
 /// thousands of units stays silent for seconds.
 const CALL: Duration = Duration::from_secs(20);
 
+/// `SystemState=` from the moment in which a shutdown is asked for.
+const STOPPING: &str = "stopping";
+
 /// The connection to the user manager.
 #[derive(Debug)]
 pub struct Manager {
@@ -84,15 +87,16 @@ impl Manager {
 
     /// Whether the manager, or the whole system, is going down. Nobody to be asked means no.
     pub fn is_going_down(&self) -> bool {
-        let stopping = |state: zbus::Result<String>| state.is_ok_and(|state| state == "stopping");
-        if stopping(zbus::block_on(self.proxy.system_state())) {
+        if zbus::block_on(self.proxy.system_state()).is_ok_and(|state| state == STOPPING) {
             return true;
         }
-        let system = async {
+        let ask = async {
             let connection = Builder::system().method_timeout(CALL).build().await?;
             ManagerProxy::new(&connection).await?.system_state().await
         };
-        stopping(zbus::block_on(system))
+        let asked = async { ask.await.map_err(|error| Error::failed(reason(&error))) };
+        let system = zbus::block_on(deadlined(Deadline::after(CALL), "asking PID 1", asked));
+        system.is_ok_and(|state| state == STOPPING)
     }
 
     /// A variable of the environment that the manager gives to its services.

@@ -25,7 +25,7 @@ pub(crate) fn tests() -> Vec<Test> {
 }
 
 /// Notes every notice that is posted to it in a file, and answers the first one with 503.
-const SERVER: &str = r#"
+const SERVER: &str = r"
 import socket
 server = socket.socket()
 server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -49,7 +49,7 @@ while True:
             log.write(head.split(b' ')[1] + b' ' + body + b'\n')
         client.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok')
     client.close()
-"#;
+";
 
 const SERVER_UNIT: &str = "[Service]\nExecStart=/usr/bin/python3 /usr/local/lib/notices.py\nRestart=always\n\
                            [Install]\nWantedBy=multi-user.target\n";
