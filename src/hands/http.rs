@@ -38,15 +38,16 @@ pub fn post_json(address: &str, json: &str) -> Result<(), Refusal> {
 
 fn refusal(error: &Error) -> Refusal {
     match error {
-        Error::Io(io) => Refusal::ForNow(format!("{} ({:?})", io, io.kind())),
+        // How the check of a certificate ends, and of what is no TLS at all. It may be for now: at a
+        // boot the clock may be wrong.
+        Error::Io(io) if io.kind() == std::io::ErrorKind::InvalidData => {
+            Refusal::ForNow("the server's certificate is not trusted, or it speaks no TLS".to_owned())
+        }
+        Error::Io(io) => Refusal::ForNow(io.to_string()),
         Error::Timeout(_) => Refusal::ForNow("no answer in time".to_owned()),
         Error::HostNotFound => Refusal::ForNow("the host's name cannot be resolved".to_owned()),
         Error::ConnectionFailed => Refusal::ForNow("no connection".to_owned()),
         Error::BadUri(_) | Error::Http(_) => Refusal::ForGood("the address is none".to_owned()),
-        // Certificates are wrong for good, unless the clock is: at a boot it may be.
-        Error::Tls(_) | Error::Rustls(_) => {
-            Refusal::ForNow("the server's certificate is not trusted".to_owned())
-        }
         Error::TooManyRedirects => Refusal::ForGood("too many redirects".to_owned()),
         _ => Refusal::ForNow("the request failed".to_owned()),
     }
