@@ -4,6 +4,7 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::libc::{O_CLOEXEC, O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK};
 use nix::unistd::AccessFlags;
@@ -14,6 +15,9 @@ use crate::words::error::{Error, Result, Trying};
 
 /// The largest file that is read: everything forge writes is far below.
 const LARGEST: u64 = 1 << 20;
+
+/// How many files this process has written.
+static WRITTEN: AtomicU32 = AtomicU32::new(0);
 
 /// Makes a directory that only the user can enter, and its parents.
 ///
@@ -74,9 +78,10 @@ fn directory_of(path: &Path) -> Result<&Path> {
 pub fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     let dir = directory_of(path)?;
     let doing = format!("cannot write {}", path.display());
-    // The pid makes the name ours: two writers never share one. A left-over of a killed process
-    // with the same pid is overwritten.
-    let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
+    // Pid and count make the name ours: two writers never share one. A left-over of a killed
+    // process with the same pid is overwritten.
+    let count = WRITTEN.fetch_add(1, Ordering::Relaxed);
+    let temporary = path.with_extension(format!("{}-{count}.tmp", std::process::id()));
     let written = OpenOptions::new()
         .write(true)
         .create(true)

@@ -17,6 +17,7 @@ use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
@@ -132,7 +133,10 @@ impl PaneGate {
     /// # Errors
     /// When the socket cannot be made.
     pub fn new() -> Result<Self> {
-        let name = format!("forge/{}/{}", std::process::id(), now_us());
+        // A restore makes several at the same moment.
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("forge/{}/{}/{count}", std::process::id(), now_us());
         let doing = "cannot make the gate of the pane";
         let address = SocketAddr::from_abstract_name(&name).trying(doing)?;
         let listener = UnixListener::bind_addr(&address).trying(doing)?;

@@ -191,6 +191,13 @@ fn events(machine: &Machine, kind: &str) -> Vec<Value> {
     ran.stdout.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
+/// What happened, for a failure: forge's and the manager's records of this boot and the last one.
+fn story(machine: &Machine) -> Ran {
+    let forge = "journalctl -b -1 --no-pager -o short-precise _UID=1000 | tail -n 150; \
+                 journalctl -b --no-pager -o short-precise _UID=1000 | head -n 80; cat /home/ada/agent.log";
+    machine.root(&["sh", "-c", forge])
+}
+
 fn a_reboot_brings_back_what_was_running(machine: &mut Machine) {
     set_up(machine);
     sh(
@@ -217,7 +224,7 @@ fn a_reboot_brings_back_what_was_running(machine: &mut Machine) {
     assert!(swept > 0 && swept <= began, "the sweep ended at {swept}, the restore began at {began}");
 
     // What runs, each on its own socket.
-    assert_eq!(running(machine), ["adhoc", "agent", "configured", "fresh"]);
+    assert_eq!(running(machine), ["adhoc", "agent", "configured", "fresh"], "{}", story(machine));
     for session in ["adhoc", "agent", "configured", "fresh"] {
         let name =
             machine.user(&["tmux", "-L", &format!("spawn-{session}"), "-N", "ls", "-F", "#{session_name}"]);
