@@ -1,5 +1,6 @@
 //! What on this machine would stop forge from working, each thing with the command that mends it.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 use super::install::{self, Step};
 use super::{World, verify};
-use crate::hands::cgroup::Cgroup;
+use crate::hands::cgroup::{self, Cgroup};
 use crate::hands::clock::Deadline;
 use crate::hands::config::{self, Config};
 use crate::hands::paths::{self, Paths};
@@ -15,8 +16,10 @@ use crate::hands::systemd::{Login, Manager};
 use crate::hands::tmux::directory::Directory;
 use crate::hands::{files, process};
 use crate::words::error::Error;
-use crate::words::health::Problem;
+use crate::words::health::{LITTLE_ROOM, Problem};
+use crate::words::limits::Limits;
 use crate::words::unit_file::{Change, JANITOR};
+use crate::words::usage;
 
 /// How long a program may take to tell its version.
 const VERSION: Duration = Duration::from_secs(5);
@@ -114,7 +117,7 @@ fn kernel() -> Option<Problem> {
         ));
     }
     // In the root there is none; every group that systemd makes has it since Linux 5.14.
-    let own = crate::hands::cgroup::of_process(std::process::id())?;
+    let own = cgroup::of_process(std::process::id())?;
     (own != "/"
         && !Path::new("/sys/fs/cgroup").join(own.trim_start_matches('/')).join("cgroup.kill").exists())
     .then(|| {
@@ -141,9 +144,9 @@ fn directories(world: &World, findings: &mut Findings) {
         }));
     }
     let free = files::room(&world.paths.state);
-    findings.check(free.filter(|free| *free < 16 << 20).map(|free| {
+    findings.check(free.filter(|free| *free < LITTLE_ROOM).map(|free| {
         Problem::new(
-            format!("only {} left for forge's files", crate::words::usage::size(free)),
+            format!("only {} left for forge's files", usage::size(free)),
             format!("make room: du -xh {} | sort -h | tail", world.paths.home.display()),
         )
     }));
@@ -207,8 +210,7 @@ fn systemd(world: &World, manager: &Manager, findings: &mut Findings) {
     }));
     let controllers = manager.control_group().map(|group| Cgroup::new(&group).controllers());
     let limits = world.config.sessions.values().map(|session| &session.limits).chain([&world.config.limits]);
-    let wanted: std::collections::BTreeSet<&str> =
-        limits.flat_map(crate::words::limits::Limits::controllers).collect();
+    let wanted: BTreeSet<&str> = limits.flat_map(Limits::controllers).collect();
     findings.check(controllers.ok().and_then(|there| {
         let missing: Vec<&str> =
             wanted.into_iter().filter(|name| !there.iter().any(|there| there == name)).collect();

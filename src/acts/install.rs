@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::World;
 use crate::hands::clock::Deadline;
-use crate::hands::systemd::Manager;
+use crate::hands::systemd::{Login, Manager};
 use crate::hands::{files, paths};
 use crate::words::error::{Error, Kind, Result};
 use crate::words::health::Problem;
@@ -153,6 +153,20 @@ pub fn install(world: &World, steps: &[Step], now: bool) -> Result<Done> {
     Ok(done)
 }
 
+/// Whether lingering is on, turned on where that is wanted; `None` where nobody tells.
+///
+/// # Errors
+/// When it is wanted and cannot be turned on.
+pub fn lingering(world: &World, wanted: bool) -> Result<Option<bool>> {
+    let login = Login::connect();
+    let lingers = login.as_ref().ok().and_then(|login| login.lingers(world.paths.uid).ok());
+    if wanted && lingers != Some(true) {
+        login?.turn_lingering_on(world.paths.uid)?;
+        return Ok(Some(true));
+    }
+    Ok(lingers)
+}
+
 /// Enables what is not enabled yet. A link that is there already is left as it is.
 fn enable(manager: &Manager, units: &[&str]) -> Result<Vec<PathBuf>> {
     let mut wanting = Vec::new();
@@ -195,5 +209,8 @@ pub fn uninstall(world: &World, steps: &[Step]) -> Result<Done> {
         files::remove(&step.path)?;
     }
     manager.reload()?;
+    if !steps.iter().any(|step| step.packaged.is_some()) {
+        world.store.forget_restores()?;
+    }
     Ok(done)
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::resume::{self, Taken};
 use super::{World, observe};
 use crate::hands::journal;
+use crate::hands::systemd::Login;
 use crate::words::error::{Error, Result};
 use crate::words::event::Event;
 use crate::words::name::SessionId;
@@ -69,6 +70,30 @@ pub fn save(world: &World) -> Result<Saved> {
         }
     }
     Ok(saved)
+}
+
+/// What forge-session-save.service does while the machine is up. Without a delay granted there is
+/// nothing to wait for: the service saves when it is stopped.
+///
+/// # Errors
+/// When the connection to logind is lost.
+pub fn save_at_shutdowns(world: &World) -> Result<()> {
+    const WHY: &str = "the sessions of forge are being saved";
+    let Ok(login) = Login::connect() else { return Ok(()) };
+    let mut shutdowns = login.shutdowns()?;
+    let mut delay = login.delay_shutdown(WHY);
+    while let Some(held) = delay {
+        while !shutdowns.wait()? {}
+        if let Err(error) = save(world) {
+            // The service's own stop will try again.
+            tracing::debug!("{error}");
+        }
+        // The shutdown goes on now. It may still be called off.
+        drop(held);
+        while shutdowns.wait()? {}
+        delay = login.delay_shutdown(WHY);
+    }
+    Ok(())
 }
 
 /// How many ids are searched for at a time.

@@ -90,6 +90,14 @@ impl Printer {
             let _ = refusal.print();
             return ExitCode::SUCCESS;
         }
+        if refusal.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+            // A verb with verbs of its own: its help names them.
+            let error =
+                Error::new(Kind::Usage, "what to do is missing").hint("the verb has commands of its own");
+            let status = self.failed(&error, Kind::Usage.exit_status());
+            eprint!("\n{}", refusal.render());
+            return status;
+        }
         let text = refusal.render().to_string();
         let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
         let first = lines.next().unwrap_or("the command line cannot be read");

@@ -198,6 +198,20 @@ impl Store {
         files::read_json(&self.last_sweep)
     }
 
+    /// Forgets that there were restores, and leaves no empty directory behind.
+    ///
+    /// # Errors
+    /// When a file stays.
+    pub fn forget_restores(&self) -> Result<()> {
+        files::remove(&self.restored)?;
+        files::remove(&self.restored.with_extension("lock"))?;
+        // Those with something in them stay: the specifications of sessions.
+        for dir in [Some(self.specs.as_path()), self.restored.parent()].into_iter().flatten() {
+            let _ = std::fs::remove_dir(dir);
+        }
+        Ok(())
+    }
+
     /// Waits for the turn to restore; it ends when the value is dropped.
     ///
     /// # Errors

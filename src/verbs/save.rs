@@ -1,8 +1,7 @@
 //! `forge save`
 
 use crate::acts::World;
-use crate::acts::save::{Saved, save};
-use crate::hands::systemd::Login;
+use crate::acts::save::{Saved, save, save_at_shutdowns};
 use crate::words::error::Result;
 use crate::words::shown::Shown;
 
@@ -20,7 +19,7 @@ pub struct Args {
 /// When the manager does not answer.
 pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
     if arguments.at_shutdown {
-        at_shutdown(world)?;
+        save_at_shutdowns(world)?;
         return Ok(Shown::default());
     }
     Ok(show(&save(world)?))
@@ -41,25 +40,4 @@ fn show(saved: &Saved) -> Shown {
         shown = shown.line("there is no session to save");
     }
     shown
-}
-
-/// What forge-session-save.service does while the machine is up. Without a delay granted there is
-/// nothing to wait for: the service saves when it is stopped.
-fn at_shutdown(world: &World) -> Result<()> {
-    const WHY: &str = "the sessions of forge are being saved";
-    let Ok(login) = Login::connect() else { return Ok(()) };
-    let mut shutdowns = login.shutdowns()?;
-    let mut delay = login.delay_shutdown(WHY);
-    while let Some(held) = delay {
-        while !shutdowns.wait()? {}
-        if let Err(error) = save(world) {
-            // The service's own stop will try again.
-            tracing::debug!("{error}");
-        }
-        // The shutdown goes on now. It may still be called off.
-        drop(held);
-        while shutdowns.wait()? {}
-        delay = login.delay_shutdown(WHY);
-    }
-    Ok(())
 }

@@ -9,7 +9,6 @@ use crate::acts::World;
 use crate::acts::install::{self, Done, Step};
 use crate::acts::verify::{self, Verified};
 use crate::hands::paths;
-use crate::hands::systemd::Login;
 use crate::words::error::{Error, Kind, Result};
 use crate::words::order::{dot, reduced, tree};
 use crate::words::shown::Shown;
@@ -77,12 +76,7 @@ fn install_now(world: &World, now: bool, linger: bool) -> Result<Shown> {
     let steps = install::plan_install(world)?;
     let done = install::install(world, &steps, now)?;
     // What was written stays, also where lingering cannot be turned on.
-    let login = Login::connect();
-    let lingers = login.as_ref().ok().and_then(|login| login.lingers(world.paths.uid).ok());
-    if linger && lingers != Some(true) {
-        login?.turn_lingering_on(world.paths.uid)?;
-    }
-    let lingers = if linger { Some(true) } else { lingers };
+    let lingers = install::lingering(world, linger)?;
     let mut shown = changed(&steps, &done, json!({ "linger": lingers }));
     if lingers == Some(false) {
         shown = shown

@@ -14,7 +14,7 @@ use super::time::as_rfc3339;
 use super::usage;
 
 /// Less room than this for forge's files is a problem: 16 MiB.
-const LITTLE_ROOM: u64 = 16 << 20;
+pub const LITTLE_ROOM: u64 = 16 << 20;
 
 /// A janitor that comes every 10 minutes and was not seen for this long does not come: an hour.
 const LONG_AGO_US: u64 = 3_600_000_000;

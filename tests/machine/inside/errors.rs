@@ -20,6 +20,7 @@ pub(crate) fn tests() -> Vec<Test> {
         inside!(no_tmux),
         inside!(socket_directories_that_are_not_safe),
         inside!(configuration),
+        inside!(a_verb_with_verbs_lists_them),
         inside!(help_is_no_error),
     ]
 }
@@ -192,6 +193,12 @@ fn configuration() {
     let _session = Session("ready-made".into());
     forge(&["spawn", "ready-made"]).ok();
     assert_eq!(forge_json(&["status", "ready-made"])["cwd"], "/home/ada");
+}
+
+fn a_verb_with_verbs_lists_them() {
+    let ran = forge(&["--json", "units"]).code(2);
+    refused(&ran, 2, "usage", "what to do is missing");
+    assert!(ran.stderr.contains("uninstall"), "{ran}");
 }
 
 fn help_is_no_error() {

@@ -171,7 +171,7 @@ fn drop_ins_survive_and_the_timer_fires() {
     let _units = Units::install();
     let _override = TestFile::new(
         ".config/systemd/user/forge-tmux-socket-sweep.timer.d/override.conf",
-        "[Timer]\nOnCalendar=\nOnCalendar=*:*:0/1\nRandomizedDelaySec=0\nAccuracySec=100ms\n",
+        "[Timer]\nOnCalendar=\nOnCalendar=*:*:0/1\nAccuracySec=100ms\n",
     );
     // An upgrade: the files are those of another forge.
     shell("cp /usr/bin/forge ~/forge2; ~/forge2 units install; forge units install; rm ~/forge2").ok();
@@ -251,7 +251,7 @@ fn an_uninstall_leaves_nothing_of_forge_and_everything_of_the_user() {
     let _override =
         TestFile::new(".config/systemd/user/forge-.slice.d/limits.conf", "[Slice]\nTasksMax=1000\n");
     let before = tree().stdout;
-    let (_session, spawned) = spawn("goes-on", &[], &["sleep", "1000"]);
+    let (session, spawned) = spawn("goes-on", &[], &["sleep", "1000"]);
     let units = Units::install();
     assert_ne!(tree().stdout, before);
     let ran = forge(&["units", "uninstall"]).ok();
@@ -260,7 +260,9 @@ fn an_uninstall_leaves_nothing_of_forge_and_everything_of_the_user() {
     assert_eq!(listed.stdout, "", "nothing runs, nothing failed");
     let pid = u32::try_from(spawned["pane_pid"].as_u64().expect("a pid")).expect("a pid");
     assert!(alive(pid), "sessions go on");
+    drop(session);
     let again = forge(&["units", "uninstall"]).ok();
+    assert!(!Path::new("/home/ada/.local/state/forge").exists(), "nothing of forge's");
     assert!(again.stdout.contains("nothing of forge's to remove"), "{again}");
     std::mem::forget(units);
 }
