@@ -21,6 +21,7 @@ pub(crate) fn tests() -> Vec<Test> {
         inside!(verify_finds_what_is_wrong),
         inside!(a_service_of_the_user_fails_and_is_told),
         inside!(a_unit_is_printed_for_others),
+        inside!(a_manager_that_executes_itself_again_is_the_same),
     ]
 }
 
@@ -339,4 +340,12 @@ fn a_unit_is_printed_for_others() {
     assert_eq!(all["units"].as_array().expect("units").len(), NAMES.len());
     let ran = forge(&["units", "show", "forge-nonsense.service"]).code(2);
     assert!(ran.stderr.contains("forge-tmux-socket-sweep.timer"), "{ran}");
+}
+
+fn a_manager_that_executes_itself_again_is_the_same() {
+    let (_session, _) = spawn("stays", &[], &["sleep", "1000"]);
+    forge(&["restore"]).ok();
+    run(&["systemctl", "--user", "daemon-reexec"]).ok();
+    assert_eq!(forge_json(&["restore"])["already"], true, "a restore is once in the life of a manager");
+    assert_eq!(forge_json(&["status", "stays"])["state"], "running");
 }
