@@ -17,6 +17,18 @@ use crate::words::name::SessionId;
 /// At most this often is the screen of a busy program captured; each look is a process.
 const PACE: Duration = Duration::from_millis(20);
 
+/// What tells a watching client from others: it is in control mode, as the client of a graphical
+/// terminal may be too, and has a flag that such a one has no reason to set.
+pub(super) const CLIENT_FORMAT: &str = "#{client_control_mode} #{client_flags}";
+
+/// Ignored for the size of the session: the client has no terminal, and must not shrink it to one.
+const FLAG: &str = "ignore-size";
+
+/// Whether a client, shown in [`CLIENT_FORMAT`], is one of forge's.
+pub(super) fn is_own(client: &str) -> bool {
+    client.strip_prefix("1 ").is_some_and(|flags| flags.split(',').any(|flag| flag == FLAG))
+}
+
 /// What a watch came to.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Seen {
@@ -48,8 +60,7 @@ impl Watcher {
     fn attach(server: &Server, id: &SessionId) -> Result<Self> {
         let mut child = server
             .client()
-            // ignore-size: it has no terminal, so it must not shrink the session to one.
-            .args(["-C", "attach-session", "-f", "ignore-size", "-t", &format!("={id}")])
+            .args(["-C", "attach-session", "-f", FLAG, "-t", &format!("={id}")])
             // An open input keeps a control client; it is never written to.
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -9,6 +9,7 @@ const TEN_S: Duration = Duration::from_secs(10);
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
+        inside!(a_watching_forge_is_nobody),
         inside!(list_has_one_shape),
         inside!(a_session_is_starting_until_it_is_ready),
         inside!(a_frozen_program_stands_still),
@@ -230,4 +231,23 @@ fn output_is_for_its_reader() {
         run(&["bash", "-c", "forge list 2>/tmp/closed | true; echo ${PIPESTATUS[0]}; cat /tmp/closed"]).ok();
     assert_eq!(closed.stdout.trim(), "0", "{closed}");
     assert_eq!(forge(&["-q", "stop", "plain"]).ok().stdout, "");
+}
+
+fn a_watching_forge_is_nobody() {
+    let spawning = start(&[
+        "forge",
+        "spawn",
+        "watched",
+        "--ready",
+        "never",
+        "--ready-timeout",
+        "3",
+        "--",
+        "sleep",
+        "99",
+    ]);
+    let clients = || tmux("spawn-watched", &["-N", "list-clients"]).stdout;
+    wait_until(TEN_S, "the watching client", || !clients().is_empty());
+    assert_eq!(forge_json(&["list", "watched"])["sessions"][0]["attached"], false);
+    spawning.wait(Duration::from_secs(20)).code(4);
 }
