@@ -24,7 +24,12 @@ const TURN: Duration = Duration::from_secs(3600);
 #[derive(Debug)]
 pub enum Outcome {
     /// It was done.
-    Done(Restored),
+    Done {
+        /// What came of it.
+        restored: Restored,
+        /// Why that could not be noted, so that another restore would do it again.
+        unnoted: Option<Error>,
+    },
     /// It had been done in this life of the manager.
     Already(Restored),
 }
@@ -106,8 +111,8 @@ pub fn restore(world: &World) -> Result<Outcome> {
     restored.failed.sort_by(|a, b| a.session.cmp(&b.session));
     restored.left.sort_by(|a, b| a.session.cmp(&b.session));
     // At the end: a restore that is killed half-way is done again, and leaves alone what runs.
-    world.store.write_restored(&restored)?;
-    Ok(Outcome::Done(restored))
+    let unnoted = world.store.write_restored(&restored).err();
+    Ok(Outcome::Done { restored, unnoted })
 }
 
 type Queue = Mutex<VecDeque<(SessionId, Step)>>;

@@ -28,9 +28,9 @@ pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
     if arguments.dry_run {
         return would(world);
     }
-    let (restored, already) = match restore(world)? {
-        Outcome::Done(restored) => (restored, false),
-        Outcome::Already(restored) => (restored, true),
+    let (restored, already, unnoted) = match restore(world)? {
+        Outcome::Done { restored, unnoted } => (restored, false, unnoted),
+        Outcome::Already(restored) => (restored, true, None),
     };
     let mut shown = Shown::new(&json!({
         "already": already,
@@ -48,7 +48,10 @@ pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
     for line in lines(&restored) {
         shown = shown.line(line);
     }
-    Ok(shown.exit(u8::from(!restored.failed.is_empty())))
+    if let Some(error) = &unnoted {
+        shown = shown.line(format!("that this was done could not be noted: {}", error.message));
+    }
+    Ok(shown.exit(u8::from(!restored.failed.is_empty() || unnoted.is_some())))
 }
 
 fn lines(restored: &Restored) -> Vec<String> {

@@ -14,6 +14,8 @@ pub(crate) fn tests() -> Vec<Test> {
         outside!(a_restore_that_is_killed_goes_on),
         outside!(a_few_are_started_at_a_time),
         outside!(a_directory_that_is_gone_holds_up_nobody),
+        outside!(sixty_come_back).limit_s(300),
+        outside!(a_full_disk_forgets_nobody),
         outside!(half_a_file_holds_up_nobody).limit_s(180),
         outside!(a_broken_configuration_holds_up_nobody).limit_s(180),
         outside!(the_resume_ids_are_saved_at_shutdown).limit_s(180),
@@ -395,6 +397,51 @@ fn a_directory_that_is_gone_holds_up_nobody(machine: &mut Machine) {
     sh(machine, "mkdir gone; forge restart a");
     assert_eq!(running(machine), ["a", "b"]);
     machine.user(&["forge", "stop", "--all"]).ok();
+}
+
+fn sixty_come_back(machine: &mut Machine) {
+    sh(
+        machine,
+        "rm -rf .config/forge; forge units install --now; for n in $(seq 60); do forge spawn -q many-$n -- sleep 10000; done",
+    );
+    machine.reboot();
+    // The manager reads its units again in the middle of it.
+    sh(machine, "for n in 1 2 3 4 5; do systemctl --user daemon-reload; sleep 0.2; done");
+    wait_for_restore(machine);
+    assert_eq!(running(machine).len(), 60, "{}", story(machine));
+    machine.user(&["forge", "probe"]).ok();
+    let stopped = machine.user(&["forge", "--json", "stop", "--all"]).ok().json();
+    assert_eq!(stopped["stopped"].as_array().expect("a list").len(), 60);
+}
+
+fn a_full_disk_forgets_nobody(machine: &mut Machine) {
+    sh(machine, "forge units uninstall; mkdir -p .local/state/forge");
+    let mount = [
+        "mount",
+        "-t",
+        "tmpfs",
+        "-o",
+        "size=64k,uid=1000,gid=1000,mode=700",
+        "none",
+        "/home/ada/.local/state/forge",
+    ];
+    machine.root(&mount).ok();
+    sh(
+        machine,
+        "forge spawn full-1 -- sleep 10000; forge spawn full-2 -- sleep 10000; \
+                 kill -9 $(forge --json list | grep -o '\"server_pid\":[0-9]*' | cut -d: -f2); sleep 0.5; \
+                 cat /dev/zero >.local/state/forge/filler || true",
+    );
+    let probe = machine.user(&["forge", "--json", "probe"]).code(5).json();
+    assert!(probe["problems"].to_string().contains("left for forge's files"), "{probe}");
+    let restored = machine.user(&["forge", "--json", "restore"]);
+    assert_eq!(restored.code, 1, "{restored}");
+    assert!(restored.stdout.contains("No space left on device"), "{restored}");
+    assert!(running(machine).is_empty());
+    sh(machine, "rm .local/state/forge/filler; forge sweep; forge restore");
+    assert_eq!(running(machine), ["full-1", "full-2"], "nobody is forgotten");
+    machine.user(&["forge", "stop", "--all"]).ok();
+    machine.root(&["umount", "/home/ada/.local/state/forge"]).ok();
 }
 
 fn half_a_file_holds_up_nobody(machine: &mut Machine) {
