@@ -208,6 +208,7 @@ pub fn uninstall(world: &World, steps: &[Step]) -> Result<Done> {
     for step in steps.iter().filter(|step| step.change == Change::Remove) {
         files::remove(&step.path)?;
     }
+    files::clear_leftovers(&directory(world), "forge", Duration::ZERO);
     manager.reload()?;
     if !steps.iter().any(|step| step.packaged.is_some()) {
         world.store.forget_restores()?;

@@ -1,10 +1,11 @@
 //! Files that are whole or not there, in directories that are the user's alone.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, Metadata, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use nix::libc::{O_CLOEXEC, O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK};
 use nix::unistd::AccessFlags;
@@ -47,6 +48,25 @@ pub fn private_dir(path: &Path) -> Result<()> {
 /// When it cannot be made.
 pub fn make_dir(path: &Path) -> Result<()> {
     std::fs::create_dir_all(path).trying(format!("cannot make the directory {}", path.display()))
+}
+
+/// Removes what writers left that were killed half-way: files of that age that begin so and were not
+/// given their name yet. What cannot be removed is in nobody's way.
+pub fn clear_leftovers(dir: &Path, prefix: &str, age: Duration) {
+    let is_old = |metadata: &Metadata| {
+        metadata.modified().is_ok_and(|at| at.elapsed().is_ok_and(|elapsed| elapsed >= age))
+    };
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let is_temporary = name.starts_with(prefix)
+            && name.strip_suffix(".tmp").and_then(|name| name.rsplit_once('.')).is_some_and(|(_, writer)| {
+                writer.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-') && !writer.is_empty()
+            });
+        if is_temporary && entry.metadata().is_ok_and(|metadata| is_old(&metadata)) {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// Whether files can be made in a directory.
@@ -185,6 +205,27 @@ mod tests {
         assert_eq!(path.metadata().unwrap().mode() & 0o777, 0o600);
         remove(&path).unwrap();
         remove(&path).unwrap();
+    }
+
+    #[test]
+    fn only_what_a_writer_left_is_cleared() {
+        let root = tempfile::tempdir().unwrap();
+        for name in
+            ["forge.12-0.tmp", "forge-x.3-7.tmp", "mine.1-1.tmp", "forge.tmp", "forge-x.y.tmp", "forge.conf"]
+        {
+            write_text_for_tests(&root.path().join(name), "");
+        }
+        let left = || {
+            let names = std::fs::read_dir(root.path()).unwrap();
+            let mut names: Vec<_> =
+                names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+            names.sort();
+            names
+        };
+        clear_leftovers(root.path(), "forge", Duration::from_secs(60));
+        assert_eq!(left().len(), 6, "they may have a writer yet");
+        clear_leftovers(root.path(), "forge", Duration::ZERO);
+        assert_eq!(left(), ["forge-x.y.tmp", "forge.conf", "forge.tmp", "mine.1-1.tmp"]);
     }
 
     #[test]

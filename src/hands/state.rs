@@ -25,7 +25,7 @@ use crate::words::spec::{Spec, VERSION};
 /// How long a change of a specification may take: it is one small file.
 const SPEC_TURN: Duration = Duration::from_secs(2);
 
-/// A temporary file of this age has no writer any more.
+/// A temporary file of this age has no writer any more: one needs milliseconds.
 const LEFT_OVER: Duration = Duration::from_secs(60);
 
 /// forge's files.
@@ -141,18 +141,9 @@ impl Store {
         Ok(specs)
     }
 
-    /// Removes what writers left that were killed half-way: files that no name was given to yet.
+    /// Removes what writers left that were killed half-way.
     pub fn clear_leftovers(&self) {
-        // A writer needs milliseconds.
-        let is_old = |metadata: &std::fs::Metadata| {
-            metadata.modified().is_ok_and(|at| at.elapsed().is_ok_and(|age| age > LEFT_OVER))
-        };
-        for entry in std::fs::read_dir(&self.specs).into_iter().flatten().flatten() {
-            let is_temporary = Path::new(&entry.file_name()).extension().is_some_and(|end| end == "tmp");
-            if is_temporary && entry.metadata().is_ok_and(|metadata| is_old(&metadata)) {
-                let _ = files::remove(&entry.path());
-            }
-        }
+        files::clear_leftovers(&self.specs, "", LEFT_OVER);
     }
 
     /// Puts a specification that cannot be read where it is in nobody's way; returns where.

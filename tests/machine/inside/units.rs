@@ -21,6 +21,7 @@ pub(crate) fn tests() -> Vec<Test> {
         inside!(verify_finds_what_is_wrong),
         inside!(a_service_of_the_user_fails_and_is_told),
         inside!(a_unit_is_printed_for_others),
+        inside!(an_install_that_is_killed_can_be_done_again),
         inside!(a_manager_that_executes_itself_again_is_the_same),
     ]
 }
@@ -348,4 +349,26 @@ fn a_manager_that_executes_itself_again_is_the_same() {
     run(&["systemctl", "--user", "daemon-reexec"]).ok();
     assert_eq!(forge_json(&["restore"])["already"], true, "a restore is once in the life of a manager");
     assert_eq!(forge_json(&["status", "stays"])["state"], "running");
+}
+
+fn an_install_that_is_killed_can_be_done_again() {
+    let before = shell("mkdir -p ~/.config/systemd/user; find ~/.config/systemd | sort").ok().stdout;
+    let units = Units;
+    for step in 0..16 {
+        // The manager is asked in between, so the moments are spread over all that is done.
+        let verb = if step % 4 == 3 { "uninstall" } else { "install" };
+        let delay = format!("0.{:03}", 1 + step * 8);
+        run(&["timeout", "-s", "KILL", &delay, "forge", "units", verb]);
+        let left = forge(&["--json", "units", "install"]).ok().json();
+        assert!(
+            changes(&left).iter().all(|(_, change)| change == "written" || change == "unchanged"),
+            "{left}"
+        );
+        forge(&["units", "verify"]).ok();
+        if step % 2 == 1 {
+            forge(&["units", "uninstall"]).ok();
+            assert_eq!(shell("find ~/.config/systemd | sort").ok().stdout, before, "{delay}");
+        }
+    }
+    drop(units);
 }
