@@ -46,6 +46,8 @@ pub(super) struct Started {
 pub(super) enum Failure {
     /// Something of that name is there; nothing was made.
     Exists,
+    /// It failed before anything was made: what has the name is not ours to clear.
+    Nothing(Error),
     /// It failed half-way, and what it made is still there.
     Broken(Error),
 }
@@ -59,10 +61,10 @@ impl From<Error> for Failure {
 /// Starts the session. The caller holds its claim, and clears up after [`Failure::Broken`].
 pub(super) fn start(world: &World, order: Order<'_>) -> std::result::Result<Started, Failure> {
     let Order { spec, argv, .. } = order;
-    let manager = world.manager()?;
-    let binary = paths::tmux()?;
-    let forge = paths::forge()?;
-    let gate = PaneGate::new()?;
+    let manager = world.manager().map_err(Failure::Nothing)?;
+    let binary = paths::tmux().map_err(Failure::Nothing)?;
+    let forge = paths::forge().map_err(Failure::Nothing)?;
+    let gate = PaneGate::new().map_err(Failure::Nothing)?;
     let pane_command = [forge.to_string_lossy().into_owned(), PANE_VERB.to_owned(), gate.name().to_owned()];
     let command =
         tmux::new_session(&binary, &spec.session, &spec.cwd, &pane_command, &world.paths.tmux_configs());
@@ -70,14 +72,14 @@ pub(super) fn start(world: &World, order: Order<'_>) -> std::result::Result<Star
         environment::for_session(paths::caller_environment(), &spec.kept_env, &spec.env, &spec.session);
     let environment = tmux::for_server(environment, &world.paths);
 
-    let held = Held::start(&command, &environment)?;
+    let held = Held::start(&command, &environment).map_err(Failure::Nothing)?;
     let first = match Process::open(held.pid()) {
         Ok(Some(first)) => first,
         other => {
             held.abandon();
             let error =
                 other.err().unwrap_or_else(|| Error::failed("the session's first process ended at once"));
-            return Err(error.into());
+            return Err(Failure::Nothing(error));
         }
     };
     let scope = Scope {

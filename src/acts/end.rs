@@ -11,8 +11,9 @@ use super::{World, stop};
 use crate::hands::clock::{Deadline, now_us, pause};
 use crate::hands::journal;
 use crate::hands::paths;
+use crate::hands::state::Claim;
 use crate::hands::tmux::{ANSWER, Server};
-use crate::words::error::Result;
+use crate::words::error::{Error, Kind, Result};
 use crate::words::event::Event;
 use crate::words::name::SessionId;
 use crate::words::session::{End, Mark, State};
@@ -31,11 +32,7 @@ const SPAWN: Duration = Duration::from_secs(20);
 /// # Errors
 /// When it cannot be told how, or something is left.
 pub fn program_ended(world: &World, id: &SessionId) -> Result<()> {
-    // Who is still starting the session sees the end itself, or is just done: wait for that.
-    let deadline = Deadline::after(SPAWN);
-    while world.store.is_claimed(id) && !deadline.passed() {
-        pause(Duration::from_millis(20));
-    }
+    let _turn = turn(world, id)?;
     let Some(found) = observe::one(world, id)? else { return Ok(()) };
     // Not its own end: the machine goes down, or the user's manager does, and whatever the program
     // needs goes at the same time. The session comes back after the boot.
@@ -52,15 +49,37 @@ pub fn program_ended(world: &World, id: &SessionId) -> Result<()> {
     let end = End { over: !stays(&server, mark)?, ..pane.end(mark.since_us, now_us()) };
     world.store.write_end(id, &end)?;
     tell(&found, mark, &end);
+    let spec = world.store.spec(id)?;
     if !end.over {
         // For a restart by hand; after a boot it is not restored.
-        if let Some(spec) = world.store.spec(id)? {
+        if let Some(spec) = spec {
             world.store.change_spec(&spec, |spec| spec.over = true)?;
         }
         return Ok(());
     }
-    world.store.remove_spec(id)?;
+    if let Some(spec) = spec {
+        world.store.remove_that_spec(&spec)?;
+    }
     stop::clear(world, std::slice::from_ref(&found), LEFT_BEHIND)
+}
+
+/// The turn to clear the session, with no spawn of it under way: who is still starting it sees the
+/// end itself, and who starts it next waits for this turn, so that the next run is not taken for
+/// the last.
+fn turn(world: &World, id: &SessionId) -> Result<Claim> {
+    let deadline = Deadline::after(SPAWN);
+    loop {
+        while world.store.is_claimed(id) && !deadline.passed() {
+            pause(Duration::from_millis(20));
+        }
+        let turn = world.store.clearing_turn(id, deadline)?;
+        if !world.store.is_claimed(id) {
+            return Ok(turn);
+        }
+        if deadline.passed() {
+            return Err(Error::new(Kind::Deadline, format!("{id} is still being started")));
+        }
+    }
 }
 
 fn tell(found: &Found, mark: &Mark, end: &End) {

@@ -120,10 +120,10 @@ pub fn install(world: &World, steps: &[Step], now: bool) -> Result<Done> {
     for step in steps {
         match &step.change {
             Change::Write(text) | Change::Update(text) => {
-                files::make_dir(&directory(world))?;
+                files::make_dir(step.path.parent().unwrap_or(&step.path))?;
                 files::write(&step.path, text.as_bytes(), 0o644)?;
             }
-            Change::Unhide | Change::Remove => files::remove(&step.path)?,
+            Change::Unhide | Change::Remove => remove(step)?,
             Change::Unchanged | Change::Packaged | Change::Absent | Change::Refuse(_) => {}
         }
     }
@@ -151,6 +151,15 @@ pub fn install(world: &World, steps: &[Step], now: bool) -> Result<Done> {
         }
     }
     Ok(done)
+}
+
+/// Removes a file, and of a drop-in the directory too, unless the user has others in it.
+fn remove(step: &Step) -> Result<()> {
+    files::remove(&step.path)?;
+    if step.file.is_drop_in() {
+        files::remove_empty_dir(step.path.parent().unwrap_or(&step.path));
+    }
+    Ok(())
 }
 
 /// Whether lingering is on, turned on where that is wanted; `None` where nobody tells.
@@ -196,7 +205,7 @@ pub fn uninstall(world: &World, steps: &[Step]) -> Result<Done> {
     for step in &ours {
         let name = step.file.name;
         // The slice holds the sessions, and goes by itself with the last of them.
-        if name == FORGE_SLICE || step.file.is_template() {
+        if name == FORGE_SLICE || step.file.is_template() || step.file.is_drop_in() {
             continue;
         }
         if manager.loaded(name)?.active != "inactive" {
@@ -206,7 +215,7 @@ pub fn uninstall(world: &World, steps: &[Step]) -> Result<Done> {
         manager.reset_failed(name)?;
     }
     for step in steps.iter().filter(|step| step.change == Change::Remove) {
-        files::remove(&step.path)?;
+        remove(step)?;
     }
     files::clear_leftovers(&directory(world), "forge", Duration::ZERO);
     manager.reload()?;

@@ -1,7 +1,7 @@
 //! Restarting: ended whole, then started from the same specification.
 
 use super::observe::Found;
-use super::resume::{Taken, id, resumption};
+use super::resume::{id, resumption};
 use super::spawn::{How, Order, Spawned, spawn};
 use super::{World, stop};
 use crate::hands::journal;
@@ -20,12 +20,13 @@ pub fn restart(world: &World, session: &SessionId, found: Option<Found>) -> Resu
             .hint(format!("'forge spawn {session} --replace -- COMMAND' starts it anew"))
     })?;
     // Whom the running program tells it, while it runs.
-    let running = found.as_ref().and_then(|_| id(&world.paths.home, &spec, None, &Taken::default()).ok());
+    let running = found.as_ref().and_then(|_| id(&world.paths.home, &world.store, &spec, None).ok());
     let spec = Spec { over: false, saved_id: running.or(spec.saved_id), ..spec };
     if let Some(found) = found {
         stop::clear(world, &[found], stop::TIMEOUT)?;
     }
-    let resumption = resumption(&world.paths.home, &spec, &Taken::default());
+    let resumption = resumption(&world.paths.home, &world.store, &spec);
+    let spec = resumption.noted(spec);
     let spawned = spawn(world, Order { spec: &spec, argv: &resumption.argv, how: How::Again })?;
     journal::record(&Event::Restarted { session: session.clone() });
     Ok(spawned)

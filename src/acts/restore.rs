@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use super::resume::{Resumption, Taken, resumption};
+use super::resume::resumption;
 use super::spawn::{How, Order, Spawned, is_abandoned, spawn};
 use super::{World, observe, specify};
 use crate::hands::clock::{Deadline, now_us};
@@ -71,11 +71,12 @@ pub fn in_this_life(world: &World) -> Result<Option<Restored>> {
     Ok(world.store.restored().ok().flatten().filter(|restored| restored.life == life))
 }
 
-/// Restores the sessions, once in the life of a user manager.
+/// Restores the sessions, once in the life of a user manager. Where what is configured is not known
+/// that does not count: it is to be done again once it is, and leaves alone what runs.
 ///
 /// # Errors
 /// When nothing can be restored at all; one session that fails does not stop the others.
-pub fn restore(world: &World) -> Result<Outcome> {
+pub fn restore(world: &World, configured: bool) -> Result<Outcome> {
     // Two at once are one: the second waits, and finds that it was done.
     let _turn = world.store.restore_turn(Deadline::after(TURN))?;
     if let Some(restored) = in_this_life(world)? {
@@ -87,15 +88,15 @@ pub fn restore(world: &World) -> Result<Outcome> {
     let todo = steps.values().filter(|step| matches!(step, Step::Again(_) | Step::Configured { .. })).count();
     journal::progress!("restoring {todo} sessions, {} at a time", world.config.restore.concurrency);
     let queue: Queue = Mutex::new(steps.into_iter().collect());
-    let (results, taken) = (Mutex::new(Vec::new()), Taken::default());
+    let results = Mutex::new(Vec::new());
     // A connection to the manager is one thread's.
     let workers = world.config.restore.concurrency.min(todo.max(1));
     let worlds: Vec<World> =
         (0..workers).map(|_| World::with(world.paths.clone(), world.config.clone())).collect();
     std::thread::scope(|scope| {
         for own in worlds {
-            let (queue, results, taken) = (&queue, &results, &taken);
-            scope.spawn(move || work(&own, queue, results, taken));
+            let (queue, results) = (&queue, &results);
+            scope.spawn(move || work(&own, queue, results));
         }
     });
     let mut restored =
@@ -111,7 +112,7 @@ pub fn restore(world: &World) -> Result<Outcome> {
     restored.failed.sort_by(|a, b| a.session.cmp(&b.session));
     restored.left.sort_by(|a, b| a.session.cmp(&b.session));
     // At the end: a restore that is killed half-way is done again, and leaves alone what runs.
-    let unnoted = world.store.write_restored(&restored).err();
+    let unnoted = configured.then(|| world.store.write_restored(&restored).err()).flatten();
     Ok(Outcome::Done { restored, unnoted })
 }
 
@@ -124,19 +125,19 @@ enum Fate {
     Left(Left),
 }
 
-fn work(world: &World, queue: &Queue, results: &Mutex<Vec<Fate>>, taken: &Taken) {
+fn work(world: &World, queue: &Queue, results: &Mutex<Vec<Fate>>) {
     loop {
         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
         let Some((id, step)) = next else { return };
-        let result = carry_out(world, &id, step, taken);
+        let result = carry_out(world, &id, step);
         results.lock().unwrap_or_else(PoisonError::into_inner).extend(result);
     }
 }
 
-fn carry_out(world: &World, id: &SessionId, step: Step, taken: &Taken) -> Vec<Fate> {
+fn carry_out(world: &World, id: &SessionId, step: Step) -> Vec<Fate> {
     match step {
         Step::Leave(reason) => vec![Fate::Left(Left { session: id.clone(), reason: reason.to_owned() })],
-        Step::Forget => match world.store.remove_spec(id) {
+        Step::Forget(spec) => match world.store.remove_that_spec(&spec) {
             Ok(()) => Vec::new(),
             Err(error) => vec![failed(id, &error, None)],
         },
@@ -148,15 +149,16 @@ fn carry_out(world: &World, id: &SessionId, step: Step, taken: &Taken) -> Vec<Fa
                 Err(other) => failed(id, &other, None),
             }];
             if configured {
-                results.extend(carry_out(world, id, Step::Configured { before: None }, taken));
+                results.extend(carry_out(world, id, Step::Configured { before: None }));
             }
             results
         }
-        Step::Again(spec) => vec![start(world, &spec, taken)],
+        Step::Again(spec) => vec![start(world, &spec, Some(&spec))],
         Step::Configured { before } => {
-            let cwd = before.as_ref().map(|before| before.cwd.as_path());
-            match specify::configured(world, id, None, cwd.or(Some(&world.paths.home))) {
-                Ok(spec) => vec![start(world, &carried_over(spec, before.as_deref()), taken)],
+            let ran = before.as_deref().filter(|before| !before.over);
+            let cwd = ran.map_or(world.paths.home.as_path(), |ran| &ran.cwd);
+            match specify::configured(world, id, None, Some(cwd)) {
+                Ok(spec) => vec![start(world, &carried_over(spec, ran), before.as_deref())],
                 Err(error) => vec![failed(id, &error, None)],
             }
         }
@@ -171,12 +173,14 @@ fn carried_over(spec: Spec, before: Option<&Spec>) -> Spec {
     }
 }
 
-fn start(world: &World, spec: &Spec, taken: &Taken) -> Fate {
-    let id = &spec.session;
-    let Resumption { argv, id: resume_id, fresh } = resumption(&world.paths.home, spec, taken);
-    match spawn(world, Order { spec, argv: &argv, how: How::Again }) {
+/// Starts a session of which `planned` was on disk.
+fn start(world: &World, spec: &Spec, planned: Option<&Spec>) -> Fate {
+    let session = spec.session.clone();
+    let resumption = resumption(&world.paths.home, &world.store, spec);
+    let spec = resumption.noted(spec.clone());
+    match spawn(world, Order { spec: &spec, argv: &resumption.argv, how: How::Restored(planned) }) {
         Ok(Spawned { pane_pid, elapsed_ms, .. }) => {
-            let (session, fresh) = (id.clone(), fresh);
+            let (resume_id, fresh) = (resumption.id, resumption.fresh);
             journal::record(&Event::Restored {
                 session: session.clone(),
                 resume_id: resume_id.clone(),
@@ -185,29 +189,16 @@ fn start(world: &World, spec: &Spec, taken: &Taken) -> Fate {
             Fate::Again(Again { session, resume_id, fresh, pane_pid, elapsed_ms })
         }
         // Somebody was faster.
-        Err(error) if error.kind == Kind::Taken => {
-            Fate::Left(Left { session: id.clone(), reason: error.message })
-        }
-        Err(error) => {
-            // What never was on disk, as a configured session that has not run yet, is kept now: it
-            // is to run, and 'forge restart' finds it.
-            if let Err(error) = world.store.write_spec(spec) {
-                tracing::debug!("{error}");
-            }
-            failed(id, &error, None)
-        }
+        Err(error) if error.kind == Kind::Taken => Fate::Left(Left { session, reason: error.message }),
+        Err(error) => failed(&session, &error, None),
     }
 }
 
 fn failed(id: &SessionId, error: &Error, set_aside: Option<PathBuf>) -> Fate {
     let kind = error.kind.word();
-    // Without what was on the screen, which may hold anything.
-    let first = error.message.lines().next().unwrap_or_default().to_owned();
-    journal::record(&Event::RestoreFailed { session: id.clone(), kind, error: first });
-    Fate::Failed(Failed {
-        session: id.clone(),
-        kind: kind.to_owned(),
-        error: error.message.clone(),
-        set_aside,
-    })
+    // Without what was on the screen, which may hold anything: this goes to the journal and into
+    // notices. 'forge restart' shows it.
+    let error = error.message.lines().next().unwrap_or_default().to_owned();
+    journal::record(&Event::RestoreFailed { session: id.clone(), kind, error: error.clone() });
+    Fate::Failed(Failed { session: id.clone(), kind: kind.to_owned(), error, set_aside })
 }

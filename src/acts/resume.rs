@@ -1,12 +1,12 @@
 //! Taking a program's conversation up again.
 
-use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 
 use crate::hands::resume;
+use crate::hands::state::Store;
 use crate::words::command::Argv;
 use crate::words::error::{Error, Result};
+use crate::words::restore::Kept;
 use crate::words::resume::{IdSource, check_id, needs_id, with_id};
 use crate::words::spec::Spec;
 
@@ -21,19 +21,22 @@ pub struct Resumption {
     pub fresh: Option<String>,
 }
 
-/// The ids that were given to sessions already: two sessions in one directory are two
-/// conversations.
-pub type Taken = Mutex<BTreeSet<String>>;
+impl Resumption {
+    /// The specification of the session that is started so: whose conversation it is, is known.
+    pub fn noted(&self, spec: Spec) -> Spec {
+        Spec { saved_id: self.id.clone().or(spec.saved_id), ..spec }
+    }
+}
 
 /// The command with which a session is started again. Whatever is wrong with the id, it starts:
 /// afresh.
-pub fn resumption(home: &Path, spec: &Spec, taken: &Taken) -> Resumption {
+pub fn resumption(home: &Path, store: &Store, spec: &Spec) -> Resumption {
     let plain = || spec.command.clone();
     match &spec.resume {
         None => Resumption { argv: plain(), id: None, fresh: None },
         Some(resume) if !needs_id(resume) => Resumption { argv: resume.clone(), id: None, fresh: None },
         Some(resume) => {
-            let found = id(home, spec, spec.saved_id.as_deref(), taken)
+            let found = id(home, store, spec, spec.saved_id.as_deref())
                 .and_then(|id| Ok((with_id(resume, &id)?, id)));
             match found {
                 Ok((argv, id)) => Resumption { argv, id: Some(id), fresh: None },
@@ -48,22 +51,40 @@ pub fn resumption(home: &Path, spec: &Spec, taken: &Taken) -> Resumption {
 ///
 /// # Errors
 /// When there is none.
-pub fn id(home: &Path, spec: &Spec, saved: Option<&str>, taken: &Taken) -> Result<String> {
+pub fn id(home: &Path, store: &Store, spec: &Spec, saved: Option<&str>) -> Result<String> {
     match &spec.resume_id {
         None => Err(Error::failed("where its resume id comes from is not configured")),
         Some(IdSource::Fixed(id)) => check_id(id).map(|()| id.clone()),
         Some(IdSource::Command(argv)) => {
             saved.map_or_else(|| resume::printed(argv, spec), |id| Ok(id.to_owned()))
         }
-        Some(IdSource::Claude) => {
-            let dir = resume::claude_dir(home, &spec.cwd);
-            let conversations = resume::claude_conversations(&dir)?;
-            let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
-            let id = conversations.into_iter().find(|id| !taken.contains(id)).ok_or_else(|| {
-                Error::failed(format!("there is no conversation to resume in {}", dir.display()))
-            })?;
-            taken.insert(id.clone());
-            Ok(id)
-        }
+        Some(IdSource::Claude) => claude(home, store, spec),
     }
+}
+
+/// The newest conversation of the directory; where several sessions share it, the one that this
+/// session was last started with: two agents must never write one conversation.
+fn claude(home: &Path, store: &Store, spec: &Spec) -> Result<String> {
+    let dir = resume::claude_dir(home, &spec.cwd);
+    let conversations = resume::claude_conversations(&dir)?;
+    if !is_shared(store, spec)? {
+        return conversations.into_iter().next().ok_or_else(|| {
+            Error::failed(format!("there is no conversation to resume in {}", dir.display()))
+        });
+    }
+    conversations.into_iter().find(|id| Some(id) == spec.saved_id.as_ref()).ok_or_else(|| {
+        Error::failed(format!(
+            "several sessions run in {}, and which conversation is whose is not known",
+            spec.cwd.display()
+        ))
+    })
+}
+
+/// Whether another session keeps its conversations in the same place.
+fn is_shared(store: &Store, spec: &Spec) -> Result<bool> {
+    Ok(store.specs()?.into_iter().any(|(id, kept)| {
+        id != spec.session
+            && matches!(kept, Kept::Spec(other) if other.cwd == spec.cwd
+                && other.resume_id == Some(IdSource::Claude) && !other.over)
+    }))
 }

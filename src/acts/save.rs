@@ -5,9 +5,9 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::resume::{self, Taken};
-use super::{World, observe};
+use super::{World, observe, resume};
 use crate::hands::journal;
+use crate::hands::state::Store;
 use crate::hands::systemd::Login;
 use crate::words::error::{Error, Result};
 use crate::words::event::Event;
@@ -55,18 +55,23 @@ pub fn save(world: &World) -> Result<Saved> {
             specs.extend(world.store.spec(&found.id).ok().flatten());
         }
     }
-    let (home, taken) = (world.paths.home.as_path(), Taken::default());
+    let (home, store) = (world.paths.home.as_path(), &world.store);
     let mut saved = Saved::default();
     for specs in specs.chunks(AT_ONCE) {
-        // Each of the user's commands may take its time, and a shutdown has little.
+        // Each of the user's commands may take its time, and a shutdown has little: so side by side,
+        // and each id is written as it comes.
         let ids: Vec<Result<Option<String>>> = std::thread::scope(|scope| {
             let asking: Vec<_> =
-                specs.iter().map(|spec| scope.spawn(|| newest_id(home, spec, &taken))).collect();
+                specs.iter().map(|spec| scope.spawn(|| save_one(home, store, spec))).collect();
             let lost = || Err(Error::failed("the search for the resume id broke off"));
             asking.into_iter().map(|asked| asked.join().unwrap_or_else(|_| lost())).collect()
         });
         for (spec, id) in specs.iter().zip(ids) {
-            keep(world, spec, id, &mut saved)?;
+            let session = spec.session.clone();
+            match id {
+                Ok(resume_id) => saved.saved.push(One { session, resume_id }),
+                Err(error) => saved.failed.push(Unsaved { session, error: error.message }),
+            }
         }
     }
     Ok(saved)
@@ -99,24 +104,14 @@ pub fn save_at_shutdowns(world: &World) -> Result<()> {
 /// How many ids are searched for at a time.
 const AT_ONCE: usize = 16;
 
-fn newest_id(home: &Path, spec: &Spec, taken: &Taken) -> Result<Option<String>> {
-    match &spec.resume {
-        Some(resume) if needs_id(resume) => resume::id(home, spec, None, taken).map(Some),
-        _ => Ok(None),
+fn save_one(home: &Path, store: &Store, spec: &Spec) -> Result<Option<String>> {
+    let resume_id = match &spec.resume {
+        Some(resume) if needs_id(resume) => Some(resume::id(home, store, spec, None)?),
+        _ => None,
+    };
+    if resume_id.is_some() && resume_id != spec.saved_id {
+        store.change_spec(spec, |spec| spec.saved_id.clone_from(&resume_id))?;
     }
-}
-
-fn keep(world: &World, spec: &Spec, id: Result<Option<String>>, saved: &mut Saved) -> Result<()> {
-    let session = spec.session.clone();
-    match id {
-        Ok(resume_id) => {
-            if resume_id.is_some() && resume_id != spec.saved_id {
-                world.store.change_spec(spec, |spec| spec.saved_id.clone_from(&resume_id))?;
-            }
-            journal::record(&Event::Saved { session: session.clone(), resume_id: resume_id.clone() });
-            saved.saved.push(One { session, resume_id });
-        }
-        Err(error) => saved.failed.push(Unsaved { session, error: error.message }),
-    }
-    Ok(())
+    journal::record(&Event::Saved { session: spec.session.clone(), resume_id: resume_id.clone() });
+    Ok(resume_id)
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::attempt::{self, Failure, Started};
 use super::observe::{self, Found};
 use super::{World, stop, sweep};
-use crate::hands::clock::millis_since;
+use crate::hands::clock::{Deadline, millis_since};
 use crate::hands::journal;
 use crate::hands::paths;
 use crate::hands::process::is_alive;
@@ -23,6 +23,9 @@ use crate::words::unit;
 
 /// How long what is left of a failed or abandoned attempt may take to end when asked.
 const CLEARING: Duration = Duration::from_secs(2);
+
+/// How long what is left of the last run may still take to end: it was asked, then killed.
+const LAST_RUN: Duration = Duration::from_secs(30);
 
 /// A session that was started.
 #[derive(Debug, Clone, Serialize)]
@@ -61,12 +64,12 @@ pub struct Order<'a> {
     /// The program and its arguments: those of the specification, or what resumes the program.
     pub argv: &'a Argv,
     /// What is there of it already.
-    pub how: How,
+    pub how: How<'a>,
 }
 
 /// What there may be of a session that is to be started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum How {
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum How<'a> {
     /// Nothing.
     New,
     /// A session of that name: it is stopped first.
@@ -74,12 +77,20 @@ pub enum How {
     /// Its specification: it ran before. When it does not start, the specification stays, so that
     /// it can be tried again.
     Again,
+    /// The same for a restore, which plans first: with what was on disk then. A session that was
+    /// stopped since, or started otherwise, is left alone.
+    Restored(Option<&'a Spec>),
 }
 
 impl<'a> Order<'a> {
     /// To start a session by its own command.
-    pub fn new(spec: &'a Spec, how: How) -> Self {
+    pub fn new(spec: &'a Spec, how: How<'a>) -> Self {
         Self { spec, argv: &spec.command, how }
+    }
+
+    /// Whether the specification stays when the session does not start.
+    fn keeps_spec(&self) -> bool {
+        matches!(self.how, How::Again | How::Restored(_))
     }
 }
 
@@ -113,10 +124,23 @@ fn claimed(world: &World, order: Order<'_>) -> Result<Spawned> {
     // Held to the end: who comes next and finds a session half-way up, and no claim, knows
     // that it was abandoned.
     let _claim = world.store.claim(id)?;
+    drop(world.store.clearing_turn(id, Deadline::after(LAST_RUN))?);
     usable(&world.paths.socket_dir())?;
-    if order.how == How::Again {
+    if let How::Restored(planned) = order.how {
+        if world.store.spec(id)?.as_ref() != planned {
+            return Err(Error::new(
+                Kind::Taken,
+                format!("{id} was stopped, or started otherwise, meanwhile"),
+            ));
+        }
+        if planned.is_none() {
+            // It is to run, and when it does not start 'forge restart' finds it.
+            world.store.write_spec(order.spec)?;
+        }
+    }
+    if order.keeps_spec() {
         // It was there when the session ran; the error of the program would not name it.
-        let there = paths::working_directory(Some(&order.spec.cwd));
+        let there = paths::working_directory(&order.spec.cwd);
         there.map_err(|error| Error { kind: Kind::Failed, ..error })?;
     }
     let mut report = clean(world);
@@ -195,14 +219,11 @@ fn attempts(world: &World, order: Order<'_>, report: &mut Report) -> Result<(Sta
                     }
                     Some(found) => stop::clear(world, &[found], CLEARING)?,
                     // An empty slice that is just going, or was left loaded.
-                    None => drop(
-                        world
-                            .manager()?
-                            .stop(&[unit::slice(id)], crate::hands::clock::Deadline::after(CLEARING))?,
-                    ),
+                    None => drop(world.manager()?.stop(&[unit::slice(id)], Deadline::after(CLEARING))?),
                 }
                 cleared = true;
             }
+            Err(Failure::Nothing(error)) => return Err(error),
             Err(Failure::Broken(error)) => {
                 clear_up(world, order)?;
                 if error.kind != Kind::Socket || attempt > 1 {
@@ -218,17 +239,23 @@ fn attempts(world: &World, order: Order<'_>, report: &mut Report) -> Result<(Sta
 
 /// What an attempt that failed left: the units, the socket, the specification. The next
 /// attempt must not meet the last moments of the old server.
-fn clear_up(world: &World, Order { spec, how, .. }: Order<'_>) -> Result<()> {
+fn clear_up(world: &World, order: Order<'_>) -> Result<()> {
+    let spec = order.spec;
     if let Some(found) = observe::one(world, &spec.session)? {
+        // A manager that did not answer in time leaves it open whether the units are ours.
+        if !is_abandoned(&found) {
+            return Ok(());
+        }
         stop::clear(world, std::slice::from_ref(&found), CLEARING)?;
         attempt::wait_gone(&found.cgroup)?;
     }
     // tmux may have asked for the scope of a pane that is gone by now: an empty scope, which
     // nothing ends, and which keeps the slice and so the name.
-    let deadline = crate::hands::clock::Deadline::after(CLEARING);
+    let deadline = Deadline::after(CLEARING);
     world.manager()?.stop(&[unit::slice(&spec.session)], deadline)?;
     sweep::remove_own(&world.paths.socket_dir().join(unit::socket(&spec.session)))?;
-    if how == How::Again { Ok(()) } else { world.store.remove_spec(&spec.session) }
+    // Not one that this attempt did not come to replace.
+    if order.keeps_spec() { Ok(()) } else { world.store.remove_that_spec(spec) }
 }
 
 /// Whether nothing is lost by ending it: a spawn that died half-way, so that its program never

@@ -10,10 +10,11 @@ use crate::words::name::SessionId;
 use crate::words::spec::{Keeper, READY_TIMEOUT_S, Spec, VERSION};
 
 /// What is configured for that name, and defaults for what is not. It starts in `given`, else
-/// where it is configured to, else in `otherwise`, else in the current directory.
+/// where it is configured to, else in `otherwise`, else in the current directory; whether it can
+/// is seen when it is started.
 ///
 /// # Errors
-/// When it cannot start there.
+/// When there is no current directory.
 pub fn configured(
     world: &World,
     id: &SessionId,
@@ -26,7 +27,7 @@ pub fn configured(
         version: VERSION,
         session: id.clone(),
         command: configured.command.unwrap_or_else(|| Argv::login_shell(&paths::shell())),
-        cwd: paths::working_directory(given.or(cwd.as_deref()).or(otherwise))?,
+        cwd: paths::absolute(given.or(cwd.as_deref()).or(otherwise))?,
         env: configured.env.into_iter().collect(),
         kept_env: paths::kept_environment(),
         ready: configured.ready,

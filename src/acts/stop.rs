@@ -57,15 +57,17 @@ struct Target {
 /// When one of them cannot be proven gone; the others are ended all the same.
 pub fn stop(world: &World, found: &[Found], timeout: Duration) -> Result<Vec<Stopped>> {
     let start = Instant::now();
-    let targets = end(world, found, timeout)?;
+    let Ended { gone, mut failed } = end(world, found, timeout)?;
     let mut stopped = Vec::new();
-    for Target { id, processes, killed, usage, .. } in targets {
+    for Target { id, processes, killed, usage, .. } in gone {
         let elapsed_ms = millis_since(start);
-        world.store.remove_spec(&id)?;
+        if let Err(error) = world.store.remove_spec(&id) {
+            failed.get_or_insert(error);
+        }
         journal::record(&Event::Stopped { session: id.clone(), processes, killed, elapsed_ms, usage });
         stopped.push(Stopped { session: id, processes, killed, elapsed_ms });
     }
-    Ok(stopped)
+    failed.map_or(Ok(stopped), Err)
 }
 
 /// Forgets sessions that are not running, so that they are not restored.
@@ -95,10 +97,18 @@ pub fn forget(world: &World, kept: Vec<SessionId>) -> Result<Vec<Stopped>> {
 /// # Errors
 /// As for [`stop`].
 pub fn clear(world: &World, found: &[Found], timeout: Duration) -> Result<()> {
-    end(world, found, timeout).map(|_| ())
+    end(world, found, timeout)?.failed.map_or(Ok(()), Err)
 }
 
-fn end(world: &World, found: &[Found], timeout: Duration) -> Result<Vec<Target>> {
+/// What came of it.
+struct Ended {
+    /// Those that are proven gone.
+    gone: Vec<Target>,
+    /// The first of the errors: a session that is not gone, or a socket that stays.
+    failed: Option<Error>,
+}
+
+fn end(world: &World, found: &[Found], timeout: Duration) -> Result<Ended> {
     let manager = world.manager()?;
     leave_if_inside(world, found)?;
     let mut targets: Vec<Target> = found
@@ -144,28 +154,34 @@ fn end(world: &World, found: &[Found], timeout: Duration) -> Result<Vec<Target>>
     if !late.is_empty() {
         manager.stop(&late, Deadline::after(AFTER_KILL))?;
     }
-    let mut left = None;
-    targets.retain(|target| match prove_gone(target) {
-        Ok(()) => true,
-        Err(error) => {
-            left.get_or_insert(error);
-            false
+    let mut ended = Ended { gone: Vec::new(), failed: None };
+    for target in targets {
+        let proof = prove_gone(&target);
+        // The processes are what matters: a socket that cannot be removed is told.
+        let told = if proof.is_ok() { sweep::remove_own(&target.socket) } else { Ok(()) };
+        if proof.is_ok() {
+            ended.gone.push(target);
         }
-    });
-    match left {
-        Some(error) => Err(error),
-        None => Ok(targets),
+        if let Err(error) = proof.and(told) {
+            ended.failed.get_or_insert(error);
+        }
     }
+    Ok(ended)
 }
 
-/// The proof: the kernel says that no process is left. Then the socket goes too.
+/// The proof: the kernel says that no process is left.
 fn prove_gone(target: &Target) -> Result<()> {
-    if !target.cgroup.wait_empty(Deadline::after(AFTER_KILL))? {
-        let pids: Vec<String> = target.cgroup.processes().iter().map(u32::to_string).collect();
-        return Err(Error::new(Kind::Deadline, format!("{} is not gone: processes {} are left", target.id, pids.join(", ")))
-            .hint("a process that hangs in the kernel (state D) ends when what it waits for does; then stop it again"));
+    if target.cgroup.wait_empty(Deadline::after(AFTER_KILL))? {
+        return Ok(());
     }
-    sweep::remove_own(&target.socket)
+    let pids: Vec<String> = target.cgroup.processes().iter().map(u32::to_string).collect();
+    Err(Error::new(
+        Kind::Deadline,
+        format!("{} is not gone: processes {} are left", target.id, pids.join(", ")),
+    )
+    .hint(
+        "a process that hangs in the kernel (state D) ends when what it waits for does; then stop it again",
+    ))
 }
 
 /// Who ends the session it is called from would be ended half-way: it moves out first.

@@ -34,7 +34,8 @@ pub struct Verified {
 /// When the manager does not answer.
 pub fn loaded(world: &World) -> Result<Vec<(UnitFile, Loaded)>> {
     let manager = world.manager()?;
-    USER.into_iter().map(|file| Ok((file, manager.loaded(&instance(file.name))?))).collect()
+    let units = USER.into_iter().filter(|file| !file.is_drop_in());
+    units.map(|file| Ok((file, manager.loaded(&instance(file.name))?))).collect()
 }
 
 /// A name that the manager can load: of a template, an instance.
@@ -68,17 +69,24 @@ pub fn verify(world: &World) -> Result<Verified> {
         }
         for (key, other) in file.edges() {
             edges += 1;
-            let has = match key {
+            let named = match key {
                 "Before" => &unit.before,
                 "After" => &unit.after,
                 "Wants" => &unit.wants,
                 "Requires" => &unit.requires,
-                "WantedBy" => &unit.wanted_by,
+                "WantedBy" => &Vec::new(),
                 // %n in it is the unit itself.
                 _ => &unit.on_failure,
             };
             let other = other.replace("%n", &unit.name);
-            if !has.contains(&other) {
+            let has = named.contains(&other) || {
+                // The manager tells the name of the unit itself where the file has another name of
+                // it, as where default.target is a link. And what a target wants, the target knows
+                // best: with a target that is not active the manager forgets it on this end.
+                let target = manager.loaded(&other)?;
+                named.contains(&target.name) || (key == "WantedBy" && target.wants.contains(&unit.name))
+            };
+            if !has {
                 problems.push(Problem::new(
                     format!("the manager does not have {key}={other} of {}", file.name),
                     "systemctl --user daemon-reload, then see the drop-ins: systemctl --user cat",
@@ -97,6 +105,13 @@ pub fn verify(world: &World) -> Result<Verified> {
                     format!("'systemctl --user cat {}' shows where", file.name),
                 ));
             }
+        }
+    }
+    // The manager shows a drop-in only on a unit that is there, and a pane's scope rarely is.
+    let search = manager.unit_path()?;
+    for file in USER.into_iter().filter(|file| file.is_drop_in()) {
+        if !search.iter().any(|dir| dir.join(file.name).is_file()) {
+            problems.push(Problem::new(format!("{} is not installed", file.name), install));
         }
     }
     for cycle in cycles(&order(world, &units)?) {

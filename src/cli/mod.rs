@@ -79,13 +79,7 @@ fn run(cli: Cli, printer: Printer) -> Result<Shown> {
             if let Some(error) = &error {
                 printer.warn(error);
             }
-            let shown = verbs::restore::run(&world, &arguments)?;
-            // The configured sessions are missing then, and nobody would know.
-            Ok(if error.is_some() && shown.status == 0 {
-                shown.exit(Kind::Config.exit_status())
-            } else {
-                shown
-            })
+            verbs::restore::run(&world, &arguments, error.as_ref())
         }
         Verb::Notify(arguments) => verbs::notify::run(&world()?, &arguments),
         Verb::Units(arguments) => {

@@ -8,7 +8,7 @@ use clap::error::ErrorKind;
 use comfy_table::{ContentArrangement, Table, TableStyle};
 use serde_json::{Value, json};
 
-use crate::hands::paths;
+use crate::hands::{journal, paths};
 use crate::words::error::{Error, Kind};
 use crate::words::shown::{Piece, Shown};
 
@@ -77,8 +77,13 @@ impl Printer {
         let mut stderr = std::io::stderr().lock();
         let (red, plain) =
             if stderr.is_terminal() && !paths::no_color() { ("\u{1b}[31m", "\u{1b}[0m") } else { ("", "") };
+        let mut message = error.message.as_str();
+        if journal::is_stderr() {
+            // What was on a screen may hold anything, and a journal keeps it.
+            message = message.lines().next().unwrap_or_default();
+        }
         // Nobody may be there to read it; that is no reason to fail otherwise.
-        let _ = writeln!(stderr, "{red}forge:{plain} {prefix}{}", error.message);
+        let _ = writeln!(stderr, "{red}forge:{plain} {prefix}{message}");
         if let Some(hint) = &error.hint {
             let _ = writeln!(stderr, "hint: {hint}");
         }

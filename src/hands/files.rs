@@ -180,6 +180,12 @@ pub fn remove(path: &Path) -> Result<()> {
     }
 }
 
+/// Removes a directory that nothing is in; any other stays.
+pub fn remove_empty_dir(path: &Path) {
+    clear_leftovers(path, "forge", Duration::ZERO);
+    let _ = std::fs::remove_dir(path);
+}
+
 /// Writes a text file and its directories, for tests of readers.
 #[cfg(test)]
 pub(crate) fn write_text_for_tests(path: &Path, text: &str) {

@@ -171,6 +171,11 @@ pub fn record(event: &Event) {
     }
 }
 
+/// Whether what is written to stderr goes to the journal, as in a service.
+pub fn is_stderr() -> bool {
+    libsystemd::logging::connected_to_journal()
+}
+
 /// Becomes journalctl, showing forge's records: of one session, or all. Those of this user
 /// alone (`_UID` is the kernel's word): anybody may write records that look like forge's.
 ///

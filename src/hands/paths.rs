@@ -176,28 +176,36 @@ pub fn no_color() -> bool {
     non_empty("NO_COLOR").is_some() || std::env::var_os("TERM").is_some_and(|term| term == "dumb")
 }
 
-/// The directory that a session starts in: given, or the caller's own.
+/// The directory that a session starts in: given, or the caller's own. Without links in it, where
+/// it is there.
 ///
 /// # Errors
-/// When it is no directory, or may not be entered.
-pub fn working_directory(given: Option<&Path>) -> Result<PathBuf> {
+/// When the current directory is meant and cannot be read.
+pub fn absolute(given: Option<&Path>) -> Result<PathBuf> {
     let here = || std::env::current_dir().trying("the current directory cannot be read");
     let path = match given {
         None => return here(),
         Some(path) if path.is_absolute() => path.to_owned(),
         Some(path) => here()?.join(path),
     };
+    Ok(path.canonicalize().unwrap_or(path))
+}
+
+/// Checks that a session can start in a directory.
+///
+/// # Errors
+/// When it is none, or may not be entered.
+pub fn working_directory(path: &Path) -> Result<()> {
     let refuse = |why: &str| {
         Err(Error::usage(format!("cannot start in {}: {why}", path.display()))
             .hint("give a directory that exists, with --cwd or in the configuration"))
     };
-    match path.canonicalize().and_then(|real| Ok((real.metadata()?, real))) {
+    match path.metadata() {
         Err(error) => refuse(&error.to_string()),
-        Ok((metadata, _)) if !metadata.is_dir() => refuse("it is no directory"),
-        Ok((_, real)) => match nix::unistd::access(&real, nix::unistd::AccessFlags::X_OK) {
-            Err(error) => refuse(error.desc()),
-            Ok(()) => Ok(real),
-        },
+        Ok(metadata) if !metadata.is_dir() => refuse("it is no directory"),
+        Ok(_) => {
+            nix::unistd::access(path, nix::unistd::AccessFlags::X_OK).or_else(|error| refuse(error.desc()))
+        }
     }
 }
 

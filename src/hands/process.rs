@@ -40,12 +40,27 @@ pub fn parse_stat(line: &str) -> Option<Stat> {
 
 /// The process's [`Stat`]; `None` where there is no such process.
 pub fn stat(pid: u32) -> Option<Stat> {
-    parse_stat(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    read_stat(pid).ok()?
 }
 
-/// Whether the very process that started then is still running; a zombie is not.
+/// The same; an error where it cannot be told.
+fn read_stat(pid: u32) -> std::io::Result<Option<Stat>> {
+    match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
+        Ok(line) => Ok(parse_stat(&line)),
+        // The second when the process ends while its file is open.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) if error.raw_os_error() == Some(Errno::ESRCH as i32) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether the very process that started then is still running; a zombie is not. Where it cannot
+/// be told (no descriptor is left to read it with) it is.
 pub fn is_alive(pid: u32, start: u64) -> bool {
-    stat(pid).is_some_and(|stat| stat.start == start && !matches!(stat.state, 'Z' | 'X'))
+    match read_stat(pid) {
+        Ok(found) => found.is_some_and(|stat| stat.start == start && !matches!(stat.state, 'Z' | 'X')),
+        Err(_) => true,
+    }
 }
 
 /// When something last came or went through a process's terminal, as seconds ago. The kernel

@@ -222,6 +222,18 @@ impl Store {
         files::remove(&self.spec_path(id))
     }
 
+    /// Forgets that very specification: one that another run has written meanwhile stays.
+    ///
+    /// # Errors
+    /// When the file stays although it should go.
+    pub fn remove_that_spec(&self, read: &Spec) -> Result<()> {
+        let _turn = self.spec_turn(&read.session);
+        match self.spec(&read.session)? {
+            Some(spec) if spec == *read => files::remove(&self.spec_path(&read.session)),
+            _ => Ok(()),
+        }
+    }
+
     /// Keeps how a session ended.
     ///
     /// # Errors
@@ -288,6 +300,17 @@ impl Store {
         }
     }
 
+    /// Waits for the turn to clear a session whose program ended. A spawn of the name waits for its
+    /// end: what clears goes by names, and must not meet the next run.
+    ///
+    /// # Errors
+    /// When another keeps the turn beyond the deadline.
+    pub fn clearing_turn(&self, id: &SessionId, deadline: Deadline) -> Result<Claim> {
+        files::private_dir(&self.locks)?;
+        let path = self.locks.join(format!("{id}.clearing"));
+        wait_for_lock(&path, deadline, &format!("what the last run of {id} left is still being ended"))
+    }
+
     /// Waits for the turn to type into the session; it ends when the value is dropped.
     ///
     /// # Errors
@@ -298,14 +321,12 @@ impl Store {
         wait_for_lock(&path, deadline, &format!("somebody else is typing into {id}"))
     }
 
-    /// Whether a spawn of the session is under way.
+    /// Whether a spawn of the session is under way; where that cannot be told, it may be.
     pub fn is_claimed(&self, id: &SessionId) -> bool {
-        let Ok(file) = OpenOptions::new()
-            .write(true)
-            .custom_flags(O_NOFOLLOW | O_CLOEXEC)
-            .open(self.locks.join(id.as_str()))
-        else {
-            return false;
+        let path = self.locks.join(id.as_str());
+        let file = match OpenOptions::new().write(true).custom_flags(O_NOFOLLOW | O_CLOEXEC).open(path) {
+            Ok(file) => file,
+            Err(error) => return error.kind() != std::io::ErrorKind::NotFound,
         };
         let mut lock = whole_file();
         fcntl(&file, FcntlArg::F_OFD_GETLK(&mut lock)).is_ok() && i32::from(lock.l_type) != libc::F_UNLCK

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::acts::World;
 use crate::acts::restore::{Outcome, in_this_life, restore, steps};
 use crate::hands::clock::local;
-use crate::words::error::Result;
+use crate::words::error::{Error, Kind, Result};
 use crate::words::notice::restore_lines;
 use crate::words::restore::{Restored, Step};
 use crate::words::shown::Shown;
@@ -20,15 +20,16 @@ pub struct Args {
 }
 
 /// Starts what was running before the boot, and what is configured to; once in a boot.
+/// `configuration` is why the configuration could not be read, where it could not.
 ///
 /// # Errors
 /// When nothing can be restored at all. A session that does not start is told, and the exit
 /// status is 1.
-pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
+pub fn run(world: &World, arguments: &Args, configuration: Option<&Error>) -> Result<Shown> {
     if arguments.dry_run {
         return would(world);
     }
-    let (restored, already, unnoted) = match restore(world)? {
+    let (restored, already, unnoted) = match restore(world, configuration.is_none())? {
         Outcome::Done { restored, unnoted } => (restored, false, unnoted),
         Outcome::Already(restored) => (restored, true, None),
     };
@@ -51,6 +52,13 @@ pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
     if let Some(error) = &unnoted {
         shown = shown.line(format!("that this was done could not be noted: {}", error.message));
     }
+    if configuration.is_some() && !already {
+        // Which sessions are configured to run is not known, and one that is missing would be missed
+        // by nobody.
+        return Ok(shown
+            .line("what is configured is not known: mend the configuration, then 'forge restore' again")
+            .exit(Kind::Config.exit_status()));
+    }
     Ok(shown.exit(u8::from(!restored.failed.is_empty() || unnoted.is_some())))
 }
 
@@ -69,10 +77,12 @@ fn would(world: &World) -> Result<Shown> {
     for (id, step) in &steps {
         let (action, why) = match step {
             Step::Again(spec) => ("restore", format!("it was running: {}", spec.command.name())),
-            Step::Configured { before: Some(_) } => ("restore", "it was running, as configured".to_owned()),
-            Step::Configured { before: None } => ("start", "boot = true".to_owned()),
+            Step::Configured { before: Some(before) } if !before.over => {
+                ("restore", "it was running, as configured".to_owned())
+            }
+            Step::Configured { .. } => ("start", "boot = true".to_owned()),
             Step::Leave(why) => ("leave", (*why).to_owned()),
-            Step::Forget => ("forget", "its program ended by itself".to_owned()),
+            Step::Forget(_) => ("forget", "its program ended by itself".to_owned()),
             Step::SetAside { why, configured: false } => ("set aside", why.clone()),
             Step::SetAside { why, configured: true } => {
                 ("set aside, start", format!("boot = true, and its file cannot be read: {why}"))

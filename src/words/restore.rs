@@ -15,13 +15,14 @@ pub enum Step {
     Again(Box<Spec>),
     /// Start it as it is configured.
     Configured {
-        /// How it was running, where it was: its directory and what was kept for it still count.
+        /// Its specification on disk, where there is one. Of one that was running, its directory
+        /// and what was kept for it still count.
         before: Option<Box<Spec>>,
     },
     /// Leave it as it is.
     Leave(&'static str),
     /// Forget its specification: its program ended by itself before.
-    Forget,
+    Forget(Box<Spec>),
     /// Its specification cannot be read: set the file aside.
     SetAside {
         /// Why it cannot be read.
@@ -61,7 +62,7 @@ pub fn plan(
             Kept::Spec(spec) if spec.keeper == Keeper::Caller => {
                 Step::Leave("whoever called 'forge run' starts it again")
             }
-            Kept::Spec(spec) if spec.over => Step::Forget,
+            Kept::Spec(spec) if spec.over => Step::Forget(spec),
             Kept::Spec(spec) if spec.as_configured && configured.contains_key(&id) => {
                 Step::Configured { before: Some(spec) }
             }
@@ -75,13 +76,13 @@ pub fn plan(
         }
         // One that was stopped, or ended, or whose file is broken comes up all the same: that is
         // what boot = true says.
-        match steps.get_mut(id) {
-            None | Some(Step::Forget) => {
-                steps.insert(id.clone(), Step::Configured { before: None });
-            }
-            Some(Step::SetAside { configured, .. }) => *configured = true,
-            Some(_) => {}
-        }
+        let step = match steps.remove(id) {
+            None => Step::Configured { before: None },
+            Some(Step::Forget(spec)) => Step::Configured { before: Some(spec) },
+            Some(Step::SetAside { why, .. }) => Step::SetAside { why, configured: true },
+            Some(other) => other,
+        };
+        steps.insert(id.clone(), step);
     }
     steps
 }
@@ -212,10 +213,12 @@ mod tests {
             .map(|(id, step)| {
                 let word = match step {
                     Step::Again(_) => "again",
-                    Step::Configured { before: None } => "configured",
-                    Step::Configured { before: Some(_) } => "reconfigured",
+                    Step::Configured { before } => match before {
+                        Some(before) if !before.over => "reconfigured",
+                        _ => "configured",
+                    },
                     Step::Leave(_) => "leave",
-                    Step::Forget => "forget",
+                    Step::Forget(_) => "forget",
                     Step::SetAside { configured: false, .. } => "aside",
                     Step::SetAside { configured: true, .. } => "aside, configured",
                     Step::Refuse(_) => "refuse",

@@ -22,7 +22,7 @@ macro_rules! unit_files {
 }
 
 /// For the user manager, in the order in which they come up.
-pub const USER: [UnitFile; 7] = unit_files!["user":
+pub const USER: [UnitFile; 8] = unit_files!["user":
     "forge.slice",
     "forge-tmux-socket-sweep.service",
     "forge-tmux-socket-sweep.timer",
@@ -30,6 +30,7 @@ pub const USER: [UnitFile; 7] = unit_files!["user":
     "forge-session-save.service",
     "forge-boot-notify.service",
     "forge-failure-notify@.service",
+    "tmux-spawn-.scope.d/forge.conf",
 ];
 
 /// For PID 1, installed by administrators.
@@ -72,6 +73,11 @@ impl UnitFile {
     /// Whether it is a template of units, `name@.service`.
     pub fn is_template(self) -> bool {
         self.name.contains("@.")
+    }
+
+    /// Whether it is no unit, but adds to units of other makers: `unit.d/name.conf`.
+    pub fn is_drop_in(self) -> bool {
+        self.name.contains('/')
     }
 
     /// The file for a forge at that path.
@@ -209,7 +215,9 @@ mod tests {
                 .map(|entry| entry.unwrap().file_name().into_string().unwrap())
                 .collect();
             names.sort();
-            let mut here: Vec<&str> = known.iter().map(|file| file.name).collect();
+            // Of a drop-in, its folder.
+            let first = |name: &'static str| name.split('/').next().unwrap_or(name);
+            let mut here: Vec<&str> = known.iter().map(|file| first(file.name)).collect();
             here.sort_unstable();
             assert_eq!(names, here);
         }

@@ -19,6 +19,8 @@ pub(crate) fn tests() -> Vec<Test> {
         inside!(two_stops_at_once_both_end_well),
         inside!(remains_are_ended_before_a_respawn),
         inside!(a_program_that_ends_takes_its_session_with_it),
+        inside!(what_ends_a_run_does_not_end_the_next),
+        inside!(one_that_cannot_be_cleared_does_not_keep_the_others),
         inside!(what_the_user_keeps_stays),
         inside!(run_passes_the_exit_status_on),
         inside!(run_is_a_service_that_says_when_it_is_ready),
@@ -234,4 +236,42 @@ fn run_is_a_service_that_says_when_it_is_ready() {
     assert!(forge(&["capture", "engine"]).ok().stdout.contains("up"));
     run(&["systemctl", "--user", "stop", "engine"]).ok();
     nothing_left_of("engine");
+}
+
+/// The forge that clears what a program left is held up at the worst moment, and the name is used
+/// again meanwhile.
+fn what_ends_a_run_does_not_end_the_next() {
+    let script = r#"
+        units=/sys/fs/cgroup$(systemctl --user show -P ControlGroup)
+        forge spawn next -- sh -c 'setsid sh -c "trap : HUP TERM; sleep 1000" & sleep 1'
+        end=$(($(date +%s) + 20))
+        until [ "$frozen" ]; do
+            for freeze in $units/app.slice/forge-outside-*.scope/cgroup.freeze; do
+                [ -e $freeze ] && echo 1 >$freeze && frozen=$freeze
+            done
+            [ $(date +%s) -lt $end ] || exit 9
+        done
+        forge spawn next --replace -- sleep 5000 &
+        sleep 1
+        echo 0 >$frozen
+        wait $!
+    "#;
+    let _session = Session("next".into());
+    shell(script).ok();
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(forge_json(&["status", "next"])["state"], "running");
+    shell("test -s ~/.local/state/forge/sessions/next.json").ok();
+}
+
+fn one_that_cannot_be_cleared_does_not_keep_the_others() {
+    let (_m1, first) = spawn("m1", &[], &["sleep", "1000"]);
+    let (_m2, second) = spawn("m2", &[], &["sleep", "1000"]);
+    shell("mkdir /tmp/tmux-1000/spawn-m1.lock").ok();
+    let stopped = forge(&["stop", "m1", "m2"]).code(1);
+    shell("rmdir /tmp/tmux-1000/spawn-m1.lock").ok();
+    assert!(stopped.stderr.contains("spawn-m1"), "{stopped}");
+    assert!(!alive(pid(&first["pane_pid"])) && !alive(pid(&second["pane_pid"])));
+    // Neither comes back after a boot.
+    shell("! ls ~/.local/state/forge/sessions/m[12].json").ok();
+    run(&["forge", "sweep"]).ok();
 }

@@ -14,6 +14,7 @@ pub(crate) fn tests() -> Vec<Test> {
         inside!(a_taken_name_says_who_has_it),
         inside!(of_twenty_spawns_of_one_name_one_wins),
         inside!(replace_replaces),
+        inside!(a_spawn_that_comes_to_nothing_leaves_who_has_the_name),
         inside!(names),
         inside!(arguments),
         inside!(no_bus),
@@ -72,6 +73,21 @@ fn replace_replaces() {
     assert_ne!(first["pane_pid"], second["pane_pid"]);
     assert!(!alive(u32::try_from(first["pane_pid"].as_u64().expect("a pid")).expect("a pid")));
     assert_eq!(forge_json(&["list"])["sessions"].as_array().expect("sessions").len(), 1);
+}
+
+/// Too long an environment, and no descriptors: errors from before anything was made.
+fn a_spawn_that_comes_to_nothing_leaves_who_has_the_name() {
+    let (_session, spawned) = spawn("kept", &[], &["sleep", "1000"]);
+    let _config =
+        TestFile::new(".config/big.toml", &format!("[sessions.kept.env]\nBIG = '{}'\n", "x".repeat(140_000)));
+    let big = forge(&["--config", "/home/ada/.config/big.toml", "spawn", "kept", "--", "sleep", "1"]).code(1);
+    assert!(big.stderr.contains("cannot start the session's first process"), "{big}");
+    for most in 6..20 {
+        shell(&format!("ulimit -n {most}; forge spawn kept -- sleep 1 || true")).ok();
+    }
+    let now = forge_json(&["status", "kept"]);
+    assert_eq!((&now["pane_pid"], &now["state"]), (&spawned["pane_pid"], &"running".into()));
+    shell("test -s ~/.local/state/forge/sessions/kept.json").ok();
 }
 
 fn names() {

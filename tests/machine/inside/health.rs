@@ -18,6 +18,7 @@ pub(crate) fn tests() -> Vec<Test> {
         inside!(numbers_for_prometheus),
         inside!(a_healthy_patient),
         inside!(each_finding_has_its_remedy),
+        inside!(a_unit_with_a_name_like_forges_is_not_forges),
         inside!(without_a_manager),
     ]
 }
@@ -278,4 +279,12 @@ fn without_a_manager() {
         assert_eq!(ran.json()["error"]["kind"], "missing", "{ran}");
     }
     shell("rm -r ~/nowhere").ok();
+}
+
+fn a_unit_with_a_name_like_forges_is_not_forges() {
+    shell("systemd-run --user --unit=forgejo false; systemd-run --user --unit=forge-x false; sleep 0.3").ok();
+    let failed = shell("systemctl --user list-units --failed --no-legend 'forge*'").ok();
+    assert_eq!(failed.stdout.lines().count(), 2, "{failed}");
+    assert_eq!(forge_json(&["probe"])["units_failed"], serde_json::json!([]));
+    shell("systemctl --user reset-failed forgejo.service forge-x.service").ok();
 }

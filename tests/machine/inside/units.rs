@@ -19,6 +19,7 @@ pub(crate) fn tests() -> Vec<Test> {
         inside!(a_package_comes_first),
         inside!(an_uninstall_leaves_nothing_of_forge_and_everything_of_the_user),
         inside!(verify_finds_what_is_wrong),
+        inside!(verify_knows_a_unit_by_its_other_name),
         inside!(a_service_of_the_user_fails_and_is_told),
         inside!(a_unit_is_printed_for_others),
         inside!(an_install_that_is_killed_can_be_done_again),
@@ -48,7 +49,7 @@ fn user_dir() -> PathBuf {
     "/home/ada/.config/systemd/user".into()
 }
 
-const NAMES: [&str; 7] = [
+const NAMES: [&str; 8] = [
     "forge.slice",
     "forge-tmux-socket-sweep.service",
     "forge-tmux-socket-sweep.timer",
@@ -56,6 +57,7 @@ const NAMES: [&str; 7] = [
     "forge-session-save.service",
     "forge-boot-notify.service",
     "forge-failure-notify@.service",
+    "tmux-spawn-.scope.d/forge.conf",
 ];
 
 #[track_caller]
@@ -220,11 +222,16 @@ fn what_is_not_forges_is_left() {
 fn a_package_comes_first() {
     let _units = Units::install();
     // A directory that the manager looks into behind the user's own, as a package's.
-    shell("mkdir -p ~/.local/share/systemd/user && for u in $(ls ~/.config/systemd/user | grep '^forge.*[a-z]$' | grep -v wants); do \
-           forge units show $u >~/.local/share/systemd/user/$u; done && systemctl --user daemon-reload").ok();
+    shell(
+        "mkdir -p ~/.local/share/systemd/user/tmux-spawn-.scope.d && cd ~/.config/systemd/user && \
+           for u in $(ls -d forge*[a-z] */forge.conf | grep -v wants); do \
+           forge units show $u >~/.local/share/systemd/user/$u; done && systemctl --user daemon-reload",
+    )
+    .ok();
     let json = forge_json(&["units", "install", "--now"]);
     assert!(changes(&json).iter().all(|(_, change)| change.starts_with("removed, the package's")), "{json}");
     assert!(!user_dir().join("forge.slice").exists());
+    assert!(!user_dir().join("tmux-spawn-.scope.d").exists());
     assert_eq!(
         user_unit_property("forge-tmux-socket-sweep.timer", "FragmentPath"),
         "/home/ada/.local/share/systemd/user/forge-tmux-socket-sweep.timer"
@@ -267,6 +274,17 @@ fn an_uninstall_leaves_nothing_of_forge_and_everything_of_the_user() {
     assert!(!Path::new("/home/ada/.local/state/forge").exists(), "nothing of forge's");
     assert!(again.stdout.contains("nothing of forge's to remove"), "{again}");
     std::mem::forget(units);
+}
+
+fn verify_knows_a_unit_by_its_other_name() {
+    shell(
+        "forge units install; cd ~/.config/systemd/user; printf '[Unit]\nDescription=mine\n' >my.target; \
+         systemctl --user set-default my.target; forge units install",
+    )
+    .ok();
+    let ran = forge(&["units", "verify"]);
+    shell("cd ~/.config/systemd/user; rm -rf my.target default.target my.target.wants; systemctl --user daemon-reload").ok();
+    assert_eq!(ran.code, 0, "{ran}");
 }
 
 fn verify_finds_what_is_wrong() {

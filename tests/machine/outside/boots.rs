@@ -14,11 +14,16 @@ pub(crate) fn tests() -> Vec<Test> {
         outside!(a_restore_that_is_killed_goes_on),
         outside!(a_few_are_started_at_a_time),
         outside!(a_directory_that_is_gone_holds_up_nobody),
+        outside!(what_is_stopped_meanwhile_stays_stopped),
+        outside!(what_was_on_a_screen_stays_out_of_the_journal),
+        outside!(sessions_of_one_directory_keep_their_own_conversations),
+        outside!(what_could_not_be_planned_is_not_forgotten),
         outside!(sixty_come_back).limit_s(300),
         outside!(a_full_disk_forgets_nobody),
         outside!(half_a_file_holds_up_nobody).limit_s(180),
         outside!(a_broken_configuration_holds_up_nobody).limit_s(180),
         outside!(the_resume_ids_are_saved_at_shutdown).limit_s(180),
+        outside!(a_program_lives_until_its_id_is_saved).limit_s(180),
         outside!(a_shutdown_is_delayed_for_the_save).only(Debian::Trixie).limit_s(180),
         outside!(a_manager_that_is_restarted_brings_its_sessions_back).limit_s(180),
         outside!(an_administrators_sweep_is_before_the_users_manager).limit_s(180),
@@ -399,6 +404,100 @@ fn a_directory_that_is_gone_holds_up_nobody(machine: &mut Machine) {
     machine.user(&["forge", "stop", "--all"]).ok();
 }
 
+/// One is stopped while it waits for its turn, one while it is being started.
+fn what_is_stopped_meanwhile_stays_stopped(machine: &mut Machine) {
+    write(machine, USER, "/home/ada/.config/forge/forge.toml", "[restore]\nconcurrency = 1\n");
+    sh(
+        machine,
+        "forge units uninstall; : >may-be-ready; \
+         forge spawn a1 --ready up -- sh -c 'test -e may-be-ready && echo up; sleep 10000'; \
+         for n in b1 b2; do forge spawn $n -- sleep 10000; done; rm may-be-ready",
+    );
+    machine.power_cut();
+    let told = sh(
+        machine,
+        "forge restore >told & restore=$!; \
+         until forge --json list | grep -q starting; do sleep 0.05; done; \
+         forge stop b1; forge stop a1; wait $restore; cat told",
+    );
+    assert!(told.stdout.contains("left b1: b1 was stopped, or started otherwise, meanwhile"), "{told}");
+    assert_eq!(running(machine), ["b2"]);
+    assert_eq!(sh(machine, "ls .local/state/forge/sessions").stdout, "b2.json\n");
+    machine.user(&["forge", "stop", "--all"]).ok();
+    sh(machine, "rm -r .config/forge");
+}
+
+fn what_was_on_a_screen_stays_out_of_the_journal(machine: &mut Machine) {
+    set_up(machine);
+    write(
+        machine,
+        USER,
+        "/home/ada/.config/forge/forge.toml",
+        "[notify]\ncommand = ['sh', '-c', 'cat >>~/notice']\n",
+    );
+    sh(
+        machine,
+        ": >well; forge spawn leaky -- sh -c 'test -e well || { echo SECRET; exit 3; }; sleep 10000'; rm well",
+    );
+    machine.reboot();
+    wait_for_restore(machine);
+    wait_until("the notice", || sh(machine, "cat notice || true").stdout.contains("leaky"));
+    let all = machine.root(&["sh", "-c", "journalctl -b -o export; cat /home/ada/notice"]).ok().stdout;
+    assert!(all.contains("exit status 3") && !all.contains("SECRET"));
+    assert!(machine.user(&["forge", "restart", "leaky"]).code(1).stderr.contains("SECRET"), "shown who asks");
+    machine.user(&["forge", "stop", "--all"]).ok();
+    sh(machine, "rm notice");
+}
+
+/// Two agents in one directory: none is ever given the conversation of the other.
+fn sessions_of_one_directory_keep_their_own_conversations(machine: &mut Machine) {
+    set_up(machine);
+    write(
+        machine,
+        USER,
+        "/home/ada/.config/forge/forge.toml",
+        "[sessions.one]\ncommand = 'agent --new'\ncwd = '~/my.project'\nresume = 'agent --resume {resume_id}'\n\
+         resume_id = 'claude'\n[sessions.two]\ncommand = 'agent --new'\ncwd = '~/my.project'\n\
+         resume = 'agent --resume {resume_id}'\nresume_id = 'claude'\n",
+    );
+    // The first has its conversation before the second comes.
+    sh(
+        machine,
+        "export PATH=$HOME/bin:$PATH; rm -f agent.log; forge spawn one; forge restart one; forge spawn two; \
+                 sleep 0.1; echo '{}' >.claude/projects/-home-ada-my-project/of-two.jsonl",
+    );
+    machine.power_cut();
+    wait_for_restore(machine);
+    assert_eq!(running(machine), ["one", "two"]);
+    let resumed = sh(machine, "grep -o 'resume [a-z-]*' agent.log").stdout;
+    assert_eq!(resumed, "resume new\nresume new\n", "one keeps its own, and nobody gets it twice");
+    let fresh = events(machine, "restored").iter().any(|event| {
+        event["FORGE_SESSION"] == "two"
+            && event["FORGE_FRESH"].as_str().is_some_and(|why| why.contains("several sessions"))
+    });
+    assert!(fresh, "{}", story(machine));
+    machine.user(&["forge", "stop", "--all"]).ok();
+}
+
+fn what_could_not_be_planned_is_not_forgotten(machine: &mut Machine) {
+    sh(machine, "forge units uninstall; mkdir -p .config/forge");
+    let config = "/home/ada/.config/forge/forge.toml";
+    let good = "[sessions.here]\ncommand = 'sleep 10000'\nboot = true\n\
+                [sessions.later]\ncommand = 'sleep 10000'\nboot = true\ncwd = '~/notyet'\n";
+    write(machine, USER, config, &format!("{good}[nonsense]\n"));
+    machine.power_cut();
+    machine.user(&["forge", "restore"]).code(2);
+    write(machine, USER, config, good);
+    machine.user(&["forge", "restore"]).code(1);
+    assert_eq!(running(machine), ["here"]);
+    let probe = machine.user(&["forge", "--json", "probe"]).code(5).json();
+    assert!(probe["problems"].to_string().contains("later"), "{probe}");
+    sh(machine, "mkdir notyet; forge restart later");
+    assert_eq!(running(machine), ["here", "later"]);
+    machine.user(&["forge", "stop", "--all"]).ok();
+    sh(machine, "rm -r .config/forge");
+}
+
 fn sixty_come_back(machine: &mut Machine) {
     sh(
         machine,
@@ -501,6 +600,30 @@ fn the_resume_ids_are_saved_at_shutdown(machine: &mut Machine) {
     machine.power_cut();
     wait_for_restore(machine);
     assert_eq!(sh(machine, "grep -c 'called: --resume id-7; ' agent.log").stdout, "2\n");
+    machine.user(&["forge", "stop", "--all"]).ok();
+}
+
+/// The command that prints the id needs the program: at a stop of the manager, of which logind
+/// knows nothing and so delays nothing, the save still comes before the ends of the panes.
+fn a_program_lives_until_its_id_is_saved(machine: &mut Machine) {
+    set_up(machine);
+    write(
+        machine,
+        USER,
+        "/home/ada/.config/forge/forge.toml",
+        "[sessions.living]\ncommand = ['sh', '-c', 'echo $$ >~/pid; exec sleep 10000']\n\
+         resume = ['sleep', '10000', '{resume_id}']\n\
+         resume_id = ['sh', '-c', 'kill -0 $(cat ~/pid) && echo 7']\n",
+    );
+    sh(machine, "forge spawn living");
+    machine.root(&["systemctl", "stop", "user@1000.service"]).ok();
+    let spec = machine.root(&["cat", "/home/ada/.local/state/forge/sessions/living.json"]).ok();
+    machine.root(&["systemctl", "start", "user@1000.service"]).ok();
+    assert!(
+        spec.stdout.contains(r#""saved_id": "7""#) || spec.stdout.contains(r#""saved_id":"7""#),
+        "{spec}"
+    );
+    wait_for_restore(machine);
     machine.user(&["forge", "stop", "--all"]).ok();
 }
 
