@@ -170,14 +170,8 @@ fn come_up(order: Order<'_>, mark: &Mark, program: &Process, forge: &std::path::
         Some(ready) => {
             let limit = Duration::from_secs(spec.ready_timeout_s);
             journal::progress!("waiting for {} to be ready ('{}')", spec.session, ready.as_str());
-            let seen = watch::until(
-                &server,
-                &spec.session,
-                &mark.pane,
-                program,
-                Deadline::after(limit),
-                |screen| ready.matches(screen),
-            )?;
+            let deadline = Deadline::after(limit);
+            let seen = watch::until(&server, mark, program, deadline, |screen| ready.matches(screen))?;
             match seen {
                 watch::Seen::Found => {
                     let elapsed_ms = millis_since(start);

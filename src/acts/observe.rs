@@ -8,9 +8,7 @@ use std::time::Duration;
 use super::{World, heal};
 use crate::hands::cgroup::Cgroup;
 use crate::hands::clock::Deadline;
-use crate::hands::paths;
 use crate::hands::process::{is_alive, stat, terminal_idle_s};
-use crate::hands::tmux::Server;
 use crate::hands::tmux::directory::Directory;
 use crate::hands::tmux::knock::{Caller, Knock, answers, knock};
 use crate::words::error::{Error, Kind, Result};
@@ -247,12 +245,8 @@ impl Found {
         let spec = world.store.spec(&self.id).ok().flatten();
         let mark = self.mark.as_ref();
         let pane = mark.filter(|mark| is_alive(mark.pane_pid, mark.pane_start));
-        // tmux sets the x bits while somebody is attached: without them nobody has to be asked.
-        let perhaps = self.socket.symlink_metadata().is_ok_and(|metadata| metadata.mode() & 0o100 != 0);
-        let attached = perhaps
-            && paths::tmux()
-                .and_then(|tmux| Server::new(&tmux, &self.socket).is_attached(Deadline::after(ANSWERS)))
-                .unwrap_or(true);
+        // tmux sets the x bits while somebody is attached.
+        let attached = self.socket.symlink_metadata().is_ok_and(|metadata| metadata.mode() & 0o100 != 0);
         Session {
             session: self.id.clone(),
             state: self.state,

@@ -67,8 +67,8 @@ pub fn send(world: &World, found: &Found, text: &str, enter: bool) -> Result<Sen
     Ok(Sent { bytes: text.len(), changed })
 }
 
-/// Whether the screen differs within the time that a program may take. A short-lived control
-/// client would tell by event, and cost more than these few looks.
+/// Whether the screen differs within the time that a program may take. The terminal's changes would
+/// tell of what is printed, and not of what tmux itself changes; these few looks see both.
 fn changes(before: &str, screen: impl Fn() -> Result<String>) -> bool {
     let deadline = Deadline::after(SHOWN);
     loop {

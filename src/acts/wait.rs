@@ -1,19 +1,16 @@
 //! Waiting for a session: until it is ready, or until its program ended.
 
-use std::os::fd::AsFd;
-use std::path::Path;
 use std::time::Duration;
-
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
 use super::observe::Found;
 use super::{World, heal};
+use crate::hands::changes::Changes;
 use crate::hands::clock::{Deadline, now_us};
-use crate::hands::process::{Process, is_alive, readable};
+use crate::hands::process::{Process, is_alive};
 use crate::hands::tmux::Server;
 use crate::hands::tmux::watch::{Seen, until};
 use crate::hands::{journal, paths};
-use crate::words::error::{Error, Kind, Result, Trying};
+use crate::words::error::{Error, Kind, Result};
 use crate::words::name::SessionId;
 use crate::words::session::{End, Mark};
 use crate::words::spec::Spec;
@@ -39,7 +36,7 @@ pub fn ready(world: &World, found: &Found, deadline: Deadline) -> Result<()> {
         .ok_or_else(ended)?;
     let Some(pattern) = pattern else { return Ok(()) };
     let server = Server::new(&paths::tmux()?, &mark.socket);
-    match until(&server, id, &mark.pane, &program, deadline, |screen| pattern.matches(screen))? {
+    match until(&server, mark, &program, deadline, |screen| pattern.matches(screen))? {
         Seen::Found => Ok(()),
         Seen::Late => Err(Error::new(
             Kind::Deadline,
@@ -75,7 +72,7 @@ pub fn exit(world: &World, found: &Found, deadline: Deadline) -> Result<End> {
 /// none, and the result is not known.
 pub fn end_of(world: &World, id: &SessionId, mark: &Mark) -> Result<End> {
     let deadline = Deadline::after(RESULT);
-    let watch = Watch::on(world.store.ends_dir()?)?;
+    let ends = Changes::in_directory(world.store.ends_dir()?)?;
     loop {
         match world.store.end(id)? {
             Some(end) if end.since_us == mark.since_us => return Ok(end),
@@ -83,7 +80,7 @@ pub fn end_of(world: &World, id: &SessionId, mark: &Mark) -> Result<End> {
         }
         heal::unnoticed_end(mark);
         let server_gone = !is_alive(mark.server_pid, mark.server_start);
-        if deadline.passed() || (server_gone && !watch.changed(Deadline::after(Duration::from_millis(500)))) {
+        if deadline.passed() || (server_gone && !ends.wait(Deadline::after(Duration::from_millis(500)))) {
             return Ok(End {
                 since_us: mark.since_us,
                 at_us: now_us(),
@@ -93,26 +90,6 @@ pub fn end_of(world: &World, id: &SessionId, mark: &Mark) -> Result<End> {
             });
         }
         // In steps: a server that dies now writes no result, and tells nobody here.
-        watch.changed(deadline.min(Deadline::after(Duration::from_millis(500))));
-    }
-}
-
-/// Changes in a directory, by inotify(7).
-struct Watch(Inotify);
-
-impl Watch {
-    fn on(directory: &Path) -> Result<Self> {
-        let doing = || format!("cannot watch {}", directory.display());
-        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).trying(doing())?;
-        inotify
-            .add_watch(directory, AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_CLOSE_WRITE)
-            .trying(doing())?;
-        Ok(Self(inotify))
-    }
-
-    fn changed(&self, deadline: Deadline) -> bool {
-        let changed = readable(&[self.0.as_fd()], deadline)[0];
-        let _ = self.0.read_events();
-        changed
+        ends.wait(deadline.min(Deadline::after(Duration::from_millis(500))));
     }
 }

@@ -1,6 +1,7 @@
 //! The only code that touches the world: one room for each thing that is touched.
 
 pub mod cgroup;
+pub mod changes;
 pub mod clock;
 pub mod config;
 pub mod files;

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -63,15 +64,17 @@ pub fn is_alive(pid: u32, start: u64) -> bool {
     }
 }
 
+/// The terminal that a process runs on, where it is a pseudo-terminal.
+pub fn terminal(stat: &Stat) -> Option<PathBuf> {
+    // Major device number 136, as the kernel packs it.
+    let (major, minor) = ((stat.tty >> 8) & 0xfff, (stat.tty & 0xff) | ((stat.tty >> 12) & 0xfff00));
+    (major == 136).then(|| format!("/dev/pts/{minor}").into())
+}
+
 /// When something last came or went through a process's terminal, as seconds ago. The kernel
 /// updates the times of a terminal in steps of 8 seconds.
 pub fn terminal_idle_s(stat: &Stat) -> Option<u64> {
-    // The device number of a pseudo-terminal: major 136, as the kernel packs it.
-    let (major, minor) = ((stat.tty >> 8) & 0xfff, (stat.tty & 0xff) | ((stat.tty >> 12) & 0xfff00));
-    if major != 136 {
-        return None;
-    }
-    let metadata = std::fs::metadata(format!("/dev/pts/{minor}")).ok()?;
+    let metadata = std::fs::metadata(terminal(stat)?).ok()?;
     let last = metadata.modified().ok()?.max(metadata.accessed().ok()?);
     Some(SystemTime::now().duration_since(last).unwrap_or_default().as_secs())
 }

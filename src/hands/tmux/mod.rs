@@ -82,15 +82,6 @@ impl Server {
             .ok_or_else(|| Error::failed(format!("tmux has no pane {pane} on {}", self.socket.display())))
     }
 
-    /// Whether somebody is attached; forge's own watching clients are nobody.
-    ///
-    /// # Errors
-    /// When the server does not answer.
-    pub fn is_attached(&self, deadline: Deadline) -> Result<bool> {
-        let clients = self.tell(&["list-clients", "-F", watch::CLIENT_FORMAT], deadline)?;
-        Ok(clients.lines().any(|client| !watch::is_own(client)))
-    }
-
     /// All that typing can change of a pane: its screen, its cursor and how far it has scrolled.
     /// For comparing alone.
     ///

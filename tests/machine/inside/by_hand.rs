@@ -1,7 +1,9 @@
 //! One session in a person's hands and a bot's: list, freeze, send, wait, attach and the rest.
 
 use crate::suite::{Test, inside};
-use crate::support::{TestFile, alive, forge, forge_json, run, shell, spawn, start, tmux, wait_until};
+use crate::support::{
+    TestFile, alive, forge, forge_json, run, run_within, shell, spawn, start, tmux, wait_until,
+};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -9,6 +11,7 @@ const TEN_S: Duration = Duration::from_secs(10);
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
+        inside!(watching_a_session_does_not_end_it),
         inside!(a_watching_forge_is_nobody),
         inside!(list_has_one_shape),
         inside!(a_session_is_starting_until_it_is_ready),
@@ -246,8 +249,21 @@ fn a_watching_forge_is_nobody() {
         "sleep",
         "99",
     ]);
-    let clients = || tmux("spawn-watched", &["-N", "list-clients"]).stdout;
-    wait_until(TEN_S, "the watching client", || !clients().is_empty());
-    assert_eq!(forge_json(&["list", "watched"])["sessions"][0]["attached"], false);
+    wait_until(TEN_S, "the session", || !forge_json(&["list", "watched"])["sessions"].to_string().eq("[]"));
+    for _ in 0..40 {
+        let clients = tmux("spawn-watched", &["-N", "list-clients"]);
+        assert!(clients.stdout.is_empty(), "no client that could end the server: {clients}");
+        assert_eq!(forge_json(&["list", "watched"])["sessions"][0]["attached"], false);
+    }
     spawning.wait(Duration::from_secs(20)).code(4);
+}
+
+/// Four at a time, so that the watching clients come and go at all moments of an attach.
+fn watching_a_session_does_not_end_it() {
+    let (_session, spawned) = spawn("watched", &["--ready", "up"], &["sh", "-c", "echo up; sleep 1000"]);
+    let watch = "for n in $(seq 150); do forge -q wait watched --ready || exit 1; done & ";
+    let all = format!("{}wait", watch.repeat(4));
+    run_within(Duration::from_secs(60), &["sh", "-c", &all]).ok();
+    let now = forge_json(&["status", "watched"]);
+    assert_eq!((&now["server_pid"], &now["state"]), (&spawned["server_pid"], &"running".into()));
 }

@@ -1,0 +1,57 @@
+//! Changes of files, as the kernel tells them: inotify(7).
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+
+use super::clock::Deadline;
+use super::process::readable;
+use crate::words::error::{Result, Trying};
+
+/// Changes since it was made, or since they were last taken.
+#[derive(Debug)]
+pub struct Changes(Inotify);
+
+impl Changes {
+    /// Files that appear in a directory, or are written there.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn in_directory(path: &Path) -> Result<Self> {
+        Self::of(path, AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_CLOSE_WRITE)
+    }
+
+    /// What is written to a file. A terminal is one too: what its program prints.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn of_file(path: &Path) -> Result<Self> {
+        Self::of(path, AddWatchFlags::IN_MODIFY)
+    }
+
+    fn of(path: &Path, what: AddWatchFlags) -> Result<Self> {
+        let doing = || format!("cannot watch {}", path.display());
+        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).trying(doing())?;
+        inotify.add_watch(path, what).trying(doing())?;
+        Ok(Self(inotify))
+    }
+
+    /// Takes those that there were.
+    pub fn take(&self) {
+        let _ = self.0.read_events();
+    }
+
+    /// Waits for one; `false` when the deadline came first.
+    pub fn wait(&self, deadline: Deadline) -> bool {
+        let changed = readable(&[self.as_fd()], deadline)[0];
+        self.take();
+        changed
+    }
+}
+
+impl AsFd for Changes {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
