@@ -1,5 +1,6 @@
 //! One attempt at starting a session, from the gate to the running program.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::spawn::Order;
@@ -61,27 +62,7 @@ impl From<Error> for Failure {
 /// Starts the session. The caller holds its claim, and clears up after [`Failure::Broken`].
 pub(super) fn start(world: &World, order: Order<'_>) -> std::result::Result<Started, Failure> {
     let Order { spec, argv, .. } = order;
-    let manager = world.manager().map_err(Failure::Nothing)?;
-    let binary = paths::tmux().map_err(Failure::Nothing)?;
-    let forge = paths::forge().map_err(Failure::Nothing)?;
-    let gate = PaneGate::new().map_err(Failure::Nothing)?;
-    let pane_command = [forge.to_string_lossy().into_owned(), PANE_VERB.to_owned(), gate.name().to_owned()];
-    let command =
-        tmux::new_session(&binary, &spec.session, &spec.cwd, &pane_command, &world.paths.tmux_configs());
-    let environment =
-        environment::for_session(paths::caller_environment(), &spec.kept_env, &spec.env, &spec.session);
-    let environment = tmux::for_server(environment, &world.paths);
-
-    let held = Held::start(&command, &environment).map_err(Failure::Nothing)?;
-    let first = match Process::open(held.pid()) {
-        Ok(Some(first)) => first,
-        other => {
-            held.abandon();
-            let error =
-                other.err().unwrap_or_else(|| Error::failed("the session's first process ended at once"));
-            return Err(Failure::Nothing(error));
-        }
-    };
+    let Behind { held, first, gate, forge } = first_process(world, spec).map_err(Failure::Nothing)?;
     let scope = Scope {
         scope: unit::scope(&spec.session),
         slice: unit::slice(&spec.session),
@@ -90,7 +71,7 @@ pub(super) fn start(world: &World, order: Order<'_>) -> std::result::Result<Star
         process: &first,
     };
     tracing::debug!("making {} in {} with process {}", scope.scope, scope.slice, first.pid());
-    if let Err(error) = manager.start_scope(&scope, Deadline::after(UNITS)) {
+    if let Err(error) = world.manager()?.start_scope(&scope, Deadline::after(UNITS)) {
         held.abandon();
         return Err(match error {
             StartError::Exists => Failure::Exists,
@@ -106,6 +87,34 @@ pub(super) fn start(world: &World, order: Order<'_>) -> std::result::Result<Star
     }
     let ids = start_server(held)?;
     Ok(open_pane(order, &gate, &ids, &forge)?)
+}
+
+/// The session's first process, behind its gate, and what it is led on with.
+struct Behind {
+    held: Held,
+    first: Process,
+    gate: PaneGate,
+    forge: PathBuf,
+}
+
+/// Starts the process that becomes tmux. Nothing of the session is there yet.
+fn first_process(world: &World, spec: &Spec) -> Result<Behind> {
+    world.manager()?;
+    let (binary, forge, gate) = (paths::tmux()?, paths::forge()?, PaneGate::new()?);
+    let pane_command = [forge.to_string_lossy().into_owned(), PANE_VERB.to_owned(), gate.name().to_owned()];
+    let command =
+        tmux::new_session(&binary, &spec.session, &spec.cwd, &pane_command, &world.paths.tmux_configs());
+    let environment =
+        environment::for_session(paths::caller_environment(), &spec.kept_env, &spec.env, &spec.session);
+    let environment = tmux::for_server(environment, &world.paths);
+    let held = Held::start(&command, &environment)?;
+    match Process::open(held.pid()) {
+        Ok(Some(first)) => Ok(Behind { held, first, gate, forge }),
+        other => {
+            held.abandon();
+            Err(other.err().unwrap_or_else(|| Error::failed("the session's first process ended at once")))
+        }
+    }
 }
 
 /// Lets tmux run, and demands the ids that it prints when it made a session. Its exit status

@@ -110,7 +110,7 @@ fn version_of(text: &str) -> Option<(u32, u32)> {
 }
 
 fn kernel() -> Option<Problem> {
-    if !Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
+    if !cgroup::is_unified() {
         return Some(Problem::new(
             "the control groups are not of version 2 alone",
             "boot with systemd.unified_cgroup_hierarchy=1 on the kernel's command line",
@@ -118,9 +118,7 @@ fn kernel() -> Option<Problem> {
     }
     // In the root there is none; every group that systemd makes has it since Linux 5.14.
     let own = cgroup::of_process(std::process::id())?;
-    (own != "/"
-        && !Path::new("/sys/fs/cgroup").join(own.trim_start_matches('/')).join("cgroup.kill").exists())
-    .then(|| {
+    (own != "/" && !Cgroup::new(&own).can_kill()).then(|| {
         Problem::new("the kernel is older than Linux 5.14", "upgrade the kernel: sudo apt-get full-upgrade")
     })
 }

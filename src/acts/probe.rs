@@ -16,7 +16,7 @@ use crate::words::restore::Kept;
 use crate::words::session::State;
 use crate::words::spec::Keeper;
 use crate::words::unit;
-use crate::words::unit_file::{JANITOR, USER, UnitFile};
+use crate::words::unit_file::{self, JANITOR};
 
 /// Looks; `configuration` is why the configuration could not be read, where it could not.
 ///
@@ -48,7 +48,7 @@ pub fn probe(world: &World, configuration: Option<&Error>) -> Result<Probe> {
             ));
         }
     }
-    let restored = in_this_life(world)?;
+    let mut last_restore = in_this_life(world)?;
     let lost = kept
         .into_iter()
         .filter(|(id, kept)| {
@@ -61,7 +61,6 @@ pub fn probe(world: &World, configuration: Option<&Error>) -> Result<Probe> {
         .map(|(id, _)| id)
         .collect();
     let janitor = manager.loaded(JANITOR)?;
-    let mut last_restore = restored;
     for failed in last_restore.iter_mut().flat_map(|restored| &mut restored.failed) {
         // Somebody has looked into it and removed it.
         failed.set_aside = failed.set_aside.take().filter(|path| path.exists());
@@ -82,7 +81,7 @@ pub fn probe(world: &World, configuration: Option<&Error>) -> Result<Probe> {
         units_failed: manager
             .units(&["forge*"])?
             .into_iter()
-            .filter(|unit| unit.active == "failed" && is_own(&unit.name))
+            .filter(|unit| unit.active == "failed" && unit_file::is_of_forge(&unit.name))
             .map(|unit| unit.name)
             .collect(),
         last_sweep: world.store.last_sweep().ok().flatten(),
@@ -100,18 +99,6 @@ pub fn probe(world: &World, configuration: Option<&Error>) -> Result<Probe> {
         }),
     };
     Ok(Probe::of(&facts))
-}
-
-/// Whether a unit is forge's: others may begin with the same letters.
-fn is_own(unit: &str) -> bool {
-    let is_session = unit::session_of_scope(unit).is_some()
-        || unit::session_of_slice(unit).is_some()
-        || unit::session_of_service(unit).is_some();
-    let is_instance = |file: &UnitFile| {
-        file.is_template()
-            && file.name.split_once('@').is_some_and(|(name, _)| unit.split('@').next() == Some(name))
-    };
-    is_session || USER.iter().any(|file| file.name == unit || is_instance(file))
 }
 
 /// Whether a live server's socket is gone.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use super::resume::resumption;
+use super::resume::{Conversations, resumption};
 use super::spawn::{How, Order, Spawned, is_abandoned, spawn};
 use super::{World, observe, specify};
 use crate::hands::clock::{Deadline, now_us};
@@ -53,10 +53,7 @@ pub fn steps(world: &World) -> Result<BTreeMap<SessionId, Step>> {
 }
 
 /// This life of the user's manager.
-///
-/// # Errors
-/// When the manager does not answer.
-pub fn life(world: &World) -> Result<Life> {
+fn life(world: &World) -> Result<Life> {
     Ok(Life { boot_id: boot_id()?, manager_us: world.manager()?.up_since_us()? })
 }
 
@@ -65,10 +62,13 @@ pub fn life(world: &World) -> Result<Life> {
 /// # Errors
 /// When that cannot be told.
 pub fn in_this_life(world: &World) -> Result<Option<Restored>> {
-    let life = life(world)?;
-    // A file that cannot be read says nothing: then it is as if there had been none, and what runs
-    // is left alone.
-    Ok(world.store.restored().ok().flatten().filter(|restored| restored.life == life))
+    Ok(last_in(world, &life(world)?))
+}
+
+/// The last restore, if it was in that life. A file that cannot be read says nothing: then it is as
+/// if there had been none, and what runs is left alone.
+fn last_in(world: &World, life: &Life) -> Option<Restored> {
+    world.store.restored().ok().flatten().filter(|restored| restored.life == *life)
 }
 
 /// Restores the sessions, once in the life of a user manager. Where what is configured is not known
@@ -79,10 +79,10 @@ pub fn in_this_life(world: &World) -> Result<Option<Restored>> {
 pub fn restore(world: &World, configured: bool) -> Result<Outcome> {
     // Two at once are one: the second waits, and finds that it was done.
     let _turn = world.store.restore_turn(Deadline::after(TURN))?;
-    if let Some(restored) = in_this_life(world)? {
+    let life = life(world)?;
+    if let Some(restored) = last_in(world, &life) {
         return Ok(Outcome::Already(restored));
     }
-    let life = life(world)?;
     world.store.clear_leftovers();
     let steps = steps(world)?;
     let todo = steps.values().filter(|step| matches!(step, Step::Again(_) | Step::Configured { .. })).count();
@@ -176,7 +176,11 @@ fn carried_over(spec: Spec, before: Option<&Spec>) -> Spec {
 /// Starts a session of which `planned` was on disk.
 fn start(world: &World, spec: &Spec, planned: Option<&Spec>) -> Fate {
     let session = spec.session.clone();
-    let resumption = resumption(&world.paths.home, &world.store, spec);
+    let all = match Conversations::of_all(&world.store) {
+        Ok(all) => all,
+        Err(error) => return failed(&session, &error, None),
+    };
+    let resumption = resumption(&world.paths.home, &all, spec);
     let spec = resumption.noted(spec.clone());
     match spawn(world, Order { spec: &spec, argv: &resumption.argv, how: How::Restored(planned) }) {
         Ok(Spawned { pane_pid, elapsed_ms, .. }) => {

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::{World, observe, resume};
+use super::resume::{self, Conversations};
+use super::{World, observe};
 use crate::hands::journal;
 use crate::hands::state::Store;
 use crate::hands::systemd::Login;
@@ -56,13 +57,14 @@ pub fn save(world: &World) -> Result<Saved> {
         }
     }
     let (home, store) = (world.paths.home.as_path(), &world.store);
+    let all = Conversations::of_all(store)?;
     let mut saved = Saved::default();
     for specs in specs.chunks(AT_ONCE) {
         // Each of the user's commands may take its time, and a shutdown has little: so side by side,
         // and each id is written as it comes.
         let ids: Vec<Result<Option<String>>> = std::thread::scope(|scope| {
             let asking: Vec<_> =
-                specs.iter().map(|spec| scope.spawn(|| save_one(home, store, spec))).collect();
+                specs.iter().map(|spec| scope.spawn(|| save_one(home, store, &all, spec))).collect();
             let lost = || Err(Error::failed("the search for the resume id broke off"));
             asking.into_iter().map(|asked| asked.join().unwrap_or_else(|_| lost())).collect()
         });
@@ -104,9 +106,9 @@ pub fn save_at_shutdowns(world: &World) -> Result<()> {
 /// How many ids are searched for at a time.
 const AT_ONCE: usize = 16;
 
-fn save_one(home: &Path, store: &Store, spec: &Spec) -> Result<Option<String>> {
+fn save_one(home: &Path, store: &Store, all: &Conversations, spec: &Spec) -> Result<Option<String>> {
     let resume_id = match &spec.resume {
-        Some(resume) if needs_id(resume) => Some(resume::id(home, store, spec, None)?),
+        Some(resume) if needs_id(resume) => Some(resume::id(home, all, spec, None)?),
         _ => None,
     };
     if resume_id.is_some() && resume_id != spec.saved_id {

@@ -98,7 +98,7 @@ impl<'a> Order<'a> {
 ///
 /// # Errors
 /// [`Kind::Taken`] when the name is; otherwise why it did not start. Then nothing is left, but
-/// the specification with [`How::Again`].
+/// the specification with [`How::Again`] and [`How::Restored`].
 pub fn spawn(world: &World, order: Order<'_>) -> Result<Spawned> {
     let spec = order.spec;
     let spawned = claimed(world, order);
@@ -140,7 +140,7 @@ fn claimed(world: &World, order: Order<'_>) -> Result<Spawned> {
     }
     if order.keeps_spec() {
         // It was there when the session ran; the error of the program would not name it.
-        let there = paths::working_directory(&order.spec.cwd);
+        let there = paths::check_working_directory(&order.spec.cwd);
         there.map_err(|error| Error { kind: Kind::Failed, ..error })?;
     }
     let mut report = clean(world);

@@ -69,22 +69,23 @@ pub fn verify(world: &World) -> Result<Verified> {
         }
         for (key, other) in file.edges() {
             edges += 1;
+            // %n in it is the unit itself.
+            let other = other.replace("%n", &unit.name);
             let named = match key {
                 "Before" => &unit.before,
                 "After" => &unit.after,
                 "Wants" => &unit.wants,
                 "Requires" => &unit.requires,
-                "WantedBy" => &Vec::new(),
-                // %n in it is the unit itself.
+                // What a target wants, the target knows: the manager forgets it on this end while
+                // the target is not active.
+                "WantedBy" => &manager.loaded(&other)?.wants,
                 _ => &unit.on_failure,
             };
-            let other = other.replace("%n", &unit.name);
-            let has = named.contains(&other) || {
-                // The manager tells the name of the unit itself where the file has another name of
-                // it, as where default.target is a link. And what a target wants, the target knows
-                // best: with a target that is not active the manager forgets it on this end.
-                let target = manager.loaded(&other)?;
-                named.contains(&target.name) || (key == "WantedBy" && target.wants.contains(&unit.name))
+            // The manager tells the name of the unit itself where the file has another name of it.
+            let has = if key == "WantedBy" {
+                named.contains(&unit.name)
+            } else {
+                named.contains(&other) || named.contains(&manager.loaded(&other)?.name)
             };
             if !has {
                 problems.push(Problem::new(

@@ -45,13 +45,14 @@ fn run(cli: Cli, printer: Printer) -> Result<Shown> {
     let world = || World::open(cli.config.as_deref());
     // What keeps a machine well, or ends what must end, goes on with a configuration that cannot be
     // used.
-    let regardless = || {
+    let warned = || {
         let (world, error) = tolerant(cli.config.as_deref())?;
-        if let Some(error) = error {
-            printer.warn(&error);
+        if let Some(error) = &error {
+            printer.warn(error);
         }
-        Ok::<_, Error>(world)
+        Ok::<_, Error>((world, error))
     };
+    let regardless = || warned().map(|(world, _)| world);
     let Some(verb) = cli.verb else { return Ok(overview::show()) };
     match verb {
         Verb::Spawn(arguments) => verbs::spawn::run(&world()?, &arguments),
@@ -75,10 +76,7 @@ fn run(cli: Cli, printer: Printer) -> Result<Shown> {
         Verb::Doctor(_) => verbs::doctor::run(Paths::from_environment()?, cli.config.as_deref()),
         Verb::Save(arguments) => verbs::save::run(&regardless()?, &arguments),
         Verb::Restore(arguments) => {
-            let (world, error) = tolerant(cli.config.as_deref())?;
-            if let Some(error) = &error {
-                printer.warn(error);
-            }
+            let (world, error) = warned()?;
             verbs::restore::run(&world, &arguments, error.as_ref())
         }
         Verb::Notify(arguments) => verbs::notify::run(&world()?, &arguments),

@@ -34,6 +34,11 @@ fn parse(text: &str) -> Option<&str> {
     text.lines().find_map(|line| line.strip_prefix("0::"))
 }
 
+/// Whether version 2 is the only hierarchy.
+pub fn is_unified() -> bool {
+    Path::new(ROOT).join("cgroup.controllers").exists()
+}
+
 /// One control group, by its path. That it is gone is an ordinary answer.
 #[derive(Debug, Clone)]
 pub struct Cgroup {
@@ -138,6 +143,11 @@ impl Cgroup {
                 Err(error) => return Err(error).trying(doing()),
             }
         }
+    }
+
+    /// Whether the kernel can kill all of it at once.
+    pub fn can_kill(&self) -> bool {
+        self.path.join("cgroup.kill").exists()
     }
 
     /// Kills all processes in it and below at once, forks included (`cgroup.kill`, Linux 5.14).

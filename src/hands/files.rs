@@ -135,16 +135,10 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
 /// # Errors
 /// When there is one and it cannot be read, or is a link.
 pub fn read(path: &Path) -> Result<Option<Vec<u8>>> {
-    let doing = format!("cannot read {}", path.display());
-    let file =
-        match OpenOptions::new().read(true).custom_flags(O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK).open(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error).trying(doing),
-        };
-    let mut bytes = Vec::new();
-    file.take(LARGEST).read_to_end(&mut bytes).trying(&doing)?;
-    Ok(Some(bytes))
+    match read_all(path, O_NOFOLLOW) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        read => read.map(Some).trying(format!("cannot read {}", path.display())),
+    }
 }
 
 /// Reads a file that the user named, following links.
@@ -152,11 +146,13 @@ pub fn read(path: &Path) -> Result<Option<Vec<u8>>> {
 /// # Errors
 /// When it cannot be read.
 pub fn read_following(path: &Path) -> Result<Vec<u8>> {
-    let doing = format!("cannot read {}", path.display());
-    let file =
-        OpenOptions::new().read(true).custom_flags(O_CLOEXEC | O_NONBLOCK).open(path).trying(&doing)?;
+    read_all(path, 0).trying(format!("cannot read {}", path.display()))
+}
+
+fn read_all(path: &Path, flags: i32) -> std::io::Result<Vec<u8>> {
+    let file = OpenOptions::new().read(true).custom_flags(flags | O_CLOEXEC | O_NONBLOCK).open(path)?;
     let mut bytes = Vec::new();
-    file.take(LARGEST).read_to_end(&mut bytes).trying(doing)?;
+    file.take(LARGEST).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

@@ -195,7 +195,7 @@ pub fn absolute(given: Option<&Path>) -> Result<PathBuf> {
 ///
 /// # Errors
 /// When it is none, or may not be entered.
-pub fn working_directory(path: &Path) -> Result<()> {
+pub fn check_working_directory(path: &Path) -> Result<()> {
     let refuse = |why: &str| {
         Err(Error::usage(format!("cannot start in {}: {why}", path.display()))
             .hint("give a directory that exists, with --cwd or in the configuration"))

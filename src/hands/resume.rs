@@ -5,8 +5,9 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use super::clock::Deadline;
+use super::paths::caller_environment;
 use super::process;
-use crate::words::environment::{FORGE_SESSION, is_callers_own};
+use crate::words::environment::for_session;
 use crate::words::error::{Error, Kind, Result, Trying};
 use crate::words::resume::{check_id, claude_conversation, claude_project};
 use crate::words::spec::Spec;
@@ -22,15 +23,8 @@ pub fn printed(argv: &[String], spec: &Spec) -> Result<String> {
     let (program, arguments) =
         argv.split_first().ok_or_else(|| Error::new(Kind::Config, "the resume_id command is empty"))?;
     let mut command = Command::new(program);
-    command.args(arguments).current_dir(&spec.cwd).env(FORGE_SESSION, spec.session.as_str());
-    for (name, value) in spec.kept_env.iter().chain(&spec.env) {
-        command.env(name, value);
-    }
-    for (name, _) in super::paths::caller_environment() {
-        if is_callers_own(&name) && name != FORGE_SESSION {
-            command.env_remove(name);
-        }
-    }
+    let environment = for_session(caller_environment(), &spec.kept_env, &spec.env, &spec.session);
+    command.args(arguments).current_dir(&spec.cwd).env_clear().envs(environment);
     let output = process::run(&mut command, Deadline::after(COMMAND))?;
     if !output.success {
         let said = output.stderr.lines().last().unwrap_or_default().to_owned();

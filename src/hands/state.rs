@@ -102,13 +102,12 @@ impl Store {
     /// When there is one and it cannot be read.
     pub fn spec(&self, id: &SessionId) -> Result<Option<Spec>> {
         let path = self.spec_path(id);
-        let spec: Option<Spec> = files::read_json(&path)?;
-        match spec {
-            Some(spec) if spec.version > VERSION => {
-                Err(Error::failed(format!("{} was written by a newer forge", path.display()))
-                    .hint("upgrade forge, or start the session anew"))
-            }
-            spec => Ok(spec),
+        let Some(bytes) = files::read(&path)? else { return Ok(None) };
+        match read_spec(id, &bytes) {
+            Kept::Spec(spec) => Ok(Some(*spec)),
+            Kept::Broken(why) => Err(Error::failed(format!("cannot read {}: {why}", path.display()))),
+            Kept::Unusable(why) => Err(Error::failed(format!("{}: {why}", path.display()))
+                .hint("upgrade forge, or start the session anew")),
         }
     }
 

@@ -64,7 +64,7 @@ impl Wanted {
     pub fn spec(&self, world: &World) -> Result<Spec> {
         let session = SessionId::from_name(&self.name)?;
         let configured = specify::configured(world, &session, self.cwd.as_deref(), None)?;
-        paths::working_directory(&configured.cwd)?;
+        paths::check_working_directory(&configured.cwd)?;
         let mut env = configured.env.clone();
         // The command line's variables come last, and so win.
         for Assignment { name, value } in &self.env {

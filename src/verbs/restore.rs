@@ -52,7 +52,7 @@ pub fn run(world: &World, arguments: &Args, configuration: Option<&Error>) -> Re
     if let Some(error) = &unnoted {
         shown = shown.line(format!("that this was done could not be noted: {}", error.message));
     }
-    if configuration.is_some() && !already {
+    if configuration.is_some() {
         // Which sessions are configured to run is not known, and one that is missing would be missed
         // by nobody.
         return Ok(shown

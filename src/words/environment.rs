@@ -37,7 +37,7 @@ const CALLERS_OWN: [&str; 17] = [
 const CALLERS_OWN_PREFIXES: [&str; 2] = ["LISTEN_", "FORGE_"];
 
 /// Whether a variable of the caller is kept from the program.
-pub fn is_callers_own(name: &OsStr) -> bool {
+fn is_callers_own(name: &OsStr) -> bool {
     let Some(name) = name.to_str() else { return false };
     CALLERS_OWN.contains(&name) || CALLERS_OWN_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }

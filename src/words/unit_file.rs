@@ -6,6 +6,7 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use super::error::{Error, Result};
+use super::unit;
 
 /// A unit file as it is in the sources, with a place for forge's own path in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,6 +119,19 @@ impl UnitFile {
             .flat_map(|(key, units)| units.split_whitespace().map(move |unit| (key, unit)))
             .collect()
     }
+}
+
+/// Whether a unit is forge's: a session's, or one of these files. Units of others may begin with the
+/// same letters.
+pub fn is_of_forge(name: &str) -> bool {
+    let is_a_sessions = unit::session_of_scope(name).is_some()
+        || unit::session_of_slice(name).is_some()
+        || unit::session_of_service(name).is_some();
+    is_a_sessions
+        || USER.iter().any(|file| match file.name.split_once("@.") {
+            Some((template, _)) => name.split_once('@').is_some_and(|(of, _)| of == template),
+            None => file.name == name,
+        })
 }
 
 fn digest(text: &str) -> String {
@@ -271,6 +285,23 @@ mod tests {
         assert_eq!(to_uninstall(&text(&edited)), Change::Refuse(EDITED));
         assert_eq!(to_uninstall(&text("mine")), Change::Refuse(FOREIGN));
         assert_eq!(to_uninstall(&There::Nothing), Change::Absent);
+    }
+
+    #[test]
+    fn units_of_others_are_told_apart() {
+        for own in [
+            "forge.slice",
+            "forge-spawn-a.scope",
+            "forge-a.slice",
+            "forge-failure-notify@x.service",
+            JANITOR,
+            SAVE,
+        ] {
+            assert!(is_of_forge(own), "{own}");
+        }
+        for other in ["forgejo.service", "forge-x.service", "forge-failure-notifyd.service"] {
+            assert!(!is_of_forge(other), "{other}");
+        }
     }
 
     #[test]

@@ -4,11 +4,10 @@ use std::future::poll_fn;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
 
-use zbus::connection::Builder;
 use zbus::export::futures_core::Stream;
 
 use super::proxy::{LoginProxy, LoginUserProxy, PrepareForShutdownStream};
-use super::{CALL, deadlined, reason};
+use super::{CALL, deadlined, reason, system_bus};
 use crate::hands::clock::Deadline;
 use crate::words::error::{Error, Kind, Result};
 
@@ -33,7 +32,7 @@ impl Login {
     /// [`Kind::Missing`] when there is no system bus.
     pub fn connect() -> Result<Self> {
         let connect = async {
-            let connection = Builder::system().method_timeout(CALL).build().await?;
+            let connection = system_bus().await?;
             let proxy = LoginProxy::new(&connection).await?;
             Ok::<_, zbus::Error>(Self { connection, proxy })
         };

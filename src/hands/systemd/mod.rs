@@ -91,7 +91,7 @@ impl Manager {
             return true;
         }
         let ask = async {
-            let connection = Builder::system().method_timeout(CALL).build().await?;
+            let connection = system_bus().await?;
             ManagerProxy::new(&connection).await?.system_state().await
         };
         let asked = async { ask.await.map_err(|error| Error::failed(reason(&error))) };
@@ -148,6 +148,11 @@ impl Manager {
         zbus::block_on(self.proxy.thaw_unit(unit))
             .map_err(|error| told(&error, format!("cannot thaw {unit}")))
     }
+}
+
+/// A connection to PID 1 and logind.
+async fn system_bus() -> zbus::Result<zbus::Connection> {
+    Builder::system().method_timeout(CALL).build().await
 }
 
 /// Runs a future that must not take longer.
