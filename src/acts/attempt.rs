@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::spawn::Order;
-use super::{World, heal};
+use super::{World, end};
 use crate::hands::cgroup::{self, Cgroup};
-use crate::hands::clock::{Deadline, millis_since, now_us, pause};
+use crate::hands::clock::{Deadline, millis_since, now_us};
 use crate::hands::gate::{Held, PANE_VERB, PaneGate};
 use crate::hands::journal;
 use crate::hands::paths;
@@ -31,9 +31,6 @@ const START: Duration = Duration::from_secs(15);
 
 /// A program that ends this soon after its start did not come up.
 const SETTLE: Duration = Duration::from_millis(50);
-
-/// How long tmux may take to notice that a pane's program ended.
-const NOTICED: Duration = Duration::from_secs(2);
 
 /// What a started session is made of.
 #[derive(Debug)]
@@ -66,6 +63,7 @@ pub(super) fn start(world: &World, order: Order<'_>) -> std::result::Result<Star
     let scope = Scope {
         scope: unit::scope(&spec.session),
         slice: unit::slice(&spec.session),
+        service: unit::service(&spec.session),
         description: format!("forge session {} ({})", spec.session, argv.name()),
         limits: &spec.limits,
         process: &first,
@@ -204,7 +202,7 @@ fn come_up(order: Order<'_>, mark: &Mark, program: &Process, forge: &std::path::
     }
     // The order matters: once the hook is set the server tells of every end, and an end before
     // that is seen here, so none falls between.
-    let hook = tmux::on_end(mark, forge, super::end::VERB, &spec.session)?;
+    let hook = tmux::on_end(mark, forge, end::VERB, &spec.session)?;
     server.tell(&hook.iter().map(String::as_str).collect::<Vec<_>>(), Deadline::after(tmux::ANSWER))?;
     if program.ended() {
         return Err(ended(spec, argv, &server, mark));
@@ -233,16 +231,8 @@ fn contained(spec: &Spec, ids: &Ids) -> Result<String> {
 
 /// The program ended before the session was up: how, and with which last words.
 fn ended(spec: &Spec, argv: &Argv, server: &Server, mark: &Mark) -> Error {
-    let deadline = Deadline::after(NOTICED);
-    let mut pane = server.pane(&mark.pane, deadline);
-    // tmux reads the last output before it calls the pane dead, and has no event for us yet.
-    while matches!(&pane, Ok(pane) if !pane.has_result()) && !deadline.passed() {
-        heal::unnoticed_end(mark);
-        pause(Duration::from_millis(2));
-        pane = server.pane(&mark.pane, deadline);
-    }
-    let end = match pane {
-        Ok(pane) => pane.end(mark.since_us, now_us()),
+    let end = match end::how(server, mark) {
+        Ok(end) => end,
         Err(error) => return error.while_("the program ended, and its server does not tell how"),
     };
     let (name, how) = (argv.name(), end.words());

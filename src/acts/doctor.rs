@@ -197,11 +197,10 @@ fn notices(world: &World, findings: &mut Findings) {
 }
 
 fn systemd(world: &World, manager: &Manager, findings: &mut Findings) {
-    findings.check(manager.version().ok().and_then(|version| {
-        let major: u32 = version.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()?;
+    findings.check(manager.major_version().ok().and_then(|major| {
         (major < OLDEST_SYSTEMD).then(|| {
             Problem::new(
-                format!("systemd is {version}, and forge needs {OLDEST_SYSTEMD} or newer"),
+                format!("systemd is {major}, and forge needs {OLDEST_SYSTEMD} or newer"),
                 "upgrade the system to Debian 12 or newer",
             )
         })

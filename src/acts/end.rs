@@ -6,8 +6,9 @@
 
 use std::time::Duration;
 
-use super::observe::{self, Found};
-use super::{World, stop};
+use super::observe;
+use super::{World, heal, stop};
+use crate::hands::cgroup::Cgroup;
 use crate::hands::clock::{Deadline, now_us, pause};
 use crate::hands::journal;
 use crate::hands::paths;
@@ -24,6 +25,9 @@ pub const VERB: &str = "pane-died";
 /// How long what the program left behind may take to end when asked.
 const LEFT_BEHIND: Duration = Duration::from_secs(5);
 
+/// How long tmux may take to notice that a pane's program ended.
+const NOTICED: Duration = Duration::from_secs(2);
+
 /// How long a spawn may take to come to its end after its program did.
 const SPAWN: Duration = Duration::from_secs(20);
 
@@ -32,6 +36,10 @@ const SPAWN: Duration = Duration::from_secs(20);
 /// # Errors
 /// When it cannot be told how, or something is left.
 pub fn program_ended(world: &World, id: &SessionId) -> Result<()> {
+    // Its supervisor sees the end too, and decides what comes of it.
+    if observe::one(world, id)?.is_some_and(|found| found.is_supervised()) {
+        return Ok(());
+    }
     let _turn = turn(world, id)?;
     let Some(found) = observe::one(world, id)? else { return Ok(()) };
     // Not its own end: the machine goes down, or the user's manager does, and whatever the program
@@ -40,15 +48,10 @@ pub fn program_ended(world: &World, id: &SessionId) -> Result<()> {
         return Ok(());
     }
     // Who is ending the session tells about it.
-    let (State::Dead, Some(mark)) = (found.state, &found.mark) else { return Ok(()) };
+    let (State::Dead, Some(mark)) = (found.state(), &found.mark) else { return Ok(()) };
     let server = Server::new(&paths::tmux()?, &mark.socket);
-    let pane = server.pane(&mark.pane, Deadline::after(ANSWER))?;
-    if !pane.dead {
-        return Ok(());
-    }
-    let end = End { over: !stays(&server, mark)?, ..pane.end(mark.since_us, now_us()) };
-    world.store.write_end(id, &end)?;
-    tell(&found, mark, &end);
+    let end = End { over: !stays(&server, mark)?, ..how(&server, mark)? };
+    record(world, id, Some(&found.cgroup), &end)?;
     let spec = world.store.spec(id)?;
     if !end.over {
         // For a restart by hand; after a boot it is not restored.
@@ -82,18 +85,40 @@ fn turn(world: &World, id: &SessionId) -> Result<Claim> {
     }
 }
 
-fn tell(found: &Found, mark: &Mark, end: &End) {
-    let (session, usage) = (found.id.clone(), found.cgroup.usage(Some(mark.since_us)));
+/// How the program of a session ended, as its server tells.
+///
+/// # Errors
+/// When the server does not tell.
+pub(super) fn how(server: &Server, mark: &Mark) -> Result<End> {
+    let deadline = Deadline::after(NOTICED);
+    let mut pane = server.pane(&mark.pane, deadline);
+    // tmux reads the last output before it calls the pane dead, and has no event for us yet.
+    while matches!(&pane, Ok(pane) if !pane.has_result()) && !deadline.passed() {
+        heal::unnoticed_end(mark);
+        pause(Duration::from_millis(2));
+        pane = server.pane(&mark.pane, deadline);
+    }
+    Ok(pane?.end(mark.since_us, now_us()))
+}
+
+/// Keeps how a program ended, for those who wait, and tells the journal.
+///
+/// # Errors
+/// When it cannot be kept.
+pub(super) fn record(world: &World, id: &SessionId, cgroup: Option<&Cgroup>, end: &End) -> Result<()> {
+    let session = id.clone();
+    let usage = cgroup.map(|cgroup| cgroup.usage(Some(end.since_us))).unwrap_or_default();
     journal::record(&if end.is_clean() {
         Event::Exited { session, end: end.clone(), usage }
     } else {
         Event::Crashed { session, end: end.clone(), usage }
     });
+    world.store.write_end(id, end)
 }
 
 /// Whether the session stays although its program is gone: because the user's configuration
 /// keeps dead panes, or because the user opened other panes in it, which are not ours to close.
-fn stays(server: &Server, mark: &Mark) -> Result<bool> {
+pub(super) fn stays(server: &Server, mark: &Mark) -> Result<bool> {
     let deadline = Deadline::after(ANSWER);
     let kept = server.tell(&["show-options", "-gwv", "remain-on-exit"], deadline)?;
     if kept.trim() != "off" {

@@ -58,7 +58,7 @@ pub fn unnoticed_end(mark: &Mark) {
 }
 
 /// Heals one session.
-fn heal(id: &SessionId, mark: &Mark) -> Option<PathBuf> {
+pub(super) fn heal(id: &SessionId, mark: &Mark) -> Option<PathBuf> {
     let exists = || mark.socket.symlink_metadata().is_ok();
     if exists() {
         return None;

@@ -60,8 +60,8 @@ fn packaged(own: &Path, search: &[PathBuf], name: &str) -> Option<PathBuf> {
 /// # Errors
 /// When the manager does not answer, or forge's path cannot be written into a unit.
 pub fn plan_install(world: &World) -> Result<Vec<Step>> {
-    let forge = paths::forge()?;
-    plan(world, |file, there, packaged| Ok(to_install(there, &file.marked(&forge)?, packaged)))
+    let (forge, systemd) = (paths::forge()?, world.manager()?.major_version()?);
+    plan(world, |file, there, packaged| Ok(to_install(there, &file.marked(&forge, systemd)?, packaged)))
 }
 
 /// What an uninstall would do.
@@ -142,7 +142,7 @@ pub fn install(world: &World, steps: &[Step], now: bool) -> Result<Done> {
         for &unit in ours.iter().filter(|unit| **unit != BOOT_NOTICE) {
             // One that does not come up, such as a restore with a session that cannot be started,
             // is no reason to leave the others down.
-            match manager.start(unit, Deadline::after(JOB)) {
+            match manager.start(unit, Deadline::after(JOB), || ()) {
                 Ok(()) => done.started.push(unit),
                 Err(error) => {
                     done.not_started.push(Problem::new(error.message, error.hint.unwrap_or_default()));
@@ -198,7 +198,7 @@ pub fn uninstall(world: &World, steps: &[Step]) -> Result<Done> {
     let ours: Vec<&Step> =
         steps.iter().filter(|step| step.change == Change::Remove && step.packaged.is_none()).collect();
     let enabled: Vec<&str> =
-        ours.iter().filter(|step| step.file.is_enabled()).map(|step| step.file.name).collect();
+        ours.iter().filter(|step| step.file.has_install_section()).map(|step| step.file.name).collect();
     if !enabled.is_empty() {
         done.links = manager.disable(&enabled)?;
     }

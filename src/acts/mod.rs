@@ -1,6 +1,7 @@
 //! What forge does. Each act takes the [`World`] and values of `words`, and uses `hands`.
 
 mod attempt;
+pub mod beat;
 pub mod doctor;
 pub mod end;
 pub mod freeze;
@@ -8,6 +9,7 @@ pub mod heal;
 pub mod install;
 pub mod notify;
 pub mod observe;
+pub mod ports;
 pub mod probe;
 pub mod restart;
 pub mod restore;
@@ -17,6 +19,8 @@ pub mod send;
 pub mod spawn;
 pub mod specify;
 pub mod stop;
+pub mod supervise;
+pub mod supervised;
 pub mod sweep;
 pub mod verify;
 pub mod wait;

@@ -16,6 +16,7 @@ use crate::words::error::{Error, Result};
 use crate::words::event::Event;
 use crate::words::notice::{Notice, Refusal, TELEGRAM_LIMIT, pauses, restore_lines, split};
 use crate::words::time::rfc3339;
+use crate::words::unit;
 
 /// How long the user's command may take.
 const COMMAND: Duration = Duration::from_secs(60);
@@ -53,10 +54,17 @@ pub fn of_boot(world: &World) -> Result<Notice> {
     Ok(Notice { probe: Some(probe), restore, ..plain("boot", text) })
 }
 
-/// A notice that a unit failed.
-pub fn of_failure(unit: &str) -> Notice {
-    let text =
-        format!("{}: {unit} failed\n  systemctl --user status {unit}\n  forge logs", paths::host_name());
+/// A notice that a unit failed; of a supervisor's, with what its session failed of.
+pub fn of_failure(world: &World, unit: &str) -> Notice {
+    let host = paths::host_name();
+    let session = unit::session_of_service(unit);
+    let why = session.as_ref().and_then(|id| world.store.record(id).ok().flatten()?.failure);
+    let text = match (session, why) {
+        (Some(id), Some(why)) => {
+            format!("{host}: {id} is not started again, after {why}\n  forge logs {id}\n  forge restart {id}")
+        }
+        _ => format!("{host}: {unit} failed\n  systemctl --user status {unit}\n  forge logs"),
+    };
     Notice { unit: Some(unit.to_owned()), ..plain("failure", text) }
 }
 

@@ -8,12 +8,13 @@ use std::time::Duration;
 use super::{World, heal};
 use crate::hands::cgroup::Cgroup;
 use crate::hands::clock::Deadline;
-use crate::hands::process::{is_alive, stat, terminal_idle_s};
+use crate::hands::process::{is_alive, life, stat, terminal_idle_s};
 use crate::hands::tmux::directory::Directory;
 use crate::hands::tmux::knock::{Caller, Knock, answers, knock};
+use crate::words::condition::{Active, Answer, Condition, Facts, Life};
 use crate::words::error::{Error, Kind, Result};
 use crate::words::name::{Pattern, SessionId};
-use crate::words::session::{Active, Answer, Facts, Mark, Session, State, classify};
+use crate::words::session::{Mark, Session, State};
 use crate::words::time::rfc3339;
 use crate::words::unit;
 
@@ -25,16 +26,19 @@ const ANSWERS: Duration = Duration::from_secs(1);
 pub struct Found {
     /// The session.
     pub id: SessionId,
-    /// Its state.
-    pub state: State,
+    /// How it is.
+    pub condition: Condition,
     /// forge's mark, which knows its processes.
     pub mark: Option<Mark>,
     /// The control group of its slice.
     pub cgroup: Cgroup,
     /// Whether its scope is there, and not only something that is left in the slice.
     pub has_scope: bool,
-    /// Whether a supervisor looks after it.
-    pub supervised: bool,
+    /// Whether anything of it is there. Where not, its supervisor's service is: which is about to
+    /// start it, or has given it up.
+    pub has_body: bool,
+    /// Its supervisor's service, where there is one.
+    pub service: Option<Active>,
     /// The socket that it has, or would have.
     pub socket: PathBuf,
 }
@@ -58,7 +62,12 @@ pub fn all(world: &World, wanted: impl Fn(&SessionId) -> bool) -> Result<Vec<Fou
     let mut units: BTreeMap<SessionId, Units> = BTreeMap::new();
     for row in &listed {
         // A slice is active to its end: that it is being stopped, only its job tells.
-        let active = Some(if row.stopping { Active::Deactivating } else { Active::from_word(&row.active) });
+        let active = Some(match (row.job.as_str(), Active::from_word(&row.active)) {
+            ("stop", _) => Active::Deactivating,
+            // At a boot it is queued before it is started.
+            ("start", Active::Inactive) => Active::Activating,
+            (_, active) => active,
+        });
         if let Some(id) = unit::session_of_scope(&row.name) {
             units.entry(id).or_default().scope = active;
         } else if let Some(id) = unit::session_of_slice(&row.name) {
@@ -94,35 +103,51 @@ pub fn all(world: &World, wanted: impl Fn(&SessionId) -> bool) -> Result<Vec<Fou
     let mut found = Vec::new();
     for (((id, units, cgroup, mark, socket), frozen), answer) in marked.into_iter().zip(frozen).zip(answers) {
         let scope = units.scope.unwrap_or(Active::Inactive);
-        // A slice that holds nothing is no session: it is just going, or is only loaded.
-        if scope == Active::Inactive && !cgroup.is_populated()? {
-            continue;
-        }
-        let state = classify(Facts {
-            scope,
-            slice: units.slice.unwrap_or(Active::Inactive),
-            frozen,
-            up: mark.as_ref().is_some_and(|mark| mark.up),
-            spawning: world.store.is_claimed(&id),
-            server_alive: mark.as_ref().is_some_and(|mark| is_alive(mark.server_pid, mark.server_start)),
-            program_alive: mark.as_ref().is_some_and(|mark| is_alive(mark.pane_pid, mark.pane_start)),
-            answer,
-        });
-        if let (State::Dead, Some(mark)) = (state, &mark) {
+        let service = units.service.filter(|active| *active != Active::Inactive);
+        let has_body = scope != Active::Inactive || cgroup.is_populated()?;
+        let condition = match (has_body, service) {
+            (true, _) => Condition::of(Facts {
+                scope,
+                slice: units.slice.unwrap_or(Active::Inactive),
+                spawning: world.store.is_claimed(&id),
+                ..facts(mark.as_ref(), frozen, answer)
+            }),
+            // A slice that holds nothing is no session: it is just going, or is only loaded.
+            (false, None) => continue,
+            (false, Some(Active::Failed)) => Condition::Failed,
+            (false, Some(Active::Deactivating)) => Condition::Stopping,
+            (false, Some(_)) => Condition::Starting,
+        };
+        if let (State::Dead, Some(mark)) = (condition.state(), &mark) {
             heal::unnoticed_end(mark);
         }
-        let supervised = matches!(units.service, Some(Active::Active | Active::Activating));
-        found.push(Found {
-            id,
-            state,
-            mark,
-            cgroup,
-            has_scope: scope != Active::Inactive,
-            supervised,
-            socket,
-        });
+        let has_scope = scope != Active::Inactive;
+        found.push(Found { id, condition, mark, cgroup, has_scope, has_body, service, socket });
     }
     Ok(found)
+}
+
+/// What is seen of a session without its manager: its units are taken for active.
+fn facts(mark: Option<&Mark>, frozen: bool, answer: Answer) -> Facts {
+    let life = |of: fn(&Mark) -> (u32, u64)| mark.map(of).map_or(Life::Gone, |(pid, start)| life(pid, start));
+    Facts {
+        scope: Active::Active,
+        slice: Active::Active,
+        frozen,
+        up: mark.is_some_and(|mark| mark.up),
+        spawning: false,
+        server: life(|mark| (mark.server_pid, mark.server_start)),
+        program: life(|mark| (mark.pane_pid, mark.pane_start)),
+        answer,
+    }
+}
+
+/// How a session is that runs, seen without asking the manager.
+pub fn glance(mark: &Mark, cgroup: &Cgroup) -> Condition {
+    let frozen = cgroup.is_frozen();
+    let socket = (!frozen).then_some(mark.socket.as_path());
+    let answers = ask_all(&[socket], Deadline::after(ANSWERS));
+    Condition::of(facts(Some(mark), frozen, answers.first().copied().unwrap_or(Answer::Silent)))
 }
 
 /// Asks all sockets side by side.
@@ -181,12 +206,13 @@ pub fn existing(world: &World, id: &SessionId) -> Result<Found> {
     })
 }
 
-/// The sessions that a verb is about.
+/// The sessions that a verb is about, those of which something is there.
 ///
 /// # Errors
 /// [`Kind::NoSession`] when a name or pattern matches none.
 pub fn matching(world: &World, patterns: &[Pattern]) -> Result<Vec<Found>> {
-    let found = all(world, |id| patterns.iter().any(|pattern| pattern.matches(id)))?;
+    let mut found = all(world, |id| patterns.iter().any(|pattern| pattern.matches(id)))?;
+    found.retain(|found| found.has_body);
     all_match(world, patterns, &found, &[])?;
     Ok(found)
 }
@@ -228,13 +254,23 @@ fn all_match(world: &World, patterns: &[Pattern], found: &[Found], kept: &[Sessi
 }
 
 impl Found {
+    /// The word for how it is.
+    pub fn state(&self) -> State {
+        self.condition.state()
+    }
+
+    /// Whether a supervisor looks after it.
+    pub fn is_supervised(&self) -> bool {
+        matches!(self.service, Some(Active::Active | Active::Activating))
+    }
+
     /// The mark, of a session that must have one.
     ///
     /// # Errors
     /// When its spawn never came that far.
     pub fn mark(&self) -> Result<&Mark> {
         self.mark.as_ref().ok_or_else(|| {
-            Error::failed(format!("{} is {}: it has no program yet", self.id, self.state.word()))
+            Error::failed(format!("{} is {}: it has no program yet", self.id, self.state().word()))
                 .hint(format!("'forge status {}' tells more", self.id))
         })
     }
@@ -249,7 +285,7 @@ impl Found {
         let attached = self.socket.symlink_metadata().is_ok_and(|metadata| metadata.mode() & 0o100 != 0);
         Session {
             session: self.id.clone(),
-            state: self.state,
+            state: self.state(),
             since: mark.and_then(|mark| rfc3339(mark.since_us)),
             socket: self.socket.clone(),
             server_pid: mark
@@ -262,7 +298,7 @@ impl Found {
             cpu_usec: self.cgroup.cpu_usec(),
             tasks: self.cgroup.processes().len() as u64,
             attached,
-            supervised: self.supervised,
+            supervised: self.is_supervised(),
             idle_s: pane.and_then(|mark| terminal_idle_s(&stat(mark.pane_pid)?)),
         }
     }

@@ -30,7 +30,7 @@ pub fn probe(world: &World, configuration: Option<&Error>) -> Result<Probe> {
     let sockets = sweep(world, &Plan::new(world, &[], true));
     let session_of = |path: &std::path::Path| path.file_name()?.to_str().and_then(unit::session_of_socket);
     let mut orphans: Vec<Problem> = Vec::new();
-    for found in found.iter().filter(|found| !found.has_scope) {
+    for found in found.iter().filter(|found| found.has_body && !found.has_scope) {
         let slice = unit::slice(&found.id);
         orphans.push(Problem::new(
             format!("{slice} holds processes, and no session"),
@@ -73,8 +73,8 @@ pub fn probe(world: &World, configuration: Option<&Error>) -> Result<Probe> {
         missing: found.iter().filter(|found| is_missing(found)).map(|found| found.id.clone()).collect(),
         sessions: found
             .iter()
-            .filter(|found| found.has_scope)
-            .map(|found| (found.id.clone(), found.state))
+            .filter(|found| found.has_scope || !found.has_body)
+            .map(|found| (found.id.clone(), found.state()))
             .collect(),
         lost,
         orphans,
@@ -103,7 +103,7 @@ pub fn probe(world: &World, configuration: Option<&Error>) -> Result<Probe> {
 
 /// Whether a live server's socket is gone.
 fn is_missing(found: &Found) -> bool {
-    matches!(found.state, State::Running | State::Frozen)
+    matches!(found.state(), State::Running | State::Frozen)
         && found.mark.is_some()
         && found.socket.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
 }

@@ -3,32 +3,38 @@
 use super::observe::Found;
 use super::resume::{Conversations, id, resumption};
 use super::spawn::{How, Order, Spawned, spawn};
-use super::{World, stop};
+use super::{World, stop, supervised};
 use crate::hands::journal;
 use crate::words::error::{Error, Result};
 use crate::words::event::Event;
 use crate::words::name::SessionId;
-use crate::words::spec::Spec;
+use crate::words::spec::{Keeper, Spec};
 
-/// Restarts one session; `found` is what there is of it. Its program is resumed, where it can be.
+/// Restarts one session; `found` is what there is of it. Its program is resumed, where it can be;
+/// where it has a supervisor, that starts it.
 ///
 /// # Errors
 /// When it has no specification: then it is left running. Or when it does not start again.
 pub fn restart(world: &World, session: &SessionId, found: Option<Found>) -> Result<Spawned> {
-    let spec = world.store.spec(session)?.ok_or_else(|| {
+    let kept = world.store.spec(session)?.ok_or_else(|| {
         Error::failed(format!("how {session} was started is not known any more, so it is left alone"))
             .hint(format!("'forge spawn {session} --replace -- COMMAND' starts it anew"))
     })?;
     let all = Conversations::of_all(&world.store)?;
     // What only the running program can tell, while it runs.
-    let running = found.as_ref().and_then(|_| id(&world.paths.home, &all, &spec, None).ok());
-    let spec = Spec { over: false, saved_id: running.or(spec.saved_id), ..spec };
-    if let Some(found) = found {
-        stop::clear(world, &[found], stop::TIMEOUT)?;
-    }
-    let resumption = resumption(&world.paths.home, &all, &spec);
-    let spec = resumption.noted(spec);
-    let spawned = spawn(world, Order { spec: &spec, argv: &resumption.argv, how: How::Again })?;
-    journal::record(&Event::Restarted { session: session.clone() });
+    let running = found.as_ref().and_then(|_| id(&world.paths.home, &all, &kept, None).ok());
+    let spec = Spec { over: false, saved_id: running.or(kept.saved_id.clone()), ..kept.clone() };
+    let spawned = if kept.keeper == Keeper::Supervisor {
+        world.store.change_spec(&kept, |kept| *kept = spec.clone())?;
+        if let Some(found) = found {
+            stop::clear_for_good(world, found, stop::TIMEOUT)?;
+        }
+        supervised::start(world, session)?
+    } else {
+        let resumption = resumption(&world.paths.home, &all, &spec);
+        let spec = resumption.noted(spec);
+        spawn(world, Order { spec: &spec, argv: &resumption.argv, how: How::Again(found.as_ref()) })?
+    };
+    journal::record(&Event::Restarted { session: session.clone(), why: "a request".to_owned() });
     Ok(spawned)
 }

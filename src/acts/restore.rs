@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::resume::{Conversations, resumption};
 use super::spawn::{How, Order, Spawned, is_abandoned, spawn};
-use super::{World, observe, specify};
+use super::{World, observe, specify, supervised};
 use crate::hands::clock::{Deadline, now_us};
 use crate::hands::journal;
 use crate::hands::systemd::boot_id;
@@ -15,7 +15,7 @@ use crate::words::error::{Error, Kind, Result};
 use crate::words::event::Event;
 use crate::words::name::SessionId;
 use crate::words::restore::{Again, Failed, Left, Life, Restored, Step, plan};
-use crate::words::spec::Spec;
+use crate::words::spec::{Keeper, Spec};
 
 /// How long another restore may take, which is waited for: each session has a deadline of its own.
 const TURN: Duration = Duration::from_secs(3600);
@@ -44,7 +44,7 @@ pub fn steps(world: &World) -> Result<BTreeMap<SessionId, Step>> {
     // What a spawn left that was killed half-way is no session: a start clears it.
     let mut present: BTreeSet<SessionId> = observe::all(world, |_| true)?
         .into_iter()
-        .filter(|found| !is_abandoned(found))
+        .filter(|found| found.is_supervised() || !is_abandoned(found))
         .map(|found| found.id)
         .collect();
     // One that is just being started has no units yet, perhaps.
@@ -156,26 +156,20 @@ fn carry_out(world: &World, id: &SessionId, step: Step) -> Vec<Fate> {
         Step::Again(spec) => vec![start(world, &spec, Some(&spec))],
         Step::Configured { before } => {
             let ran = before.as_deref().filter(|before| !before.over);
-            let cwd = ran.map_or(world.paths.home.as_path(), |ran| &ran.cwd);
-            match specify::configured(world, id, None, Some(cwd)) {
-                Ok(spec) => vec![start(world, &carried_over(spec, ran), before.as_deref())],
+            match specify::again(world, id, ran) {
+                Ok(spec) => vec![start(world, &spec, before.as_deref())],
                 Err(error) => vec![failed(id, &error, None)],
             }
         }
     }
 }
 
-/// The configured specification with what was kept of the session's last run.
-fn carried_over(spec: Spec, before: Option<&Spec>) -> Spec {
-    match before {
-        None => spec,
-        Some(before) => Spec { kept_env: before.kept_env.clone(), saved_id: before.saved_id.clone(), ..spec },
-    }
-}
-
 /// Starts a session of which `planned` was on disk.
 fn start(world: &World, spec: &Spec, planned: Option<&Spec>) -> Fate {
     let session = spec.session.clone();
+    if planned.is_some_and(|planned| planned.keeper == Keeper::Supervisor) {
+        return start_supervised(world, &session, planned);
+    }
     let all = match Conversations::of_all(&world.store) {
         Ok(all) => all,
         Err(error) => return failed(&session, &error, None),
@@ -195,6 +189,31 @@ fn start(world: &World, spec: &Spec, planned: Option<&Spec>) -> Fate {
         // Somebody was faster.
         Err(error) if error.kind == Kind::Taken => Fate::Left(Left { session, reason: error.message }),
         Err(error) => failed(&session, &error, None),
+    }
+}
+
+/// Starts a session that had a supervisor, by its supervisor.
+fn start_supervised(world: &World, id: &SessionId, planned: Option<&Spec>) -> Fate {
+    let session = id.clone();
+    match world.store.spec(id) {
+        Ok(spec) if spec.as_ref() != planned => {
+            let reason = "it was stopped, or started otherwise, meanwhile".to_owned();
+            return Fate::Left(Left { session, reason });
+        }
+        Ok(_) => {}
+        Err(error) => return failed(id, &error, None),
+    }
+    match supervised::start(world, id) {
+        Ok(Spawned { pane_pid, elapsed_ms, .. }) => {
+            let resume_id = world.store.spec(id).ok().flatten().and_then(|spec| spec.saved_id);
+            journal::record(&Event::Restored {
+                session: session.clone(),
+                resume_id: resume_id.clone(),
+                fresh: None,
+            });
+            Fate::Again(Again { session, resume_id, fresh: None, pane_pid, elapsed_ms })
+        }
+        Err(error) => failed(id, &error, None),
     }
 }
 

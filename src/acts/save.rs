@@ -52,7 +52,7 @@ pub fn save(world: &World) -> Result<Saved> {
     let mut specs = Vec::new();
     for found in observe::all(world, |_| true)? {
         // What was ending anyhow is not saved, nor what is not ours to read.
-        if !matches!(found.state, State::Dead | State::Failed) {
+        if found.has_body && !matches!(found.state(), State::Dead | State::Failed) {
             specs.extend(world.store.spec(&found.id).ok().flatten());
         }
     }

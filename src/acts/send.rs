@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use super::World;
-use super::observe::Found;
 use crate::hands::clock::{Deadline, pause};
 use crate::hands::paths;
 use crate::hands::tmux::{ANSWER, Server, whole};
 use crate::words::error::{Error, Kind, Result};
+use crate::words::name::SessionId;
+use crate::words::session::Mark;
 use crate::words::typing;
 
 /// How long a program may take to show that something was typed.
@@ -29,18 +30,17 @@ pub struct Sent {
 ///
 /// # Errors
 /// When there is no program to type into, or its server does not answer.
-pub fn send(world: &World, found: &Found, text: &str, enter: bool) -> Result<Sent> {
-    let mark = found.mark()?;
-    let _turn = world.store.typing_turn(&found.id, Deadline::after(TURN))?;
+pub fn send(world: &World, id: &SessionId, mark: &Mark, text: &str, enter: bool) -> Result<Sent> {
+    let _turn = world.store.typing_turn(id, Deadline::after(TURN))?;
     let server = Server::new(&paths::tmux()?, &mark.socket);
     let tell = |arguments: &[&str]| server.tell(arguments, Deadline::after(ANSWER));
     let pane = server.pane(&mark.pane, Deadline::after(ANSWER))?;
     if pane.dead {
         return Err(Error::new(
             Kind::Ended,
-            format!("the program of {} ended: nobody reads what is typed", found.id),
+            format!("the program of {} ended: nobody reads what is typed", id),
         )
-        .hint(format!("'forge restart {}' starts it again", found.id)));
+        .hint(format!("'forge restart {}' starts it again", id)));
     }
     if pane.in_mode {
         // In copy mode keys go to tmux and not to the program.

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::attempt::{self, Failure, Started};
 use super::observe::{self, Found};
+use super::ports::{self, Freed};
 use super::{World, stop, sweep};
 use crate::hands::clock::{Deadline, millis_since};
 use crate::hands::journal;
@@ -16,7 +17,8 @@ use crate::hands::tmux::directory::Directory;
 use crate::words::command::Argv;
 use crate::words::error::{Error, Kind, Result};
 use crate::words::event::Event;
-use crate::words::session::State;
+use crate::words::name::SessionId;
+use crate::words::session::{Mark, State};
 use crate::words::socket::Report;
 use crate::words::spec::Spec;
 use crate::words::unit;
@@ -28,7 +30,7 @@ const CLEARING: Duration = Duration::from_secs(2);
 const LAST_RUN: Duration = Duration::from_secs(30);
 
 /// A session that was started.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Spawned {
     /// The session.
     pub session: String,
@@ -49,11 +51,33 @@ pub struct Spawned {
     pub swept: Vec<PathBuf>,
     /// Whether the session is ready: its pattern appeared, or it has none and its program runs.
     pub ready: bool,
+    /// What an earlier run had left on its ports, and was ended.
+    pub freed: Vec<Freed>,
     /// How long it took.
     pub elapsed_ms: u64,
     /// Which run of the session this is, in microseconds since 1970.
     #[serde(skip)]
     pub since_us: u64,
+}
+
+impl Spawned {
+    /// A session that is up.
+    pub(super) fn of(id: &SessionId, mark: &Mark) -> Self {
+        Self {
+            session: id.to_string(),
+            socket: mark.socket.clone(),
+            slice: unit::slice(id),
+            scope: unit::scope(id),
+            server_pid: mark.server_pid,
+            pane_pid: mark.pane_pid,
+            attempts: 1,
+            swept: Vec::new(),
+            ready: true,
+            freed: Vec::new(),
+            elapsed_ms: 0,
+            since_us: mark.since_us,
+        }
+    }
 }
 
 /// What to start, and how.
@@ -68,15 +92,17 @@ pub struct Order<'a> {
 }
 
 /// What there may be of a session that is to be started.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy)]
 pub enum How<'a> {
     /// Nothing.
     New,
     /// A session of that name: it is stopped first.
     Replacing,
-    /// Its specification: it ran before. When it does not start, the specification stays, so that
-    /// it can be tried again.
-    Again,
+    /// Its specification, and perhaps what that says is there of it, which is ended first. When it
+    /// does not start, the specification stays, so that it can be tried again.
+    Again(Option<&'a Found>),
+    /// The same, started by its supervisor.
+    Supervised,
     /// The same for a restore, which plans first: with what was on disk then. A session that was
     /// stopped since, or started otherwise, is left alone.
     Restored(Option<&'a Spec>),
@@ -90,7 +116,7 @@ impl<'a> Order<'a> {
 
     /// Whether the specification stays when the session does not start.
     fn keeps_spec(&self) -> bool {
-        matches!(self.how, How::Again | How::Restored(_))
+        matches!(self.how, How::Again(_) | How::Supervised | How::Restored(_))
     }
 }
 
@@ -144,25 +170,24 @@ fn claimed(world: &World, order: Order<'_>) -> Result<Spawned> {
         there.map_err(|error| Error { kind: Kind::Failed, ..error })?;
     }
     let mut report = clean(world);
-    if order.how == How::Replacing
-        && let Some(old) = observe::one(world, id)?
-    {
-        stop::stop(world, &[old], stop::TIMEOUT)?;
+    match order.how {
+        How::Replacing => {
+            if let Some(old) = observe::one(world, id)? {
+                stop::stop(world, &[old], stop::TIMEOUT)?;
+            }
+        }
+        How::Again(Some(old)) => stop::clear(world, std::slice::from_ref(old), stop::TIMEOUT)?,
+        How::Supervised => {}
+        How::New | How::Again(None) | How::Restored(_) => leave_to_supervisor(world, id)?,
     }
+    let freed = ports::make_free(world, order.spec)?;
     let (started, attempts) = attempts(world, order, &mut report)?;
-    let Started { mark, .. } = started;
     let spawned = Spawned {
-        session: id.to_string(),
-        socket: mark.socket,
-        slice: unit::slice(id),
-        scope: unit::scope(id),
-        server_pid: mark.server_pid,
-        pane_pid: mark.pane_pid,
         attempts,
         swept: report.removed,
-        ready: true,
+        freed,
         elapsed_ms: millis_since(start),
-        since_us: mark.since_us,
+        ..Spawned::of(id, &started.mark)
     };
     journal::record(&Event::Spawned {
         session: id.clone(),
@@ -172,9 +197,18 @@ fn claimed(world: &World, order: Order<'_>) -> Result<Spawned> {
         pane_pid: spawned.pane_pid,
         attempts,
         swept: spawned.swept.len(),
+        freed: spawned.freed.iter().map(ToString::to_string).reduce(|all, one| format!("{all}, {one}")),
         elapsed_ms: spawned.elapsed_ms,
     });
     Ok(spawned)
+}
+
+/// Refuses a name whose supervisor is at work, or is about to be.
+fn leave_to_supervisor(world: &World, id: &SessionId) -> Result<()> {
+    match observe::one(world, id)? {
+        Some(found) if found.is_supervised() && !found.has_body => Err(taken(&found)),
+        _ => Ok(()),
+    }
 }
 
 /// Sweeps before the spawn. One that removes nothing is not worth a record, and does not hide
@@ -267,7 +301,7 @@ pub(super) fn is_abandoned(found: &Found) -> bool {
 }
 
 /// The refusal, naming who has the name.
-fn taken(found: &Found) -> Error {
+pub(super) fn taken(found: &Found) -> Error {
     let id = &found.id;
     let mark = found.mark.as_ref();
     let since =
@@ -275,11 +309,15 @@ fn taken(found: &Found) -> Error {
     let pid = mark
         .map(|mark| format!(" (program {}, server {})", mark.pane_pid, mark.server_pid))
         .unwrap_or_default();
+    if !found.has_body {
+        return Error::new(Kind::Taken, format!("{id} is taken: its supervisor {} is at work", unit::service(id)))
+            .hint(format!("'systemctl --user status {}' tells more; 'forge stop {id}' ends it", unit::service(id)));
+    }
     let error = Error::new(
         Kind::Taken,
-        format!("{id} is taken: {} is {}{since}{pid}", unit::scope(id), found.state.word()),
+        format!("{id} is taken: {} is {}{since}{pid}", unit::scope(id), found.state().word()),
     );
-    match found.state {
+    match found.state() {
         State::Dead => error.hint(format!(
             "its program ended: 'forge restart {id}' starts it again, 'forge stop {id}' clears it"
         )),

@@ -36,8 +36,28 @@ pub fn configured(
         resume: configured.resume,
         resume_id: configured.resume_id,
         saved_id: None,
+        ports: configured.ports,
+        fresh: false,
         keeper: Keeper::Forge,
         as_configured: world.config.sessions.contains_key(id),
         over: false,
+    })
+}
+
+/// What is configured for that name, with what was kept of the session's last run.
+///
+/// # Errors
+/// As for [`configured`].
+pub fn again(world: &World, id: &SessionId, before: Option<&Spec>) -> Result<Spec> {
+    let cwd = before.map_or(world.paths.home.as_path(), |before| &before.cwd);
+    let spec = configured(world, id, None, Some(cwd))?;
+    Ok(match before {
+        None => spec,
+        Some(before) => Spec {
+            kept_env: before.kept_env.clone(),
+            saved_id: before.saved_id.clone(),
+            keeper: before.keeper,
+            ..spec
+        },
     })
 }

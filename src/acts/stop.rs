@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::observe::Found;
+use super::observe::{self, Found};
 use super::{World, sweep};
 use crate::hands::cgroup::{self, Cgroup};
 use crate::hands::clock::{Deadline, millis_since};
 use crate::hands::journal;
 use crate::hands::process::outlive_session;
+use crate::hands::state::Claim;
 use crate::hands::systemd::Outcome;
 use crate::words::error::{Error, Kind, Result};
 use crate::words::event::Event;
@@ -26,6 +27,12 @@ const SOON: Duration = Duration::from_secs(1);
 
 /// How long the kernel and the manager may take after a kill.
 const AFTER_KILL: Duration = Duration::from_secs(10);
+
+/// How long whoever is clearing a session may take.
+const TURN: Duration = Duration::from_secs(30);
+
+/// How long a supervisor may take to end, with what it finds of its session.
+const SUPERVISOR: Duration = Duration::from_secs(30);
 
 /// What became of one session.
 #[derive(Debug, Clone, Serialize)]
@@ -57,6 +64,7 @@ struct Target {
 /// When one of them cannot be proven gone; the others are ended all the same.
 pub fn stop(world: &World, found: &[Found], timeout: Duration) -> Result<Vec<Stopped>> {
     let start = Instant::now();
+    let _turns = turns(world, found);
     let Ended { gone, mut failed } = end(world, found, timeout)?;
     let mut stopped = Vec::new();
     for Target { id, processes, killed, usage, .. } in gone {
@@ -67,7 +75,82 @@ pub fn stop(world: &World, found: &[Found], timeout: Duration) -> Result<Vec<Sto
         journal::record(&Event::Stopped { session: id.clone(), processes, killed, elapsed_ms, usage });
         stopped.push(Stopped { session: id, processes, killed, elapsed_ms });
     }
+    if let Err(error) = release(world, found) {
+        failed.get_or_insert(error);
+    }
     failed.map_or(Ok(stopped), Err)
+}
+
+/// The turns to clear the sessions: a supervisor that sees an end waits for its own, and so does
+/// the hook of a program's end. To end them matters more, where a turn cannot be had.
+fn turns(world: &World, found: &[Found]) -> Vec<Claim> {
+    let deadline = Deadline::after(TURN);
+    found.iter().filter_map(|found| world.store.clearing_turn(&found.id, deadline).ok()).collect()
+}
+
+/// Ends the supervisors of sessions that were ended, and what the manager remembers of their
+/// failures.
+fn release(world: &World, found: &[Found]) -> Result<()> {
+    let services: Vec<String> = found
+        .iter()
+        .filter(|found| found.service.is_some())
+        .map(|found| unit::service(&found.id))
+        .collect();
+    if services.is_empty() {
+        return Ok(());
+    }
+    let manager = world.manager()?;
+    let outcomes = manager.stop(&services, Deadline::after(SUPERVISOR))?;
+    for (service, outcome) in services.iter().zip(outcomes) {
+        if outcome == Outcome::Pending {
+            return Err(Error::new(Kind::Deadline, format!("{service} does not end"))
+                .hint(format!("see 'systemctl --user status {service}'")));
+        }
+        manager.reset_failed(service)?;
+    }
+    Ok(())
+}
+
+/// Ends what there is of a session and its supervisor, and leaves its specification.
+///
+/// # Errors
+/// As for [`stop`].
+pub fn clear_for_good(world: &World, found: Found, timeout: Duration) -> Result<()> {
+    let found = [found];
+    let _turns = turns(world, &found);
+    clear(world, &found, timeout)?;
+    release(world, &found)
+}
+
+/// Ends a session whose supervisor's service is being stopped, where somebody has not done so
+/// already. It is not restored, and can be started again.
+///
+/// # Errors
+/// As for [`stop`].
+pub fn with_service(world: &World, id: &SessionId) -> Result<()> {
+    if observe::one(world, id)?.is_none_or(|found| !found.has_body) {
+        return over(world, id);
+    }
+    // Who has the turn is ending it; what that left is ended here.
+    let _turn = world.store.clearing_turn(id, Deadline::after(TURN));
+    let start = Instant::now();
+    if let Some(found) = observe::one(world, id)?.filter(|found| found.has_body) {
+        let Ended { gone, failed } = end(world, std::slice::from_ref(&found), TIMEOUT)?;
+        for Target { id: session, processes, killed, usage, .. } in gone {
+            let elapsed_ms = millis_since(start);
+            journal::record(&Event::Stopped { session, processes, killed, elapsed_ms, usage });
+        }
+        failed.map_or(Ok(()), Err)?;
+    }
+    over(world, id)
+}
+
+/// Notes that a session is not restored, and can be started again.
+pub(super) fn over(world: &World, id: &SessionId) -> Result<()> {
+    match world.store.spec(id)? {
+        Some(spec) => world.store.change_spec(&spec, |spec| spec.over = true).map(drop),
+        None => Ok(()),
+    }
 }
 
 /// Forgets sessions that are not running, so that they are not restored.

@@ -87,6 +87,7 @@ pub fn end_of(world: &World, id: &SessionId, mark: &Mark) -> Result<End> {
                 status: None,
                 signal: None,
                 over: true,
+                cause: None,
             });
         }
         // In steps: a server that dies now writes no result, and tells nobody here.

@@ -64,6 +64,12 @@ pub(super) enum Verb {
     Send(verbs::send::Args),
     /// Wait until a session is ready, or ended
     Wait(verbs::wait::Args),
+    /// Note a sign of life of a session, for its supervisor
+    Beat(verbs::beat::Args),
+    /// Have a session's supervisor look at it at once
+    Poke(verbs::poke::Args),
+    /// Supervise a session: what forge-spawn@NAME.service runs
+    Supervise(verbs::supervise::Args),
     /// Remove the tmux sockets that no server listens on
     Sweep(verbs::sweep::Args),
     /// Show how everything is: sockets, sessions, the last sweep and restore
@@ -88,6 +94,8 @@ pub(super) enum Verb {
     GatePane(verbs::gate_pane::Args),
     #[command(hide = true)]
     PaneDied(verbs::pane_died::Args),
+    #[command(hide = true)]
+    SupervisorGone(verbs::supervisor_gone::Args),
 }
 
 #[cfg(test)]

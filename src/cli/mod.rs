@@ -68,6 +68,17 @@ fn run(cli: Cli, printer: Printer) -> Result<Shown> {
         Verb::Capture(arguments) => verbs::capture::run(&world()?, &arguments),
         Verb::Send(arguments) => verbs::send::run(&world()?, &arguments),
         Verb::Wait(arguments) => verbs::wait::run(&world()?, &arguments),
+        Verb::Beat(arguments) => verbs::beat::run(&regardless()?, &arguments),
+        Verb::Poke(arguments) => verbs::poke::run(&world()?, &arguments),
+        Verb::Supervise(arguments) => {
+            // One that watches reads the configuration only when it is told to.
+            let (world, error) = if arguments.watch {
+                (World::with(Paths::from_environment()?, Config::default()), None)
+            } else {
+                warned()?
+            };
+            verbs::supervise::run(&world, &arguments, cli.config.as_deref(), error)
+        }
         Verb::Sweep(arguments) => sweep(&arguments, cli.config.as_deref(), printer),
         Verb::Probe(arguments) => {
             let (world, error) = tolerant(cli.config.as_deref())?;
@@ -90,6 +101,10 @@ fn run(cli: Cli, printer: Printer) -> Result<Shown> {
         Verb::PaneDied(arguments) => {
             let world = World::with(Paths::from_environment()?, Config::default());
             verbs::pane_died::run(&world, &arguments)
+        }
+        Verb::SupervisorGone(arguments) => {
+            let world = World::with(Paths::from_environment()?, Config::default());
+            verbs::supervisor_gone::run(&world, &arguments)
         }
     }
 }

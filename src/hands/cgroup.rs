@@ -4,14 +4,14 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
 use rustix::fs::{XattrFlags, getxattr, setxattr};
 
-use super::clock::{Deadline, now_us};
+use super::clock::{Deadline, boot_us, now_us};
 use crate::words::error::{Error, Kind, Result, Trying};
 use crate::words::session::Mark;
 use crate::words::usage::Usage;
@@ -22,6 +22,9 @@ const ROOT: &str = "/sys/fs/cgroup";
 /// The name of forge's mark. Attributes of the `user.` class are the owner's to set, since
 /// Linux 5.7.
 const MARK: &str = "user.forge.session";
+
+/// The name of a session's last sign of life.
+const BEAT: &str = "user.forge.beat";
 
 /// The path of a process's cgroup in the hierarchy, as in `/proc/PID/cgroup`; `None` where
 /// the process is gone or there is no version 2 hierarchy.
@@ -49,6 +52,11 @@ impl Cgroup {
     /// The group with that path in the hierarchy, as systemd's `ControlGroup=` gives it.
     pub fn new(control_group: &str) -> Self {
         Self { path: Path::new(ROOT).join(control_group.trim_start_matches('/')) }
+    }
+
+    /// Its path in the hierarchy, as [`Cgroup::new`] takes it.
+    pub fn control_group(&self) -> String {
+        self.path.strip_prefix(ROOT).unwrap_or(&self.path).to_string_lossy().into_owned()
     }
 
     /// A group below this one.
@@ -167,6 +175,11 @@ impl Cgroup {
         self.read("memory.current")?.trim().parse().ok()
     }
 
+    /// The most memory that it may have; `None` where it has no limit of its own.
+    pub fn memory_max(&self) -> Option<u64> {
+        self.read("memory.max")?.trim().parse().ok()
+    }
+
     /// How many processes in it and below were killed for want of memory since it was made; none
     /// where the kernel does not count.
     pub fn oom_kills(&self) -> u64 {
@@ -193,6 +206,30 @@ impl Cgroup {
         }
     }
 
+    /// Out-of-memory kills, as they happen; `None` where the kernel does not count them for this
+    /// group.
+    pub fn watch_oom_kills(&self) -> Option<OomKills> {
+        let mut kills = OomKills { file: File::open(self.path.join("memory.events")).ok()?, seen: 0 };
+        kills.take();
+        Some(kills)
+    }
+
+    /// Notes a sign of life.
+    ///
+    /// # Errors
+    /// When the group is gone, or the kernel refuses.
+    pub fn beat(&self) -> Result<()> {
+        setxattr(&self.path, BEAT, boot_us().to_string().as_bytes(), XattrFlags::empty())
+            .trying(format!("cannot note a beat on {}", self.path.display()))
+    }
+
+    /// The last sign of life, in microseconds since the boot.
+    pub fn last_beat(&self) -> Option<u64> {
+        let mut buffer = [0; 32];
+        let length = getxattr(&self.path, BEAT, &mut buffer[..]).ok()?;
+        std::str::from_utf8(buffer.get(..length)?).ok()?.parse().ok()
+    }
+
     /// forge's mark; `None` where there is none or the group is gone.
     pub fn mark(&self) -> Option<Mark> {
         let mut buffer = vec![0; 8192];
@@ -214,6 +251,29 @@ impl Cgroup {
                 Error::failed(error_text)
             }
         })
+    }
+}
+
+/// The out-of-memory kills of a group; the kernel raises `POLLPRI` at each.
+#[derive(Debug)]
+pub struct OomKills {
+    file: File,
+    seen: u64,
+}
+
+impl OomKills {
+    /// How many there were since it was last asked. Of a group that is gone none are known.
+    pub fn take(&mut self) -> u64 {
+        let mut text = String::new();
+        let read = self.file.rewind().and_then(|()| self.file.read_to_string(&mut text));
+        let Some(count) = read.ok().and_then(|_| keyed(&text, "oom_kill")) else { return 0 };
+        count.saturating_sub(std::mem::replace(&mut self.seen, count))
+    }
+}
+
+impl AsFd for OomKills {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 }
 

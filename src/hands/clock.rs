@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use nix::poll::PollTimeout;
+use nix::time::{ClockId, clock_gettime};
 
 /// A point in time after which waiting makes no sense. It is not moved by a change of the
 /// system's date.
@@ -15,6 +16,11 @@ impl Deadline {
         // A century stands for "never": adding more could overflow.
         const NEVER: Duration = Duration::from_secs(100 * 365 * 86_400);
         Self(Instant::now() + duration.min(NEVER))
+    }
+
+    /// That moment, in microseconds since the boot.
+    pub fn at_boot_us(moment: u64) -> Self {
+        Self::after(Duration::from_micros(moment.saturating_sub(boot_us())))
     }
 
     /// What is left, zero once it passed.
@@ -45,6 +51,17 @@ pub fn now_us() -> u64 {
     SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .map_or(0, |since| u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
+}
+
+/// A duration in microseconds, the longest where it has too many.
+pub fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Now, in microseconds since the boot, time asleep included: what no change of the date moves.
+pub fn boot_us() -> u64 {
+    clock_gettime(ClockId::CLOCK_BOOTTIME)
+        .map_or(0, |now| u64::try_from(Duration::from(now).as_micros()).unwrap_or(u64::MAX))
 }
 
 /// Milliseconds since then.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Deserialize;
 use toml::Table;
@@ -13,6 +14,7 @@ use crate::words::limits::Limits;
 use crate::words::name::SessionId;
 use crate::words::ready::Ready;
 use crate::words::resume::{self, IdSource};
+use crate::words::supervision::{OUTPUT_STEP, Restart, Rules, Sign};
 
 /// The whole configuration.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -144,8 +146,33 @@ pub struct Session {
     pub resume: Option<Argv>,
     /// Where the id comes from.
     pub resume_id: Option<IdSource>,
+    /// The TCP ports that it listens on.
+    pub ports: Vec<u16>,
     /// Whether it is started at every boot.
     pub boot: bool,
+    /// When its supervisor starts it again.
+    pub restart: Restart,
+    /// How long without a sign of life is called stuck, in seconds.
+    pub stuck_after: Option<u64>,
+    /// What counts as a sign of life.
+    pub stuck_by: Option<Vec<Sign>>,
+    /// What is typed into it when it is stuck.
+    pub nudge_text: Option<String>,
+    /// How long without a sign of life it takes for a restart, in seconds.
+    pub stuck_restart_after: Option<u64>,
+}
+
+impl Session {
+    /// How it is supervised.
+    pub fn rules(&self) -> Rules {
+        Rules {
+            restart: self.restart,
+            stuck_after: self.stuck_after.map(Duration::from_secs),
+            signs: self.stuck_by.clone().unwrap_or_else(|| vec![Sign::Beat]),
+            nudge_text: self.nudge_text.clone(),
+            stuck_restart_after: self.stuck_restart_after.map(Duration::from_secs),
+        }
+    }
 }
 
 /// Reads `FILE` alone where it is given, else `forge.toml` and then `forge.toml.d/*.toml` by
@@ -179,6 +206,11 @@ fn check_together(config: &Config) -> Result<()> {
             .hint("resume_id = \"claude\", a fixed text, or the list of a command that prints it"));
         }
     }
+    for (id, session) in &config.sessions {
+        if let Some(why) = not_supervisable(session) {
+            return Err(Error::new(Kind::Config, format!("[sessions.{id}]: {why}")));
+        }
+    }
     if let Some(webhook) = &config.notify.webhook
         && webhook.url.is_some() == webhook.url_file.is_some()
     {
@@ -188,6 +220,32 @@ fn check_together(config: &Config) -> Result<()> {
         return Err(Error::new(Kind::Config, "[notify.telegram] has no chat_id"));
     }
     Ok(())
+}
+
+/// What of a session's supervision contradicts itself.
+fn not_supervisable(session: &Session) -> Option<String> {
+    let Session { stuck_after, stuck_by, nudge_text, stuck_restart_after, .. } = session;
+    if stuck_after.is_none() && (stuck_by.is_some() || nudge_text.is_some()) {
+        return Some("stuck_by and nudge_text need stuck_after".to_owned());
+    }
+    if stuck_after == &Some(0) || stuck_restart_after == &Some(0) {
+        return Some("0 seconds of silence are none".to_owned());
+    }
+    if let (Some(after), Some(restart)) = (stuck_after, stuck_restart_after)
+        && restart <= after
+    {
+        return Some(format!("stuck_restart_after is {restart}, and not longer than stuck_after, {after}"));
+    }
+    if stuck_by.as_ref().is_some_and(Vec::is_empty) {
+        return Some("stuck_by names no sign of life: beat, output, cpu".to_owned());
+    }
+    let by_output = stuck_by.as_ref().is_some_and(|signs| signs.contains(&Sign::Output));
+    (by_output && stuck_after.is_some_and(|after| Duration::from_secs(after) <= OUTPUT_STEP)).then(|| {
+        format!(
+            "stuck_after is too short for stuck_by = output: the kernel keeps that in steps of {} seconds",
+            OUTPUT_STEP.as_secs()
+        )
+    })
 }
 
 /// The files that there are.
@@ -231,7 +289,8 @@ fn parse(text: &str) -> Result<Config> {
         let checked = session
             .limits
             .check()
-            .and_then(|()| session.env.keys().try_for_each(|name| environment::check_name(name)));
+            .and_then(|()| session.env.keys().try_for_each(|name| environment::check_name(name)))
+            .and_then(|()| session.ports.iter().try_for_each(|port| check_port(*port)));
         checked.map_err(|error| Error { kind: Kind::Config, ..error.while_(format!("[sessions.{id}]")) })?;
     }
     if !(1..=100).contains(&config.restore.concurrency) {
@@ -244,6 +303,10 @@ fn parse(text: &str) -> Result<Config> {
         })?;
     }
     Ok(config)
+}
+
+fn check_port(port: u16) -> Result<()> {
+    if port == 0 { Err(Error::usage("0 is no port that can be waited for")) } else { Ok(()) }
 }
 
 /// Says where the mistake is, and what was probably meant.
@@ -355,6 +418,13 @@ mod tests {
             ("[sweep]\nprotect = ['[a']", "'[a' is no pattern"),
             ("[sessions.a]\nresume = 'x {resume_id}'", "there is no resume_id"),
             ("[restore]\nconcurrency = 0", "from 1 to 100"),
+            ("[sessions.a]\nports = [70000]", "line 2"),
+            ("[sessions.a]\nports = [0]", "0 is no port"),
+            ("[sessions.a]\nrestart = 'sometimes'", "unknown variant `sometimes`, expected one of `never`"),
+            ("[sessions.a]\nnudge_text = 'x'", "need stuck_after"),
+            ("[sessions.a]\nstuck_after = 60\nstuck_restart_after = 60", "not longer than stuck_after"),
+            ("[sessions.a]\nstuck_after = 60\nstuck_by = []", "no sign of life"),
+            ("[sessions.a]\nstuck_after = 5\nstuck_by = ['output']", "too short"),
             ("[notify.webhook]\n", "either url or url_file"),
             ("[notify.telegram]\n", "has no chat_id"),
             ("x", "line 1"),

@@ -25,7 +25,7 @@ use nix::unistd::{Pid, getppid};
 use serde::{Deserialize, Serialize};
 
 use super::clock::{Deadline, now_us};
-use super::process::readable;
+use super::process::{raise_oom_score, readable};
 use crate::words::command::Argv;
 use crate::words::error::{Error, Kind, Result, Trying};
 
@@ -231,6 +231,7 @@ pub fn wait_then_exec_pane(name: &str) -> Result<u8> {
             return Err(Error::failed("the spawn was given up"));
         }
     };
+    raise_oom_score();
     let (program, arguments) = (orders.command.program(), &orders.command.as_slice()[1..]);
     let mut command = Command::new(program);
     command.args(arguments).current_dir(&orders.cwd);

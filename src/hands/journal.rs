@@ -96,7 +96,17 @@ macro_rules! write_record {
 /// Records an event.
 pub fn record(event: &Event) {
     match event {
-        Event::Spawned { session, program, socket, server_pid, pane_pid, attempts, swept, elapsed_ms } => {
+        Event::Spawned {
+            session,
+            program,
+            socket,
+            server_pid,
+            pane_pid,
+            attempts,
+            swept,
+            freed,
+            elapsed_ms,
+        } => {
             write_record!(event, {
                 forge_program: program.as_str(),
                 forge_socket: socket.to_string_lossy().as_ref(),
@@ -106,6 +116,7 @@ pub fn record(event: &Event) {
                 forge_pane_pid: *pane_pid,
                 forge_attempts: *attempts,
                 forge_swept: *swept,
+                forge_freed: freed.as_deref(),
                 forge_elapsed_ms: *elapsed_ms,
             });
         }
@@ -167,7 +178,26 @@ pub fn record(event: &Event) {
             forge_attempts: *attempts,
             forge_error: error.as_str(),
         }),
-        Event::Restarted { .. } | Event::Frozen { .. } | Event::Thawed { .. } => write_record!(event, {}),
+        Event::Restarted { why, .. } => write_record!(event, { forge_why: why.as_str() }),
+        Event::BreakerOpen { failures, within_s, error, .. } => write_record!(event, {
+            forge_failures: *failures,
+            forge_within_s: *within_s,
+            forge_error: error.as_str(),
+        }),
+        Event::Adopted { server_pid, pane_pid, .. } => write_record!(event, {
+            forge_server_pid: *server_pid,
+            forge_pane_pid: *pane_pid,
+        }),
+        Event::Stuck { missing, silent_s, restarted, .. } => write_record!(event, {
+            forge_missing: missing.as_str(),
+            forge_silent_s: *silent_s,
+            forge_restarted: *restarted,
+        }),
+        Event::Nudged { arrived, .. } => write_record!(event, { forge_arrived: *arrived }),
+        Event::Oom { kills, limit, .. } => {
+            write_record!(event, { forge_kills: *kills, forge_memory_max: *limit });
+        }
+        Event::Frozen { .. } | Event::Thawed { .. } => write_record!(event, {}),
     }
 }
 

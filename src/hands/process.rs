@@ -1,19 +1,23 @@
 //! Processes: pidfds, `/proc`, and running a program with a deadline.
 
+use std::convert::Infallible;
+use std::ffi::CString;
 use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
+use nix::unistd::execv;
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::clock::Deadline;
+use crate::words::condition::Life;
 use crate::words::error::{Error, Kind, Result, Trying};
 
 /// What `/proc/PID/stat` says, `proc_pid_stat(5)`.
@@ -55,13 +59,24 @@ fn read_stat(pid: u32) -> std::io::Result<Option<Stat>> {
     }
 }
 
-/// Whether the very process that started then is still running; a zombie is not. Where it cannot
-/// be told (no descriptor is left to read it with) it is.
-pub fn is_alive(pid: u32, start: u64) -> bool {
+/// How the very process that started then is; a zombie is gone. Where it cannot be told (no
+/// descriptor is left to read it with) it is alive.
+pub fn life(pid: u32, start: u64) -> Life {
     match read_stat(pid) {
-        Ok(found) => found.is_some_and(|stat| stat.start == start && !matches!(stat.state, 'Z' | 'X')),
-        Err(_) => true,
+        Ok(Some(stat)) if stat.start == start => match stat.state {
+            'Z' | 'X' => Life::Gone,
+            'T' => Life::Stopped,
+            't' => Life::Traced,
+            _ => Life::Alive,
+        },
+        Ok(_) => Life::Gone,
+        Err(_) => Life::Alive,
     }
+}
+
+/// Whether the very process that started then is still there.
+pub fn is_alive(pid: u32, start: u64) -> bool {
+    life(pid, start).is_there()
 }
 
 /// The terminal that a process runs on, where it is a pseudo-terminal.
@@ -69,6 +84,11 @@ pub fn terminal(stat: &Stat) -> Option<PathBuf> {
     // Major device number 136, as the kernel packs it.
     let (major, minor) = ((stat.tty >> 8) & 0xfff, (stat.tty & 0xff) | ((stat.tty >> 12) & 0xfff00));
     (major == 136).then(|| format!("/dev/pts/{minor}").into())
+}
+
+/// When a process last wrote to its terminal, to 8 seconds.
+pub fn last_output(stat: &Stat) -> Option<SystemTime> {
+    std::fs::metadata(terminal(stat)?).ok()?.modified().ok()
 }
 
 /// When something last came or went through a process's terminal, as seconds ago. The kernel
@@ -137,14 +157,33 @@ impl AsFd for Process {
 /// Waits until one of the descriptors has something to read or is at its end; says which.
 /// All are false when the deadline came first.
 pub fn readable(fds: &[BorrowedFd<'_>], deadline: Deadline) -> Vec<bool> {
+    let fds: Vec<_> = fds.iter().map(|fd| (*fd, PollFlags::POLLIN)).collect();
+    ready(&fds, deadline)
+}
+
+/// The same with what each descriptor is waited for.
+pub fn ready(fds: &[(BorrowedFd<'_>, PollFlags)], deadline: Deadline) -> Vec<bool> {
     loop {
-        let mut polled: Vec<PollFd<'_>> = fds.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
+        let mut polled: Vec<PollFd<'_>> = fds.iter().map(|(fd, flags)| PollFd::new(*fd, *flags)).collect();
         match poll(&mut polled, deadline.poll_timeout()) {
             Err(Errno::EINTR) => {}
             Ok(0) | Err(_) if !deadline.passed() => {}
             _ => return polled.iter().map(|fd| fd.any().unwrap_or(false)).collect(),
         }
     }
+}
+
+/// The score of a session's program, `proc_pid_oom_score_adj(5)`: above the 200 of a user's services
+/// (a supervisor) and what a login shell has (a tmux server), so that it is killed before them.
+const OOM_SCORE: i32 = 500;
+
+/// When memory is short the kernel chooses this process, and what it starts, before those that look
+/// after it. One that cannot be made a better choice runs all the same.
+pub fn raise_oom_score() {
+    const FILE: &str = "/proc/self/oom_score_adj";
+    let current = std::fs::read_to_string(FILE).ok().and_then(|text| text.trim().parse::<i32>().ok());
+    let score = OOM_SCORE.max(current.unwrap_or(0).saturating_add(100)).min(1000);
+    let _ = File::options().write(true).open(FILE).and_then(|mut file| write!(file, "{score}"));
 }
 
 /// From now on this process outlives the session that it was called from: it does not end of
@@ -159,6 +198,19 @@ pub fn outlive_session() -> Result<()> {
         signal_hook::flag::register(signal, Arc::default()).trying("cannot handle signals")?;
     }
     Ok(())
+}
+
+/// Becomes another program, with the signals blocked that are blocked now: what the standard
+/// library executes has none blocked, and would end of one that comes at the wrong moment.
+///
+/// # Errors
+/// When it cannot be executed.
+pub fn become_program(path: &Path, arguments: &[&str]) -> Result<Infallible> {
+    let doing = || format!("cannot run {}", path.display());
+    let text = |text: &[u8]| CString::new(text).trying(doing());
+    let program = text(path.as_os_str().as_encoded_bytes())?;
+    let arguments = arguments.iter().map(|argument| text(argument.as_bytes())).collect::<Result<Vec<_>>>()?;
+    execv(&program, &arguments).trying(doing())
 }
 
 /// What a program printed, and how it ended.

@@ -1,5 +1,5 @@
-//! What systemd cannot know: the specification of each session, how each one ended, which spawns
-//! are under way, and what the last sweep and the last restore did.
+//! What systemd cannot know: the specification of each session, how each one ended, what its
+//! supervisor remembers, which spawns are under way, and what the last sweep and restore did.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -21,6 +21,7 @@ use crate::words::restore::{Kept, Restored};
 use crate::words::session::End;
 use crate::words::socket::LastSweep;
 use crate::words::spec::{Spec, VERSION};
+use crate::words::supervision::Record;
 
 /// How long a change of a specification may take: it is one small file.
 const SPEC_TURN: Duration = Duration::from_secs(2);
@@ -41,6 +42,8 @@ pub struct Store {
     last_sweep: PathBuf,
     /// `RUNTIME/ended/ID.json`, the end of the last run in this boot.
     ends: PathBuf,
+    /// `RUNTIME/supervised/ID.json`, what a supervisor leaves for the next one in this boot.
+    records: PathBuf,
     /// `RUNTIME/spawning/ID`, locked while a spawn of that name is under way.
     locks: PathBuf,
 }
@@ -54,6 +57,7 @@ impl Store {
             restored: paths.state.join("restored.json"),
             last_sweep: paths.runtime.join("last-sweep.json"),
             ends: paths.runtime.join("ended"),
+            records: paths.runtime.join("supervised"),
             locks: paths.runtime.join("spawning"),
         }
     }
@@ -257,6 +261,52 @@ impl Store {
         files::remove(&self.end_path(id))
     }
 
+    /// Keeps what a supervisor leaves for the next one.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write_record(&self, id: &SessionId, record: &Record) -> Result<()> {
+        files::write_json(&self.records.join(format!("{id}.json")), record)
+    }
+
+    /// What the last supervisor of this boot left.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn record(&self, id: &SessionId) -> Result<Option<Record>> {
+        files::read_json(&self.records.join(format!("{id}.json")))
+    }
+
+    /// One of so many turns to start a session, where one is free; it ends when the value is
+    /// dropped.
+    ///
+    /// # Errors
+    /// When the locks cannot be made.
+    pub fn starting_turn(&self, turns: usize) -> Result<Option<Claim>> {
+        files::private_dir(&self.locks)?;
+        for turn in 0..turns {
+            // No session's id has a dot in it.
+            let path = self.locks.join(format!("turn.{turn}"));
+            if let Some(turn) = try_lock(&path)? {
+                return Ok(Some(turn));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The turn to clear a session, where it is free: see [`Store::clearing_turn`].
+    ///
+    /// # Errors
+    /// When the lock cannot be made.
+    pub fn free_clearing_turn(&self, id: &SessionId) -> Result<Option<Claim>> {
+        files::private_dir(&self.locks)?;
+        try_lock(&self.clearing_path(id))
+    }
+
+    fn clearing_path(&self, id: &SessionId) -> PathBuf {
+        self.locks.join(format!("{id}.clearing"))
+    }
+
     /// The directory in which ends appear, made where it is not there, for who waits for one.
     ///
     /// # Errors
@@ -306,8 +356,7 @@ impl Store {
     /// When another keeps the turn beyond the deadline.
     pub fn clearing_turn(&self, id: &SessionId, deadline: Deadline) -> Result<Claim> {
         files::private_dir(&self.locks)?;
-        let path = self.locks.join(format!("{id}.clearing"));
-        wait_for_lock(&path, deadline, &format!("what the last run of {id} left is still being ended"))
+        wait_for_lock(&self.clearing_path(id), deadline, &format!("what the last run of {id} left is still being ended"))
     }
 
     /// Waits for the turn to type into the session; it ends when the value is dropped.
@@ -362,18 +411,24 @@ pub struct Claim {
 
 /// Waits for a lock; `late` says who has it.
 fn wait_for_lock(path: &Path, deadline: Deadline, late: &str) -> Result<Claim> {
+    loop {
+        match try_lock(path)? {
+            Some(claim) => return Ok(claim),
+            None if deadline.passed() => return Err(Error::new(Kind::Deadline, late)),
+            // The kernel has no lock with a deadline.
+            None => pause(Duration::from_millis(20)),
+        }
+    }
+}
+
+/// Takes a lock, where it is free.
+fn try_lock(path: &Path) -> Result<Option<Claim>> {
     let doing = || format!("cannot lock {}", path.display());
     let file = lock_file(path).trying(doing())?;
-    loop {
-        match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole_file())) {
-            Ok(_) => return Ok(Claim { _file: file }),
-            Err(Errno::EAGAIN | Errno::EACCES) if deadline.passed() => {
-                return Err(Error::new(Kind::Deadline, late));
-            }
-            // The kernel has no lock with a deadline.
-            Err(Errno::EAGAIN | Errno::EACCES) => pause(Duration::from_millis(20)),
-            Err(error) => return Err(error).trying(doing()),
-        }
+    match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole_file())) {
+        Ok(_) => Ok(Some(Claim { _file: file })),
+        Err(Errno::EAGAIN | Errno::EACCES) => Ok(None),
+        Err(error) => Err(error).trying(doing()),
     }
 }
 
@@ -412,6 +467,7 @@ mod tests {
             restored: root.path().join("restored.json"),
             last_sweep: root.path().join("last-sweep.json"),
             ends: root.path().join("ends"),
+            records: root.path().join("records"),
             locks: root.path().join("locks"),
         };
         let id = SessionId::from_name("demo").unwrap();

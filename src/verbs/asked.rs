@@ -48,6 +48,10 @@ pub struct Wanted {
     /// The most processes and threads
     #[arg(long, value_name = "N", help_heading = "Limits")]
     pub tasks_max: Option<u64>,
+    /// A TCP port that the program listens on; the session starts only when nobody else does. May be
+    /// given several times
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub port: Vec<u16>,
     /// Stop a session of that name first
     #[arg(long)]
     pub replace: bool,
@@ -89,6 +93,7 @@ impl Wanted {
             ready: self.ready.clone().or_else(|| configured.ready.clone()),
             ready_timeout_s: self.ready_timeout.unwrap_or(configured.ready_timeout_s),
             limits: limits.or(&configured.limits),
+            ports: if self.port.is_empty() { configured.ports.clone() } else { self.port.clone() },
             ..configured.clone()
         };
         let as_configured = configured.as_configured && as_asked == configured && self.cwd.is_none();

@@ -30,8 +30,8 @@ pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
     let found = observe::existing(world, &id)?;
     let mark = found.mark()?;
     // A client of a server that stands still cannot even be detached.
-    if let State::Frozen | State::Wedged | State::Stopping = found.state {
-        return Err(Error::failed(format!("{id} is {}: it cannot be shown", found.state.word()))
+    if let State::Frozen | State::Wedged | State::Stopping = found.state() {
+        return Err(Error::failed(format!("{id} is {}: it cannot be shown", found.state().word()))
             .hint(format!("'forge status {id}' says what to do")));
     }
     if !std::io::stdin().is_terminal() {

@@ -1,6 +1,7 @@
 //! One file per verb: arguments in, an act called, its result shown. No verb imports another.
 
 pub mod attach;
+pub mod beat;
 pub mod capture;
 pub mod completions;
 pub mod doctor;
@@ -12,6 +13,7 @@ pub mod logs;
 pub mod man;
 pub mod notify;
 pub mod pane_died;
+pub mod poke;
 pub mod probe;
 pub mod restart;
 pub mod restore;
@@ -21,6 +23,8 @@ pub mod send;
 pub mod spawn;
 pub mod status;
 pub mod stop;
+pub mod supervise;
+pub mod supervisor_gone;
 pub mod sweep;
 pub mod thaw;
 pub mod units;

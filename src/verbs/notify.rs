@@ -58,7 +58,7 @@ pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
     let (notice, patient) = match &arguments.what {
         What::Boot => (notify::of_boot(world)?, true),
         What::Test => (notify::of_test(), false),
-        What::Failure { unit } => (notify::of_failure(unit), true),
+        What::Failure { unit } => (notify::of_failure(world, unit), true),
     };
     let told = notify::tell(world, &notice, patient)?;
     Ok(show(&notice, &told))

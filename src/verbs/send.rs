@@ -27,7 +27,7 @@ pub struct Args {
 pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
     let id = asked::session(&arguments.name)?;
     let found = observe::existing(world, &id)?;
-    let sent = send(world, &found, &arguments.text, !arguments.no_enter)?;
+    let sent = send(world, &id, found.mark()?, &arguments.text, !arguments.no_enter)?;
     let shown = Shown::new(
         &json!({ "session": id, "bytes": sent.bytes, "enter": !arguments.no_enter, "changed": sent.changed }),
     );

@@ -3,31 +3,47 @@
 use super::asked::{Wanted, renamed};
 use crate::acts::World;
 use crate::acts::spawn::{How, Order, spawn};
+use crate::acts::supervised;
 use crate::words::error::Result;
 use crate::words::shown::Shown;
 use crate::words::socket::stale_sockets;
 
 /// The arguments.
-pub type Args = Wanted;
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    wanted: Wanted,
+    /// Have it started again when it ends otherwise than as it should: see 'forge help supervise'
+    #[arg(long)]
+    supervise: bool,
+}
 
 /// Starts a session and returns when it is up.
 ///
 /// # Errors
 /// When it does not start; then nothing of it is left.
 pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
-    let spec = arguments.spec(world)?;
-    let how = if arguments.replace { How::Replacing } else { How::New };
-    let spawned = spawn(world, Order::new(&spec, how))?;
+    let Args { wanted, supervise } = arguments;
+    let spec = wanted.spec(world)?;
+    let spawned = if *supervise {
+        supervised::spawn(world, &spec, wanted.replace)?
+    } else {
+        let how = if wanted.replace { How::Replacing } else { How::New };
+        spawn(world, Order::new(&spec, how))?
+    };
     let cleaned = match spawned.swept.len() {
         0 => String::new(),
         count => format!(" after cleaning {}", stale_sockets(count)),
     };
     let retried = if spawned.attempts > 1 { ", at the second attempt" } else { "" };
     let mut shown = Shown::new(&spawned);
-    if let Some(note) = renamed(&arguments.name, &spec.session) {
+    if let Some(note) = renamed(&wanted.name, &spec.session) {
         shown = shown.line(note);
     }
-    Ok(shown
+    for freed in &spawned.freed {
+        shown = shown.line(format!("ended what an earlier run had left: {freed}"));
+    }
+    shown = shown
         .line(format!(
             "spawned {}{cleaned}{retried}: {} is process {} ({} ms)",
             spawned.session,
@@ -38,5 +54,9 @@ pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
         .line(format!(
             "  forge attach {0}   shows it\n  forge stop {0}     ends it and all it started",
             spawned.session
-        )))
+        ));
+    if *supervise {
+        shown = shown.line(format!("  systemctl --user status forge-spawn@{}   its supervisor", spawned.session));
+    }
+    Ok(shown)
 }

@@ -9,6 +9,7 @@ use crate::acts::World;
 use crate::acts::install::{self, Done, Step};
 use crate::acts::verify::{self, Verified};
 use crate::hands::paths;
+use crate::hands::systemd::Manager;
 use crate::words::error::{Error, Kind, Result};
 use crate::words::order::{dot, reduced, tree};
 use crate::words::shown::Shown;
@@ -66,7 +67,7 @@ pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
             let done = install::uninstall(world, &steps)?;
             Ok(changed(&steps, &done, json!({})))
         }
-        What::Show { unit } => show(unit.as_deref()),
+        What::Show { unit } => show(world, unit.as_deref()),
         What::Verify => Ok(verified(&verify::verify(world)?)),
         What::Graph => graph(world),
     }
@@ -183,8 +184,10 @@ fn would(steps: &[Step]) -> Shown {
     refusals(shown, steps)
 }
 
-fn show(unit: Option<&str>) -> Result<Shown> {
+fn show(world: &World, unit: Option<&str>) -> Result<Shown> {
     let forge = paths::forge()?;
+    // Without a manager, for the newest.
+    let systemd = world.manager().and_then(Manager::major_version).unwrap_or(u32::MAX);
     let wanted: Vec<_> = match unit {
         None => USER.to_vec(),
         Some(name) => {
@@ -198,7 +201,7 @@ fn show(unit: Option<&str>) -> Result<Shown> {
     };
     let mut texts = Vec::new();
     for file in &wanted {
-        texts.push((file.name, file.render(&forge)?));
+        texts.push((file.name, file.render(&forge, systemd)?));
     }
     let json: Vec<_> = texts.iter().map(|(name, text)| json!({ "unit": name, "text": text })).collect();
     let mut shown = Shown::new(&json!({ "units": json }));

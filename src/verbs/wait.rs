@@ -41,7 +41,7 @@ pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
         return Ok(Shown::new(&json!({ "session": id, "ready": true })).line(format!("{id} is ready")));
     }
     let end = match found {
-        Some(found) if found.mark.is_some() || found.state == State::Starting => {
+        Some(found) if found.mark.is_some() || found.state() == State::Starting => {
             wait::exit(world, &found, deadline)?
         }
         // It ended before we asked, or is just being cleared away: that is what was waited for.

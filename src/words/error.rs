@@ -16,6 +16,8 @@ pub enum Kind {
     Config,
     /// Something on this machine that forge needs is missing.
     Missing,
+    /// The user's bus, or the manager behind it, is not there or went away.
+    Bus,
     /// A deadline passed.
     Deadline,
     /// The session's name is taken.
@@ -24,6 +26,8 @@ pub enum Kind {
     NoSession,
     /// tmux could not make or reach its socket.
     Socket,
+    /// Somebody else listens on a port that the session needs.
+    Port,
     /// The program ended before the session was up.
     Ended,
     /// The tmux socket directory is not safe to use.
@@ -42,15 +46,35 @@ impl Kind {
             Self::Failed => "failed",
             Self::Usage => "usage",
             Self::Config => "config",
-            Self::Missing => "missing",
+            Self::Missing | Self::Bus => "missing",
             Self::Deadline => "deadline",
             Self::Taken => "taken",
             Self::NoSession => "no_session",
             Self::Socket => "socket",
+            Self::Port => "port",
             Self::Ended => "ended",
             Self::Unsafe => "unsafe",
             Self::TmuxConfig => "tmux_config",
         }
+    }
+
+    /// The kind with that word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        const ALL: [Kind; 12] = [
+            Kind::Failed,
+            Kind::Usage,
+            Kind::Config,
+            Kind::Missing,
+            Kind::Deadline,
+            Kind::Taken,
+            Kind::NoSession,
+            Kind::Socket,
+            Kind::Port,
+            Kind::Ended,
+            Kind::Unsafe,
+            Kind::TmuxConfig,
+        ];
+        ALL.into_iter().find(|kind| kind.word() == word)
     }
 
     /// The exit status of the process: 1 failed, 2 wrong usage or configuration, 3 something
@@ -61,11 +85,12 @@ impl Kind {
             | Self::Taken
             | Self::NoSession
             | Self::Socket
+            | Self::Port
             | Self::Ended
             | Self::Unsafe
             | Self::TmuxConfig => 1,
             Self::Usage | Self::Config => 2,
-            Self::Missing => 3,
+            Self::Missing | Self::Bus => 3,
             Self::Deadline => 4,
         }
     }

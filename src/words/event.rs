@@ -39,6 +39,8 @@ pub enum Event {
         attempts: u32,
         /// How many dead sockets were removed on the way.
         swept: usize,
+        /// What an earlier run had left on its ports, and was ended: in words.
+        freed: Option<String>,
         /// How long it took.
         elapsed_ms: u64,
     },
@@ -96,10 +98,59 @@ pub enum Event {
         /// What it used.
         usage: Usage,
     },
-    /// A session was stopped and started again on request.
+    /// A session runs again after it was stopped for that, or after its supervisor saw its end.
     Restarted {
         /// The session.
         session: SessionId,
+        /// Why.
+        why: String,
+    },
+    /// A session had too many failures, and is not started again any more.
+    BreakerOpen {
+        /// The session.
+        session: SessionId,
+        /// How many.
+        failures: usize,
+        /// Within how many seconds.
+        within_s: u64,
+        /// How the last one is told.
+        error: String,
+    },
+    /// A supervisor took over a session that was running.
+    Adopted {
+        /// The session.
+        session: SessionId,
+        /// Its tmux server.
+        server_pid: u32,
+        /// Its program.
+        pane_pid: u32,
+    },
+    /// A session gives no sign of life.
+    Stuck {
+        /// The session.
+        session: SessionId,
+        /// What is missing: `beat`, `output`, `cpu`, or `server`, which does not answer.
+        missing: String,
+        /// For how many seconds.
+        silent_s: u64,
+        /// Whether it is restarted for that.
+        restarted: bool,
+    },
+    /// A stuck session's program was nudged.
+    Nudged {
+        /// The session.
+        session: SessionId,
+        /// Whether the text was seen to arrive.
+        arrived: bool,
+    },
+    /// The kernel killed processes of a session for want of memory.
+    Oom {
+        /// The session.
+        session: SessionId,
+        /// How many.
+        kills: u64,
+        /// What the session may use, in bytes, where it has a limit of its own.
+        limit: Option<u64>,
     },
     /// A dead socket was removed.
     Swept {
@@ -186,7 +237,7 @@ pub enum Event {
 }
 
 /// Every kind: its word in `FORGE_EVENT=`, and its `MESSAGE_ID=`, which never changes.
-pub const KINDS: [(&str, &str); 18] = [
+pub const KINDS: [(&str, &str); 23] = [
     ("spawned", "94f2c85bc8614410809371c5fca78d1f"),
     ("spawn_retried", "20e2e7918fbd476792c71314490b3145"),
     ("spawn_failed", "5221a13094ca4110b2d157414dc82557"),
@@ -205,6 +256,11 @@ pub const KINDS: [(&str, &str); 18] = [
     ("restore_failed", "260c0b50c5674850a94fedd20520907f"),
     ("notified", "7a3ed40d75f94daa9bf0e8abdb6bb41f"),
     ("notify_failed", "bca169024c4544a297bd928d2be19f2f"),
+    ("breaker_open", "7e7a75ef66af42c88fee7622890bc224"),
+    ("adopted", "bd0e94eef07a47b699723a9cbf65187a"),
+    ("stuck", "07b44fead41646f0a6220997cf493838"),
+    ("nudged", "debc4ccf757640d1b2291b0acaad80b5"),
+    ("oom", "c7678fb1bad04503a35ab3671db50446"),
 ];
 
 impl Event {
@@ -229,6 +285,11 @@ impl Event {
             Self::RestoreFailed { .. } => 15,
             Self::Notified { .. } => 16,
             Self::NotifyFailed { .. } => 17,
+            Self::BreakerOpen { .. } => 18,
+            Self::Adopted { .. } => 19,
+            Self::Stuck { .. } => 20,
+            Self::Nudged { .. } => 21,
+            Self::Oom { .. } => 22,
         }
     }
 
@@ -247,9 +308,11 @@ impl Event {
         match self {
             Self::SpawnFailed { .. }
             | Self::Crashed { .. }
+            | Self::BreakerOpen { .. }
+            | Self::Oom { .. }
             | Self::RestoreFailed { .. }
             | Self::NotifyFailed { .. } => Level::Error,
-            Self::SpawnRetried { .. } | Self::SocketHealed { .. } => Level::Warning,
+            Self::SpawnRetried { .. } | Self::SocketHealed { .. } | Self::Stuck { .. } => Level::Warning,
             _ => Level::Info,
         }
     }
@@ -264,7 +327,12 @@ impl Event {
             | Self::Stopped { session, .. }
             | Self::Exited { session, .. }
             | Self::Crashed { session, .. }
-            | Self::Restarted { session }
+            | Self::Restarted { session, .. }
+            | Self::BreakerOpen { session, .. }
+            | Self::Adopted { session, .. }
+            | Self::Stuck { session, .. }
+            | Self::Nudged { session, .. }
+            | Self::Oom { session, .. }
             | Self::SocketHealed { session, .. }
             | Self::Frozen { session }
             | Self::Thawed { session }
@@ -298,7 +366,30 @@ impl Event {
             Self::Crashed { session, end, usage } => {
                 format!("{session} crashed: {}{}", end.words(), used(usage))
             }
-            Self::Restarted { session } => format!("restarted {session}"),
+            Self::Restarted { session, why } => format!("restarted {session} after {why}"),
+            Self::BreakerOpen { session, failures, within_s, error } => format!(
+                "{session} is not started again: {failures} failures within {}; the last: {error}",
+                usage::duration(*within_s)
+            ),
+            Self::Adopted { session, server_pid, pane_pid } => {
+                format!("adopted {session}: it runs as process {pane_pid}, in server {server_pid}")
+            }
+            Self::Stuck { session, missing, silent_s, restarted } => {
+                let silence = usage::duration(*silent_s);
+                let then = if *restarted { ", and is restarted" } else { "" };
+                format!("{session} is stuck{then}: no sign of life by {missing} for {silence}")
+            }
+            Self::Nudged { session, arrived: true } => format!("nudged {session}"),
+            Self::Nudged { session, .. } => {
+                format!("nudged {session}, and nothing changed on its screen")
+            }
+            Self::Oom { session, kills, limit } => {
+                let limit = limit.map(|limit| format!(" (its limit is {})", usage::size(limit)));
+                format!(
+                    "the kernel killed {kills} of {session} for want of memory{}",
+                    limit.unwrap_or_default()
+                )
+            }
             Self::Swept { socket, .. } => format!("removed dead socket {}", socket.display()),
             Self::SweepDone { scanned, removed, unresponsive, elapsed_ms, .. } => format!(
                 "sweep done: {removed} of {scanned} sockets removed, {unresponsive} unresponsive, {elapsed_ms} ms"
@@ -373,6 +464,7 @@ mod tests {
             pane_pid: 3,
             attempts: 1,
             swept: 1,
+            freed: None,
             elapsed_ms: 5,
         };
         assert_eq!(event.message(), "spawned demo after cleaning 1 stale socket: sleep");

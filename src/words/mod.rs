@@ -1,6 +1,7 @@
 //! Pure types and decisions: nothing in this band does I/O.
 
 pub mod command;
+pub mod condition;
 pub mod environment;
 pub mod error;
 pub mod event;
@@ -16,6 +17,7 @@ pub mod session;
 pub mod shown;
 pub mod socket;
 pub mod spec;
+pub mod supervision;
 pub mod time;
 pub mod tmux_says;
 pub mod typing;

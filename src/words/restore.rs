@@ -175,6 +175,8 @@ mod tests {
             resume: None,
             resume_id: None,
             saved_id: None,
+            ports: vec![],
+            fresh: false,
             keeper: Keeper::Forge,
             as_configured: false,
             over: false,

@@ -1,4 +1,4 @@
-//! A session as it is found on the machine, and what its state is.
+//! A session as it is found on the machine, and how its program ended.
 
 use std::path::PathBuf;
 
@@ -45,6 +45,23 @@ pub struct End {
     /// the user's configuration keeps dead panes.
     #[serde(default)]
     pub over: bool,
+    /// What ended it, where that is more than status and signal say.
+    #[serde(default)]
+    pub cause: Option<Cause>,
+}
+
+/// What ended a program from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// The kernel, for want of memory.
+    OutOfMemory,
+    /// Its tmux server ended.
+    ServerEnded,
+    /// Its supervisor, after the deadline for a server that does not answer.
+    ServerWedged,
+    /// Its supervisor, after the deadline for a session that does nothing.
+    Stuck,
 }
 
 impl End {
@@ -67,6 +84,13 @@ impl End {
 
     /// In words: `exit status 3`, `signal 9 (SIGKILL)`.
     pub fn words(&self) -> String {
+        match self.cause {
+            Some(Cause::OutOfMemory) => return "an out-of-memory kill".to_owned(),
+            Some(Cause::ServerEnded) => return "the end of its tmux server".to_owned(),
+            Some(Cause::ServerWedged) => return "a tmux server that did not answer".to_owned(),
+            Some(Cause::Stuck) => return "no sign of life".to_owned(),
+            None => {}
+        }
         match (self.status, self.signal) {
             (Some(status), _) => format!("exit status {status}"),
             (None, Some(signal)) => match signal_name(signal) {
@@ -132,93 +156,6 @@ impl State {
     }
 }
 
-/// What the socket of a live server says when asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answer {
-    /// It answered.
-    Answers,
-    /// It accepts and does not answer.
-    Silent,
-    /// Nobody listens.
-    Refused,
-    /// There is no socket.
-    Missing,
-}
-
-/// What was seen of a session, for [`classify`].
-#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
-#[derive(Debug, Clone, Copy)]
-pub struct Facts {
-    /// `ActiveState=` of the scope, `inactive` where there is none.
-    pub scope: Active,
-    /// `ActiveState=` of the slice.
-    pub slice: Active,
-    /// `frozen` in the slice's `cgroup.events`.
-    pub frozen: bool,
-    /// Whether the spawn came to its end.
-    pub up: bool,
-    /// Whether the spawn is still under way.
-    pub spawning: bool,
-    /// Whether the server's process lives.
-    pub server_alive: bool,
-    /// Whether the program's process lives.
-    pub program_alive: bool,
-    /// What the server says.
-    pub answer: Answer,
-}
-
-/// `ActiveState=` of a unit, as far as it matters here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Active {
-    /// active, reloading
-    Active,
-    /// activating
-    Activating,
-    /// deactivating
-    Deactivating,
-    /// failed
-    Failed,
-    /// inactive, or not loaded
-    Inactive,
-}
-
-impl Active {
-    /// Reads the manager's word.
-    pub fn from_word(word: &str) -> Self {
-        match word {
-            "active" | "reloading" | "refreshing" => Self::Active,
-            "activating" => Self::Activating,
-            "deactivating" => Self::Deactivating,
-            "failed" => Self::Failed,
-            _ => Self::Inactive,
-        }
-    }
-}
-
-/// The state of a session, from what was seen of it. When in doubt it is alive: `dead` needs
-/// the program's process or the server's to be gone, and a missing socket alone changes nothing.
-pub fn classify(facts: Facts) -> State {
-    if facts.scope == Active::Deactivating || facts.slice == Active::Deactivating {
-        return State::Stopping;
-    }
-    if facts.scope == Active::Failed {
-        return State::Failed;
-    }
-    if facts.frozen {
-        return State::Frozen;
-    }
-    if facts.spawning && !facts.up {
-        return State::Starting;
-    }
-    if facts.scope == Active::Inactive || !facts.up || !facts.server_alive || !facts.program_alive {
-        return State::Dead;
-    }
-    if facts.answer == Answer::Silent {
-        return State::Wedged;
-    }
-    State::Running
-}
-
 /// One session, as `list` and `status` show it. What is not known is null, and the shape stays.
 #[derive(Debug, Clone, Serialize)]
 pub struct Session {
@@ -257,41 +194,9 @@ pub struct Session {
 mod tests {
     use super::*;
 
-    const HEALTHY: Facts = Facts {
-        scope: Active::Active,
-        slice: Active::Active,
-        frozen: false,
-        up: true,
-        spawning: false,
-        server_alive: true,
-        program_alive: true,
-        answer: Answer::Answers,
-    };
-
-    #[test]
-    fn each_state_has_its_facts() {
-        let table = [
-            (HEALTHY, State::Running),
-            (Facts { answer: Answer::Silent, ..HEALTHY }, State::Wedged),
-            (Facts { answer: Answer::Missing, ..HEALTHY }, State::Running),
-            (Facts { program_alive: false, ..HEALTHY }, State::Dead),
-            (Facts { server_alive: false, answer: Answer::Refused, ..HEALTHY }, State::Dead),
-            (Facts { scope: Active::Inactive, ..HEALTHY }, State::Dead),
-            (Facts { scope: Active::Deactivating, ..HEALTHY }, State::Stopping),
-            (Facts { slice: Active::Deactivating, ..HEALTHY }, State::Stopping),
-            (Facts { scope: Active::Failed, ..HEALTHY }, State::Failed),
-            (Facts { frozen: true, answer: Answer::Silent, ..HEALTHY }, State::Frozen),
-            (Facts { up: false, spawning: true, program_alive: false, ..HEALTHY }, State::Starting),
-            (Facts { up: false, ..HEALTHY }, State::Dead),
-        ];
-        for (facts, state) in table {
-            assert_eq!(classify(facts), state, "{facts:?}");
-        }
-    }
-
     #[test]
     fn ends_are_told_as_a_shell_tells_them() {
-        let end = |status, signal| End { since_us: 0, at_us: 0, status, signal, over: true };
+        let end = |status, signal| End { since_us: 0, at_us: 0, status, signal, over: true, cause: None };
         assert_eq!(end(Some(3), None).shell_status(), 3);
         assert_eq!(end(None, Some(9)).shell_status(), 137);
         assert_eq!(end(None, None).shell_status(), 125);

@@ -56,8 +56,14 @@ pub struct Spec {
     /// when it is restored.
     #[serde(default)]
     pub as_configured: bool,
-    /// Whether its program ended by itself, and the session is only still there: kept for a
-    /// `forge restart`, and not restored.
+    /// The TCP ports that it listens on.
+    #[serde(default)]
+    pub ports: Vec<u16>,
+    /// Whether it never ran: its first start runs `command`, and takes up no conversation.
+    #[serde(default)]
+    pub fresh: bool,
+    /// Whether it is over, by the end of its program or, where it is supervised, by a stop of its
+    /// service: kept for another start, and not restored.
     #[serde(default)]
     pub over: bool,
 }
@@ -71,6 +77,8 @@ pub enum Keeper {
     Forge,
     /// Whoever called `forge run`: a service of the user's, for example.
     Caller,
+    /// Its supervisor, `forge-spawn@.service`.
+    Supervisor,
 }
 
 /// How long a prompt may take to come up when nobody said otherwise, in seconds.

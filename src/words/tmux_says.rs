@@ -118,6 +118,7 @@ impl Pane {
             status: self.status.filter(|_| self.signal.is_none()),
             signal: self.signal,
             over: true,
+            cause: None,
         }
     }
 }

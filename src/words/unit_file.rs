@@ -23,12 +23,13 @@ macro_rules! unit_files {
 }
 
 /// For the user manager, in the order in which they come up.
-pub const USER: [UnitFile; 8] = unit_files!["user":
+pub const USER: [UnitFile; 9] = unit_files!["user":
     "forge.slice",
     "forge-tmux-socket-sweep.service",
     "forge-tmux-socket-sweep.timer",
     "forge-post-boot-sessions.service",
     "forge-session-save.service",
+    "forge-spawn@.service",
     "forge-boot-notify.service",
     "forge-failure-notify@.service",
     "tmux-spawn-.scope.d/forge.conf",
@@ -66,9 +67,14 @@ pub enum Author {
 }
 
 impl UnitFile {
-    /// Whether it is enabled: whether it has an `[Install]` section.
-    pub fn is_enabled(self) -> bool {
+    /// Whether it, or an instance of it, can be enabled.
+    pub fn has_install_section(self) -> bool {
         self.template.contains("\n[Install]\n")
+    }
+
+    /// Whether it is enabled by an install. Of a template people enable the instances that they want.
+    pub fn is_enabled(self) -> bool {
+        self.has_install_section() && !self.is_template()
     }
 
     /// Whether it is a template of units, `name@.service`.
@@ -81,11 +87,12 @@ impl UnitFile {
         self.name.contains('/')
     }
 
-    /// The file for a forge at that path.
+    /// The file for a forge at that path and a systemd of that version: a line that begins with
+    /// `#254# ` is for that version and later ones.
     ///
     /// # Errors
     /// When the path cannot be written into a unit file.
-    pub fn render(self, forge: &Path) -> Result<String> {
+    pub fn render(self, forge: &Path, systemd: u32) -> Result<String> {
         let path = forge.to_string_lossy();
         if !forge.is_absolute() || path.contains(['\n', '"', '\\', '\'']) || path.contains('\u{fffd}') {
             return Err(Error::failed(format!(
@@ -97,15 +104,24 @@ impl UnitFile {
         // % begins a specifier, $ a variable (systemd.unit(5), systemd.service(5)).
         let path = path.replace('%', "%%").replace('$', "$$");
         let path = if path.contains(char::is_whitespace) { format!("\"{path}\"") } else { path };
-        Ok(self.template.replace(PROGRAM, &path))
+        let line = |whole: &'static str| match whole.strip_prefix('#').and_then(|rest| rest.split_once("# ")) {
+            Some((since, line)) => match since.parse::<u32>() {
+                Ok(since) if since <= systemd => Some(line),
+                Ok(_) => None,
+                Err(_) => Some(whole),
+            },
+            None => Some(whole),
+        };
+        let text = self.template.lines().filter_map(line).fold(String::new(), |text, line| text + line + "\n");
+        Ok(text.replace(PROGRAM, &path))
     }
 
     /// The file as `forge units install` writes it, with the line that marks it.
     ///
     /// # Errors
     /// As for [`UnitFile::render`].
-    pub fn marked(self, forge: &Path) -> Result<String> {
-        let text = self.render(forge)?;
+    pub fn marked(self, forge: &Path, systemd: u32) -> Result<String> {
+        let text = self.render(forge, systemd)?;
         Ok(format!("{MARK}{}\n{text}", digest(&text)))
     }
 
@@ -242,21 +258,29 @@ mod tests {
         let sweep = USER[1];
         assert!(
             sweep
-                .render(Path::new("/usr/bin/forge"))
+                .render(Path::new("/usr/bin/forge"), 257)
                 .unwrap()
                 .contains("\nExecStart=/usr/bin/forge --quiet sweep\n")
         );
-        let odd = sweep.render(Path::new("/opt/my tools/100%/forge")).unwrap();
+        let odd = sweep.render(Path::new("/opt/my tools/100%/forge"), 257).unwrap();
         assert!(odd.contains("ExecStart=\"/opt/my tools/100%%/forge\" --quiet"), "{odd}");
-        assert!(sweep.render(Path::new("forge")).is_err() && sweep.render(Path::new("/a\"b")).is_err());
+        assert!(sweep.render(Path::new("forge"), 257).is_err() && sweep.render(Path::new("/a\"b"), 257).is_err());
         for file in USER.iter().chain(&SYSTEM) {
-            assert!(!file.render(Path::new("/x/forge")).unwrap().contains(PROGRAM), "{}", file.name);
+            assert!(!file.render(Path::new("/x/forge"), 252).unwrap().contains(PROGRAM), "{}", file.name);
         }
     }
 
     #[test]
+    fn what_a_systemd_does_not_know_is_not_written_for_it() {
+        let supervisor = USER.into_iter().find(|file| file.name == "forge-spawn@.service").unwrap();
+        let render = |systemd| supervisor.render(Path::new("/x/forge"), systemd).unwrap();
+        assert!(render(254).contains("\nRestartSteps=5\n") && !render(253).contains("RestartSteps"));
+        assert!(!render(253).contains("#254#") && !render(257).contains("#254#"));
+    }
+
+    #[test]
     fn the_author_of_a_file_is_known() {
-        let text = USER[0].marked(Path::new("/usr/bin/forge")).unwrap();
+        let text = USER[0].marked(Path::new("/usr/bin/forge"), 257).unwrap();
         assert_eq!(author(&text), Author::Forge);
         assert_eq!(author(&text.replace("Sessions", "My sessions")), Author::ForgeAndSomebody);
         assert_eq!(author("[Unit]\n"), Author::Somebody);
@@ -265,8 +289,8 @@ mod tests {
 
     #[test]
     fn an_install_touches_only_what_is_forges() {
-        let old = USER[1].marked(Path::new("/old/forge")).unwrap();
-        let new = USER[1].marked(Path::new("/new/forge")).unwrap();
+        let old = USER[1].marked(Path::new("/old/forge"), 257).unwrap();
+        let new = USER[1].marked(Path::new("/new/forge"), 257).unwrap();
         let text = |text: &str| There::Text(text.to_owned());
         let edited = old.replace("Nice=10", "Nice=11");
         for (there, packaged, change) in [

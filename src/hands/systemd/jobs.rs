@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::task::Poll;
+use std::time::Duration;
 
 use zbus::export::futures_core::Stream;
 
-use super::proxy::{JobRemoved, JobRemovedStream};
+use super::proxy::{JobProxy, JobRemoved, JobRemovedStream};
 use super::{Manager, deadlined, is_named, told};
 use crate::hands::clock::Deadline;
 use crate::words::error::{Error, Kind, Result};
@@ -23,10 +24,16 @@ pub enum Outcome {
     Other(String),
     /// Not before the deadline.
     Pending,
+    /// It is over, and the manager never told how.
+    Untold,
 }
+
+/// How long after which a job that nothing was told of is asked for.
+const STILL_THERE: Duration = Duration::from_secs(1);
 
 /// The ends of jobs, subscribed to before any is made.
 pub(super) struct Jobs {
+    connection: zbus::Connection,
     stream: JobRemovedStream,
     ended: BTreeMap<String, String>,
 }
@@ -39,18 +46,34 @@ impl Jobs {
             .receive_job_removed()
             .await
             .map_err(|error| told(&error, "cannot watch the manager's jobs"))?;
-        Ok(Self { stream, ended: BTreeMap::new() })
+        Ok(Self { connection: manager.connection.clone(), stream, ended: BTreeMap::new() })
     }
 
-    /// Waits for the end of a job, by its path.
+    /// Waits for the end of a job, by its path. A manager that executes itself anew meanwhile may
+    /// never tell of it; so from time to time it is asked whether it still has that job.
     pub(super) async fn end_of(&mut self, job: &str, deadline: Deadline) -> Result<Outcome> {
-        let waited = deadlined(deadline, "the job", self.next_end_of(job)).await;
-        match waited {
-            Ok(result) if result == "done" => Ok(Outcome::Done),
-            Ok(result) => Ok(Outcome::Other(result)),
-            Err(error) if error.kind == Kind::Deadline => Ok(Outcome::Pending),
-            Err(error) => Err(error),
+        loop {
+            let soon = deadline.min(Deadline::after(STILL_THERE));
+            match deadlined(soon, "the job", self.next_end_of(job)).await {
+                Ok(result) if result == "done" => return Ok(Outcome::Done),
+                Ok(result) => return Ok(Outcome::Other(result)),
+                Err(error) if error.kind != Kind::Deadline => return Err(error),
+                Err(_) if deadline.passed() => return Ok(Outcome::Pending),
+                Err(_) => {}
+            }
+            if self.is_forgotten(job).await && !self.ended.contains_key(job) {
+                return Ok(Outcome::Untold);
+            }
         }
+    }
+
+    /// Whether the manager has no such job any more.
+    async fn is_forgotten(&self, job: &str) -> bool {
+        let ask = async {
+            let path = zbus::OwnedObjectPath::try_from(job)?;
+            JobProxy::builder(&self.connection).path(path).build().await?.job_type().await
+        };
+        matches!(ask.await, Err(zbus::Error::FDO(error)) if matches!(*error, zbus::fdo::Error::UnknownObject(_)))
     }
 
     async fn next_end_of(&mut self, job: &str) -> Result<String> {
@@ -60,7 +83,7 @@ impl Jobs {
             }
             let signal =
                 poll_fn(|context| Pin::new(&mut self.stream).poll_next(context)).await.ok_or_else(|| {
-                    Error::failed("the connection to the user bus was lost")
+                    Error::new(Kind::Bus, "the connection to the user bus was lost")
                         .hint("try again; see 'systemctl --user status dbus'")
                 })?;
             self.note(&signal);

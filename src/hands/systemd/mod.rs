@@ -7,11 +7,13 @@
 mod jobs;
 mod login;
 mod proxy;
+mod service;
 mod session;
 mod unit_files;
 
 pub use jobs::Outcome;
 pub use login::{Inhibitor, Login, Shutdowns};
+pub use service::{Asked, Service};
 pub use session::{Scope, StartError};
 pub use unit_files::Loaded;
 
@@ -44,8 +46,8 @@ pub struct Unit {
     pub name: String,
     /// `ActiveState=`
     pub active: String,
-    /// Whether the manager has a job to stop it.
-    pub stopping: bool,
+    /// The kind of the job that the manager has for it: `start`, `stop` …; empty where it has none.
+    pub job: String,
 }
 
 impl Manager {
@@ -99,6 +101,16 @@ impl Manager {
         system.is_ok_and(|state| state == STOPPING)
     }
 
+    /// The first number of [`Manager::version`]; 0 where it has none.
+    ///
+    /// # Errors
+    /// When the manager does not answer.
+    pub fn major_version(&self) -> Result<u32> {
+        let version = self.version()?;
+        let digits = version.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
+        Ok(digits.parse().unwrap_or(0))
+    }
+
     /// A variable of the environment that the manager gives to its services.
     ///
     /// # Errors
@@ -118,7 +130,7 @@ impl Manager {
             .map_err(|error| told(&error, "cannot list the units"))?;
         Ok(rows
             .into_iter()
-            .map(|row| Unit { name: row.0, active: row.3, stopping: row.8 == "stop" })
+            .map(|row| Unit { name: row.0, active: row.3, job: row.8 })
             .collect())
     }
 
@@ -179,7 +191,7 @@ fn no_manager(error: &zbus::Error) -> Error {
                  the bus is dbus-user-session's"
         )
     };
-    Error::new(Kind::Missing, format!("the systemd user manager cannot be reached: {}", reason(error)))
+    Error::new(Kind::Bus, format!("the systemd user manager cannot be reached: {}", reason(error)))
         .hint(hint)
 }
 
@@ -196,6 +208,8 @@ fn told(error: &zbus::Error, doing: impl std::fmt::Display) -> Error {
             Error::new(Kind::Deadline, format!("{doing}: the user manager did not answer"))
                 .hint("see 'systemctl --user status'")
         }
+        // The connection broke.
+        zbus::Error::InputOutput(_) => no_manager(error),
         _ => Error::failed(format!("{doing}: {}", reason(error))),
     }
 }

@@ -41,6 +41,9 @@ pub(super) trait Manager {
     /// Starts a unit.
     fn start_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
 
+    /// Sends a signal to processes of a unit: `main`, `all` …
+    fn kill_unit(&self, name: &str, whom: &str, signal: i32) -> zbus::Result<()>;
+
     /// Loads a unit, whether it runs or not; one that does not exist is loaded as such.
     fn load_unit(&self, name: &str) -> zbus::Result<OwnedObjectPath>;
 
@@ -133,6 +136,34 @@ pub(super) trait Unit {
 
     #[zbus(property(emits_changed_signal = "false"))]
     fn on_failure(&self) -> zbus::Result<Vec<String>>;
+
+    /// The job that the manager has for it: its number, 0 for none, and its path.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn job(&self) -> zbus::Result<(u32, OwnedObjectPath)>;
+
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn start_limit_burst(&self) -> zbus::Result<u32>;
+
+    #[zbus(property(emits_changed_signal = "false"), name = "StartLimitIntervalUSec")]
+    fn start_limit_interval(&self) -> zbus::Result<u64>;
+}
+
+#[zbus::proxy(interface = "org.freedesktop.systemd1.Service", default_service = "org.freedesktop.systemd1")]
+pub(super) trait Service {
+    /// How often the manager started it again by itself, since somebody started it.
+    #[zbus(property(emits_changed_signal = "false"), name = "NRestarts")]
+    fn restarts(&self) -> zbus::Result<u32>;
+
+    /// What it last told of itself.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn status_text(&self) -> zbus::Result<String>;
+}
+
+#[zbus::proxy(interface = "org.freedesktop.systemd1.Job", default_service = "org.freedesktop.systemd1")]
+pub(super) trait Job {
+    /// `start`, `stop`, `restart` …
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn job_type(&self) -> zbus::Result<String>;
 }
 
 #[zbus::proxy(

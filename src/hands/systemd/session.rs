@@ -26,6 +26,8 @@ pub struct Scope<'a> {
     pub scope: String,
     /// The slice's name.
     pub slice: String,
+    /// The name of its supervisor's service, whether or not there is one.
+    pub service: String,
     /// The scope's description.
     pub description: String,
     /// The limits, for the slice.
@@ -76,6 +78,7 @@ impl Manager {
             };
             match jobs.end_of(&job, deadline).await? {
                 Outcome::Done => Ok(()),
+                Outcome::Untold if self.active_state(&plan.scope).await? == "active" => Ok(()),
                 Outcome::Pending => {
                     Err(Error::new(Kind::Deadline, format!("{} did not start in time", plan.scope))
                         .hint("see 'systemctl --user list-jobs'")
@@ -129,6 +132,12 @@ impl Manager {
             ("TimeoutStopUSec", Variant::new(STOP_TIMEOUT_US)),
             // At shutdown the order is turned round: first the save, then the sessions.
             ("Before", Variant::new(vec![unit_file::SAVE])),
+            // A stop of the supervisor's service stops the session, also while the manager is only
+            // about to start a supervisor again; the supervisor's own end does not. Without
+            // After=: that would wait for the supervisor, which waits for this.
+            ("PartOf", Variant::new(vec![plan.service.as_str()])),
+            // And whatever stops the scope stops all that tmux has moved out of it.
+            ("PropagatesStopTo", Variant::new(vec![plan.slice.as_str()])),
         ];
         let mut slice: Vec<Property<'_>> = vec![
             ("Description", Variant::new(plan.description.as_str())),

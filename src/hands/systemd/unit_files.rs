@@ -79,20 +79,23 @@ impl Manager {
             .map_err(|error| told(&error, "cannot have the manager read its units again"))
     }
 
-    /// Starts a unit and waits until it is up.
+    /// Starts a unit and waits until it is up. `queued` is called once the manager has the job.
     ///
     /// # Errors
     /// When it does not come up.
-    pub fn start(&self, unit: &str, deadline: Deadline) -> Result<()> {
+    pub fn start(&self, unit: &str, deadline: Deadline, queued: impl FnOnce()) -> Result<()> {
         zbus::block_on(async {
             let mut jobs = Jobs::watch(self).await?;
             let job = jobs
                 .alongside(self.proxy.start_unit(unit, "replace"))
                 .await
                 .map_err(|error| told(&error, format!("cannot start {unit}")))?;
+            queued();
             let hint = format!("see 'systemctl --user status {unit}'");
             match jobs.end_of(&job, deadline).await? {
                 Outcome::Done => Ok(()),
+                Outcome::Untold if self.active_state(unit).await? == "active" => Ok(()),
+                Outcome::Untold => Err(Error::failed(format!("{unit} did not come up")).hint(hint)),
                 Outcome::Pending => {
                     Err(Error::new(Kind::Deadline, format!("{unit} did not come up in time")).hint(hint))
                 }
@@ -102,6 +105,15 @@ impl Manager {
                 Outcome::Gone => Err(Error::failed(format!("there is no unit {unit}")).hint(hint)),
             }
         })
+    }
+
+    /// `ActiveState=` of a unit.
+    pub(super) async fn active_state(&self, unit: &str) -> Result<String> {
+        let ask = async {
+            let path = self.proxy.load_unit(unit).await?;
+            UnitProxy::builder(&self.connection).path(path).build().await?.active_state().await
+        };
+        ask.await.map_err(|error| told(&error, format!("cannot ask for {unit}")))
     }
 
     /// Forgets that a unit failed; that there is none is fine.

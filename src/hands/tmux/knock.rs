@@ -18,7 +18,7 @@ use nix::sys::socket::{
 use super::directory::Directory;
 use crate::hands::clock::Deadline;
 use crate::hands::process::readable;
-use crate::words::session::Answer;
+use crate::words::condition::Answer;
 
 /// What a connection met.
 #[derive(Debug)]

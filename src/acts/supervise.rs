@@ -1,0 +1,334 @@
+//! The supervisor of one session: the main process of `forge-spawn@.service`.
+//!
+//! It starts the session, or adopts the one that runs; then it waits for what the kernel tells: the
+//! end of a process, an out-of-memory kill, a signal. What comes of an end it decides and says by
+//! its exit status: the manager starts it again, after a pause, or not. So a supervisor lives as
+//! long as one run of its session, and one that is killed has lost nothing.
+
+mod silence;
+mod start;
+mod watch;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use super::observe::Found;
+use super::{World, end, stop};
+use crate::hands::clock::{Deadline, boot_us, micros, now_us, pause};
+use crate::hands::config::{self, Config};
+use crate::hands::paths::{self, Paths};
+use crate::hands::process::{become_program, is_alive};
+use crate::hands::service;
+use crate::hands::signals::Signals;
+use crate::hands::systemd::Asked;
+use crate::hands::tmux::Server;
+use crate::hands::journal;
+use crate::words::condition::Condition;
+use crate::words::error::{Error, Kind, Result};
+use crate::words::event::Event;
+use crate::words::name::SessionId;
+use crate::words::session::{Cause, End, Mark};
+use crate::words::supervision::{Breaker, Next, Record, Restart, Rules, Started, Watched, status};
+use crate::words::unit;
+use watch::Watch;
+
+/// The option with which a supervisor executes itself to watch.
+pub const WATCH: &str = "--watch";
+
+/// How long the bus or the manager may be away, as while one of them is started anew.
+const AWAY: Duration = Duration::from_secs(30);
+
+/// How long somebody else may be at work on the session before its end is looked at.
+const OTHERS: Duration = Duration::from_secs(120);
+
+/// A supervisor at work.
+struct Supervisor {
+    id: SessionId,
+    /// Its own unit.
+    unit: String,
+    paths: Paths,
+    config_file: Option<PathBuf>,
+    rules: Rules,
+    breaker: Breaker,
+    /// How often the manager started it again by itself.
+    restarts: u32,
+    record: Record,
+    /// SIGHUP: it is to look at once.
+    signals: Signals,
+}
+
+/// Whether there is a run.
+enum Run {
+    /// There is, and this is what to watch.
+    Up(Watched),
+    /// It does not; with that exit status the supervisor ends.
+    Ended(u8),
+}
+
+/// Comes by the session, and then executes itself anew to watch it: see [`watch`]. Returns the exit
+/// status that tells the manager what comes next, where there is nothing to watch.
+///
+/// # Errors
+/// When the session does not start: the manager tries again.
+pub fn supervise(world: &World, config_file: Option<PathBuf>, id: &SessionId) -> Result<u8> {
+    let unit = unit::service(id);
+    if !service::is_main_process_of(&unit) {
+        return Err(Error::usage(format!("a supervisor is started by systemd, as {unit}"))
+            .hint(format!("systemctl --user start {unit}")));
+    }
+    let mut supervisor = Supervisor {
+        id: id.clone(),
+        unit,
+        paths: world.paths.clone(),
+        config_file,
+        rules: rules(&world.config, id),
+        breaker: Breaker { burst: 0, interval: Duration::ZERO },
+        restarts: 0,
+        record: world.store.record(id).ok().flatten().unwrap_or_default(),
+        signals: Signals::take_over(&[Signal::SIGHUP])?,
+    };
+    let up = supervisor.with_manager(&world.config, Supervisor::come_up);
+    match up.or_else(|error| supervisor.did_not_start(world, error))? {
+        Run::Up(watched) => {
+            service::ready(&watch::told(&watched, Condition::Healthy));
+            supervisor.rest(world, watched)
+        }
+        Run::Ended(status) => Ok(status),
+    }
+}
+
+/// Watches the run that a supervisor came by; returns the exit status that tells the manager what
+/// comes next.
+///
+/// # Errors
+/// When the end of the run cannot be dealt with: the manager starts another supervisor, which does.
+pub fn watch(world: &World, config_file: Option<PathBuf>, id: &SessionId) -> Result<u8> {
+    let record = world.store.record(id)?.unwrap_or_default();
+    let watched = record.watched.clone().ok_or_else(|| Error::usage("there is nothing to watch"))?;
+    let mut supervisor = Supervisor {
+        id: id.clone(),
+        unit: unit::service(id),
+        paths: world.paths.clone(),
+        config_file,
+        rules: watched.rules.clone(),
+        breaker: watched.breaker,
+        restarts: watched.restarts,
+        record,
+        signals: Signals::take_over(&[Signal::SIGHUP])?,
+    };
+    supervisor.watch(world, Watch::new(watched))
+}
+
+/// What is done after each end of a supervisor: where its service is being stopped, the session ends
+/// with it; where it is only replaced, or the whole machine goes down, it stays as it is.
+///
+/// # Errors
+/// When something of the session is left.
+pub fn gone(world: &World, id: &SessionId) -> Result<()> {
+    let manager = world.manager()?;
+    if manager.asked(&unit::service(id))? != Asked::Stop || manager.is_going_down() {
+        return Ok(());
+    }
+    stop::with_service(world, id)
+}
+
+/// How the session is configured to be supervised.
+fn rules(config: &Config, id: &SessionId) -> Rules {
+    config.sessions.get(id).cloned().unwrap_or_default().rules()
+}
+
+impl Supervisor {
+    /// Does what needs the manager, by a connection of its own: none is kept while nothing happens.
+    /// One that is lost on the way is made again, and the work done again from the start: it begins
+    /// with a look at what is there.
+    fn with_manager<T>(
+        &mut self,
+        config: &Config,
+        work: impl Fn(&mut Self, &World) -> Result<T>,
+    ) -> Result<T> {
+        let deadline = Deadline::after(AWAY);
+        loop {
+            let world = World::with(self.paths.clone(), config.clone());
+            match work(self, &world) {
+                Err(error) if error.kind == Kind::Bus && !deadline.passed() => {
+                    tracing::debug!("{error}; once more");
+                    // Nothing tells when a bus is back.
+                    pause(Duration::from_millis(100));
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// Executes itself anew, to watch: what it took to come this far (the bus, the configuration)
+    /// stays behind, and a supervisor at rest is as small as can be. It is the same process, and
+    /// after an upgrade the new program.
+    fn rest(&mut self, world: &World, watched: Watched) -> Result<u8> {
+        self.record.watched = Some(watched);
+        world.store.write_record(&self.id, &self.record)?;
+        let file = self.config_file.as_ref().map(|file| file.to_string_lossy().into_owned());
+        let mut arguments = vec!["forge"];
+        if let Some(file) = &file {
+            arguments.extend(["--config", file]);
+        }
+        arguments.extend(["supervise", WATCH, self.id.as_str()]);
+        match become_program(&paths::forge()?, &arguments)? {}
+    }
+
+    fn write_record(&self, world: &World) {
+        // Without it the next supervisor knows less, and the session is the same.
+        if let Err(error) = world.store.write_record(&self.id, &self.record) {
+            tracing::debug!("{error}");
+        }
+    }
+
+    /// Notes that the session did not start, and decides whether that is tried again.
+    fn did_not_start(&mut self, world: &World, error: Error) -> Result<Run> {
+        let told = error.message.lines().next().unwrap_or_default().to_owned();
+        service::status(&told);
+        self.record.running = None;
+        self.record.started = Some(Started::Failed {
+            kind: error.kind.word().to_owned(),
+            message: error.message.clone(),
+            hint: error.hint.clone(),
+        });
+        let again = self.is_tried_again(told);
+        self.write_record(world);
+        // What is configured wrongly has an exit status of its own, which the unit knows.
+        if again || matches!(error.kind, Kind::Config | Kind::Usage) {
+            return Err(error);
+        }
+        Ok(Run::Ended(status::FOR_GOOD))
+    }
+
+    /// Counts a failure; says whether another start is in order.
+    fn is_tried_again(&mut self, error: String) -> bool {
+        if self.rules.restart == Restart::Never {
+            self.record.failure = Some(error);
+            return false;
+        }
+        let now = boot_us();
+        self.record.failures.push(now);
+        let is_open = self.breaker.is_open(&self.record.failures, now);
+        if is_open {
+            let failures = self.record.failures.len();
+            let within_s = self.breaker.interval.as_secs();
+            let session = self.id.clone();
+            journal::record(&Event::BreakerOpen { session, failures, within_s, error: error.clone() });
+            let within = crate::words::usage::duration(within_s);
+            service::status(&format!(
+                "not started again: {failures} failures within {within}; the last: {error}; 'forge restart {}' starts it",
+                self.id
+            ));
+        }
+        // Those that left the window never count again.
+        let interval = micros(self.breaker.interval);
+        self.record.failures.retain(|at| now.saturating_sub(*at) < interval);
+        self.record.failure = Some(error);
+        !is_open
+    }
+
+    /// Sees what comes of an end of the run that was watched.
+    fn ended(&mut self, watch: &mut Watch, cause: Option<Cause>, oom: bool) -> Result<u8> {
+        let oom = watch.note_oom(&self.id) || oom;
+        let config = config::load(&self.paths.config, self.config_file.as_deref()).unwrap_or_default();
+        let mark = watch.watched.mark.clone();
+        self.with_manager(&config, |this, world| this.judge(world, &mark, cause, oom))
+    }
+
+    fn judge(&mut self, world: &World, mark: &Mark, cause: Option<Cause>, oom: bool) -> Result<u8> {
+        // Who ends the session on purpose has this turn until that is told.
+        let deadline = Deadline::after(OTHERS);
+        let _turn = loop {
+            let turn = world.store.free_clearing_turn(&self.id)?.filter(|_| !world.store.is_claimed(&self.id));
+            if turn.is_some() || deadline.passed() {
+                break turn;
+            }
+            pause(Duration::from_millis(20));
+        };
+        let manager = world.manager()?;
+        // Not its own end: this service is being stopped, or everything is.
+        if manager.asked(&self.unit)? != Asked::Nothing || manager.is_going_down() {
+            return Ok(status::OVER);
+        }
+        if world.store.spec(&self.id).is_ok_and(|spec| spec.is_none()) {
+            // It was stopped, and is forgotten.
+            self.record.running = None;
+            self.write_record(world);
+            return Ok(status::OVER);
+        }
+        let found = super::observe::one(world, &self.id)?.filter(|found| found.has_body);
+        if found.as_ref().and_then(|found| found.mark.as_ref()).is_some_and(|other| other != mark) {
+            // Somebody started it otherwise: the next supervisor adopts that.
+            return Ok(status::FAILED);
+        }
+        let end = how_it_ended(mark, cause, oom);
+        match self.conclude(world, found.as_ref(), Some(mark), end)? {
+            Some(status) => Ok(status),
+            None => Ok(status::FAILED),
+        }
+    }
+
+    /// Records an end, ends what is left of the run, and decides. `None`: it is to be started again
+    /// after a failure.
+    fn conclude(
+        &mut self,
+        world: &World,
+        found: Option<&Found>,
+        mark: Option<&Mark>,
+        end: End,
+    ) -> Result<Option<u8>> {
+        let clean = end.is_clean();
+        let next = self.rules.restart.after(clean);
+        let stays = match (next, mark) {
+            (Next::Over, Some(mark)) if is_alive(mark.server_pid, mark.server_start) => {
+                end::stays(&Server::new(&paths::tmux()?, &mark.socket), mark).unwrap_or(false)
+            }
+            _ => false,
+        };
+        let end = End { over: !stays, ..end };
+        end::record(world, &self.id, found.map(|found| &found.cgroup), &end)?;
+        if let Some(found) = found.filter(|_| !stays) {
+            service::status(&format!("{}; ends what is left of it", end.words()));
+            stop::clear(world, std::slice::from_ref(found), stop::TIMEOUT)?;
+        }
+        self.record.running = None;
+        let told = format!("{} ended with {}", self.id, end.words());
+        service::status(&told);
+        let status = match next {
+            Next::Again if !self.is_tried_again(end.words()) => Some(status::FOR_GOOD),
+            Next::Again if clean => Some(status::AGAIN),
+            Next::Again => None,
+            Next::Over | Next::Failed => {
+                stop::over(world, &self.id)?;
+                self.record.failure = (next == Next::Failed).then(|| end.words());
+                Some(if next == Next::Over { status::OVER } else { status::FOR_GOOD })
+            }
+        };
+        self.write_record(world);
+        Ok(status)
+    }
+}
+
+/// How the program ended, as far as that can be told.
+fn how_it_ended(mark: &Mark, cause: Option<Cause>, oom: bool) -> End {
+    let unknown =
+        |cause| End { since_us: mark.since_us, at_us: now_us(), status: None, signal: None, over: true, cause };
+    if cause.is_some() {
+        return unknown(cause);
+    }
+    let told = if is_alive(mark.server_pid, mark.server_start) {
+        paths::tmux().and_then(|tmux| end::how(&Server::new(&tmux, &mark.socket), mark)).ok()
+    } else {
+        None
+    };
+    match told {
+        Some(end) if oom && end.signal == Some(Signal::SIGKILL as i32) => {
+            End { cause: Some(Cause::OutOfMemory), ..end }
+        }
+        Some(end) => end,
+        None => unknown(Some(Cause::ServerEnded)),
+    }
+}

@@ -1,0 +1,169 @@
+//! Signs of life, and what is done when there are none.
+
+use std::time::{Duration, SystemTime};
+
+use super::Supervisor;
+use super::watch::Watch;
+use crate::acts::{World, observe, send};
+use crate::hands::cgroup::Cgroup;
+use crate::hands::clock::{Deadline, boot_us, micros, now_us};
+use crate::hands::config::Config;
+use crate::hands::process::{last_output, stat};
+use crate::hands::tmux::{ANSWER, Server};
+use crate::hands::{journal, paths};
+use crate::words::event::Event;
+use crate::words::session::Mark;
+use crate::words::supervision::{OUTPUT_STEP, Rules, Sign, Silence, Watched};
+
+/// Somebody attached who typed within this time is not to be disturbed.
+const SOMEBODY_IS_THERE: Duration = Duration::from_secs(120);
+
+/// How long what is due is put off where somebody is there.
+const LATER: Duration = Duration::from_secs(30);
+
+/// A program that uses less of a CPU than this, in thousandths, does nothing.
+const IDLE: u64 = 5;
+
+/// What was seen of a run's signs of life.
+#[derive(Debug)]
+pub(super) struct Signs {
+    /// When they were looked at, in microseconds since the boot, and what was seen then.
+    looked: u64,
+    output: Option<SystemTime>,
+    cpu: u64,
+    /// When they are looked at next.
+    due: Option<u64>,
+    /// The screen as a nudge left it: what the text itself changed is no sign of life.
+    nudge_left: Option<String>,
+}
+
+impl Signs {
+    pub(super) fn new(watched: &Watched, cgroup: &Cgroup) -> Self {
+        Self {
+            looked: boot_us(),
+            output: output(&watched.mark),
+            cpu: cgroup.cpu_usec().unwrap_or(0),
+            due: None,
+            nudge_left: None,
+        }
+    }
+}
+
+impl Watch {
+    /// Looks at the signs that count; says how long there was none.
+    fn silence(&mut self, rules: &Rules) -> Duration {
+        let now = boot_us();
+        let (output, cpu) = (output(&self.watched.mark), self.cgroup.cpu_usec().unwrap_or(0));
+        let mut newest = self.watched.sign;
+        if rules.counts(Sign::Beat) {
+            newest = newest.max(self.cgroup.last_beat().unwrap_or(0).min(now));
+        }
+        if !self.is_only_the_nudge() {
+            let Signs { looked, output: last_output, cpu: last_cpu, .. } = self.signs;
+            if rules.counts(Sign::Output) && output != last_output {
+                // When it was, by the clock that people set, where that can be.
+                let age = output.and_then(|at| SystemTime::now().duration_since(at).ok()).unwrap_or_default();
+                newest = newest.max(now.saturating_sub(micros(age)).clamp(looked, now));
+            }
+            if rules.counts(Sign::Cpu) && cpu.saturating_sub(last_cpu) * 1000 > (now - looked) * IDLE {
+                newest = newest.max(now);
+            }
+        }
+        self.watched.sign = newest;
+        self.signs = Signs { looked: now, output, cpu, due: None, nudge_left: None };
+        Duration::from_micros(now.saturating_sub(newest))
+    }
+
+    /// Whether the screen is as the nudge left it, so that nothing came of it.
+    fn is_only_the_nudge(&self) -> bool {
+        let left = self.signs.nudge_left.as_ref();
+        left.is_some_and(|left| screen(&self.watched.mark).is_some_and(|now| now == *left))
+    }
+}
+
+fn output(mark: &Mark) -> Option<SystemTime> {
+    last_output(&stat(mark.pane_pid)?)
+}
+
+fn server(mark: &Mark) -> Option<Server> {
+    Some(Server::new(&paths::tmux().ok()?, &mark.socket))
+}
+
+fn screen(mark: &Mark) -> Option<String> {
+    server(mark)?.glance(&mark.pane, Deadline::after(ANSWER)).ok()
+}
+
+/// Whether somebody is attached and typed not long ago.
+fn somebody_types(mark: &Mark) -> bool {
+    let list = ["list-clients", "-F", "#{client_activity}"];
+    let told = server(mark).and_then(|server| server.tell(&list, Deadline::after(ANSWER)).ok());
+    let now = now_us() / 1_000_000;
+    told.is_some_and(|told| {
+        // By the clock that people set: one that seems to come from the future is new, too.
+        told.lines()
+            .filter_map(|line| line.trim().parse::<u64>().ok())
+            .any(|at| now.saturating_sub(at) < SOMEBODY_IS_THERE.as_secs())
+    })
+}
+
+impl Supervisor {
+    /// When the silence may have become too long.
+    pub(super) fn silence_ends(&self, watch: &Watch) -> Option<u64> {
+        let stuck_after = micros(self.rules.stuck_after?);
+        Some(watch.signs.due.unwrap_or_else(|| watch.watched.sign.saturating_add(stuck_after)))
+    }
+
+    /// Looks for signs of life, and does what the silence calls for; says whether it is too long for
+    /// the run to go on.
+    pub(super) fn is_silent_too_long(&mut self, watch: &mut Watch) -> bool {
+        let Some(stuck_after) = self.rules.stuck_after else { return false };
+        if !observe::glance(&watch.watched.mark, &watch.cgroup).can_be_stuck() {
+            // What stands still on purpose is not silent.
+            watch.watched.sign = boot_us();
+        }
+        let silence = watch.silence(&self.rules);
+        if silence < stuck_after {
+            (watch.watched.told, watch.watched.nudged) = (false, false);
+        }
+        let missing = self.rules.signs.iter().map(|sign| sign.word()).collect::<Vec<_>>().join(", ");
+        let Watched { told, nudged, .. } = watch.watched;
+        let mut wait = match self.rules.after_silence(silence, told, nudged) {
+            Silence::Until(whole) => whole.saturating_sub(silence),
+            Silence::Never => stuck_after,
+            Silence::Tell => {
+                self.tell_stuck(&missing, silence, false);
+                watch.watched.told = true;
+                Duration::ZERO
+            }
+            Silence::Nudge | Silence::Restart if somebody_types(&watch.watched.mark) => LATER,
+            Silence::Nudge => {
+                self.nudge(watch);
+                OUTPUT_STEP * 2
+            }
+            Silence::Restart => {
+                self.tell_stuck(&missing, silence, true);
+                return true;
+            }
+        };
+        if self.rules.counts(Sign::Cpu) {
+            // What it used is only known between two looks.
+            wait = wait.min(stuck_after / 4);
+        }
+        watch.signs.due = Some(boot_us() + micros(wait));
+        false
+    }
+
+    fn nudge(&self, watch: &mut Watch) {
+        let Some(text) = &self.rules.nudge_text else { return };
+        let (world, mark) = (World::with(self.paths.clone(), Config::default()), &watch.watched.mark);
+        watch.watched.nudged = true;
+        match send::send(&world, &self.id, mark, text, true) {
+            Ok(sent) => {
+                journal::record(&Event::Nudged { session: self.id.clone(), arrived: sent.changed });
+                watch.signs.nudge_left = screen(mark);
+            }
+            // Its end, or the server's silence, is seen where that belongs.
+            Err(error) => tracing::debug!("{error}"),
+        }
+    }
+}

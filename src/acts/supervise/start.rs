@@ -1,0 +1,235 @@
+//! How a supervisor comes by its session: it adopts the one that runs, or starts one.
+
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use super::{Run, Supervisor, how_it_ended};
+use crate::acts::observe::{self, Found};
+use crate::acts::resume::{Conversations, Resumption, resumption};
+use crate::acts::spawn::{How, Order, Spawned, spawn};
+use crate::acts::{World, specify, stop};
+use crate::hands::cgroup::Cgroup;
+use crate::hands::clock::{Deadline, boot_us, now_us};
+use crate::hands::journal;
+use crate::hands::process::readable;
+use crate::hands::service;
+use crate::hands::state::Claim;
+use crate::words::condition::Action;
+use crate::words::error::{Error, Kind, Result};
+use crate::words::event::Event;
+use crate::words::session::{Cause, End, Mark};
+use crate::words::spec::{Keeper, Spec};
+use crate::words::supervision::{DELAYS, Started, Watched};
+
+/// How long another forge may be starting or ending the session: a prompt may come up slowly.
+const OTHERS: Duration = Duration::from_secs(3600);
+
+/// How much longer than its prompt a start may take.
+const BESIDE_THE_PROMPT: Duration = Duration::from_secs(120);
+
+/// The first systemd that lets the pause before a restart grow.
+const GROWING_PAUSES: u32 = 254;
+
+impl Supervisor {
+    /// Comes by the session, whatever there is of it.
+    pub(super) fn come_up(&mut self, world: &World) -> Result<Run> {
+        let service = world.manager()?.service(&self.unit)?;
+        (self.breaker, self.restarts) = (service.breaker, service.restarts);
+        if self.restarts == 0 {
+            // Somebody started it: what was before is forgiven.
+            self.record.failures.clear();
+        }
+        let remains = match self.look_for_it(world)? {
+            Some(found) if !is_ended(&found) => return self.adopt(world, found),
+            remains => remains,
+        };
+        if self.restarts > 0
+            && let Some(since_us) = self.record.running
+        {
+            // The last supervisor did not live to see the end.
+            if let Some(status) = self.conclude_for_another(world, remains.as_ref(), since_us)? {
+                return Ok(Run::Ended(status));
+            }
+        } else if let Some(found) = remains {
+            stop::clear(world, &[found], stop::TIMEOUT)?;
+        }
+        self.start(world)
+    }
+
+    /// What there is of the session, once nobody else is starting or ending it.
+    fn look_for_it(&mut self, world: &World) -> Result<Option<Found>> {
+        let deadline = Deadline::after(OTHERS);
+        loop {
+            let found = observe::one(world, &self.id)?.filter(|found| found.has_body);
+            match found {
+                Some(found) if found.condition.action() == Action::Wait => {
+                    if deadline.passed() {
+                        let state = found.state().word();
+                        return Err(Error::new(Kind::Deadline, format!("{} is still {state}", self.id)));
+                    }
+                    self.wait(&format!("waits: {} is {}", self.id, found.state().word()));
+                }
+                other => return Ok(other),
+            }
+        }
+    }
+
+    /// Waits a moment for what has no event; says for what.
+    fn wait(&self, status: &str) {
+        const STEP: Duration = Duration::from_millis(50);
+        service::extend_start(BESIDE_THE_PROMPT);
+        service::status(status);
+        if readable(&[self.signals.as_fd()], Deadline::after(STEP))[0] {
+            self.signals.next();
+        }
+    }
+
+    /// Takes over a session that is alive.
+    fn adopt(&mut self, world: &World, found: Found) -> Result<Run> {
+        let spec = world.store.spec(&self.id)?;
+        if spec.as_ref().is_some_and(|spec| spec.keeper == Keeper::Caller) {
+            return Err(Error::usage(format!("{} runs under 'forge run', and whoever called that keeps it", self.id))
+                .hint(format!("'forge stop {}' ends it first", self.id)));
+        }
+        if let Some(spec) = &spec {
+            world.store.change_spec(spec, |spec| spec.keeper = Keeper::Supervisor)?;
+        }
+        let mark = found.mark()?.clone();
+        let (server_pid, pane_pid) = (mark.server_pid, mark.pane_pid);
+        journal::record(&Event::Adopted { session: self.id.clone(), server_pid, pane_pid });
+        if self.restarts > 0 {
+            // Only supervisors ended, and that is no failure of the session.
+            world.manager()?.reset_failed(&self.unit)?;
+        }
+        self.record.running = Some(mark.since_us);
+        self.record.started = Some(Started::Up(value(&Spawned::of(&self.id, &mark))));
+        self.write_record(world);
+        let program = spec.map(|spec| spec.command.name().to_owned()).unwrap_or_default();
+        Ok(Run::Up(self.watched(mark, &found.cgroup, program)))
+    }
+
+    fn watched(&self, mark: Mark, cgroup: &Cgroup, program: String) -> Watched {
+        let Self { rules, breaker, restarts, .. } = self;
+        let now = boot_us();
+        Watched {
+            mark,
+            cgroup: cgroup.control_group(),
+            program,
+            rules: rules.clone(),
+            breaker: *breaker,
+            restarts: *restarts,
+            since: now,
+            wedged: None,
+            sign: now,
+            told: false,
+            nudged: false,
+        }
+    }
+
+    /// Records the end of a run that no supervisor saw.
+    fn conclude_for_another(
+        &mut self,
+        world: &World,
+        remains: Option<&Found>,
+        since_us: u64,
+    ) -> Result<Option<u8>> {
+        let mark = remains.and_then(|found| found.mark.as_ref()).filter(|mark| mark.up);
+        let end = match mark {
+            Some(mark) => how_it_ended(mark, None, false),
+            None => End {
+                since_us,
+                at_us: now_us(),
+                status: None,
+                signal: None,
+                over: true,
+                cause: (since_us > 0).then_some(Cause::ServerEnded),
+            },
+        };
+        self.conclude(world, remains, mark, end)
+    }
+
+    /// Starts the session, when it is its turn.
+    fn start(&mut self, world: &World) -> Result<Run> {
+        self.pause_before_restart(world)?;
+        let turn = self.turn(world)?;
+        let spec = self.spec(world)?;
+        let Resumption { argv, id, fresh } = if spec.fresh {
+            Resumption { argv: spec.command.clone(), id: None, fresh: None }
+        } else {
+            resumption(&world.paths.home, &Conversations::of_all(&world.store)?, &spec)
+        };
+        let spec = Resumption { argv: argv.clone(), id, fresh }.noted(Spec { fresh: false, ..spec });
+        service::extend_start(Duration::from_secs(spec.ready_timeout_s) + BESIDE_THE_PROMPT);
+        service::status(&format!("starts {}", argv.name()));
+        self.record.running = Some(0);
+        self.write_record(world);
+        let spawned = spawn(world, Order { spec: &spec, argv: &argv, how: How::Supervised })?;
+        drop(turn);
+        if self.restarts > 0 {
+            let why = self.record.failure.clone().unwrap_or_else(|| "an end that nobody saw".to_owned());
+            journal::record(&Event::Restarted { session: self.id.clone(), why });
+        }
+        self.record.running = Some(spawned.since_us);
+        self.record.started = Some(Started::Up(value(&spawned)));
+        self.write_record(world);
+        let found = observe::one(world, &self.id)?;
+        let Some(Found { mark: Some(mark), cgroup, .. }) = found else {
+            return Err(Error::new(Kind::Ended, format!("{} ended as soon as it was up", self.id)));
+        };
+        Ok(Run::Up(self.watched(mark, &cgroup, argv.name().to_owned())))
+    }
+
+    /// The pause that a manager does not make which knows no growing ones.
+    fn pause_before_restart(&mut self, world: &World) -> Result<()> {
+        if self.restarts == 0 || world.manager()?.major_version()? >= GROWING_PAUSES {
+            return Ok(());
+        }
+        let whole = DELAYS.before(self.restarts);
+        let deadline = Deadline::after(whole.saturating_sub(DELAYS.first));
+        if deadline.passed() {
+            return Ok(());
+        }
+        service::extend_start(whole + BESIDE_THE_PROMPT);
+        service::status(&format!("waits {} s before restart {}", whole.as_secs(), self.restarts));
+        if readable(&[self.signals.as_fd()], deadline)[0] {
+            self.signals.next();
+        }
+        Ok(())
+    }
+
+    /// Waits for one of the turns in which sessions are started.
+    fn turn(&mut self, world: &World) -> Result<Claim> {
+        let turns = world.config.restore.concurrency;
+        loop {
+            if let Some(turn) = world.store.starting_turn(turns)? {
+                return Ok(turn);
+            }
+            // Each that has a turn has a deadline for its start.
+            self.wait(&format!("waits for its turn: {turns} are started at a time"));
+        }
+    }
+
+    /// What is to be started: as it is configured, where it is; else as it was asked for; else what
+    /// `forge spawn` starts by that name.
+    fn spec(&self, world: &World) -> Result<Spec> {
+        let kept = world.store.spec(&self.id)?;
+        let is_configured = world.config.sessions.contains_key(&self.id);
+        let spec = match kept {
+            Some(kept) if !(kept.as_configured && is_configured) => kept,
+            kept => Spec {
+                fresh: kept.as_ref().is_none_or(|kept| kept.fresh),
+                ..specify::again(world, &self.id, kept.as_ref())?
+            },
+        };
+        Ok(Spec { keeper: Keeper::Supervisor, over: false, ..spec })
+    }
+}
+
+/// Whether nothing of it is worth keeping.
+fn is_ended(found: &Found) -> bool {
+    matches!(found.condition.action(), Action::Restart | Action::Clear)
+}
+
+fn value(spawned: &Spawned) -> serde_json::Value {
+    serde_json::to_value(spawned).unwrap_or_default()
+}

@@ -1,0 +1,208 @@
+//! A supervisor at rest: it sleeps until the kernel tells of something, or the watchdog wants to
+//! hear of it.
+
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use nix::poll::PollFlags;
+use nix::sys::signal::Signal;
+
+use super::silence::Signs;
+use super::{Supervisor, rules};
+use crate::acts::{World, heal, observe};
+use crate::hands::cgroup::{Cgroup, OomKills};
+use crate::hands::clock::{Deadline, boot_us, local, micros, now_us};
+use crate::hands::config::{self, Config};
+use crate::hands::process::{Process, is_alive, ready};
+use crate::hands::signals::Signals;
+use crate::hands::{journal, service};
+use crate::words::condition::{Action, Condition};
+use crate::words::error::Result;
+use crate::words::event::Event;
+use crate::words::name::SessionId;
+use crate::words::session::{Cause, Mark};
+use crate::words::supervision::{Restart, Watched, status};
+use crate::words::usage;
+
+/// How often the session is looked at where the manager has no watchdog.
+const LOOK: Duration = Duration::from_secs(90);
+
+/// How soon after an out-of-memory kill the end of a killed program is that kill's.
+const KILLED: Duration = Duration::from_secs(2);
+
+/// A run that is watched.
+#[derive(Debug)]
+pub(super) struct Watch {
+    pub(super) watched: Watched,
+    pub(super) cgroup: Cgroup,
+    oom: Option<OomKills>,
+    pub(super) signs: Signs,
+}
+
+impl Watch {
+    pub(super) fn new(watched: Watched) -> Self {
+        let cgroup = Cgroup::new(&watched.cgroup);
+        Self {
+            oom: cgroup.watch_oom_kills(),
+            signs: Signs::new(&watched, &cgroup),
+            watched,
+            cgroup,
+        }
+    }
+
+    /// Tells of out-of-memory kills; says whether there were any.
+    pub(super) fn note_oom(&mut self, session: &SessionId) -> bool {
+        let kills = self.oom.as_mut().map_or(0, OomKills::take);
+        if kills > 0 {
+            let limit = self.cgroup.memory_max();
+            journal::record(&Event::Oom { session: session.clone(), kills, limit });
+        }
+        kills > 0
+    }
+}
+
+/// How a run is, in one line.
+pub(super) fn told(watched: &Watched, condition: Condition) -> String {
+    let Watched { mark: Mark { pane_pid, since_us, .. }, program, .. } = watched;
+    let (state, since) = (condition.state().word(), local(*since_us));
+    let age = usage::duration(now_us().saturating_sub(*since_us) / 1_000_000);
+    format!("{state}: {program} is process {pane_pid}, up since {since}, {age}")
+}
+
+/// The very process, where it still is there.
+fn open(pid: u32, start: u64) -> Result<Option<Process>> {
+    // First the descriptor: from then on the number cannot become another's.
+    Ok(Process::open(pid)?.filter(|_| is_alive(pid, start)))
+}
+
+impl Supervisor {
+    /// Watches a run to its end; returns the exit status for the manager.
+    pub(super) fn watch(&mut self, world: &World, mut watch: Watch) -> Result<u8> {
+        // From here on an end has to be told; before, to be killed is the same.
+        let stops = Signals::take_over(&[Signal::SIGTERM, Signal::SIGINT])?;
+        let mark = &watch.watched.mark;
+        let (Some(program), Some(server)) =
+            (open(mark.pane_pid, mark.pane_start)?, open(mark.server_pid, mark.server_start)?)
+        else {
+            return self.ended(&mut watch, None, false);
+        };
+        let period = micros(service::watchdog().map_or(LOOK, |period| period / 2));
+        let mut next_look = 0;
+        let mut last_oom = None;
+        loop {
+            let now = boot_us();
+            if now >= next_look || self.patience_ends(&watch).is_some_and(|at| now >= at) {
+                next_look = now + period;
+                service::well();
+                let condition = self.look(&mut watch);
+                if condition == Condition::Wedged && self.patience_ends(&watch).is_some_and(|at| now >= at) {
+                    drop(stops);
+                    self.tell_stuck("server", self.rules.patience(), true);
+                    return self.ended(&mut watch, Some(Cause::ServerWedged), false);
+                }
+                service::status(&told(&watch.watched, condition));
+            }
+            if self.settled_at(&watch).is_some_and(|at| now >= at) {
+                self.settle(&mut watch);
+                return self.rest(world, watch.watched);
+            }
+            if self.silence_ends(&watch).is_some_and(|at| now >= at) && self.is_silent_too_long(&mut watch) {
+                drop(stops);
+                return self.ended(&mut watch, Some(Cause::Stuck), false);
+            }
+
+            let timers = [self.settled_at(&watch), self.patience_ends(&watch), self.silence_ends(&watch)];
+            let next = timers.into_iter().flatten().fold(next_look, u64::min);
+            let mut fds = vec![
+                (program.as_fd(), PollFlags::POLLIN),
+                (server.as_fd(), PollFlags::POLLIN),
+                (self.signals.as_fd(), PollFlags::POLLIN),
+                (stops.as_fd(), PollFlags::POLLIN),
+            ];
+            fds.extend(watch.oom.as_ref().map(|oom| (oom.as_fd(), PollFlags::POLLPRI)));
+            let came = ready(&fds, Deadline::at_boot_us(next));
+            if came[3] {
+                service::stopping("ends on request");
+                return Ok(status::OVER);
+            }
+            if came.get(4) == Some(&true) && watch.note_oom(&self.id) {
+                last_oom = Some(boot_us());
+            }
+            if came[0] || came[1] {
+                drop(stops);
+                let oom = last_oom.is_some_and(|at| boot_us() - at < micros(KILLED));
+                return self.ended(&mut watch, None, oom);
+            }
+            if came[2] && self.signals.next().is_some() {
+                return self.reload(world, watch);
+            }
+        }
+    }
+
+    /// Reads the configuration again, and looks. One that cannot be used changes nothing.
+    fn reload(&mut self, world: &World, mut watch: Watch) -> Result<u8> {
+        service::reloading();
+        if let Ok(config) = config::load(&self.paths.config, self.config_file.as_deref()) {
+            self.rules = rules(&config, &self.id);
+            watch.watched.rules = self.rules.clone();
+        }
+        let condition = self.look(&mut watch);
+        service::ready(&told(&watch.watched, condition));
+        self.rest(world, watch.watched)
+    }
+
+    /// Looks at the session, without the manager, and heals what can be.
+    fn look(&mut self, watch: &mut Watch) -> Condition {
+        let mark = &watch.watched.mark;
+        heal::unnoticed_end(mark);
+        let condition = observe::glance(mark, &watch.cgroup);
+        if condition.action() == Action::Heal {
+            heal::heal(&self.id, mark);
+        }
+        if condition.action() != Action::RestartLate {
+            watch.watched.wedged = None;
+        } else if watch.watched.wedged.is_none() {
+            watch.watched.wedged = Some(boot_us());
+            self.tell_stuck("server", Duration::ZERO, false);
+        }
+        condition
+    }
+
+    pub(super) fn tell_stuck(&self, missing: &str, silent: Duration, restarted: bool) {
+        journal::record(&Event::Stuck {
+            session: self.id.clone(),
+            missing: missing.to_owned(),
+            silent_s: silent.as_secs(),
+            restarted,
+        });
+    }
+
+    /// When a server that does not answer has had its time.
+    fn patience_ends(&self, watch: &Watch) -> Option<u64> {
+        // One that is not to be restarted is not ended either.
+        let since = watch.watched.wedged.filter(|_| self.rules.restart != Restart::Never)?;
+        Some(since.saturating_add(micros(self.rules.patience())))
+    }
+
+    /// When a run has lasted long enough for its failures to be forgiven.
+    fn settled_at(&self, watch: &Watch) -> Option<u64> {
+        let has_history = self.restarts > 0 || !self.record.failures.is_empty();
+        (has_history && !self.breaker.interval.is_zero())
+            .then(|| watch.watched.since.saturating_add(micros(self.breaker.interval)))
+    }
+
+    /// Forgives what failed before.
+    fn settle(&mut self, watch: &mut Watch) {
+        let done = self.with_manager(&Config::default(), |this, world| {
+            world.manager()?.reset_failed(&this.unit)?;
+            this.record.failures.clear();
+            this.record.failure = None;
+            Ok(())
+        });
+        match done {
+            Ok(()) => watch.watched.restarts = 0,
+            // In a while, then.
+            Err(_) => watch.watched.since = boot_us(),
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Having a session started by its supervisor: the service is started, and tells what came of it.
+
+use std::time::Duration;
+
+use super::spawn::{Spawned, is_abandoned, taken};
+use super::{World, observe, stop};
+use crate::hands::clock::Deadline;
+use crate::hands::journal;
+use crate::words::error::{Error, Kind, Result};
+use crate::words::name::SessionId;
+use crate::words::spec::{Keeper, Spec};
+use crate::words::supervision::{Record, Started};
+use crate::words::unit;
+
+/// How long a start may take. The manager has a deadline of its own, which a supervisor extends
+/// while it waits for its turn; this one only says that nothing is for ever.
+const START: Duration = Duration::from_secs(86_400);
+
+/// How long a supervisor that did not get its session up may take to end.
+const STOP: Duration = Duration::from_secs(60);
+
+/// Starts a session of that specification by its supervisor, and returns when it is up.
+///
+/// # Errors
+/// [`Kind::Taken`] when the name is; otherwise why it did not start. Then nothing is left.
+pub fn spawn(world: &World, spec: &Spec, replace: bool) -> Result<Spawned> {
+    let id = &spec.session;
+    installed(world, id)?;
+    // Until the manager has the job: of two at once the second sees it.
+    let claim = world.store.claim(id)?;
+    if let Some(found) = observe::one(world, id)?
+        && (found.is_supervised() || !is_abandoned(&found))
+    {
+        if !replace {
+            return Err(taken(&found));
+        }
+        stop::stop(world, &[found], stop::TIMEOUT)?;
+    }
+    world.store.write_spec(&Spec { keeper: Keeper::Supervisor, fresh: true, ..spec.clone() })?;
+    let spawned = start_while(world, id, || drop(claim));
+    if spawned.is_err() {
+        // Nobody asked for another try: whoever sees the error decides.
+        let manager = world.manager()?;
+        let service = unit::service(id);
+        manager.stop(std::slice::from_ref(&service), Deadline::after(STOP))?;
+        manager.reset_failed(&service)?;
+        world.store.remove_spec(id)?;
+    }
+    spawned
+}
+
+/// Starts a session by its supervisor, as it is known to forge. What failed before is forgiven.
+///
+/// # Errors
+/// Why it did not start. Its supervisor may go on trying.
+pub fn start(world: &World, id: &SessionId) -> Result<Spawned> {
+    installed(world, id)?;
+    start_while(world, id, || ())
+}
+
+/// The template must be there.
+fn installed(world: &World, id: &SessionId) -> Result<()> {
+    let service = unit::service(id);
+    let load = world.manager()?.service(&service)?.load;
+    if load == "loaded" {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Missing, format!("{service}, the supervisor's service, is {load}"))
+        .hint("forge units install"))
+}
+
+fn start_while(world: &World, id: &SessionId, queued: impl FnOnce()) -> Result<Spawned> {
+    let (manager, service) = (world.manager()?, unit::service(id));
+    manager.reset_failed(&service)?;
+    let before = world.store.record(id).ok().flatten().unwrap_or_default();
+    world.store.write_record(id, &Record { started: None, ..before })?;
+    journal::progress!("waiting for {service}, which starts {id}");
+    let started = manager.start(&service, Deadline::after(START), queued);
+    let told = world.store.record(id)?.unwrap_or_default().started;
+    match (started, told) {
+        (Ok(()), Some(Started::Up(spawned))) => serde_json::from_value(spawned)
+            .map_err(|error| Error::failed(format!("what {service} told cannot be read: {error}"))),
+        (Ok(()), _) => found(world, id),
+        (Err(_), Some(Started::Failed { kind, message, hint })) => {
+            let kind = Kind::from_word(&kind).unwrap_or(Kind::Failed);
+            Err(Error { hint, ..Error::new(kind, message) })
+        }
+        (Err(error), _) => Err(error),
+    }
+}
+
+/// A session that its supervisor found running.
+fn found(world: &World, id: &SessionId) -> Result<Spawned> {
+    let found = observe::existing(world, id)?;
+    Ok(Spawned::of(id, found.mark()?))
+}
+
+/// Has the supervisor look at its session at once; where it is waiting to start it again, that
+/// happens now.
+///
+/// # Errors
+/// When the session has no supervisor.
+pub fn poke(world: &World, id: &SessionId) -> Result<()> {
+    let (manager, service) = (world.manager()?, unit::service(id));
+    if manager.poke(&service)? {
+        return Ok(());
+    }
+    let found = observe::existing(world, id)?;
+    if found.is_supervised() {
+        return manager.start(&service, Deadline::after(START), || ());
+    }
+    Err(Error::failed(format!("{id} has no supervisor"))
+        .hint(format!("'systemctl --user start {service}' gives it one; 'forge restart {id}' starts it anew")))
+}

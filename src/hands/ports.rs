@@ -1,0 +1,148 @@
+//! Who listens on a TCP port: proc_net(5), then the process that has the socket, by its inode.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::fs::MetadataExt;
+
+use super::cgroup;
+use crate::words::error::{Result, Trying};
+
+/// `TCP_LISTEN` in the tables.
+const LISTEN: &str = "0A";
+
+/// A socket that listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listener {
+    /// Where.
+    pub address: SocketAddr,
+    /// Whose it is.
+    pub uid: u32,
+    /// Who has it; `None` where it is another user's, or its process is in another container.
+    pub process: Option<Holder>,
+}
+
+/// A process that has a socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// The process.
+    pub pid: u32,
+    /// Its name, as the kernel keeps it: 15 bytes at most.
+    pub name: String,
+    /// Its control group.
+    pub cgroup: String,
+}
+
+/// All that listens on one of those ports, on whatever address: a wildcard takes the port of every
+/// address, and IPv6's takes that of IPv4 too.
+///
+/// # Errors
+/// When the kernel's tables cannot be read.
+pub fn listeners(ports: &[u16]) -> Result<Vec<Listener>> {
+    let mut found = Vec::new();
+    for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
+        let text = match std::fs::read_to_string(table) {
+            Ok(text) => text,
+            // A kernel without IPv6.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error).trying(format!("cannot read {table}")),
+        };
+        found.extend(text.lines().filter_map(parse).filter(|row| ports.contains(&row.address.port())));
+    }
+    if found.is_empty() {
+        return Ok(Vec::new());
+    }
+    let holders = holders(&found.iter().map(|row| row.inode).collect::<Vec<_>>());
+    Ok(found
+        .into_iter()
+        .map(|row| Listener { address: row.address, uid: row.uid, process: holders.get(&row.inode).cloned() })
+        .collect())
+}
+
+struct Row {
+    address: SocketAddr,
+    uid: u32,
+    inode: u64,
+}
+
+/// A line of the table, where it is of a socket that listens.
+fn parse(line: &str) -> Option<Row> {
+    let mut fields = line.split_ascii_whitespace();
+    let (address, port) = fields.nth(1)?.split_once(':')?;
+    let state = fields.nth(1)?;
+    let uid = fields.nth(3)?.parse().ok()?;
+    let inode = fields.nth(1)?.parse().ok()?;
+    if state != LISTEN {
+        return None;
+    }
+    let port = u16::from_str_radix(port, 16).ok()?;
+    // Words of 4 bytes, each as the machine keeps it.
+    let mut bytes = Vec::new();
+    for at in (0..address.len()).step_by(8) {
+        bytes.extend(u32::from_str_radix(address.get(at..at + 8)?, 16).ok()?.to_ne_bytes());
+    }
+    let ip = match bytes.len() {
+        4 => IpAddr::V4(Ipv4Addr::from(<[u8; 4]>::try_from(bytes).ok()?)),
+        _ => IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(bytes).ok()?)),
+    };
+    Some(Row { address: SocketAddr::new(ip, port), uid, inode })
+}
+
+/// The processes that have those sockets, as far as we may look.
+fn holders(inodes: &[u64]) -> BTreeMap<u64, Holder> {
+    let mut found = BTreeMap::new();
+    let Ok(processes) = std::fs::read_dir("/proc") else { return found };
+    for process in processes.flatten() {
+        let Some(pid) = process.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
+        let Ok(fds) = std::fs::read_dir(process.path().join("fd")) else { continue };
+        for fd in fds.flatten() {
+            // Of a socket the file behind the link has the socket's own inode.
+            let Ok(metadata) = fd.path().metadata() else { continue };
+            if !inodes.contains(&metadata.ino()) || found.contains_key(&metadata.ino()) {
+                continue;
+            }
+            let is_socket = std::fs::read_link(fd.path())
+                .is_ok_and(|target| target.to_string_lossy() == format!("socket:[{}]", metadata.ino()));
+            if let (true, Some(cgroup)) = (is_socket, cgroup::of_process(pid)) {
+                let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+                let name = name.trim_end().escape_debug().to_string();
+                found.insert(metadata.ino(), Holder { pid, name, cgroup });
+            }
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    #[test]
+    fn rows_are_read() {
+        let v4 = "   0: 0100007F:1ED2 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 4711 1 x";
+        let row = parse(v4).unwrap();
+        assert_eq!((row.address.to_string().as_str(), row.uid, row.inode), ("127.0.0.1:7890", 1000, 4711));
+        let v6 = "   1: 00000000000000000000000000000000:1ED2 00000000000000000000000000000000:0000 0A 0:0 0:0 0 0 0 42";
+        assert_eq!(parse(v6).unwrap().address.to_string(), "[::]:7890");
+        assert!(parse(&v4.replace(" 0A ", " 01 ")).is_none(), "a connection is no listener");
+        assert!(parse("  sl  local_address rem_address   st tx_queue rx_queue").is_none());
+    }
+
+    #[test]
+    fn one_finds_oneself_on_any_address() {
+        for address in ["127.0.0.1:0", "127.0.0.2:0", "0.0.0.0:0", "[::1]:0", "[::]:0"] {
+            let Ok(listener) = TcpListener::bind(address) else {
+                assert!(address.starts_with('['), "{address}");
+                continue;
+            };
+            let port = listener.local_addr().unwrap().port();
+            let found = listeners(&[port]).unwrap();
+            assert!(
+                found.iter().any(|found| found.process.as_ref().is_some_and(|p| p.pid == std::process::id())),
+                "{address}: {found:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! Signals, taken as events among others: signalfd(2).
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+
+use crate::words::error::{Result, Trying};
+
+/// Signals that no longer do what they usually do, and are waited for instead.
+#[derive(Debug)]
+pub struct Signals {
+    fd: SignalFd,
+    set: SigSet,
+}
+
+impl Signals {
+    /// Takes these, from this thread and those that it starts later: before any other is started.
+    /// What one of them then executes has them too, unless it unblocks them.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn take_over(signals: &[Signal]) -> Result<Self> {
+        let set: SigSet = signals.iter().copied().collect();
+        set.thread_block().trying("cannot block signals")?;
+        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+        let fd = SignalFd::with_flags(&set, flags).trying("cannot wait for signals")?;
+        Ok(Self { fd, set })
+    }
+
+    /// The next one that came, where one did.
+    pub fn next(&self) -> Option<Signal> {
+        let signal = self.fd.read_signal().ok().flatten()?;
+        Signal::try_from(i32::try_from(signal.ssi_signo).ok()?).ok()
+    }
+}
+
+impl Drop for Signals {
+    /// Gives them back what they usually do.
+    fn drop(&mut self) {
+        let _ = self.set.thread_unblock();
+    }
+}
+
+impl AsFd for Signals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}

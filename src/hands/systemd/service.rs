@@ -1,0 +1,101 @@
+//! A supervisor's service, as its manager has it.
+
+use std::time::Duration;
+
+use super::proxy::{JobProxy, ServiceProxy, UnitProxy};
+use super::{Manager, is_named, told};
+use crate::words::error::Result;
+use crate::words::supervision::Breaker;
+
+/// What somebody asked the manager to do with a unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// Nothing, or nothing that matters here.
+    Nothing,
+    /// To stop it.
+    Stop,
+    /// To stop it and start it again.
+    Restart,
+}
+
+/// A service as the manager has it.
+#[derive(Debug, Clone)]
+pub struct Service {
+    /// `LoadState=`
+    pub load: String,
+    /// How often it was started again by itself since somebody started it.
+    pub restarts: u32,
+    /// How often it may be.
+    pub breaker: Breaker,
+    /// What it last told of itself.
+    pub status: String,
+}
+
+impl Manager {
+    /// A service.
+    ///
+    /// # Errors
+    /// When the manager does not answer.
+    pub fn service(&self, name: &str) -> Result<Service> {
+        let ask = async {
+            let path = self.proxy.load_unit(name).await?;
+            let unit = UnitProxy::builder(&self.connection).path(path.clone()).build().await?;
+            let service = ServiceProxy::builder(&self.connection).path(path).build().await?;
+            Ok::<_, zbus::Error>(Service {
+                load: unit.load_state().await?,
+                restarts: service.restarts().await?,
+                breaker: Breaker {
+                    burst: unit.start_limit_burst().await?,
+                    interval: Duration::from_micros(unit.start_limit_interval().await?),
+                },
+                status: service.status_text().await?,
+            })
+        };
+        zbus::block_on(ask).map_err(|error| told(&error, format!("cannot ask for {name}")))
+    }
+
+    /// What is being done with a unit by somebody's order.
+    ///
+    /// # Errors
+    /// When the manager does not answer.
+    pub fn asked(&self, name: &str) -> Result<Asked> {
+        let ask = async {
+            let path = self.proxy.load_unit(name).await?;
+            let unit = UnitProxy::builder(&self.connection).path(path).build().await?;
+            let (number, job) = unit.job().await?;
+            if number == 0 {
+                return Ok(String::new());
+            }
+            JobProxy::builder(&self.connection).path(job).build().await?.job_type().await
+        };
+        match zbus::block_on(ask) {
+            Ok(kind) if kind == "stop" => Ok(Asked::Stop),
+            Ok(kind) if kind == "restart" || kind == "try-restart" => Ok(Asked::Restart),
+            Ok(_) => Ok(Asked::Nothing),
+            // It came to its end while we asked.
+            Err(zbus::Error::FDO(error)) if matches!(*error, zbus::fdo::Error::UnknownObject(_)) => {
+                Ok(Asked::Nothing)
+            }
+            Err(error) => Err(told(&error, format!("cannot ask what is done with {name}"))),
+        }
+    }
+
+    /// Has the main process of a service look after itself at once (SIGHUP); says whether there is
+    /// one.
+    ///
+    /// # Errors
+    /// When the manager cannot.
+    pub fn poke(&self, name: &str) -> Result<bool> {
+        match zbus::block_on(self.proxy.kill_unit(name, "main", nix::libc::SIGHUP)) {
+            Ok(()) => Ok(true),
+            Err(error)
+                if is_named(&error, "org.freedesktop.systemd1.NoSuchUnit")
+                    || is_named(&error, "org.freedesktop.systemd1.NoSuchProcess")
+                    || is_named(&error, "org.freedesktop.systemd1.UnitNotActive") =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(told(&error, format!("cannot poke {name}"))),
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! `forge beat`
+
+use serde_json::json;
+
+use super::asked;
+use crate::acts::{World, beat};
+use crate::words::error::Result;
+use crate::words::shown::Shown;
+
+/// The arguments.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The session [default: the one that this is called in]
+    name: Option<String>,
+}
+
+/// Notes a sign of life of a session, for its supervisor.
+///
+/// # Errors
+/// When there is no such session.
+pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
+    let id = arguments.name.as_deref().map(asked::session).transpose()?;
+    let id = beat::beat(world, id)?;
+    Ok(Shown::new(&json!({ "session": id, "beat": true })).line(format!("{id} is alive")))
+}

@@ -1,0 +1,27 @@
+//! `forge poke`
+
+use serde_json::json;
+
+use super::asked;
+use crate::acts::{World, supervised};
+use crate::words::error::Result;
+use crate::words::shown::Shown;
+
+/// The arguments.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The session
+    name: String,
+}
+
+/// Has a session's supervisor read its configuration again and look at once. It is read here first:
+/// a mistake in it is told to who asks.
+///
+/// # Errors
+/// When the session has no supervisor.
+pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
+    let id = asked::session(&arguments.name)?;
+    supervised::poke(world, &id)?;
+    Ok(Shown::new(&json!({ "session": id, "poked": true }))
+        .line(format!("the supervisor of {id} looks at it now; 'systemctl --user status forge-spawn@{id}' tells more")))
+}

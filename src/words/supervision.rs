@@ -1,0 +1,342 @@
+//! Supervision: what a supervisor goes by, and what it decides.
+//!
+//! systemd restarts the supervisor, with its delays and its rate limit; the supervisor says by its
+//! exit status whether it is to be.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::session::Mark;
+
+/// When a session is started again after its program ended; the words are those of `Restart=`
+/// (systemd.service(5)).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Restart {
+    /// Never.
+    Never,
+    /// After an end that systemd would not call clean.
+    #[default]
+    OnFailure,
+    /// After every end.
+    Always,
+}
+
+/// What counts as a sign of life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sign {
+    /// `forge beat`.
+    Beat,
+    /// What the program prints.
+    Output,
+    /// CPU time that it uses.
+    Cpu,
+}
+
+impl Sign {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Beat => "beat",
+            Self::Output => "output",
+            Self::Cpu => "cpu",
+        }
+    }
+}
+
+/// How a session is supervised.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Rules {
+    /// When it is started again.
+    pub restart: Restart,
+    /// How long without a sign of life is called stuck; `None`: no silence is too long.
+    pub stuck_after: Option<Duration>,
+    /// Which signs count; the newest of them.
+    pub signs: Vec<Sign>,
+    /// What is typed into a stuck program, once.
+    pub nudge_text: Option<String>,
+    /// How long without a sign of life it takes for a restart; `None`: none is ever restarted for
+    /// that.
+    pub stuck_restart_after: Option<Duration>,
+}
+
+/// How long a server may leave its clients waiting where `stuck_restart_after` does not say.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// Less than this is not measured well: the kernel keeps the time of a terminal's last output in
+/// steps of 8 seconds.
+pub const OUTPUT_STEP: Duration = Duration::from_secs(8);
+
+impl Rules {
+    /// How long a server may leave its clients waiting.
+    pub fn patience(&self) -> Duration {
+        self.stuck_restart_after.unwrap_or(PATIENCE)
+    }
+
+    /// Whether that sign counts.
+    pub fn counts(&self, sign: Sign) -> bool {
+        self.stuck_after.is_some() && self.signs.contains(&sign)
+    }
+
+    /// What is to be done after so much silence.
+    pub fn after_silence(&self, silence: Duration, told: bool, nudged: bool) -> Silence {
+        let Some(stuck_after) = self.stuck_after else { return Silence::Never };
+        if self.stuck_restart_after.is_some_and(|after| silence >= after) {
+            Silence::Restart
+        } else if silence < stuck_after {
+            Silence::Until(stuck_after)
+        } else if !told {
+            Silence::Tell
+        } else if !nudged && self.nudge_text.is_some() {
+            Silence::Nudge
+        } else {
+            self.stuck_restart_after.map_or(Silence::Never, Silence::Until)
+        }
+    }
+}
+
+/// What a silence leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Silence {
+    /// Nothing before it is that long.
+    Until(Duration),
+    /// Nothing any more.
+    Never,
+    /// It is told.
+    Tell,
+    /// The program is nudged.
+    Nudge,
+    /// The session is restarted.
+    Restart,
+}
+
+/// systemd's settings for how often a unit may start, as a window that slides: so many failures
+/// within so much time, wherever it begins. (systemd's own begins anew after its end, and counts
+/// what a person starts too.)
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Breaker {
+    /// `StartLimitBurst=`
+    pub burst: u32,
+    /// `StartLimitIntervalSec=`
+    pub interval: Duration,
+}
+
+impl Breaker {
+    /// Whether that many failures are too many; the times are in microseconds since the boot. As
+    /// for systemd, 0 of either turns it off.
+    pub fn is_open(self, failures: &[u64], now_us: u64) -> bool {
+        let interval = u64::try_from(self.interval.as_micros()).unwrap_or(u64::MAX);
+        let recent = failures.iter().filter(|at| now_us.saturating_sub(**at) < interval).count();
+        self.burst > 0 && interval > 0 && recent >= self.burst as usize
+    }
+}
+
+/// How long the pause before a restart is: `RestartSec=`, growing to `RestartMaxDelaySec=` in
+/// `RestartSteps=`. systemd does that from version 254 on; before, forge does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Delays {
+    /// `RestartSec=`
+    pub first: Duration,
+    /// `RestartSteps=`
+    pub steps: u32,
+    /// `RestartMaxDelaySec=`
+    pub longest: Duration,
+}
+
+/// What `units/user/forge-spawn@.service` has.
+pub const DELAYS: Delays =
+    Delays { first: Duration::from_secs(1), steps: 5, longest: Duration::from_secs(60) };
+
+impl Delays {
+    /// The pause before the `n`th restart in a row, by systemd's own formula
+    /// (`service_restart_usec_next` of its sources).
+    pub fn before(self, n: u32) -> Duration {
+        if n <= 1 {
+            self.first
+        } else if n > self.steps {
+            self.longest
+        } else {
+            let growth = self.longest.as_secs_f64() / self.first.as_secs_f64();
+            self.first.mul_f64(growth.powf(f64::from(n - 1) / f64::from(self.steps)))
+        }
+    }
+}
+
+/// What comes after the end of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// Nothing: it is done.
+    Over,
+    /// Nothing: it failed, and is not to be started again.
+    Failed,
+    /// It is started again.
+    Again,
+}
+
+impl Restart {
+    /// What comes after an end.
+    pub fn after(self, clean: bool) -> Next {
+        match (self, clean) {
+            (Self::Always, _) | (Self::OnFailure, false) => Next::Again,
+            (_, true) => Next::Over,
+            (Self::Never, false) => Next::Failed,
+        }
+    }
+}
+
+/// The exit statuses of a supervisor, which the settings of `forge-spawn@.service` go by. Any other
+/// is a failure that the manager restarts it after.
+pub mod status {
+    /// Its session is over.
+    pub const OVER: u8 = 0;
+    /// It is to be started again although its session ended cleanly (`EX_TEMPFAIL` of
+    /// sysexits.h(3)).
+    pub const AGAIN: u8 = 75;
+    /// Its session is to be started again after a failure.
+    pub const FAILED: u8 = 1;
+    /// Its session is not to be started again.
+    pub const FOR_GOOD: u8 = 5;
+}
+
+/// What a supervisor leaves for the next one, and for whoever asked for the session.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// When runs ended, or did not begin, and were to be started again; in microseconds since the
+    /// boot.
+    #[serde(default)]
+    pub failures: Vec<u64>,
+    /// The run whose end is not recorded yet, by its start in microseconds since 1970; 0 while it is
+    /// being started.
+    #[serde(default)]
+    pub running: Option<u64>,
+    /// The last start.
+    #[serde(default)]
+    pub started: Option<Started>,
+    /// How the last failure is told.
+    #[serde(default)]
+    pub failure: Option<String>,
+    /// What the supervisor that is at rest goes by.
+    #[serde(default)]
+    pub watched: Option<Watched>,
+}
+
+/// A run that is up, and how it is supervised. Times are in microseconds since the boot.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Watched {
+    /// Its processes.
+    pub mark: Mark,
+    /// The control group of its slice.
+    pub cgroup: String,
+    /// The program's name.
+    pub program: String,
+    /// How it is supervised.
+    pub rules: Rules,
+    /// How often it may fail.
+    pub breaker: Breaker,
+    /// How often the manager has started the supervisor again by itself.
+    pub restarts: u32,
+    /// Since when it is watched.
+    pub since: u64,
+    /// Since when its server does not answer.
+    pub wedged: Option<u64>,
+    /// Its last sign of life.
+    pub sign: u64,
+    /// Whether it was told that there has been none for too long since.
+    pub told: bool,
+    /// Whether it was nudged since.
+    pub nudged: bool,
+}
+
+/// What came of a start.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Started {
+    /// The session is up: what `forge spawn` prints.
+    Up(serde_json::Value),
+    /// It is not.
+    Failed {
+        /// The error's kind.
+        kind: String,
+        /// What happened, with what was on the screen.
+        message: String,
+        /// What to do next.
+        hint: Option<String>,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn s(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn the_window_slides() {
+        let breaker = Breaker { burst: 3, interval: s(10) };
+        let at = |seconds: &[u64]| seconds.iter().map(|s| s * 1_000_000).collect::<Vec<_>>();
+        assert!(!breaker.is_open(&at(&[1, 2]), 2_000_000));
+        assert!(breaker.is_open(&at(&[1, 2, 3]), 3_000_000));
+        // Three within ten seconds, across any border.
+        assert!(breaker.is_open(&at(&[1, 8, 9, 14]), 14_000_000));
+        assert!(!breaker.is_open(&at(&[1, 5, 11]), 11_000_000), "the first is ten seconds old");
+        assert!(!Breaker { burst: 0, ..breaker }.is_open(&at(&[1, 1, 1]), 1));
+        assert!(!Breaker { interval: s(0), ..breaker }.is_open(&at(&[1, 1, 1]), 1_000_000));
+    }
+
+    #[test]
+    fn delays_grow_as_systemd_says() {
+        let millis: Vec<u128> = (0..8).map(|n| DELAYS.before(n).as_millis()).collect();
+        assert_eq!(millis, [1000, 1000, 2267, 5143, 11665, 26455, 60000, 60000]);
+        let unit = include_str!("../../units/user/forge-spawn@.service");
+        for line in [
+            format!("\nRestartSec={}s\n", DELAYS.first.as_secs()),
+            format!("RestartSteps={}\n", DELAYS.steps),
+            format!("RestartMaxDelaySec={}s\n", DELAYS.longest.as_secs()),
+            format!("\nSuccessExitStatus={}\n", status::AGAIN),
+            format!("\nRestartForceExitStatus={}\n", status::AGAIN),
+            format!("\nRestartPreventExitStatus=2 {}\n", status::FOR_GOOD),
+        ] {
+            assert!(unit.contains(&line), "the unit lacks {line}");
+        }
+    }
+
+    #[test]
+    fn the_policy_is_systemds() {
+        for (restart, clean, next) in [
+            (Restart::Never, true, Next::Over),
+            (Restart::Never, false, Next::Failed),
+            (Restart::OnFailure, true, Next::Over),
+            (Restart::OnFailure, false, Next::Again),
+            (Restart::Always, true, Next::Again),
+            (Restart::Always, false, Next::Again),
+        ] {
+            assert_eq!(restart.after(clean), next, "{restart:?} {clean}");
+        }
+    }
+
+    #[test]
+    fn silence_is_told_then_nudged_then_ended() {
+        let rules = Rules {
+            restart: Restart::OnFailure,
+            stuck_after: Some(s(60)),
+            signs: vec![Sign::Beat],
+            nudge_text: Some("go on".into()),
+            stuck_restart_after: Some(s(600)),
+        };
+        assert_eq!(rules.after_silence(s(59), false, false), Silence::Until(s(60)));
+        assert_eq!(rules.after_silence(s(60), false, false), Silence::Tell);
+        assert_eq!(rules.after_silence(s(60), true, false), Silence::Nudge);
+        assert_eq!(rules.after_silence(s(61), true, true), Silence::Until(s(600)));
+        assert_eq!(rules.after_silence(s(600), true, true), Silence::Restart);
+        let quiet = Rules { nudge_text: None, stuck_restart_after: None, ..rules.clone() };
+        assert_eq!(quiet.after_silence(s(9999), false, false), Silence::Tell);
+        assert_eq!(quiet.after_silence(s(9999), true, false), Silence::Never);
+        let patient = Rules { stuck_after: None, stuck_restart_after: None, ..rules };
+        assert_eq!(patient.after_silence(s(9999), false, false), Silence::Never);
+        assert_eq!(patient.patience(), s(600));
+    }
+}
