@@ -27,7 +27,9 @@ pub fn beat(world: &World, wanted: Option<SessionId>) -> Result<SessionId> {
             (wanted, found.cgroup)
         }
         (None, None) => {
-            return Err(Error::usage("this is not called in a session").hint("name the session: forge beat NAME"));
+            return Err(
+                Error::usage("this is not called in a session").hint("name the session: forge beat NAME")
+            );
         }
     };
     cgroup.beat()?;

@@ -76,7 +76,10 @@ fn refusal(id: &SessionId, listener: &Listener, more: usize) -> Error {
     let Some(Holder { pid, name, cgroup }) = &listener.process else {
         return Error::new(
             Kind::Port,
-            format!("{id} needs port {port}, and a process of uid {} listens on {address}{more}", listener.uid),
+            format!(
+                "{id} needs port {port}, and a process of uid {} listens on {address}{more}",
+                listener.uid
+            ),
         )
         .hint(format!("see 'sudo ss -ltnp sport = :{port}'"));
     };

@@ -206,7 +206,7 @@ fn claimed(world: &World, order: Order<'_>) -> Result<Spawned> {
 /// Refuses a name whose supervisor is at work, or is about to be.
 fn leave_to_supervisor(world: &World, id: &SessionId) -> Result<()> {
     match observe::one(world, id)? {
-        Some(found) if found.is_supervised() && !found.has_body => Err(taken(&found)),
+        Some(found) if found.is_supervised() => Err(taken(&found)),
         _ => Ok(()),
     }
 }
@@ -310,8 +310,14 @@ pub(super) fn taken(found: &Found) -> Error {
         .map(|mark| format!(" (program {}, server {})", mark.pane_pid, mark.server_pid))
         .unwrap_or_default();
     if !found.has_body {
-        return Error::new(Kind::Taken, format!("{id} is taken: its supervisor {} is at work", unit::service(id)))
-            .hint(format!("'systemctl --user status {}' tells more; 'forge stop {id}' ends it", unit::service(id)));
+        return Error::new(
+            Kind::Taken,
+            format!("{id} is taken: its supervisor {} is at work", unit::service(id)),
+        )
+        .hint(format!(
+            "'systemctl --user status {}' tells more; 'forge stop {id}' ends it",
+            unit::service(id)
+        ));
     }
     let error = Error::new(
         Kind::Taken,

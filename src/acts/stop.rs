@@ -91,11 +91,8 @@ fn turns(world: &World, found: &[Found]) -> Vec<Claim> {
 /// Ends the supervisors of sessions that were ended, and what the manager remembers of their
 /// failures.
 fn release(world: &World, found: &[Found]) -> Result<()> {
-    let services: Vec<String> = found
-        .iter()
-        .filter(|found| found.service.is_some())
-        .map(|found| unit::service(&found.id))
-        .collect();
+    let services: Vec<String> =
+        found.iter().filter(|found| found.service.is_some()).map(|found| unit::service(&found.id)).collect();
     if services.is_empty() {
         return Ok(());
     }
@@ -128,11 +125,12 @@ pub fn clear_for_good(world: &World, found: Found, timeout: Duration) -> Result<
 /// # Errors
 /// As for [`stop`].
 pub fn with_service(world: &World, id: &SessionId) -> Result<()> {
-    if observe::one(world, id)?.is_none_or(|found| !found.has_body) {
-        return over(world, id);
-    }
-    // Who has the turn is ending it; what that left is ended here.
-    let _turn = world.store.clearing_turn(id, Deadline::after(TURN));
+    let _turn = match observe::one(world, id)?.filter(|found| found.has_body) {
+        // Who has the turn is ending it; what that left is ended here.
+        Some(_) => world.store.clearing_turn(id, Deadline::after(TURN)).ok(),
+        // Whoever waits for this to end may have the turn.
+        None => None,
+    };
     let start = Instant::now();
     if let Some(found) = observe::one(world, id)?.filter(|found| found.has_body) {
         let Ended { gone, failed } = end(world, std::slice::from_ref(&found), TIMEOUT)?;

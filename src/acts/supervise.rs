@@ -18,13 +18,13 @@ use super::observe::Found;
 use super::{World, end, stop};
 use crate::hands::clock::{Deadline, boot_us, micros, now_us, pause};
 use crate::hands::config::{self, Config};
+use crate::hands::journal;
 use crate::hands::paths::{self, Paths};
 use crate::hands::process::{become_program, is_alive};
 use crate::hands::service;
 use crate::hands::signals::Signals;
 use crate::hands::systemd::Asked;
 use crate::hands::tmux::Server;
-use crate::hands::journal;
 use crate::words::condition::Condition;
 use crate::words::error::{Error, Kind, Result};
 use crate::words::event::Event;
@@ -242,7 +242,8 @@ impl Supervisor {
         // Who ends the session on purpose has this turn until that is told.
         let deadline = Deadline::after(OTHERS);
         let _turn = loop {
-            let turn = world.store.free_clearing_turn(&self.id)?.filter(|_| !world.store.is_claimed(&self.id));
+            let turn =
+                world.store.free_clearing_turn(&self.id)?.filter(|_| !world.store.is_claimed(&self.id));
             if turn.is_some() || deadline.passed() {
                 break turn;
             }
@@ -314,8 +315,14 @@ impl Supervisor {
 
 /// How the program ended, as far as that can be told.
 fn how_it_ended(mark: &Mark, cause: Option<Cause>, oom: bool) -> End {
-    let unknown =
-        |cause| End { since_us: mark.since_us, at_us: now_us(), status: None, signal: None, over: true, cause };
+    let unknown = |cause| End {
+        since_us: mark.since_us,
+        at_us: now_us(),
+        status: None,
+        signal: None,
+        over: true,
+        cause,
+    };
     if cause.is_some() {
         return unknown(cause);
     }

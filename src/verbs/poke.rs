@@ -22,6 +22,7 @@ pub struct Args {
 pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
     let id = asked::session(&arguments.name)?;
     supervised::poke(world, &id)?;
-    Ok(Shown::new(&json!({ "session": id, "poked": true }))
-        .line(format!("the supervisor of {id} looks at it now; 'systemctl --user status forge-spawn@{id}' tells more")))
+    Ok(Shown::new(&json!({ "session": id, "poked": true })).line(format!(
+        "the supervisor of {id} looks at it now; 'systemctl --user status forge-spawn@{id}' tells more"
+    )))
 }

@@ -56,7 +56,8 @@ pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
             spawned.session
         ));
     if *supervise {
-        shown = shown.line(format!("  systemctl --user status forge-spawn@{}   its supervisor", spawned.session));
+        shown =
+            shown.line(format!("  systemctl --user status forge-spawn@{}   its supervisor", spawned.session));
     }
     Ok(shown)
 }

@@ -104,7 +104,8 @@ impl UnitFile {
         // % begins a specifier, $ a variable (systemd.unit(5), systemd.service(5)).
         let path = path.replace('%', "%%").replace('$', "$$");
         let path = if path.contains(char::is_whitespace) { format!("\"{path}\"") } else { path };
-        let line = |whole: &'static str| match whole.strip_prefix('#').and_then(|rest| rest.split_once("# ")) {
+        let line = |whole: &'static str| match whole.strip_prefix('#').and_then(|rest| rest.split_once("# "))
+        {
             Some((since, line)) => match since.parse::<u32>() {
                 Ok(since) if since <= systemd => Some(line),
                 Ok(_) => None,
@@ -112,7 +113,8 @@ impl UnitFile {
             },
             None => Some(whole),
         };
-        let text = self.template.lines().filter_map(line).fold(String::new(), |text, line| text + line + "\n");
+        let text =
+            self.template.lines().filter_map(line).fold(String::new(), |text, line| text + line + "\n");
         Ok(text.replace(PROGRAM, &path))
     }
 
@@ -264,7 +266,9 @@ mod tests {
         );
         let odd = sweep.render(Path::new("/opt/my tools/100%/forge"), 257).unwrap();
         assert!(odd.contains("ExecStart=\"/opt/my tools/100%%/forge\" --quiet"), "{odd}");
-        assert!(sweep.render(Path::new("forge"), 257).is_err() && sweep.render(Path::new("/a\"b"), 257).is_err());
+        assert!(
+            sweep.render(Path::new("forge"), 257).is_err() && sweep.render(Path::new("/a\"b"), 257).is_err()
+        );
         for file in USER.iter().chain(&SYSTEM) {
             assert!(!file.render(Path::new("/x/forge"), 252).unwrap().contains(PROGRAM), "{}", file.name);
         }

@@ -258,3 +258,136 @@ impl Drop for TestFile {
         let _ = std::fs::remove_file(&self.0);
     }
 }
+
+/// Asks the user manager for something.
+#[track_caller]
+pub(crate) fn systemctl(args: &[&str]) -> Ran {
+    run(&[&["systemctl", "--user"], args].concat())
+}
+
+/// A session under its supervisor; both end with the test.
+pub(crate) struct Supervised {
+    pub(crate) name: String,
+    pub(crate) unit: String,
+}
+
+impl Supervised {
+    /// Names one; nothing is started.
+    #[track_caller]
+    pub(crate) fn named(name: &str) -> Self {
+        forge(&["units", "install"]).ok();
+        Self { name: name.to_owned(), unit: format!("forge-spawn@{name}.service") }
+    }
+
+    /// Starts one by `systemctl --user start`.
+    #[track_caller]
+    pub(crate) fn start(name: &str) -> Self {
+        let it = Self::named(name);
+        systemctl(&["start", &it.unit]).ok();
+        it
+    }
+
+    /// Starts one by `forge spawn --supervise`.
+    #[track_caller]
+    pub(crate) fn spawn(name: &str, options: &[&str], command: &[&str]) -> Self {
+        let it = Self::named(name);
+        forge(&[&["spawn", name, "--supervise"], options, &["--"], command].concat()).ok();
+        it
+    }
+
+    /// A property of its service.
+    #[track_caller]
+    pub(crate) fn service(&self, property: &str) -> String {
+        user_unit_property(&self.unit, property)
+    }
+
+    /// The supervisor's pid; 0 where there is none.
+    #[track_caller]
+    pub(crate) fn pid(&self) -> u32 {
+        self.service("MainPID").parse().expect("a pid")
+    }
+
+    /// What forge says of the session; null where it says nothing.
+    #[track_caller]
+    pub(crate) fn status(&self) -> Value {
+        let ran = forge(&["--json", "status", &self.name]);
+        if ran.code == 0 { ran.json() } else { Value::Null }
+    }
+
+    /// Its program's pid; 0 where it has none.
+    #[track_caller]
+    pub(crate) fn program(&self) -> u32 {
+        u32::try_from(self.status()["pane_pid"].as_u64().unwrap_or(0)).expect("a pid")
+    }
+
+    /// Its server's pid; 0 where it has none.
+    #[track_caller]
+    pub(crate) fn server(&self) -> u32 {
+        u32::try_from(self.status()["server_pid"].as_u64().unwrap_or(0)).expect("a pid")
+    }
+
+    /// Waits until the session runs under a supervisor, and gives what forge says of it.
+    #[track_caller]
+    pub(crate) fn up(&self) -> Value {
+        wait_for(Duration::from_secs(60), &format!("{} to run under its supervisor", self.name), || {
+            let status = self.status();
+            (status["state"] == "running"
+                && status["supervised"] == true
+                && self.service("ActiveState") == "active")
+                .then_some(status)
+        })
+    }
+
+    /// Waits until it runs again as another program than that, and gives what forge says of it.
+    #[track_caller]
+    pub(crate) fn up_after(&self, program: u32) -> Value {
+        wait_until(
+            Duration::from_secs(60),
+            &format!("another program of {} than {program}", self.name),
+            || ![0, program].contains(&self.program()),
+        );
+        self.up()
+    }
+
+    /// Waits until its service is in that state.
+    #[track_caller]
+    pub(crate) fn becomes(&self, state: &str) {
+        wait_until(Duration::from_secs(60), &format!("{} to be {state}", self.unit), || {
+            self.service("ActiveState") == state
+        });
+    }
+}
+
+impl Drop for Supervised {
+    fn drop(&mut self) {
+        forge(&["stop", "--timeout", "1", &self.name]);
+        systemctl(&["stop", &self.unit]);
+        systemctl(&["reset-failed", &self.unit]);
+    }
+}
+
+/// Sends a signal by its name.
+#[track_caller]
+pub(crate) fn signal(signal: &str, pid: u32) {
+    assert!(pid > 1, "no process");
+    run(&["kill", "-s", signal, &pid.to_string()]);
+}
+
+/// forge's configuration, for the time of a test.
+#[track_caller]
+pub(crate) fn configured(text: &str) -> TestFile {
+    TestFile::new(".config/forge/forge.toml", text)
+}
+
+/// Settings of one supervisor's service, for the time of a test.
+pub(crate) struct DropIn(#[allow(dead_code, reason = "it is removed with it")] TestFile);
+
+impl DropIn {
+    #[track_caller]
+    pub(crate) fn new(name: &str, text: &str) -> Self {
+        let file =
+            TestFile::new(&format!(".config/systemd/user/forge-spawn@{name}.service.d/test.conf"), text);
+        systemctl(&["daemon-reload"]).ok();
+        Self(file)
+    }
+}

@@ -88,8 +88,11 @@ impl Supervisor {
     fn adopt(&mut self, world: &World, found: Found) -> Result<Run> {
         let spec = world.store.spec(&self.id)?;
         if spec.as_ref().is_some_and(|spec| spec.keeper == Keeper::Caller) {
-            return Err(Error::usage(format!("{} runs under 'forge run', and whoever called that keeps it", self.id))
-                .hint(format!("'forge stop {}' ends it first", self.id)));
+            return Err(Error::usage(format!(
+                "{} runs under 'forge run', and whoever called that keeps it",
+                self.id
+            ))
+            .hint(format!("'forge stop {}' ends it first", self.id)));
         }
         if let Some(spec) = &spec {
             world.store.change_spec(spec, |spec| spec.keeper = Keeper::Supervisor)?;

@@ -42,12 +42,7 @@ pub(super) struct Watch {
 impl Watch {
     pub(super) fn new(watched: Watched) -> Self {
         let cgroup = Cgroup::new(&watched.cgroup);
-        Self {
-            oom: cgroup.watch_oom_kills(),
-            signs: Signs::new(&watched, &cgroup),
-            watched,
-            cgroup,
-        }
+        Self { oom: cgroup.watch_oom_kills(), signs: Signs::new(&watched, &cgroup), watched, cgroup }
     }
 
     /// Tells of out-of-memory kills; says whether there were any.

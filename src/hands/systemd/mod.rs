@@ -128,10 +128,7 @@ impl Manager {
     pub fn units(&self, patterns: &[&str]) -> Result<Vec<Unit>> {
         let rows = zbus::block_on(self.proxy.list_units_by_patterns(&[], patterns))
             .map_err(|error| told(&error, "cannot list the units"))?;
-        Ok(rows
-            .into_iter()
-            .map(|row| Unit { name: row.0, active: row.3, job: row.8 })
-            .collect())
+        Ok(rows.into_iter().map(|row| Unit { name: row.0, active: row.3, job: row.8 }).collect())
     }
 
     /// The control group of the manager itself: all units of the user are below.
@@ -191,8 +188,7 @@ fn no_manager(error: &zbus::Error) -> Error {
                  the bus is dbus-user-session's"
         )
     };
-    Error::new(Kind::Bus, format!("the systemd user manager cannot be reached: {}", reason(error)))
-        .hint(hint)
+    Error::new(Kind::Bus, format!("the systemd user manager cannot be reached: {}", reason(error))).hint(hint)
 }
 
 /// What D-Bus or the manager said, as one of forge's errors.

@@ -44,6 +44,9 @@ pub(super) trait Manager {
     /// Sends a signal to processes of a unit: `main`, `all` …
     fn kill_unit(&self, name: &str, whom: &str, signal: i32) -> zbus::Result<()>;
 
+    /// Stops and starts a unit.
+    fn restart_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
+
     /// Loads a unit, whether it runs or not; one that does not exist is loaded as such.
     fn load_unit(&self, name: &str) -> zbus::Result<OwnedObjectPath>;
 

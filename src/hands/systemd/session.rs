@@ -130,14 +130,13 @@ impl Manager {
             // One process out of memory is not the end of its tmux server.
             ("OOMPolicy", Variant::new("continue")),
             ("TimeoutStopUSec", Variant::new(STOP_TIMEOUT_US)),
-            // At shutdown the order is turned round: first the save, then the sessions.
-            ("Before", Variant::new(vec![unit_file::SAVE])),
+            // At a stop the order is turned round: first the save, and the supervisor with what it
+            // does at its end, then the session. (After= the supervisor would wait for it, at the
+            // start, and it waits for this.)
+            ("Before", Variant::new(vec![unit_file::SAVE, plan.service.as_str()])),
             // A stop of the supervisor's service stops the session, also while the manager is only
-            // about to start a supervisor again; the supervisor's own end does not. Without
-            // After=: that would wait for the supervisor, which waits for this.
+            // about to start a supervisor again; the supervisor's own end does not.
             ("PartOf", Variant::new(vec![plan.service.as_str()])),
-            // And whatever stops the scope stops all that tmux has moved out of it.
-            ("PropagatesStopTo", Variant::new(vec![plan.slice.as_str()])),
         ];
         let mut slice: Vec<Property<'_>> = vec![
             ("Description", Variant::new(plan.description.as_str())),

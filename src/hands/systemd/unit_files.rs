@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use zbus::OwnedObjectPath;
+
 use super::proxy::UnitProxy;
 use super::{Manager, Outcome, is_named, told};
 use crate::hands::clock::Deadline;
@@ -84,12 +86,28 @@ impl Manager {
     /// # Errors
     /// When it does not come up.
     pub fn start(&self, unit: &str, deadline: Deadline, queued: impl FnOnce()) -> Result<()> {
+        self.bring_up(unit, deadline, self.proxy.start_unit(unit, "replace"), queued)
+    }
+
+    /// Stops a unit, where it is up, and starts it, and waits until it is up.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub fn restart(&self, unit: &str, deadline: Deadline) -> Result<()> {
+        self.bring_up(unit, deadline, self.proxy.restart_unit(unit, "replace"), || ())
+    }
+
+    fn bring_up(
+        &self,
+        unit: &str,
+        deadline: Deadline,
+        call: impl Future<Output = zbus::Result<OwnedObjectPath>>,
+        queued: impl FnOnce(),
+    ) -> Result<()> {
         zbus::block_on(async {
             let mut jobs = Jobs::watch(self).await?;
-            let job = jobs
-                .alongside(self.proxy.start_unit(unit, "replace"))
-                .await
-                .map_err(|error| told(&error, format!("cannot start {unit}")))?;
+            let job =
+                jobs.alongside(call).await.map_err(|error| told(&error, format!("cannot start {unit}")))?;
             queued();
             let hint = format!("see 'systemctl --user status {unit}'");
             match jobs.end_of(&job, deadline).await? {

@@ -2,6 +2,7 @@
 
 mod audit;
 mod by_hand;
+mod crashes;
 mod ending;
 mod errors;
 mod health;
@@ -11,6 +12,7 @@ mod machine_facts;
 mod many;
 mod notices;
 mod sockets;
+mod supervision;
 mod units;
 
 use crate::suite::Test;
@@ -29,5 +31,7 @@ pub(crate) fn groups() -> Vec<(&'static str, Vec<Test>)> {
         ("units", units::tests()),
         ("health", health::tests()),
         ("notices", notices::tests()),
+        ("supervision", supervision::tests()),
+        ("crashes", crashes::tests()),
     ]
 }
