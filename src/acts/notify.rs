@@ -54,6 +54,16 @@ pub fn of_boot(world: &World) -> Result<Notice> {
     Ok(Notice { probe: Some(probe), restore, ..plain("boot", text) })
 }
 
+/// Whether a unit failed for good. From 254 on the manager calls `OnFailure=` also when it is about to
+/// start the unit again; of a supervisor that is not worth a notice.
+///
+/// # Errors
+/// When the manager does not answer.
+pub fn is_for_good(world: &World, unit: &str) -> Result<bool> {
+    let is_supervisor = unit::session_of_service(unit).is_some();
+    Ok(!is_supervisor || world.manager()?.units(&[unit])?.iter().any(|unit| unit.active == "failed"))
+}
+
 /// A notice that a unit failed; of a supervisor's, with what its session failed of.
 pub fn of_failure(world: &World, unit: &str) -> Notice {
     let host = paths::host_name();

@@ -259,9 +259,10 @@ impl Found {
         self.condition.state()
     }
 
-    /// Whether a supervisor looks after it.
+    /// Whether a supervisor looks after it. Between the end of one and the start of the next its
+    /// service is deactivating, and then activating.
     pub fn is_supervised(&self) -> bool {
-        matches!(self.service, Some(Active::Active | Active::Activating))
+        self.service.is_some_and(|service| service != Active::Failed)
     }
 
     /// The mark, of a session that must have one.

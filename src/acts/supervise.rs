@@ -30,7 +30,7 @@ use crate::words::error::{Error, Kind, Result};
 use crate::words::event::Event;
 use crate::words::name::SessionId;
 use crate::words::session::{Cause, End, Mark};
-use crate::words::supervision::{Breaker, Next, Record, Restart, Rules, Started, Watched, status};
+use crate::words::supervision::{Breaker, DELAYS, Next, Record, Restart, Rules, Started, Watched, status};
 use crate::words::unit;
 use watch::Watch;
 
@@ -54,7 +54,11 @@ struct Supervisor {
     breaker: Breaker,
     /// How often the manager started it again by itself.
     restarts: u32,
+    /// `RestartSec=`
+    first_pause: Duration,
     record: Record,
+    /// What it waits for, as the manager was told, and until when that is enough.
+    told: Option<(String, Deadline)>,
     /// SIGHUP: it is to look at once.
     signals: Signals,
 }
@@ -86,6 +90,8 @@ pub fn supervise(world: &World, config_file: Option<PathBuf>, id: &SessionId) ->
         rules: rules(&world.config, id),
         breaker: Breaker { burst: 0, interval: Duration::ZERO },
         restarts: 0,
+        first_pause: DELAYS.first,
+        told: None,
         record: world.store.record(id).ok().flatten().unwrap_or_default(),
         signals: Signals::take_over(&[Signal::SIGHUP])?,
     };
@@ -104,17 +110,19 @@ pub fn supervise(world: &World, config_file: Option<PathBuf>, id: &SessionId) ->
 ///
 /// # Errors
 /// When the end of the run cannot be dealt with: the manager starts another supervisor, which does.
-pub fn watch(world: &World, config_file: Option<PathBuf>, id: &SessionId) -> Result<u8> {
+pub fn watch(world: &World, id: &SessionId) -> Result<u8> {
     let record = world.store.record(id)?.unwrap_or_default();
     let watched = record.watched.clone().ok_or_else(|| Error::usage("there is nothing to watch"))?;
     let mut supervisor = Supervisor {
         id: id.clone(),
         unit: unit::service(id),
         paths: world.paths.clone(),
-        config_file,
+        config_file: watched.config_file.clone(),
         rules: watched.rules.clone(),
         breaker: watched.breaker,
         restarts: watched.restarts,
+        first_pause: DELAYS.first,
+        told: None,
         record,
         signals: Signals::take_over(&[Signal::SIGHUP])?,
     };
@@ -168,13 +176,7 @@ impl Supervisor {
     fn rest(&mut self, world: &World, watched: Watched) -> Result<u8> {
         self.record.watched = Some(watched);
         world.store.write_record(&self.id, &self.record)?;
-        let file = self.config_file.as_ref().map(|file| file.to_string_lossy().into_owned());
-        let mut arguments = vec!["forge"];
-        if let Some(file) = &file {
-            arguments.extend(["--config", file]);
-        }
-        arguments.extend(["supervise", WATCH, self.id.as_str()]);
-        match become_program(&paths::forge()?, &arguments)? {}
+        match become_program(&paths::forge()?, &["forge", "supervise", WATCH, self.id.as_str()])? {}
     }
 
     fn write_record(&self, world: &World) {

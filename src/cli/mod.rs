@@ -21,6 +21,15 @@ use print::Printer;
 
 /// Runs forge: the whole program.
 pub fn main() -> ExitCode {
+    if let Some(name) = verbs::supervise::watched(&paths::arguments()) {
+        let printer = Printer::new(false, true);
+        journal::open(false, false);
+        let world = Paths::from_environment().map(|paths| World::with(paths, Config::default()));
+        return match world.and_then(|world| verbs::supervise::run_watching(&world, &name)) {
+            Ok(shown) => printer.shown(&shown),
+            Err(error) => printer.failed(&error, error.kind.exit_status()),
+        };
+    }
     paths::hide_given_values();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -71,12 +80,7 @@ fn run(cli: Cli, printer: Printer) -> Result<Shown> {
         Verb::Beat(arguments) => verbs::beat::run(&regardless()?, &arguments),
         Verb::Poke(arguments) => verbs::poke::run(&world()?, &arguments),
         Verb::Supervise(arguments) => {
-            // One that watches reads the configuration only when it is told to.
-            let (world, error) = if arguments.watch {
-                (World::with(Paths::from_environment()?, Config::default()), None)
-            } else {
-                warned()?
-            };
+            let (world, error) = warned()?;
             verbs::supervise::run(&world, &arguments, cli.config.as_deref(), error)
         }
         Verb::Sweep(arguments) => sweep(&arguments, cli.config.as_deref(), printer),

@@ -134,6 +134,11 @@ fn non_empty(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }
 
+/// This process's arguments, its own name first.
+pub fn arguments() -> Vec<OsString> {
+    std::env::args_os().collect()
+}
+
 /// The caller's environment.
 pub fn caller_environment() -> Vec<(OsString, OsString)> {
     std::env::vars_os().collect()
@@ -163,7 +168,7 @@ pub fn given_variable(name: &str) -> Result<String> {
 /// Executes forge again without the values that its command line has for `--env`; returns where
 /// there are none, or that does not work.
 pub fn hide_given_values() {
-    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let arguments: Vec<OsString> = arguments().split_off(1);
     if let Some((arguments, values)) = without_values(&arguments) {
         let values = values.into_iter().map(|(name, value)| (format!("{GIVEN}{name}"), value));
         let error = Command::new("/proc/self/exe").arg0("forge").args(arguments).envs(values).exec();

@@ -58,6 +58,10 @@ pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
     let (notice, patient) = match &arguments.what {
         What::Boot => (notify::of_boot(world)?, true),
         What::Test => (notify::of_test(), false),
+        What::Failure { unit } if !notify::is_for_good(world, unit)? => {
+            return Ok(Shown::new(&json!({ "notice": arguments.what.word(), "channels": [] }))
+                .line(format!("nothing to tell: {unit} is started again")));
+        }
         What::Failure { unit } => (notify::of_failure(world, unit), true),
     };
     let told = notify::tell(world, &notice, patient)?;

@@ -1,10 +1,11 @@
 //! `forge supervise`
 
+use std::ffi::OsString;
 use std::path::Path;
 
 use super::asked;
 use crate::acts::World;
-use crate::acts::supervise::{supervise, watch};
+use crate::acts::supervise::{WATCH, supervise, watch};
 use crate::words::error::{Error, Result};
 use crate::words::shown::Shown;
 
@@ -13,9 +14,24 @@ use crate::words::shown::Shown;
 pub struct Args {
     /// The session
     name: String,
-    /// What a supervisor executes itself with once its session is up
-    #[arg(long, hide = true)]
-    pub watch: bool,
+}
+
+/// The session that a supervisor at rest watches, by the very arguments that it executed itself
+/// with. They are read without the definition of the command line, which is most of what such a
+/// process would otherwise keep in memory.
+pub fn watched(arguments: &[OsString]) -> Option<String> {
+    match arguments {
+        [_, verb, option, name] if verb == "supervise" && option == WATCH => name.to_str().map(str::to_owned),
+        _ => None,
+    }
+}
+
+/// Watches a session for its supervisor.
+///
+/// # Errors
+/// When the end of its run cannot be dealt with.
+pub fn run_watching(world: &World, name: &str) -> Result<Shown> {
+    Ok(Shown::default().exit(watch(world, &asked::session(name)?)?))
 }
 
 /// Supervises a session until its run ends. `configuration` is why the configuration could not be
@@ -30,10 +46,8 @@ pub fn run(
     configuration: Option<Error>,
 ) -> Result<Shown> {
     let id = asked::session(&arguments.name)?;
-    let config_file = config_file.map(Path::to_owned);
-    Ok(Shown::default().exit(match configuration {
-        _ if arguments.watch => watch(world, config_file, &id)?,
-        Some(error) if world.store.spec(&id)?.is_none() => return Err(error),
-        _ => supervise(world, config_file, &id)?,
-    }))
+    match configuration {
+        Some(error) if world.store.spec(&id)?.is_none() => Err(error),
+        _ => Ok(Shown::default().exit(supervise(world, config_file.map(Path::to_owned), &id)?)),
+    }
 }

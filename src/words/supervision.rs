@@ -3,6 +3,7 @@
 //! systemd restarts the supervisor, with its delays and its rate limit; the supervisor says by its
 //! exit status whether it is to be.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -155,8 +156,8 @@ impl Delays {
     pub fn before(self, n: u32) -> Duration {
         if n <= 1 {
             self.first
-        } else if n > self.steps {
-            self.longest
+        } else if n > self.steps || self.first >= self.longest || self.first.is_zero() {
+            self.longest.max(self.first)
         } else {
             let growth = self.longest.as_secs_f64() / self.first.as_secs_f64();
             self.first.mul_f64(growth.powf(f64::from(n - 1) / f64::from(self.steps)))
@@ -231,6 +232,8 @@ pub struct Watched {
     pub cgroup: String,
     /// The program's name.
     pub program: String,
+    /// The configuration file that was named, where one was.
+    pub config_file: Option<PathBuf>,
     /// How it is supervised.
     pub rules: Rules,
     /// How often it may fail.

@@ -19,10 +19,13 @@ use crate::words::error::{Error, Kind, Result};
 use crate::words::event::Event;
 use crate::words::session::{Cause, End, Mark};
 use crate::words::spec::{Keeper, Spec};
-use crate::words::supervision::{DELAYS, Started, Watched};
+use crate::words::supervision::{DELAYS, Delays, Started, Watched};
 
 /// How long another forge may be starting or ending the session: a prompt may come up slowly.
 const OTHERS: Duration = Duration::from_secs(3600);
+
+/// How often what has no event is looked at.
+const STEP: Duration = Duration::from_millis(100);
 
 /// How much longer than its prompt a start may take.
 const BESIDE_THE_PROMPT: Duration = Duration::from_secs(120);
@@ -35,6 +38,7 @@ impl Supervisor {
     pub(super) fn come_up(&mut self, world: &World) -> Result<Run> {
         let service = world.manager()?.service(&self.unit)?;
         (self.breaker, self.restarts) = (service.breaker, service.restarts);
+        self.first_pause = service.restart_pause;
         if self.restarts == 0 {
             // Somebody started it: what was before is forgiven.
             self.record.failures.clear();
@@ -74,12 +78,20 @@ impl Supervisor {
         }
     }
 
-    /// Waits a moment for what has no event; says for what.
-    fn wait(&self, status: &str) {
-        const STEP: Duration = Duration::from_millis(50);
-        service::extend_start(BESIDE_THE_PROMPT);
-        service::status(status);
-        if readable(&[self.signals.as_fd()], Deadline::after(STEP))[0] {
+    /// Waits a moment for what has no event; says for what, and that it takes longer. Not each time:
+    /// a hundred that wait would keep the manager busy with nothing else.
+    fn wait(&mut self, status: &str) {
+        if !self.told.as_ref().is_some_and(|(told, until)| told == status && !until.passed()) {
+            service::extend_start(BESIDE_THE_PROMPT);
+            service::status(status);
+            self.told = Some((status.to_owned(), Deadline::after(BESIDE_THE_PROMPT / 4)));
+        }
+        self.wait_or_poke(Deadline::after(STEP));
+    }
+
+    /// Waits, at most until somebody wants it to act now.
+    fn wait_or_poke(&self, deadline: Deadline) {
+        if readable(&[self.signals.as_fd()], deadline)[0] {
             self.signals.next();
         }
     }
@@ -112,12 +124,13 @@ impl Supervisor {
     }
 
     fn watched(&self, mark: Mark, cgroup: &Cgroup, program: String) -> Watched {
-        let Self { rules, breaker, restarts, .. } = self;
+        let Self { rules, breaker, restarts, config_file, .. } = self;
         let now = boot_us();
         Watched {
             mark,
             cgroup: cgroup.control_group(),
             program,
+            config_file: config_file.clone(),
             rules: rules.clone(),
             breaker: *breaker,
             restarts: *restarts,
@@ -187,16 +200,15 @@ impl Supervisor {
         if self.restarts == 0 || world.manager()?.major_version()? >= GROWING_PAUSES {
             return Ok(());
         }
-        let whole = DELAYS.before(self.restarts);
-        let deadline = Deadline::after(whole.saturating_sub(DELAYS.first));
+        let delays = Delays { first: self.first_pause, ..DELAYS };
+        let whole = delays.before(self.restarts);
+        let deadline = Deadline::after(whole.saturating_sub(delays.first));
         if deadline.passed() {
             return Ok(());
         }
         service::extend_start(whole + BESIDE_THE_PROMPT);
         service::status(&format!("waits {} s before restart {}", whole.as_secs(), self.restarts));
-        if readable(&[self.signals.as_fd()], deadline)[0] {
-            self.signals.next();
-        }
+        self.wait_or_poke(deadline);
         Ok(())
     }
 

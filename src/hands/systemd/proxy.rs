@@ -157,9 +157,8 @@ pub(super) trait Service {
     #[zbus(property(emits_changed_signal = "false"), name = "NRestarts")]
     fn restarts(&self) -> zbus::Result<u32>;
 
-    /// What it last told of itself.
-    #[zbus(property(emits_changed_signal = "false"))]
-    fn status_text(&self) -> zbus::Result<String>;
+    #[zbus(property(emits_changed_signal = "false"), name = "RestartUSec")]
+    fn restart_pause(&self) -> zbus::Result<u64>;
 }
 
 #[zbus::proxy(interface = "org.freedesktop.systemd1.Job", default_service = "org.freedesktop.systemd1")]

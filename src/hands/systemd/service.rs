@@ -27,8 +27,8 @@ pub struct Service {
     pub restarts: u32,
     /// How often it may be.
     pub breaker: Breaker,
-    /// What it last told of itself.
-    pub status: String,
+    /// `RestartSec=`
+    pub restart_pause: Duration,
 }
 
 impl Manager {
@@ -48,7 +48,7 @@ impl Manager {
                     burst: unit.start_limit_burst().await?,
                     interval: Duration::from_micros(unit.start_limit_interval().await?),
                 },
-                status: service.status_text().await?,
+                restart_pause: Duration::from_micros(service.restart_pause().await?),
             })
         };
         zbus::block_on(ask).map_err(|error| told(&error, format!("cannot ask for {name}")))

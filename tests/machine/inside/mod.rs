@@ -14,6 +14,7 @@ mod notices;
 mod sockets;
 mod supervision;
 mod units;
+mod watching;
 
 use crate::suite::Test;
 
@@ -33,5 +34,6 @@ pub(crate) fn groups() -> Vec<(&'static str, Vec<Test>)> {
         ("notices", notices::tests()),
         ("supervision", supervision::tests()),
         ("crashes", crashes::tests()),
+        ("watching", watching::tests()),
     ]
 }

@@ -28,6 +28,7 @@ pub(crate) fn tests() -> Vec<Test> {
         outside!(a_manager_that_is_restarted_brings_its_sessions_back).limit_s(180),
         outside!(an_administrators_sweep_is_before_the_users_manager).limit_s(180),
         outside!(without_lingering_it_is_said),
+        outside!(supervised_sessions_come_back_supervised).limit_s(240),
     ]
 }
 
@@ -722,4 +723,59 @@ fn without_lingering_it_is_said(machine: &mut Machine) {
         }
     }
     machine.user(&["forge", "units", "uninstall"]).ok();
+}
+
+/// Everybody who is to have a supervisor has one, and runs once.
+#[track_caller]
+fn all_supervised(machine: &Machine, wanted: &[&str]) {
+    wait_until("all to be up under their supervisors", || {
+        let list = machine.user(&["forge", "--json", "list"]).ok().json();
+        let up = |one: &Value| one["state"] == "running" && one["supervised"] == true;
+        list["sessions"].as_array().expect("sessions").iter().filter(|one| up(one)).count() == wanted.len()
+    });
+    assert_eq!(running(machine), wanted);
+    for name in wanted {
+        let servers = machine.user(&["pgrep", "-c", "-f", &format!("tmux.*-L spawn-{name} ")]).stdout;
+        assert_eq!(servers.trim(), "1", "{name}");
+    }
+}
+
+fn supervised_sessions_come_back_supervised(machine: &mut Machine) {
+    let config = "/home/ada/.config/forge/forge.toml";
+    write(machine, USER, "/home/ada/bin/agent", AGENT);
+    write(
+        machine,
+        USER,
+        config,
+        "[sessions.enabled]\ncommand = 'sleep 10000'\n[sessions.both]\ncommand = 'sleep 10000'\nboot = true\n\
+         [sessions.talk]\ncommand = 'sleep 1111'\nresume = 'sleep {resume_id}'\nresume_id = '2222'\n",
+    );
+    sh(
+        machine,
+        "forge units install --now; systemctl --user enable --now forge-spawn@enabled forge-spawn@both; \
+         systemctl --user start forge-spawn@talk forge-spawn@halted; systemctl --user stop forge-spawn@halted; \
+         forge spawn adhoc --supervise -- sleep 10000; forge spawn forgotten --supervise -- sleep 10000; \
+         forge stop forgotten",
+    );
+    all_supervised(machine, &["adhoc", "both", "enabled", "talk"]);
+    machine.reboot();
+    wait_for_restore(machine);
+    all_supervised(machine, &["adhoc", "both", "enabled", "talk"]);
+    assert!(sh(machine, "pgrep -a -x sleep").stdout.contains("sleep 2222"), "resumed");
+    // A shutdown is nobody's crash, and no stop.
+    assert_eq!(events(machine, "crashed").len() + events(machine, "breaker_open").len(), 0);
+    assert!(
+        monotonic(machine, "forge-spawn@enabled.service", "ActiveEnterTimestampMonotonic")
+            >= monotonic(machine, "forge-tmux-socket-sweep.service", "ExecMainExitTimestampMonotonic")
+    );
+    let probe = machine.user(&["forge", "--json", "probe"]).ok().json();
+    assert_eq!(probe["healthy"], true, "{probe}");
+    let before = machine.root(&["journalctl", "-b", "-1", "-t", "forge", "FORGE_EVENT=crashed"]);
+    assert!(!before.stdout.contains("crashed"), "{before}");
+    sh(machine, "sync");
+    machine.power_cut();
+    wait_for_restore(machine);
+    all_supervised(machine, &["adhoc", "both", "enabled", "talk"]);
+    machine.user(&["forge", "stop", "--all"]).ok();
+    assert_eq!(sh(machine, "systemctl --user list-units --no-legend 'forge-spawn@*'").stdout.trim(), "");
 }

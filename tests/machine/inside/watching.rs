@@ -1,0 +1,363 @@
+//! What a supervisor sees of a session that lives: what is left alone, what is healed, what is called
+//! stuck, and what comes of that. And the ports that a session needs.
+
+use crate::suite::{Test, inside};
+use crate::support::{
+    DropIn, Supervised, configured, event_since, events_since, forge, forge_json, journal_cursor, shell,
+    signal, spawn, start, systemctl, tmux, wait_for, wait_until,
+};
+use serde_json::Value;
+use std::time::Duration;
+
+pub(crate) fn tests() -> Vec<Test> {
+    vec![
+        inside!(what_stands_still_on_purpose_is_left_alone).limit_s(180),
+        inside!(a_wedged_server_has_its_time),
+        inside!(a_wedged_server_that_recovers_is_left_alone),
+        inside!(without_a_beat_it_is_told_nudged_and_restarted).limit_s(180),
+        inside!(a_nudge_that_helps_is_the_end_of_it),
+        inside!(a_beat_needs_no_name_from_inside),
+        inside!(output_and_cpu_time_are_signs_of_life).limit_s(240),
+        inside!(nobody_who_only_waits_is_disturbed),
+        inside!(somebody_who_types_is_not_disturbed).limit_s(180),
+        inside!(a_port_that_another_has),
+        inside!(a_port_that_an_earlier_run_left),
+        inside!(ports_of_a_supervised_session),
+    ]
+}
+
+/// A supervisor that looks every second.
+const CLOSELY: &str = "[Service]\nWatchdogSec=2s\nRestartSec=50ms\nRestartSteps=0\n";
+
+fn kinds_since(cursor: &u128) -> Vec<String> {
+    events_since(cursor)
+        .iter()
+        .map(|event| event["FORGE_EVENT"].as_str().expect("a kind").to_owned())
+        .collect()
+}
+
+fn what_stands_still_on_purpose_is_left_alone() {
+    let _settings = DropIn::new("still", CLOSELY);
+    let _configuration = configured(
+        "[sessions.still]\ncommand = 'sleep 1000'\nstuck_after = 2\nstuck_by = ['beat', 'cpu']\n\
+         stuck_restart_after = 4\nnudge_text = 'go on'\n",
+    );
+    for (how, stop, go_on) in [
+        ("frozen", "forge freeze still", "forge thaw still"),
+        ("stopped", "kill -STOP PROGRAM", "kill -CONT PROGRAM"),
+        (
+            "traced",
+            "strace -qq -o /dev/null -e inject=all:delay_enter=60s -p PROGRAM >/dev/null 2>&1 & echo $! > tracer; sleep 1; kill -STOP PROGRAM",
+            "kill -9 $(cat tracer); rm tracer; kill -CONT PROGRAM",
+        ),
+    ] {
+        let it = Supervised::start("still");
+        let (before, supervisor) = (it.up(), it.pid());
+        let program = it.program().to_string();
+        let cursor = journal_cursor();
+        shell(&stop.replace("PROGRAM", &program)).ok();
+        std::thread::sleep(Duration::from_secs(8));
+        let kinds = kinds_since(&cursor);
+        for never in ["stuck", "nudged", "crashed", "restarted"] {
+            assert!(!kinds.iter().any(|kind| kind == never), "{how}: {kinds:?}");
+        }
+        shell(&go_on.replace("PROGRAM", &program));
+        let after = it.status();
+        assert_eq!(
+            (&after["pane_pid"], &after["server_pid"]),
+            (&before["pane_pid"], &before["server_pid"]),
+            "{how}"
+        );
+        assert_eq!(it.pid(), supervisor, "{how}");
+        // What is silent on its own is told, from then on.
+        event_since(&cursor, "stuck");
+    }
+}
+
+fn a_wedged_server_has_its_time() {
+    let _settings = DropIn::new("wedge", CLOSELY);
+    let _configuration = configured("[sessions.wedge]\ncommand = 'sleep 1000'\nstuck_restart_after = 6\n");
+    let it = Supervised::start("wedge");
+    let (before, server) = (it.up(), it.server());
+    let cursor = journal_cursor();
+    signal("STOP", server);
+    let told = event_since(&cursor, "stuck");
+    assert_eq!((&told["FORGE_MISSING"], &told["FORGE_RESTARTED"]), (&"server".into(), &"false".into()));
+    assert_eq!(it.status()["state"], "wedged");
+    wait_until(Duration::from_secs(5), "the status", || it.service("StatusText").starts_with("wedged"));
+    // Pokes in between do not give it more time, nor less.
+    forge(&["poke", "wedge"]).ok();
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(it.status()["pane_pid"], before["pane_pid"], "not before its deadline");
+    let restarted = wait_for(Duration::from_secs(30), "its end", || {
+        events_since(&cursor).into_iter().find(|event| event["FORGE_EVENT"] == "restarted")
+    });
+    assert_eq!(restarted["FORGE_WHY"], "a tmux server that did not answer");
+    let time = |event: &Value| -> u128 {
+        event["__REALTIME_TIMESTAMP"].as_str().expect("a time").parse().expect("a number")
+    };
+    assert!(time(&restarted) - time(&told) >= 6_000_000, "its deadline is its own");
+    let after = it.up();
+    assert_ne!(after["server_pid"], before["server_pid"]);
+    assert!(!crate::support::alive(server));
+}
+
+fn a_wedged_server_that_recovers_is_left_alone() {
+    let _settings = DropIn::new("hiccup", CLOSELY);
+    let _configuration = configured("[sessions.hiccup]\ncommand = 'sleep 1000'\nstuck_restart_after = 5\n");
+    let it = Supervised::start("hiccup");
+    let before = it.up();
+    for _ in 0..3 {
+        let cursor = journal_cursor();
+        signal("STOP", it.server());
+        event_since(&cursor, "stuck");
+        signal("CONT", u32::try_from(before["server_pid"].as_u64().expect("a pid")).expect("a pid"));
+        std::thread::sleep(Duration::from_secs(3));
+    }
+    assert_eq!(it.up()["pane_pid"], before["pane_pid"]);
+    // Where nothing is said of it, the deadline is far; and restart = never means never.
+    let _configuration =
+        configured("[sessions.hiccup]\ncommand = 'sleep 1000'\nstuck_restart_after = 2\nrestart = 'never'\n");
+    forge(&["poke", "hiccup"]).ok();
+    let server = it.server();
+    signal("STOP", server);
+    std::thread::sleep(Duration::from_secs(6));
+    assert_eq!(it.status()["pane_pid"], before["pane_pid"]);
+    signal("CONT", server);
+}
+
+fn without_a_beat_it_is_told_nudged_and_restarted() {
+    let _settings = DropIn::new("mute", "[Service]\nRestartSec=50ms\nRestartSteps=0\n");
+    let _configuration = configured(
+        "[sessions.mute]\ncommand = ['sh', '-c', 'cat > /home/ada/typed; sleep 1000']\nstuck_after = 3\n\
+         nudge_text = 'are you there?'\nstuck_restart_after = 7\n",
+    );
+    let it = Supervised::start("mute");
+    let before = it.up();
+    let cursor = journal_cursor();
+    // As long as it beats nothing happens.
+    for _ in 0..5 {
+        forge(&["beat", "mute"]).ok();
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    assert_eq!(kinds_since(&cursor), Vec::<String>::new());
+    let told = event_since(&cursor, "stuck");
+    assert_eq!((&told["FORGE_MISSING"], &told["FORGE_RESTARTED"]), (&"beat".into(), &"false".into()));
+    assert_eq!(event_since(&cursor, "nudged")["FORGE_ARRIVED"], "true");
+    wait_until(Duration::from_secs(5), "the text", || {
+        std::fs::read_to_string("typed").is_ok_and(|text| text == "are you there?\n")
+    });
+    assert_eq!(it.status()["pane_pid"], before["pane_pid"]);
+    let restarted = event_since(&cursor, "restarted");
+    assert_eq!(restarted["FORGE_WHY"], "no sign of life");
+    let kinds: Vec<String> =
+        kinds_since(&cursor).into_iter().filter(|kind| kind != "spawned" && kind != "ready").collect();
+    assert_eq!(
+        &kinds[..5],
+        ["stuck", "nudged", "stuck", "crashed", "restarted"],
+        "each step, once: {kinds:?}"
+    );
+    it.up_after(u32::try_from(before["pane_pid"].as_u64().expect("a pid")).expect("a pid"));
+    let _ = std::fs::remove_file("typed");
+}
+
+fn a_nudge_that_helps_is_the_end_of_it() {
+    let _configuration = configured(
+        "[sessions.dozing]\ncommand = ['sh', '-c', 'while read x; do forge beat; done']\nstuck_after = 2\n\
+         nudge_text = 'go on'\nstuck_restart_after = 5\n",
+    );
+    let it = Supervised::start("dozing");
+    let before = it.up();
+    let cursor = journal_cursor();
+    wait_until(Duration::from_secs(30), "three nudges", || {
+        kinds_since(&cursor).iter().filter(|kind| *kind == "nudged").count() >= 3
+    });
+    assert_eq!(it.status()["pane_pid"], before["pane_pid"]);
+    assert!(!kinds_since(&cursor).contains(&"restarted".to_owned()));
+}
+
+fn a_beat_needs_no_name_from_inside() {
+    let script = "read x; forge --json beat > /home/ada/beaten 2>&1; sleep 1000";
+    let (_session, _) = spawn("beating", &[], &["sh", "-c", script]);
+    forge(&["send", "beating", "x"]).ok();
+    wait_until(Duration::from_secs(10), "the beat", || {
+        std::fs::read_to_string("beaten")
+            .is_ok_and(|text| text == "{\"beat\":true,\"session\":\"beating\"}\n")
+    });
+    let _ = std::fs::remove_file("beaten");
+    assert!(forge(&["beat"]).code(2).stderr.contains("hint: name the session"));
+    assert_eq!(forge(&["--json", "beat", "nobody"]).code(1).json()["error"]["kind"], "no_session");
+    assert_eq!(forge_json(&["beat", "beating"])["session"], "beating");
+}
+
+fn output_and_cpu_time_are_signs_of_life() {
+    let session = |by: &str, script: &str| {
+        format!(
+            "[sessions.sign]\ncommand = ['sh', '-c', '{script}']\nstuck_after = 10\nstuck_by = ['{by}']\n"
+        )
+    };
+    for (by, lively, silent) in [
+        ("output", "while :; do echo x; sleep 1; done", "sleep 1000"),
+        ("cpu", "while :; do :; done", "while :; do echo x; sleep 5; done"),
+    ] {
+        let configuration = configured(&session(by, lively));
+        let it = Supervised::start("sign");
+        let cursor = journal_cursor();
+        std::thread::sleep(Duration::from_secs(22));
+        assert_eq!(kinds_since(&cursor), Vec::<String>::new(), "{by}");
+        drop(it);
+        drop(configuration);
+        let _configuration = configured(&session(by, silent));
+        let it = Supervised::start("sign");
+        let told = event_since(&cursor, "stuck");
+        assert_eq!(told["FORGE_MISSING"], by);
+        // Told once, as long as nothing changes; and without stuck_restart_after that is all.
+        std::thread::sleep(Duration::from_secs(12));
+        let kinds = kinds_since(&cursor);
+        assert_eq!(kinds.iter().filter(|kind| *kind == "stuck").count(), 1, "{by}: {kinds:?}");
+        it.up();
+    }
+}
+
+fn nobody_who_only_waits_is_disturbed() {
+    let _settings = DropIn::new("patient", CLOSELY);
+    let it = Supervised::spawn("patient", &[], &["cat"]);
+    let before = it.up();
+    let cursor = journal_cursor();
+    std::thread::sleep(Duration::from_secs(10));
+    assert_eq!(kinds_since(&cursor), Vec::<String>::new());
+    assert_eq!(it.up()["pane_pid"], before["pane_pid"]);
+}
+
+fn somebody_who_types_is_not_disturbed() {
+    let _configuration = configured(
+        "[sessions.busy]\ncommand = ['sh', '-c', 'cat > /home/ada/typed']\nstuck_after = 3\n\
+         nudge_text = 'nudge'\nstuck_restart_after = 6\n",
+    );
+    let it = Supervised::start("busy");
+    let before = it.up();
+    let cursor = journal_cursor();
+    // A person at a terminal, who types now and then.
+    let mut person = start(&["script", "-qec", "forge attach busy", "/dev/null"]);
+    wait_until(Duration::from_secs(10), "the person", || it.status()["attached"] == true);
+    event_since(&cursor, "stuck");
+    std::thread::sleep(Duration::from_secs(6));
+    let kinds = kinds_since(&cursor);
+    assert!(
+        !kinds.iter().any(|kind| kind == "nudged" || kind == "restarted" || kind == "crashed"),
+        "{kinds:?}"
+    );
+    assert_eq!(it.status()["pane_pid"], before["pane_pid"]);
+    person.kill();
+    // Once nobody is there any more it goes on.
+    tmux("spawn-busy", &["detach-client", "-s", "busy"]);
+    event_since(&cursor, "stuck");
+    wait_until(Duration::from_secs(60), "the restart", || {
+        kinds_since(&cursor).contains(&"restarted".to_owned())
+    });
+    let _ = std::fs::remove_file("typed");
+}
+
+/// Listens on an address, for the time of a test.
+struct Listener(u32);
+
+impl Listener {
+    fn on(address: &str, port: u16) -> Self {
+        let script = format!(
+            "import socket,time\ns=socket.socket(socket.AF_INET6 if ':' in '{address}' else socket.AF_INET)\n\
+             s.bind(('{address}',{port}))\ns.listen()\nopen('listens','w').close()\ntime.sleep(1000)"
+        );
+        let _ = std::fs::remove_file("listens");
+        let pid = shell(&format!("python3 -c \"{script}\" >/dev/null 2>&1 & echo $!")).ok().stdout;
+        wait_until(Duration::from_secs(10), "the listener", || std::path::Path::new("listens").exists());
+        let _ = std::fs::remove_file("listens");
+        Self(pid.trim().parse().expect("a pid"))
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        signal("KILL", self.0);
+    }
+}
+
+fn a_port_that_another_has() {
+    for address in ["127.0.0.1", "127.0.0.2", "0.0.0.0", "::1", "::"] {
+        let listener = Listener::on(address, 7890);
+        let refused =
+            forge(&["--json", "spawn", "needy", "--port", "7890", "--", "sleep", "1000"]).code(1).json();
+        let message = refused["error"]["message"].as_str().expect("a message");
+        assert_eq!(refused["error"]["kind"], "port", "{refused}");
+        for part in
+            ["needy needs port 7890", "python3", &format!("process {}", listener.0), ".scope", address]
+        {
+            assert!(message.contains(part), "{address}: '{part}' is not in {message}");
+        }
+        crate::support::nothing_left_of("needy");
+    }
+    // Another session is named as one.
+    let (_other, _) = spawn(
+        "holder",
+        &[],
+        &[
+            "python3",
+            "-c",
+            "import socket,time\ns=socket.create_server(('',7890))\nprint('up',flush=True)\ntime.sleep(1000)",
+        ],
+    );
+    wait_until(Duration::from_secs(10), "the holder", || shell("ss -ltn | grep -q :7890").code == 0);
+    let refused = forge(&["spawn", "needy", "--port", "7890", "--", "sleep", "1000"]).code(1);
+    assert!(
+        refused.stderr.contains("of session holder") && refused.stderr.contains("forge stop holder"),
+        "{refused}"
+    );
+    // Other ports, and connections, are nobody's business.
+    let (_session, _) = spawn("needy", &["--port", "7891", "--port", "7892"], &["sleep", "1000"]);
+    for bad in ["0", "65536", "x"] {
+        forge(&["spawn", "other", "--port", bad, "--", "sleep", "1"]).code(2);
+    }
+}
+
+fn a_port_that_an_earlier_run_left() {
+    // A bridge that outlives its session: its server is killed with SIGKILL, and nobody sees the end.
+    let bridge = "import os,signal,socket,time\nsignal.signal(signal.SIGHUP,signal.SIG_IGN)\nos.setsid() if os.fork()==0 else time.sleep(1000)\ns=socket.create_server(('::',7893),family=socket.AF_INET6)\nprint('up',flush=True)\ntime.sleep(1000)";
+    let (_session, first) =
+        spawn("bridged", &["--port", "7893", "--ready", "up"], &["python3", "-c", bridge]);
+    let holder =
+        shell("ss -ltnpH sport = :7893 | sed 's/.*pid=\\([0-9]*\\).*/\\1/'").ok().stdout.trim().to_owned();
+    shell(&format!("kill -9 {} {}", first["server_pid"], first["pane_pid"])).ok();
+    wait_until(Duration::from_secs(10), "the end of the scope's server", || {
+        forge(&["--json", "status", "bridged"]).json()["state"] == "dead"
+    });
+    assert_eq!(shell("ss -ltnH sport = :7893 | wc -l").ok().stdout.trim(), "1", "the bridge still has it");
+    let spawned = forge_json(&["spawn", "bridged", "--port", "7893", "--", "sleep", "1000"]);
+    assert_eq!(
+        spawned["freed"],
+        serde_json::json!([{"port": 7893, "pid": holder.parse::<u32>().expect("a pid"), "process": "python3"}])
+    );
+    assert_eq!(shell("ss -ltnH sport = :7893 | wc -l").ok().stdout.trim(), "0");
+    // The session itself, while it runs, is not an earlier run.
+    forge(&["stop", "bridged"]).ok();
+    let (_session, _) = spawn("bridged", &["--port", "7893", "--ready", "up"], &["python3", "-c", bridge]);
+    let taken = forge(&["--json", "spawn", "bridged", "--port", "7893", "--", "sleep", "1"]).code(1).json();
+    assert_eq!(taken["error"]["kind"], "taken", "{taken}");
+}
+
+fn ports_of_a_supervised_session() {
+    let _settings = DropIn::new("served", "[Service]\nRestartSec=50ms\nRestartSteps=0\n");
+    let bridge = "import os,signal,socket,time\nsignal.signal(signal.SIGHUP,signal.SIG_IGN)\nsignal.signal(signal.SIGTERM,signal.SIG_IGN)\ns=socket.create_server(('',7894))\nprint('up',flush=True)\ntime.sleep(1000)";
+    let _configuration = configured(&format!(
+        "[sessions.served]\ncommand = ['python3', '-c', \"\"\"{bridge}\"\"\"]\nready = 'up'\nports = [7894]\n"
+    ));
+    let it = Supervised::start("served");
+    // Each run has the port to itself, whatever ended the last one.
+    for kill in ["server", "program"] {
+        let before = it.up();
+        signal("KILL", if kill == "server" { it.server() } else { it.program() });
+        it.up_after(u32::try_from(before["pane_pid"].as_u64().expect("a pid")).expect("a pid"));
+    }
+    systemctl(&["stop", &it.unit]).ok();
+    let _listener = Listener::on("127.0.0.1", 7894);
+    assert_ne!(systemctl(&["start", &it.unit]).code, 0);
+    assert!(it.service("StatusText").contains("served needs port 7894"), "{}", it.service("StatusText"));
+}
