@@ -234,6 +234,7 @@ impl Supervisor {
 
     /// Sees what comes of an end of the run that was watched.
     fn ended(&mut self, watch: &mut Watch, cause: Option<Cause>, oom: bool) -> Result<u8> {
+        service::well();
         let oom = watch.note_oom(&self.id) || oom;
         let config = config::load(&self.paths.config, self.config_file.as_deref()).unwrap_or_default();
         let mark = watch.watched.mark.clone();
@@ -251,6 +252,7 @@ impl Supervisor {
             }
             pause(Duration::from_millis(20));
         };
+        service::well();
         let manager = world.manager()?;
         // Not its own end: this service is being stopped, or everything is.
         if manager.asked(&self.unit)? != Asked::Nothing || manager.is_going_down() {

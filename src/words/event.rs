@@ -377,7 +377,12 @@ impl Event {
             Self::Stuck { session, missing, silent_s, restarted } => {
                 let silence = usage::duration(*silent_s);
                 let then = if *restarted { ", and is restarted" } else { "" };
-                format!("{session} is stuck{then}: no sign of life by {missing} for {silence}")
+                match missing.as_str() {
+                    "server" => format!("{session} is wedged{then}: its tmux server does not answer"),
+                    missing => {
+                        format!("{session} is stuck{then}: no sign of life by {missing} for {silence}")
+                    }
+                }
             }
             Self::Nudged { session, arrived: true } => format!("nudged {session}"),
             Self::Nudged { session, .. } => {

@@ -21,8 +21,11 @@ const SOMEBODY_IS_THERE: Duration = Duration::from_secs(120);
 /// How long what is due is put off where somebody is there.
 const LATER: Duration = Duration::from_secs(30);
 
+/// How soon after a nudge it may have helped.
+const NUDGED: Duration = Duration::from_secs(1);
+
 /// A program that uses less of a CPU than this, in thousandths, does nothing.
-const IDLE: u64 = 5;
+const IDLE: u64 = 10;
 
 /// What was seen of a run's signs of life.
 #[derive(Debug)]
@@ -126,19 +129,18 @@ impl Supervisor {
             (watch.watched.told, watch.watched.nudged) = (false, false);
         }
         let missing = self.rules.signs.iter().map(|sign| sign.word()).collect::<Vec<_>>().join(", ");
+        if self.rules.after_silence(silence, watch.watched.told, true) == Silence::Tell {
+            self.tell_stuck(&missing, silence, false);
+            watch.watched.told = true;
+        }
         let Watched { told, nudged, .. } = watch.watched;
         let mut wait = match self.rules.after_silence(silence, told, nudged) {
             Silence::Until(whole) => whole.saturating_sub(silence),
-            Silence::Never => stuck_after,
-            Silence::Tell => {
-                self.tell_stuck(&missing, silence, false);
-                watch.watched.told = true;
-                Duration::ZERO
-            }
+            Silence::Never | Silence::Tell => stuck_after,
             Silence::Nudge | Silence::Restart if somebody_types(&watch.watched.mark) => LATER,
             Silence::Nudge => {
                 self.nudge(watch);
-                OUTPUT_STEP * 2
+                if self.rules.counts(Sign::Output) { OUTPUT_STEP * 2 } else { NUDGED }
             }
             Silence::Restart => {
                 self.tell_stuck(&missing, silence, true);
