@@ -12,7 +12,7 @@ use crate::hands::clock::{Deadline, millis_since};
 use crate::hands::journal;
 use crate::hands::process::outlive_session;
 use crate::hands::state::Claim;
-use crate::hands::systemd::Outcome;
+use crate::hands::systemd::{Manager, Outcome};
 use crate::words::error::{Error, Kind, Result};
 use crate::words::event::Event;
 use crate::words::name::SessionId;
@@ -56,6 +56,36 @@ struct Target {
     processes: u64,
     killed: u64,
     usage: Usage,
+}
+
+impl Target {
+    fn of(found: &Found) -> Self {
+        Self {
+            id: found.id.clone(),
+            slice: unit::slice(&found.id),
+            cgroup: found.cgroup.clone(),
+            socket: found.socket.clone(),
+            processes: found.cgroup.processes().len() as u64,
+            killed: 0,
+            // While the group is there: afterwards nobody knows.
+            usage: found.cgroup.usage(found.mark.as_ref().map(|mark| mark.since_us)),
+        }
+    }
+
+    /// The manager does not stop what is frozen, and no process can end while it is.
+    fn thaw(&self, manager: &Manager) -> Result<()> {
+        if self.cgroup.is_frozen() {
+            manager.thaw(&self.slice)?;
+        }
+        // A unit inside that somebody froze by itself: 257 would keep it, and its name, for ever.
+        self.cgroup.frozen_inside().iter().try_for_each(|inside| manager.thaw(inside))
+    }
+
+    /// Kills what did not end when asked.
+    fn kill(&mut self) -> Result<()> {
+        self.killed = self.cgroup.processes().len() as u64;
+        self.cgroup.kill()
+    }
 }
 
 /// Ends the sessions, all at once, and tells the journal. They are not restored.
@@ -133,12 +163,19 @@ pub fn with_service(world: &World, id: &SessionId) -> Result<()> {
     };
     let start = Instant::now();
     if let Some(found) = observe::one(world, id)?.filter(|found| found.has_body) {
-        let Ended { gone, failed } = end(world, std::slice::from_ref(&found), TIMEOUT)?;
-        for Target { id: session, processes, killed, usage, .. } in gone {
-            let elapsed_ms = millis_since(start);
-            journal::record(&Event::Stopped { session, processes, killed, elapsed_ms, usage });
+        let mut target = Target::of(&found);
+        target.thaw(world.manager()?)?;
+        // Not by the manager: it has a job to stop the scope, which waits for this service to be
+        // stopped, and so for us.
+        target.cgroup.terminate()?;
+        if !target.cgroup.wait_empty(Deadline::after(TIMEOUT))? {
+            target.kill()?;
         }
-        failed.map_or(Ok(()), Err)?;
+        prove_gone(&target)?;
+        sweep::remove_own(&target.socket)?;
+        let Target { id: session, processes, killed, usage, .. } = target;
+        let elapsed_ms = millis_since(start);
+        journal::record(&Event::Stopped { session, processes, killed, elapsed_ms, usage });
     }
     over(world, id)
 }
@@ -192,29 +229,8 @@ struct Ended {
 fn end(world: &World, found: &[Found], timeout: Duration) -> Result<Ended> {
     let manager = world.manager()?;
     leave_if_inside(world, found)?;
-    let mut targets: Vec<Target> = found
-        .iter()
-        .map(|found| Target {
-            id: found.id.clone(),
-            slice: unit::slice(&found.id),
-            cgroup: found.cgroup.clone(),
-            socket: found.socket.clone(),
-            processes: found.cgroup.processes().len() as u64,
-            killed: 0,
-            // While the group is there: afterwards nobody knows.
-            usage: found.cgroup.usage(found.mark.as_ref().map(|mark| mark.since_us)),
-        })
-        .collect();
-    for target in &targets {
-        // The manager does not stop what is frozen, and no process can end while it is.
-        if target.cgroup.is_frozen() {
-            manager.thaw(&target.slice)?;
-        }
-        // A unit inside that somebody froze by itself: 257 would keep it, and its name, for ever.
-        for inside in target.cgroup.frozen_inside() {
-            manager.thaw(&inside)?;
-        }
-    }
+    let mut targets: Vec<Target> = found.iter().map(Target::of).collect();
+    targets.iter().try_for_each(|target| target.thaw(manager))?;
     let slices: Vec<String> = targets.iter().map(|target| target.slice.clone()).collect();
     let deadline = Deadline::after(timeout);
     let mut outcomes = manager.stop(&slices, deadline.min(Deadline::after(SOON)))?;
@@ -228,8 +244,7 @@ fn end(world: &World, found: &[Found], timeout: Duration) -> Result<Ended> {
         if matches!(outcome, Outcome::Done | Outcome::Gone) && !target.cgroup.is_populated()? {
             continue;
         }
-        target.killed = target.cgroup.processes().len() as u64;
-        target.cgroup.kill()?;
+        target.kill()?;
         late.push(target.slice.clone());
     }
     if !late.is_empty() {

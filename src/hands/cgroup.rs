@@ -2,6 +2,7 @@
 //!
 //! Version 2 of the hierarchy alone (cgroups(7)): it is what systemd 252 and later run on.
 
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -10,8 +11,10 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
 use rustix::fs::{XattrFlags, getxattr, setxattr};
+use rustix::process::Signal;
 
 use super::clock::{Deadline, boot_us, now_us};
+use super::process::Process;
 use crate::words::error::{Error, Kind, Result, Trying};
 use crate::words::session::Mark;
 use crate::words::usage::Usage;
@@ -149,6 +152,30 @@ impl Cgroup {
             match poll(&mut [PollFd::new(events.as_fd(), PollFlags::POLLPRI)], deadline.poll_timeout()) {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(error) => return Err(error).trying(doing()),
+            }
+        }
+    }
+
+    /// Asks all processes in it and below to end (SIGTERM), those too that are forked meanwhile.
+    ///
+    /// # Errors
+    /// When one may not be asked.
+    pub fn terminate(&self) -> Result<()> {
+        let mut asked = BTreeSet::new();
+        loop {
+            let pids: Vec<u32> = self.processes().into_iter().filter(|pid| asked.insert(*pid)).collect();
+            if pids.is_empty() {
+                return Ok(());
+            }
+            for process in pids.into_iter().filter_map(|pid| Process::open(pid).transpose()) {
+                let process = process?;
+                // Still of the group: the pid may have become another's before it was opened.
+                if of_process(process.pid()).is_some_and(|path| Self::new(&path).path.starts_with(&self.path))
+                {
+                    process.signal(Signal::TERM)?;
+                    // One that is stopped would not hear of it.
+                    process.signal(Signal::CONT)?;
+                }
             }
         }
     }

@@ -95,6 +95,11 @@ fn a_session_that_nobody_configured_is_a_shell() {
     let status = it.up();
     let command = status["command"].as_array().expect("a command");
     assert!(command.last().expect("words") == "-l" && status["cwd"] == "/home/ada", "{status}");
+    // A shell that waits for its user ends of the hang-up that its server's end is: nothing is killed.
+    let cursor = journal_cursor();
+    systemctl(&["stop", &it.unit]).ok();
+    let stopped = event_since(&cursor, "stopped");
+    assert_eq!((&stopped["FORGE_PROCESSES"], &stopped["FORGE_KILLED"]), (&"2".into(), &"0".into()));
 }
 
 fn a_stop_ends_the_session_whole() {

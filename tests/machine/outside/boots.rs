@@ -735,7 +735,7 @@ fn all_supervised(machine: &Machine, wanted: &[&str]) {
     });
     assert_eq!(running(machine), wanted);
     for name in wanted {
-        let servers = machine.user(&["pgrep", "-c", "-f", &format!("tmux.*-L spawn-{name} ")]).stdout;
+        let servers = machine.user(&["pgrep", "-c", "-f", &format!("^[^ ]*tmux -u -L spawn-{name} ")]).stdout;
         assert_eq!(servers.trim(), "1", "{name}");
     }
 }
