@@ -1,6 +1,7 @@
 //! The ports that a session declares: free before it starts, or it is said who has them.
 
 use std::fmt;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -84,7 +85,9 @@ fn refusal(id: &SessionId, listener: &Listener, more: usize) -> Error {
         .hint(format!("see 'sudo ss -ltnp sport = :{port}'"));
     };
     // The last unit of the path; below it a service may have groups of its own.
-    let unit = cgroup.rsplit('/').find(|part| part.ends_with(".service") || part.ends_with(".scope"));
+    let is_unit =
+        |part: &&str| Path::new(part).extension().is_some_and(|kind| kind == "service" || kind == "scope");
+    let unit = cgroup.rsplit('/').find(is_unit);
     let owner = match (session(listener), unit) {
         (Some(session), Some(unit)) => format!(" of session {session}, in {unit}"),
         (None, Some(unit)) => format!(", in {unit}"),

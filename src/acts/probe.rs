@@ -52,7 +52,7 @@ pub fn probe(world: &World, configuration: Option<&Error>) -> Result<Probe> {
     let lost = kept
         .into_iter()
         .filter(|(id, kept)| {
-            matches!(kept, Kept::Spec(spec) if !spec.over && spec.keeper == Keeper::Forge)
+            matches!(kept, Kept::Spec(spec) if !spec.over && spec.keeper != Keeper::Caller)
                 && !found.iter().any(|found| found.id == *id)
                 && !world.store.is_claimed(id)
                 // It may have been stopped since we looked.

@@ -38,9 +38,9 @@ pub fn send(world: &World, id: &SessionId, mark: &Mark, text: &str, enter: bool)
     if pane.dead {
         return Err(Error::new(
             Kind::Ended,
-            format!("the program of {} ended: nobody reads what is typed", id),
+            format!("the program of {id} ended: nobody reads what is typed"),
         )
-        .hint(format!("'forge restart {}' starts it again", id)));
+        .hint(format!("'forge restart {id}' starts it again")));
     }
     if pane.in_mode {
         // In copy mode keys go to tmux and not to the program.

@@ -25,7 +25,7 @@ use crate::hands::service;
 use crate::hands::signals::Signals;
 use crate::hands::systemd::Asked;
 use crate::hands::tmux::Server;
-use crate::words::condition::Condition;
+use crate::words::condition::{Action, Condition};
 use crate::words::error::{Error, Kind, Result};
 use crate::words::event::Event;
 use crate::words::name::SessionId;
@@ -59,6 +59,8 @@ struct Supervisor {
     record: Record,
     /// What it waits for, as the manager was told, and until when that is enough.
     told: Option<(String, Deadline)>,
+    /// Whether the journal has the end of the run.
+    is_end_told: bool,
     /// SIGHUP: it is to look at once.
     signals: Signals,
 }
@@ -66,8 +68,8 @@ struct Supervisor {
 /// Whether there is a run.
 enum Run {
     /// There is, and this is what to watch.
-    Up(Watched),
-    /// It does not; with that exit status the supervisor ends.
+    Up(Box<Watched>),
+    /// There is none; with that exit status the supervisor ends.
     Ended(u8),
 }
 
@@ -92,6 +94,7 @@ pub fn supervise(world: &World, config_file: Option<PathBuf>, id: &SessionId) ->
         restarts: 0,
         first_pause: DELAYS.first,
         told: None,
+        is_end_told: false,
         record: world.store.record(id).ok().flatten().unwrap_or_default(),
         signals: Signals::take_over(&[Signal::SIGHUP])?,
     };
@@ -99,7 +102,7 @@ pub fn supervise(world: &World, config_file: Option<PathBuf>, id: &SessionId) ->
     match up.or_else(|error| supervisor.did_not_start(world, error))? {
         Run::Up(watched) => {
             service::ready(&watch::told(&watched, Condition::Healthy));
-            supervisor.rest(world, watched)
+            supervisor.rest(world, *watched)
         }
         Run::Ended(status) => Ok(status),
     }
@@ -123,6 +126,7 @@ pub fn watch(world: &World, id: &SessionId) -> Result<u8> {
         restarts: watched.restarts,
         first_pause: DELAYS.first,
         told: None,
+        is_end_told: false,
         record,
         signals: Signals::take_over(&[Signal::SIGHUP])?,
     };
@@ -173,10 +177,15 @@ impl Supervisor {
     /// Executes itself anew, to watch: what it took to come this far (the bus, the configuration)
     /// stays behind, and a supervisor at rest is as small as can be. It is the same process, and
     /// after an upgrade the new program.
+    ///
+    /// Where that cannot be done, as with a full disk, it watches as it is.
     fn rest(&mut self, world: &World, watched: Watched) -> Result<u8> {
-        self.record.watched = Some(watched);
-        world.store.write_record(&self.id, &self.record)?;
-        match become_program(&paths::forge()?, &["forge", "supervise", WATCH, self.id.as_str()])? {}
+        self.record.watched = Some(watched.clone());
+        let arguments = ["forge", "supervise", WATCH, self.id.as_str()];
+        let written = world.store.write_record(&self.id, &self.record);
+        let executed = written.and_then(|()| become_program(&paths::forge()?, &arguments));
+        tracing::debug!("it does not execute itself anew: {executed:?}");
+        self.watch(world, Watch::new(watched))
     }
 
     fn write_record(&self, world: &World) {
@@ -211,7 +220,9 @@ impl Supervisor {
             self.record.failure = Some(error);
             return false;
         }
-        let now = boot_us();
+        let (now, interval) = (boot_us(), micros(self.breaker.interval));
+        // Those that left the window never count again.
+        self.record.failures.retain(|at| now.saturating_sub(*at) < interval);
         self.record.failures.push(now);
         let is_open = self.breaker.is_open(&self.record.failures, now);
         if is_open {
@@ -225,9 +236,6 @@ impl Supervisor {
                 self.id
             ));
         }
-        // Those that left the window never count again.
-        let interval = micros(self.breaker.interval);
-        self.record.failures.retain(|at| now.saturating_sub(*at) < interval);
         self.record.failure = Some(error);
         !is_open
     }
@@ -245,10 +253,13 @@ impl Supervisor {
         // Who ends the session on purpose has this turn until that is told.
         let deadline = Deadline::after(OTHERS);
         let _turn = loop {
-            let turn =
-                world.store.free_clearing_turn(&self.id)?.filter(|_| !world.store.is_claimed(&self.id));
-            if turn.is_some() || deadline.passed() {
+            let turn = world.store.free_clearing_turn(&self.id)?;
+            if let Some(turn) = turn.filter(|_| !world.store.is_claimed(&self.id)) {
                 break turn;
+            }
+            if deadline.passed() {
+                // The next supervisor sees what came of it.
+                return Ok(status::FAILED);
             }
             pause(Duration::from_millis(20));
         };
@@ -269,8 +280,20 @@ impl Supervisor {
             // Somebody started it otherwise: the next supervisor adopts that.
             return Ok(status::FAILED);
         }
+        let condition = found.as_ref().map(|found| found.condition);
+        let has_recovered = match cause {
+            Some(Cause::ServerWedged) => condition.is_some_and(|now| now != Condition::Wedged),
+            Some(Cause::Stuck) => {
+                condition.is_some_and(|now| now.action() == Action::Leave && !now.can_be_stuck())
+            }
+            _ => false,
+        };
+        if has_recovered {
+            // While we waited for the turn. The next supervisor adopts it.
+            return Ok(status::FAILED);
+        }
         let end = how_it_ended(mark, cause, oom);
-        match self.conclude(world, found.as_ref(), Some(mark), end)? {
+        match self.conclude(world, found.as_ref(), Some(mark), &end)? {
             Some(status) => Ok(status),
             None => Ok(status::FAILED),
         }
@@ -283,7 +306,7 @@ impl Supervisor {
         world: &World,
         found: Option<&Found>,
         mark: Option<&Mark>,
-        end: End,
+        end: &End,
     ) -> Result<Option<u8>> {
         let clean = end.is_clean();
         let next = self.rules.restart.after(clean);
@@ -293,8 +316,14 @@ impl Supervisor {
             }
             _ => false,
         };
-        let end = End { over: !stays, ..end };
-        end::record(world, &self.id, found.map(|found| &found.cgroup), &end)?;
+        let end = End { over: !stays, ..end.clone() };
+        if !self.is_end_told {
+            // Once, also where the bus goes away below, and this is done again.
+            self.is_end_told = true;
+            if let Err(error) = end::record(world, &self.id, found.map(|found| &found.cgroup), &end) {
+                tracing::debug!("{error}");
+            }
+        }
         if let Some(found) = found.filter(|_| !stays) {
             service::status(&format!("{}; ends what is left of it", end.words()));
             stop::clear(world, std::slice::from_ref(found), stop::TIMEOUT)?;

@@ -94,6 +94,7 @@ macro_rules! write_record {
 }
 
 /// Records an event.
+#[allow(clippy::too_many_lines, reason = "one arm for each kind")]
 pub fn record(event: &Event) {
     match event {
         Event::Spawned {

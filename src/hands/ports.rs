@@ -1,4 +1,4 @@
-//! Who listens on a TCP port: proc_net(5), then the process that has the socket, by its inode.
+//! Who listens on a TCP port: `proc_net(5)`, then the process that has the socket, by its inode.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

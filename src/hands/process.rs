@@ -63,7 +63,7 @@ fn read_stat(pid: u32) -> std::io::Result<Option<Stat>> {
 /// descriptor is left to read it with) it is alive.
 pub fn life(pid: u32, start: u64) -> Life {
     match read_stat(pid) {
-        Ok(Some(stat)) if stat.start == start => match stat.state {
+        Ok(Some(found)) if found.start == start => match found.state {
             'Z' | 'X' => Life::Gone,
             'T' => Life::Stopped,
             't' => Life::Traced,

@@ -1,4 +1,4 @@
-//! This process as the main process of a systemd service: what it tells its manager (sd_notify(3)).
+//! This process as the main process of a systemd service: what it tells its manager (`sd_notify(3)`).
 //! Outside of a service nobody listens, and nothing happens.
 
 use std::time::Duration;

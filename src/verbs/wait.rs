@@ -41,7 +41,8 @@ pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
         return Ok(Shown::new(&json!({ "session": id, "ready": true })).line(format!("{id} is ready")));
     }
     let end = match found {
-        Some(found) if found.mark.is_some() || found.state() == State::Starting => {
+        // Between two runs of a supervised session the last one has ended.
+        Some(found) if found.has_body && (found.mark.is_some() || found.state() == State::Starting) => {
             wait::exit(world, &found, deadline)?
         }
         // It ended before we asked, or is just being cleared away: that is what was waited for.

@@ -17,9 +17,9 @@ use crate::hands::state::Claim;
 use crate::words::condition::Action;
 use crate::words::error::{Error, Kind, Result};
 use crate::words::event::Event;
-use crate::words::session::{Cause, End, Mark};
+use crate::words::session::{Cause, End, Mark, State};
 use crate::words::spec::{Keeper, Spec};
-use crate::words::supervision::{DELAYS, Delays, Started, Watched};
+use crate::words::supervision::{DELAYS, Delays, Started, Watched, status};
 
 /// How long another forge may be starting or ending the session: a prompt may come up slowly.
 const OTHERS: Duration = Duration::from_secs(3600);
@@ -44,7 +44,7 @@ impl Supervisor {
             self.record.failures.clear();
         }
         let remains = match self.look_for_it(world)? {
-            Some(found) if !is_ended(&found) => return self.adopt(world, found),
+            Some(found) if !is_ended(&found) => return self.adopt(world, &found),
             remains => remains,
         };
         if self.restarts > 0
@@ -65,16 +65,17 @@ impl Supervisor {
         let deadline = Deadline::after(OTHERS);
         loop {
             let found = observe::one(world, &self.id)?.filter(|found| found.has_body);
-            match found {
-                Some(found) if found.condition.action() == Action::Wait => {
-                    if deadline.passed() {
-                        let state = found.state().word();
-                        return Err(Error::new(Kind::Deadline, format!("{} is still {state}", self.id)));
-                    }
-                    self.wait(&format!("waits: {} is {}", self.id, found.state().word()));
-                }
-                other => return Ok(other),
+            let state = match &found {
+                Some(found) if found.condition.action() == Action::Wait => found.state(),
+                // Whoever asked for it has the name until the manager has the job.
+                None if world.store.is_claimed(&self.id) => State::Starting,
+                _ => return Ok(found),
+            };
+            let state = state.word();
+            if deadline.passed() {
+                return Err(Error::new(Kind::Deadline, format!("{} is still {state}", self.id)));
             }
+            self.wait(&format!("waits: {} is {state}", self.id));
         }
     }
 
@@ -97,7 +98,7 @@ impl Supervisor {
     }
 
     /// Takes over a session that is alive.
-    fn adopt(&mut self, world: &World, found: Found) -> Result<Run> {
+    fn adopt(&mut self, world: &World, found: &Found) -> Result<Run> {
         let spec = world.store.spec(&self.id)?;
         if spec.as_ref().is_some_and(|spec| spec.keeper == Keeper::Caller) {
             return Err(Error::usage(format!(
@@ -120,7 +121,7 @@ impl Supervisor {
         self.record.started = Some(Started::Up(value(&Spawned::of(&self.id, &mark))));
         self.write_record(world);
         let program = spec.map(|spec| spec.command.name().to_owned()).unwrap_or_default();
-        Ok(Run::Up(self.watched(mark, &found.cgroup, program)))
+        Ok(Run::Up(Box::new(self.watched(mark, &found.cgroup, program))))
     }
 
     fn watched(&self, mark: Mark, cgroup: &Cgroup, program: String) -> Watched {
@@ -152,20 +153,33 @@ impl Supervisor {
         let mark = remains.and_then(|found| found.mark.as_ref()).filter(|mark| mark.up);
         let end = match mark {
             Some(mark) => how_it_ended(mark, None, false),
+            None if since_us == 0 => return self.conclude_start(world, remains),
             None => End {
                 since_us,
                 at_us: now_us(),
                 status: None,
                 signal: None,
                 over: true,
-                cause: (since_us > 0).then_some(Cause::ServerEnded),
+                cause: Some(Cause::ServerEnded),
             },
         };
-        self.conclude(world, remains, mark, end)
+        self.conclude(world, remains, mark, &end)
+    }
+
+    /// Clears up after a start whose supervisor was killed.
+    fn conclude_start(&mut self, world: &World, remains: Option<&Found>) -> Result<Option<u8>> {
+        if let Some(found) = remains {
+            stop::clear(world, std::slice::from_ref(found), stop::TIMEOUT)?;
+        }
+        self.record.running = None;
+        let again = self.is_tried_again("a start that was cut short".to_owned());
+        self.write_record(world);
+        Ok((!again).then_some(status::FOR_GOOD))
     }
 
     /// Starts the session, when it is its turn.
     fn start(&mut self, world: &World) -> Result<Run> {
+        self.is_end_told = false;
         self.pause_before_restart(world)?;
         let turn = self.turn(world)?;
         let spec = self.spec(world)?;
@@ -192,7 +206,7 @@ impl Supervisor {
         let Some(Found { mark: Some(mark), cgroup, .. }) = found else {
             return Err(Error::new(Kind::Ended, format!("{} ended as soon as it was up", self.id)));
         };
-        Ok(Run::Up(self.watched(mark, &cgroup, argv.name().to_owned())))
+        Ok(Run::Up(Box::new(self.watched(mark, &cgroup, argv.name().to_owned()))))
     }
 
     /// The pause that a manager does not make which knows no growing ones.

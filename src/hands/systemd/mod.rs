@@ -194,7 +194,6 @@ fn no_manager(error: &zbus::Error) -> Error {
 /// What D-Bus or the manager said, as one of forge's errors.
 fn told(error: &zbus::Error, doing: impl std::fmt::Display) -> Error {
     match error {
-        zbus::Error::Connection(..) | zbus::Error::Handshake(_) => no_manager(error),
         zbus::Error::FDO(fdo)
             if matches!(**fdo, zbus::fdo::Error::ServiceUnknown(_) | zbus::fdo::Error::NameHasNoOwner(_)) =>
         {
@@ -204,8 +203,10 @@ fn told(error: &zbus::Error, doing: impl std::fmt::Display) -> Error {
             Error::new(Kind::Deadline, format!("{doing}: the user manager did not answer"))
                 .hint("see 'systemctl --user status'")
         }
-        // The connection broke.
-        zbus::Error::InputOutput(_) => no_manager(error),
+        // There is none, or it broke.
+        zbus::Error::Connection(..) | zbus::Error::Handshake(_) | zbus::Error::InputOutput(_) => {
+            no_manager(error)
+        }
         _ => Error::failed(format!("{doing}: {}", reason(error))),
     }
 }

@@ -26,11 +26,12 @@ pub(crate) fn tests() -> Vec<Test> {
 
 const MANY: &str = "[Unit]\nStartLimitIntervalSec=0\n[Service]\nRestartSec=50ms\nRestartSteps=0\n";
 
+type Kill = fn(&Supervised);
+
 fn an_end_is_told_as_what_it_was() {
     let script = "trap 'exit 7' USR1; echo up; while :; do sleep 0.05; done";
     let _settings = DropIn::new("told", MANY);
     let it = Supervised::spawn("told", &["--ready", "up"], &["sh", "-c", script]);
-    type Kill = fn(&Supervised);
     let ways: [(&str, Kill, &str, Option<&str>); 4] = [
         ("status", |it| signal("USR1", it.program()), "exit status 7", Some("7")),
         ("signal", |it| signal("KILL", it.program()), "signal 9 (SIGKILL)", None),
