@@ -15,6 +15,7 @@ forge keeps long-running tmux programs alive and harmless.
   forge stop demo                 end it, and all that it ever started
   forge sweep                     remove tmux sockets that no server listens on
   forge logs demo                 what happened, from the journal
+  forge spawn demo --supervise -- claude     the same, started again when it crashes
   forge units install --now       sweep every 10 minutes; sessions come back after a boot
   forge probe                     how everything is, and what to do about what is not well
   forge doctor                    what on this machine would stop forge from working

@@ -28,17 +28,15 @@ impl Signals {
         Ok(Self { fd, set })
     }
 
+    /// Gives them back what they usually do. Without it they stay blocked to the end of the process.
+    pub fn give_back(self) {
+        let _ = self.set.thread_unblock();
+    }
+
     /// The next one that came, where one did.
     pub fn next(&self) -> Option<Signal> {
         let signal = self.fd.read_signal().ok().flatten()?;
         Signal::try_from(i32::try_from(signal.ssi_signo).ok()?).ok()
-    }
-}
-
-impl Drop for Signals {
-    /// Gives them back what they usually do.
-    fn drop(&mut self) {
-        let _ = self.set.thread_unblock();
     }
 }
 

@@ -3,9 +3,7 @@
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
-use sd_notify::NotifyState;
+use nix::sys::signal::Signal;
 
 use super::asked::Wanted;
 use crate::acts::observe;
@@ -13,7 +11,9 @@ use crate::acts::spawn::{How, Order, spawn};
 use crate::acts::{World, stop, wait};
 use crate::hands::clock::Deadline;
 use crate::hands::process::{Process, readable};
-use crate::words::error::{Error, Kind, Result, Trying};
+use crate::hands::service;
+use crate::hands::signals::Signals;
+use crate::words::error::{Error, Kind, Result};
 use crate::words::shown::Shown;
 use crate::words::spec::{Keeper, Spec};
 
@@ -30,21 +30,14 @@ pub const OWN_FAILURE: u8 = 125;
 /// When it does not start.
 pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
     // Before the start: a signal at any moment from here on stops the session, none is lost.
-    let mut wanted = SigSet::empty();
-    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
-        wanted.add(signal);
-    }
-    wanted.thread_block().trying("cannot block signals")?;
-    let signals = SignalFd::with_flags(&wanted, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
-        .trying("cannot wait for signals")?;
+    let signals = Signals::take_over(&[Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP])?;
 
     let spec = Spec { keeper: Keeper::Caller, ..arguments.spec(world)? };
     let id = &spec.session;
     let how = if arguments.replace { How::Replacing } else { How::New };
     let spawned = spawn(world, Order::new(&spec, how))?;
     // Where the caller is a systemd service of Type=notify; nothing otherwise.
-    let status = format!("session {id} runs {} as process {}", spec.command.name(), spawned.pane_pid);
-    let _ = sd_notify::notify(&[NotifyState::Ready, NotifyState::Status(&status)]);
+    service::ready(&format!("session {id} runs {} as process {}", spec.command.name(), spawned.pane_pid));
 
     let found = observe::one(world, id)?;
     let lost = || Error::new(Kind::NoSession, format!("{id} ended before it could be watched"));
@@ -54,8 +47,8 @@ pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
     };
     let forever = Deadline::after(Duration::MAX);
     if readable(&[program.as_fd(), signals.as_fd()], forever)[1] {
-        let signal = signals.read_signal().ok().flatten().map_or(0, |signal| signal.ssi_signo);
-        let _ = sd_notify::notify(&[NotifyState::Stopping]);
+        let signal = signals.next().map_or(0, |signal| signal as i32);
+        service::stopping("stops the session");
         stop::stop(world, &[found], stop::TIMEOUT)?;
         return Ok(Shown::new(&spawned)
             .line(format!("stopped {id} on signal {signal}"))

@@ -39,6 +39,7 @@ pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
         ("cpu", session.cpu_usec.map_or_else(unknown, usage::cpu)),
         ("memory", session.memory_bytes.map_or_else(unknown, usage::size)),
         ("idle", session.idle_s.map_or_else(unknown, usage::duration)),
+        ("supervisor", if session.supervised { unit::service(&id) } else { unknown() }),
         ("attached", if session.attached { "yes" } else { "no" }.to_owned()),
     ];
     rows.extend(advice(session.state, id.as_str()).map(|advice| ("next", advice)));

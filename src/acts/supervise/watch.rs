@@ -79,6 +79,7 @@ impl Supervisor {
         let (Some(program), Some(server)) =
             (open(mark.pane_pid, mark.pane_start)?, open(mark.server_pid, mark.server_start)?)
         else {
+            stops.give_back();
             return self.ended(&mut watch, None, false);
         };
         let period = micros(service::watchdog().map_or(LOOK, |period| period / 2));
@@ -91,7 +92,7 @@ impl Supervisor {
                 service::well();
                 let condition = self.look(&mut watch);
                 if condition == Condition::Wedged && self.patience_ends(&watch).is_some_and(|at| now >= at) {
-                    drop(stops);
+                    stops.give_back();
                     self.tell_stuck("server", self.rules.patience(), true);
                     return self.ended(&mut watch, Some(Cause::ServerWedged), false);
                 }
@@ -102,7 +103,7 @@ impl Supervisor {
                 return self.rest(world, watch.watched);
             }
             if self.silence_ends(&watch).is_some_and(|at| now >= at) && self.is_silent_too_long(&mut watch) {
-                drop(stops);
+                stops.give_back();
                 return self.ended(&mut watch, Some(Cause::Stuck), false);
             }
 
@@ -124,7 +125,7 @@ impl Supervisor {
                 last_oom = Some(boot_us());
             }
             if came[0] || came[1] {
-                drop(stops);
+                stops.give_back();
                 let oom = last_oom.is_some_and(|at| boot_us() - at < micros(KILLED));
                 return self.ended(&mut watch, None, oom);
             }

@@ -50,6 +50,7 @@ fn a_spawn_cleans_dead_sockets_first() {
         [
             "attempts",
             "elapsed_ms",
+            "freed",
             "pane_pid",
             "ready",
             "scope",
