@@ -30,7 +30,9 @@ use crate::words::error::{Error, Kind, Result};
 use crate::words::event::Event;
 use crate::words::name::SessionId;
 use crate::words::session::{Cause, End, Mark};
-use crate::words::supervision::{Breaker, DELAYS, Next, Record, Restart, Rules, Started, Watched, status};
+use crate::words::supervision::{
+    Breaker, DELAYS, Next, Record, Restart, Rules, Started, Terms, Watched, status,
+};
 use crate::words::unit;
 use watch::Watch;
 
@@ -49,11 +51,7 @@ struct Supervisor {
     /// Its own unit.
     unit: String,
     paths: Paths,
-    config_file: Option<PathBuf>,
-    rules: Rules,
-    breaker: Breaker,
-    /// How often the manager started it again by itself.
-    restarts: u32,
+    terms: Terms,
     /// `RestartSec=`
     first_pause: Duration,
     record: Record,
@@ -84,20 +82,10 @@ pub fn supervise(world: &World, config_file: Option<PathBuf>, id: &SessionId) ->
         return Err(Error::usage(format!("a supervisor is started by systemd, as {unit}"))
             .hint(format!("systemctl --user start {unit}")));
     }
-    let mut supervisor = Supervisor {
-        id: id.clone(),
-        unit,
-        paths: world.paths.clone(),
-        config_file,
-        rules: rules(&world.config, id),
-        breaker: Breaker { burst: 0, interval: Duration::ZERO },
-        restarts: 0,
-        first_pause: DELAYS.first,
-        told: None,
-        is_end_told: false,
-        record: world.store.record(id).ok().flatten().unwrap_or_default(),
-        signals: Signals::take_over(&[Signal::SIGHUP])?,
-    };
+    let (rules, breaker) = (rules(&world.config, id), Breaker { burst: 0, interval: Duration::ZERO });
+    let record = world.store.record(id).ok().flatten().unwrap_or_default();
+    let mut supervisor =
+        Supervisor::new(world, id, Terms { config_file, rules, breaker, restarts: 0 }, record)?;
     let up = supervisor.with_manager(&world.config, Supervisor::come_up);
     match up.or_else(|error| supervisor.did_not_start(world, error))? {
         Run::Up(watched) => {
@@ -116,20 +104,7 @@ pub fn supervise(world: &World, config_file: Option<PathBuf>, id: &SessionId) ->
 pub fn watch(world: &World, id: &SessionId) -> Result<u8> {
     let record = world.store.record(id)?.unwrap_or_default();
     let watched = record.watched.clone().ok_or_else(|| Error::usage("there is nothing to watch"))?;
-    let mut supervisor = Supervisor {
-        id: id.clone(),
-        unit: unit::service(id),
-        paths: world.paths.clone(),
-        config_file: watched.config_file.clone(),
-        rules: watched.rules.clone(),
-        breaker: watched.breaker,
-        restarts: watched.restarts,
-        first_pause: DELAYS.first,
-        told: None,
-        is_end_told: false,
-        record,
-        signals: Signals::take_over(&[Signal::SIGHUP])?,
-    };
+    let mut supervisor = Supervisor::new(world, id, watched.terms.clone(), record)?;
     supervisor.watch(world, Watch::new(watched))
 }
 
@@ -152,6 +127,21 @@ fn rules(config: &Config, id: &SessionId) -> Rules {
 }
 
 impl Supervisor {
+    /// A supervisor of that session; before any other thread is started.
+    fn new(world: &World, id: &SessionId, terms: Terms, record: Record) -> Result<Self> {
+        Ok(Self {
+            id: id.clone(),
+            unit: unit::service(id),
+            paths: world.paths.clone(),
+            terms,
+            first_pause: DELAYS.first,
+            record,
+            told: None,
+            is_end_told: false,
+            signals: Signals::take_over(&[Signal::SIGHUP])?,
+        })
+    }
+
     /// Does what needs the manager, by a connection of its own: none is kept while nothing happens.
     /// One that is lost on the way is made again, and the work done again from the start: it begins
     /// with a look at what is there.
@@ -180,6 +170,7 @@ impl Supervisor {
     ///
     /// Where that cannot be done, as with a full disk, it watches as it is.
     fn rest(&mut self, world: &World, watched: Watched) -> Result<u8> {
+        let watched = Watched { terms: self.terms.clone(), ..watched };
         self.record.watched = Some(watched.clone());
         let arguments = ["forge", "supervise", WATCH, self.id.as_str()];
         let written = world.store.write_record(&self.id, &self.record);
@@ -216,18 +207,18 @@ impl Supervisor {
 
     /// Counts a failure; says whether another start is in order.
     fn is_tried_again(&mut self, error: String) -> bool {
-        if self.rules.restart == Restart::Never {
+        if self.terms.rules.restart == Restart::Never {
             self.record.failure = Some(error);
             return false;
         }
-        let (now, interval) = (boot_us(), micros(self.breaker.interval));
+        let (now, interval) = (boot_us(), micros(self.terms.breaker.interval));
         // Those that left the window never count again.
         self.record.failures.retain(|at| now.saturating_sub(*at) < interval);
         self.record.failures.push(now);
-        let is_open = self.breaker.is_open(&self.record.failures, now);
+        let is_open = self.terms.breaker.is_open(&self.record.failures, now);
         if is_open {
             let failures = self.record.failures.len();
-            let within_s = self.breaker.interval.as_secs();
+            let within_s = self.terms.breaker.interval.as_secs();
             let session = self.id.clone();
             journal::record(&Event::BreakerOpen { session, failures, within_s, error: error.clone() });
             let within = crate::words::usage::duration(within_s);
@@ -244,7 +235,7 @@ impl Supervisor {
     fn ended(&mut self, watch: &mut Watch, cause: Option<Cause>, oom: bool) -> Result<u8> {
         service::well();
         let oom = watch.note_oom(&self.id) || oom;
-        let config = config::load(&self.paths.config, self.config_file.as_deref()).unwrap_or_default();
+        let config = config::load(&self.paths.config, self.terms.config_file.as_deref()).unwrap_or_default();
         let mark = watch.watched.mark.clone();
         self.with_manager(&config, |this, world| this.judge(world, &mark, cause, oom))
     }
@@ -309,7 +300,7 @@ impl Supervisor {
         end: &End,
     ) -> Result<Option<u8>> {
         let clean = end.is_clean();
-        let next = self.rules.restart.after(clean);
+        let next = self.terms.rules.restart.after(clean);
         let stays = match (next, mark) {
             (Next::Over, Some(mark)) if is_alive(mark.server_pid, mark.server_start) => {
                 end::stays(&Server::new(&paths::tmux()?, &mark.socket), mark).unwrap_or(false)
@@ -369,6 +360,7 @@ fn how_it_ended(mark: &Mark, cause: Option<Cause>, oom: bool) -> End {
             End { cause: Some(Cause::OutOfMemory), ..end }
         }
         Some(end) => end,
-        None => unknown(Some(Cause::ServerEnded)),
+        // A manager that takes no OOMPolicy= ends the whole scope for one such kill.
+        None => unknown(Some(if oom { Cause::OutOfMemory } else { Cause::ServerEnded })),
     }
 }

@@ -223,7 +223,20 @@ pub struct Record {
     pub watched: Option<Watched>,
 }
 
-/// A run that is up, and how it is supervised. Times are in microseconds since the boot.
+/// What a supervisor goes by.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Terms {
+    /// The configuration file that was named, where one was.
+    pub config_file: Option<PathBuf>,
+    /// How the session is supervised.
+    pub rules: Rules,
+    /// How often it may fail.
+    pub breaker: Breaker,
+    /// How often the manager has started the supervisor again by itself.
+    pub restarts: u32,
+}
+
+/// A run that is up, and what is known of it. Times are in microseconds since the boot.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Watched {
     /// Its processes.
@@ -232,14 +245,8 @@ pub struct Watched {
     pub cgroup: String,
     /// The program's name.
     pub program: String,
-    /// The configuration file that was named, where one was.
-    pub config_file: Option<PathBuf>,
-    /// How it is supervised.
-    pub rules: Rules,
-    /// How often it may fail.
-    pub breaker: Breaker,
-    /// How often the manager has started the supervisor again by itself.
-    pub restarts: u32,
+    /// What its supervisor goes by.
+    pub terms: Terms,
     /// Since when it is watched.
     pub since: u64,
     /// Since when its server does not answer.

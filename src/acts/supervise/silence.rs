@@ -112,42 +112,42 @@ fn somebody_types(mark: &Mark) -> bool {
 impl Supervisor {
     /// When the silence may have become too long.
     pub(super) fn silence_ends(&self, watch: &Watch) -> Option<u64> {
-        let stuck_after = micros(self.rules.stuck_after?);
+        let stuck_after = micros(self.terms.rules.stuck_after?);
         Some(watch.signs.due.unwrap_or_else(|| watch.watched.sign.saturating_add(stuck_after)))
     }
 
     /// Looks for signs of life, and does what the silence calls for; says whether it is too long for
     /// the run to go on.
     pub(super) fn is_silent_too_long(&mut self, watch: &mut Watch) -> bool {
-        let Some(stuck_after) = self.rules.stuck_after else { return false };
+        let Some(stuck_after) = self.terms.rules.stuck_after else { return false };
         if !observe::glance(&watch.watched.mark, &watch.cgroup).can_be_stuck() {
             // What stands still on purpose is not silent.
             watch.watched.sign = boot_us();
         }
-        let silence = watch.silence(&self.rules);
+        let silence = watch.silence(&self.terms.rules);
         if silence < stuck_after {
             (watch.watched.told, watch.watched.nudged) = (false, false);
         }
-        let missing = self.rules.signs.iter().map(|sign| sign.word()).collect::<Vec<_>>().join(", ");
-        if self.rules.after_silence(silence, watch.watched.told, true) == Silence::Tell {
+        let missing = self.terms.rules.signs.iter().map(|sign| sign.word()).collect::<Vec<_>>().join(", ");
+        if self.terms.rules.after_silence(silence, watch.watched.told, true) == Silence::Tell {
             self.tell_stuck(&missing, silence, false);
             watch.watched.told = true;
         }
         let Watched { told, nudged, .. } = watch.watched;
-        let mut wait = match self.rules.after_silence(silence, told, nudged) {
+        let mut wait = match self.terms.rules.after_silence(silence, told, nudged) {
             Silence::Until(whole) => whole.saturating_sub(silence),
             Silence::Never | Silence::Tell => stuck_after,
             Silence::Nudge | Silence::Restart if somebody_types(&watch.watched.mark) => LATER,
             Silence::Nudge => {
                 self.nudge(watch);
-                if self.rules.counts(Sign::Output) { OUTPUT_STEP * 2 } else { NUDGED }
+                if self.terms.rules.counts(Sign::Output) { OUTPUT_STEP * 2 } else { NUDGED }
             }
             Silence::Restart => {
                 self.tell_stuck(&missing, silence, true);
                 return true;
             }
         };
-        if self.rules.counts(Sign::Cpu) {
+        if self.terms.rules.counts(Sign::Cpu) {
             // What it used is only known between two looks.
             wait = wait.min(stuck_after / 4);
         }
@@ -156,7 +156,7 @@ impl Supervisor {
     }
 
     fn nudge(&self, watch: &mut Watch) {
-        let Some(text) = &self.rules.nudge_text else { return };
+        let Some(text) = &self.terms.rules.nudge_text else { return };
         let (world, mark) = (World::with(self.paths.clone(), Config::default()), &watch.watched.mark);
         watch.watched.nudged = true;
         match send::send(&world, &self.id, mark, text, true) {

@@ -37,9 +37,9 @@ impl Supervisor {
     /// Comes by the session, whatever there is of it.
     pub(super) fn come_up(&mut self, world: &World) -> Result<Run> {
         let service = world.manager()?.service(&self.unit)?;
-        (self.breaker, self.restarts) = (service.breaker, service.restarts);
+        (self.terms.breaker, self.terms.restarts) = (service.breaker, service.restarts);
         self.first_pause = service.restart_pause;
-        if self.restarts == 0 {
+        if self.terms.restarts == 0 {
             // Somebody started it: what was before is forgiven.
             self.record.failures.clear();
         }
@@ -47,7 +47,7 @@ impl Supervisor {
             Some(found) if !is_ended(&found) => return self.adopt(world, &found),
             remains => remains,
         };
-        if self.restarts > 0
+        if self.terms.restarts > 0
             && let Some(since_us) = self.record.running
         {
             // The last supervisor did not live to see the end.
@@ -113,7 +113,7 @@ impl Supervisor {
         let mark = found.mark()?.clone();
         let (server_pid, pane_pid) = (mark.server_pid, mark.pane_pid);
         journal::record(&Event::Adopted { session: self.id.clone(), server_pid, pane_pid });
-        if self.restarts > 0 {
+        if self.terms.restarts > 0 {
             // Only supervisors ended, and that is no failure of the session.
             world.manager()?.reset_failed(&self.unit)?;
         }
@@ -125,16 +125,12 @@ impl Supervisor {
     }
 
     fn watched(&self, mark: Mark, cgroup: &Cgroup, program: String) -> Watched {
-        let Self { rules, breaker, restarts, config_file, .. } = self;
         let now = boot_us();
         Watched {
             mark,
             cgroup: cgroup.control_group(),
             program,
-            config_file: config_file.clone(),
-            rules: rules.clone(),
-            breaker: *breaker,
-            restarts: *restarts,
+            terms: self.terms.clone(),
             since: now,
             wedged: None,
             sign: now,
@@ -195,7 +191,7 @@ impl Supervisor {
         self.write_record(world);
         let spawned = spawn(world, Order { spec: &spec, argv: &argv, how: How::Supervised })?;
         drop(turn);
-        if self.restarts > 0 {
+        if self.terms.restarts > 0 {
             let why = self.record.failure.clone().unwrap_or_else(|| "an end that nobody saw".to_owned());
             journal::record(&Event::Restarted { session: self.id.clone(), why });
         }
@@ -211,17 +207,17 @@ impl Supervisor {
 
     /// The pause that a manager does not make which knows no growing ones.
     fn pause_before_restart(&mut self, world: &World) -> Result<()> {
-        if self.restarts == 0 || world.manager()?.major_version()? >= GROWING_PAUSES {
+        if self.terms.restarts == 0 || world.manager()?.major_version()? >= GROWING_PAUSES {
             return Ok(());
         }
         let delays = Delays { first: self.first_pause, ..DELAYS };
-        let whole = delays.before(self.restarts);
+        let whole = delays.before(self.terms.restarts);
         let deadline = Deadline::after(whole.saturating_sub(delays.first));
         if deadline.passed() {
             return Ok(());
         }
         service::extend_start(whole + BESIDE_THE_PROMPT);
-        service::status(&format!("waits {} s before restart {}", whole.as_secs(), self.restarts));
+        service::status(&format!("waits {} s before restart {}", whole.as_secs(), self.terms.restarts));
         self.wait_or_poke(deadline);
         Ok(())
     }

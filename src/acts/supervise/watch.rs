@@ -93,7 +93,7 @@ impl Supervisor {
                 let condition = self.look(&mut watch);
                 if condition == Condition::Wedged && self.patience_ends(&watch).is_some_and(|at| now >= at) {
                     stops.give_back();
-                    self.tell_stuck("server", self.rules.patience(), true);
+                    self.tell_stuck("server", self.terms.rules.patience(), true);
                     return self.ended(&mut watch, Some(Cause::ServerWedged), false);
                 }
                 service::status(&told(&watch.watched, condition));
@@ -138,9 +138,8 @@ impl Supervisor {
     /// Reads the configuration again, and looks. One that cannot be used changes nothing.
     fn reload(&mut self, world: &World, mut watch: Watch) -> Result<u8> {
         service::reloading();
-        if let Ok(config) = config::load(&self.paths.config, self.config_file.as_deref()) {
-            self.rules = rules(&config, &self.id);
-            watch.watched.rules = self.rules.clone();
+        if let Ok(config) = config::load(&self.paths.config, self.terms.config_file.as_deref()) {
+            self.terms.rules = rules(&config, &self.id);
         }
         let condition = self.look(&mut watch);
         service::ready(&told(&watch.watched, condition));
@@ -176,15 +175,15 @@ impl Supervisor {
     /// When a server that does not answer has had its time.
     fn patience_ends(&self, watch: &Watch) -> Option<u64> {
         // One that is not to be restarted is not ended either.
-        let since = watch.watched.wedged.filter(|_| self.rules.restart != Restart::Never)?;
-        Some(since.saturating_add(micros(self.rules.patience())))
+        let since = watch.watched.wedged.filter(|_| self.terms.rules.restart != Restart::Never)?;
+        Some(since.saturating_add(micros(self.terms.rules.patience())))
     }
 
     /// When a run has lasted long enough for its failures to be forgiven.
     fn settled_at(&self, watch: &Watch) -> Option<u64> {
-        let has_history = self.restarts > 0 || !self.record.failures.is_empty();
-        (has_history && !self.breaker.interval.is_zero())
-            .then(|| watch.watched.since.saturating_add(micros(self.breaker.interval)))
+        let has_history = self.terms.restarts > 0 || !self.record.failures.is_empty();
+        (has_history && !self.terms.breaker.interval.is_zero())
+            .then(|| watch.watched.since.saturating_add(micros(self.terms.breaker.interval)))
     }
 
     /// Forgives what failed before.
@@ -196,7 +195,7 @@ impl Supervisor {
             Ok(())
         });
         match done {
-            Ok(()) => watch.watched.restarts = 0,
+            Ok(()) => self.terms.restarts = 0,
             // In a while, then.
             Err(_) => watch.watched.since = boot_us(),
         }

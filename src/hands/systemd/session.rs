@@ -61,15 +61,16 @@ impl Manager {
     pub fn start_scope(&self, plan: &Scope<'_>, deadline: Deadline) -> std::result::Result<(), StartError> {
         zbus::block_on(async {
             let mut jobs = Jobs::watch(self).await?;
-            // A pidfd is the process for certain; systemd takes it from 255 on, and says
-            // PropertyReadOnly before.
-            let job = match jobs.alongside(self.ask(plan, true)).await {
-                Err(zbus::Error::FDO(error)) if matches!(*error, zbus::fdo::Error::PropertyReadOnly(_)) => {
-                    jobs.alongside(self.ask(plan, false)).await
+            // A pidfd is the process for certain; systemd takes it from 255 on. OOMPolicy= of scopes is
+            // of 253, though Debian's 252 has it.
+            let mut asked = jobs.alongside(self.ask(plan, true, true)).await;
+            for keeps_oom_policy in [true, false] {
+                if !is_unknown_property(&asked) {
+                    break;
                 }
-                asked => asked,
-            };
-            let job = match job {
+                asked = jobs.alongside(self.ask(plan, false, keeps_oom_policy)).await;
+            }
+            let job = match asked {
                 Ok(job) => job,
                 Err(error) if is_named(&error, "org.freedesktop.systemd1.UnitExists") => {
                     return Err(StartError::Exists);
@@ -115,20 +116,18 @@ impl Manager {
         })
     }
 
-    async fn ask(&self, plan: &Scope<'_>, by_pidfd: bool) -> zbus::Result<String> {
+    async fn ask(&self, plan: &Scope<'_>, by_pidfd: bool, oom_policy: bool) -> zbus::Result<String> {
         let process: Property<'_> = if by_pidfd {
             ("PIDFDs", Variant::new(vec![Fd::from(plan.process.as_fd())]))
         } else {
             ("PIDs", Variant::new(vec![plan.process.pid()]))
         };
-        let scope: Vec<Property<'_>> = vec![
+        let mut scope: Vec<Property<'_>> = vec![
             process,
             ("Description", Variant::new(plan.description.as_str())),
             ("Slice", Variant::new(plan.slice.as_str())),
             // A scope that failed would keep its name, and the name is the lock.
             ("CollectMode", Variant::new("inactive-or-failed")),
-            // One process out of memory is not the end of its tmux server.
-            ("OOMPolicy", Variant::new("continue")),
             ("TimeoutStopUSec", Variant::new(STOP_TIMEOUT_US)),
             // At a stop the order is turned round: first the save, and the supervisor with what it
             // does at its end, then the session. (After= the supervisor would wait for it, at the
@@ -138,6 +137,10 @@ impl Manager {
             // about to start a supervisor again; the supervisor's own end does not.
             ("PartOf", Variant::new(vec![plan.service.as_str()])),
         ];
+        if oom_policy {
+            // One process out of memory is not the end of its tmux server.
+            scope.push(("OOMPolicy", Variant::new("continue")));
+        }
         let mut slice: Vec<Property<'_>> = vec![
             ("Description", Variant::new(plan.description.as_str())),
             ("CollectMode", Variant::new("inactive-or-failed")),
@@ -151,4 +154,9 @@ impl Manager {
         let aux = [(plan.slice.as_str(), slice)];
         self.proxy.start_transient_unit(&plan.scope, "fail", &scope, &aux).await.map(|job| job.to_string())
     }
+}
+
+/// Whether the manager refused a property that it does not know.
+fn is_unknown_property(asked: &zbus::Result<String>) -> bool {
+    matches!(asked, Err(zbus::Error::FDO(error)) if matches!(**error, zbus::fdo::Error::PropertyReadOnly(_)))
 }

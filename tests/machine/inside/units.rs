@@ -49,12 +49,13 @@ fn user_dir() -> PathBuf {
     "/home/ada/.config/systemd/user".into()
 }
 
-const NAMES: [&str; 8] = [
+const NAMES: [&str; 9] = [
     "forge.slice",
     "forge-tmux-socket-sweep.service",
     "forge-tmux-socket-sweep.timer",
     "forge-post-boot-sessions.service",
     "forge-session-save.service",
+    "forge-spawn@.service",
     "forge-boot-notify.service",
     "forge-failure-notify@.service",
     "tmux-spawn-.scope.d/forge.conf",
@@ -131,6 +132,9 @@ fn the_manager_has_the_order() {
     // Each session is saved before it is ended.
     let (_session, _) = spawn("ordered", &[], &["sleep", "1000"]);
     has("forge-spawn-ordered.scope", "Before", "forge-session-save.service");
+    has("forge-spawn-ordered.scope", "Before", "forge-spawn@ordered.service");
+    has("forge-spawn-ordered.scope", "PartOf", "forge-spawn@ordered.service");
+    has("forge-spawn@ordered.service", "After", sweep);
     let verified = forge_json(&["units", "verify"]);
     assert_eq!((&verified["ok"], &verified["systemd_analyze"]), (&true.into(), &serde_json::json!([])));
     assert!(verified["edges"].as_u64().expect("a number") >= 13, "{verified}");
