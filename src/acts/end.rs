@@ -124,10 +124,18 @@ pub(super) fn stays(server: &Server, mark: &Mark) -> Result<bool> {
     if kept.trim() != "off" {
         return Ok(true);
     }
-    let panes = server.tell(&["list-panes", "-a", "-F", "#{pane_dead}"], deadline)?;
-    if panes.lines().any(|dead| dead == "0") {
+    if has_other_panes(server)? {
         server.tell(&["kill-pane", "-t", &mark.pane], deadline)?;
         return Ok(true);
     }
     Ok(false)
+}
+
+/// Whether something runs in the session beside its program, which ended.
+///
+/// # Errors
+/// When the server does not tell.
+pub(super) fn has_other_panes(server: &Server) -> Result<bool> {
+    let panes = server.tell(&["list-panes", "-a", "-F", "#{pane_dead}"], Deadline::after(ANSWER))?;
+    Ok(panes.lines().any(|dead| dead == "0"))
 }

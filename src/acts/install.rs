@@ -11,11 +11,15 @@ use crate::hands::systemd::{Login, Manager};
 use crate::hands::{files, paths};
 use crate::words::error::{Error, Kind, Result};
 use crate::words::health::Problem;
-use crate::words::unit::FORGE_SLICE;
+use crate::words::unit::{FORGE_SLICE, SERVICE_PATTERN};
 use crate::words::unit_file::{BOOT_NOTICE, Change, There, USER, UnitFile, to_install, to_uninstall};
 
 /// How long a unit may take to start or to stop. A restore may be among them.
 const JOB: Duration = Duration::from_secs(600);
+
+/// Why a supervisor's unit stays.
+const AT_WORK: &str =
+    "sessions run under it ('systemctl --user list-units \"forge-spawn@*\"'): stop them first";
 
 /// What is to be done about one unit file.
 #[derive(Debug)]
@@ -69,7 +73,15 @@ pub fn plan_install(world: &World) -> Result<Vec<Step>> {
 /// # Errors
 /// When the manager does not answer.
 pub fn plan_uninstall(world: &World) -> Result<Vec<Step>> {
-    plan(world, |_, there, _| Ok(to_uninstall(there)))
+    let supervisors = world.manager()?.units(&[SERVICE_PATTERN])?;
+    let at_work = supervisors.iter().any(|unit| unit.active != "inactive" && unit.active != "failed");
+    plan(world, |file, there, _| {
+        Ok(match to_uninstall(there) {
+            // Without its settings a supervisor would neither be replaced nor end its session.
+            Change::Remove if at_work && file.is_supervisor() => Change::Refuse(AT_WORK),
+            change => change,
+        })
+    })
 }
 
 fn plan(world: &World, decide: impl Fn(UnitFile, &There, bool) -> Result<Change>) -> Result<Vec<Step>> {

@@ -48,6 +48,15 @@ pub fn probe(world: &World, configuration: Option<&Error>) -> Result<Probe> {
             ));
         }
     }
+    let unsupervised = found
+        .iter()
+        .filter(|found| found.has_body && !found.is_supervised())
+        .filter(|found| {
+            let spec = world.store.spec(&found.id).ok().flatten();
+            spec.is_some_and(|spec| spec.keeper == Keeper::Supervisor && !spec.over)
+        })
+        .map(|found| found.id.clone())
+        .collect();
     let mut last_restore = in_this_life(world)?;
     let lost = kept
         .into_iter()
@@ -77,6 +86,7 @@ pub fn probe(world: &World, configuration: Option<&Error>) -> Result<Probe> {
             .map(|found| (found.id.clone(), found.state()))
             .collect(),
         lost,
+        unsupervised,
         orphans,
         units_failed: manager
             .units(&["forge*"])?

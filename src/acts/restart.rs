@@ -29,6 +29,10 @@ pub fn restart(world: &World, session: &SessionId, found: Option<Found>) -> Resu
         if let Some(found) = found {
             stop::clear_for_good(world, found, stop::TIMEOUT)?;
         }
+        if let Some(stopped) = world.store.spec(session)? {
+            // The end of its service says that it is over; should it not start, it is to come back.
+            world.store.change_spec(&stopped, |spec| spec.over = false)?;
+        }
         supervised::start(world, session)?
     } else {
         let resumption = resumption(&world.paths.home, &all, &spec);

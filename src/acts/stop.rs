@@ -156,8 +156,9 @@ pub fn clear_for_good(world: &World, found: Found, timeout: Duration) -> Result<
 /// As for [`stop`].
 pub fn with_service(world: &World, id: &SessionId) -> Result<()> {
     let _turn = match observe::one(world, id)?.filter(|found| found.has_body) {
-        // Who has the turn is ending it; what that left is ended here.
-        Some(_) => world.store.clearing_turn(id, Deadline::after(TURN)).ok(),
+        // Who has the turn is ending it; what that left is ended here. Not for long: it may be waiting
+        // for this very service.
+        Some(_) => world.store.clearing_turn(id, Deadline::after(SOON)).ok(),
         // Whoever waits for this to end may have the turn.
         None => None,
     };

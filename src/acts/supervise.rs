@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::observe::Found;
+use super::observe::{self, Found};
 use super::{World, end, stop};
 use crate::hands::clock::{Deadline, boot_us, micros, now_us, pause};
 use crate::hands::config::{self, Config};
@@ -260,13 +260,14 @@ impl Supervisor {
         if manager.asked(&self.unit)? != Asked::Nothing || manager.is_going_down() {
             return Ok(status::OVER);
         }
-        if world.store.spec(&self.id).is_ok_and(|spec| spec.is_none()) {
-            // It was stopped, and is forgotten.
+        let is_forgotten = world.store.spec(&self.id).is_ok_and(|spec| spec.is_none());
+        let found = observe::one(world, &self.id)?.filter(|found| found.has_body);
+        if is_forgotten && found.is_none() {
+            // It was stopped.
             self.record.running = None;
             self.write_record(world);
             return Ok(status::OVER);
         }
-        let found = super::observe::one(world, &self.id)?.filter(|found| found.has_body);
         if found.as_ref().and_then(|found| found.mark.as_ref()).is_some_and(|other| other != mark) {
             // Somebody started it otherwise: the next supervisor adopts that.
             return Ok(status::FAILED);
@@ -284,10 +285,9 @@ impl Supervisor {
             return Ok(status::FAILED);
         }
         let end = how_it_ended(mark, cause, oom);
-        match self.conclude(world, found.as_ref(), Some(mark), &end)? {
-            Some(status) => Ok(status),
-            None => Ok(status::FAILED),
-        }
+        let status = self.conclude(world, found.as_ref(), Some(mark), &end)?.unwrap_or(status::FAILED);
+        // How it was started is not known: another start would be of something else.
+        Ok(if is_forgotten { status::FOR_GOOD } else { status })
     }
 
     /// Records an end, ends what is left of the run, and decides. `None`: it is to be started again
@@ -350,17 +350,17 @@ fn how_it_ended(mark: &Mark, cause: Option<Cause>, oom: bool) -> End {
     if cause.is_some() {
         return unknown(cause);
     }
-    let told = if is_alive(mark.server_pid, mark.server_start) {
-        paths::tmux().and_then(|tmux| end::how(&Server::new(&tmux, &mark.socket), mark)).ok()
-    } else {
-        None
-    };
-    match told {
+    if !is_alive(mark.server_pid, mark.server_start) {
+        // A manager that takes no OOMPolicy= ends the whole scope for one such kill.
+        return unknown(Some(if oom { Cause::OutOfMemory } else { Cause::ServerEnded }));
+    }
+    let told = paths::tmux().and_then(|tmux| end::how(&Server::new(&tmux, &mark.socket), mark));
+    match told.ok() {
         Some(end) if oom && end.signal == Some(Signal::SIGKILL as i32) => {
             End { cause: Some(Cause::OutOfMemory), ..end }
         }
         Some(end) => end,
-        // A manager that takes no OOMPolicy= ends the whole scope for one such kill.
-        None => unknown(Some(if oom { Cause::OutOfMemory } else { Cause::ServerEnded })),
+        // It went meanwhile, or does not tell, as one of another version than tmux has now.
+        None => unknown(None),
     }
 }

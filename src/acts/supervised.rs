@@ -107,6 +107,8 @@ pub fn poke(world: &World, id: &SessionId) -> Result<()> {
     }
     let found = observe::existing(world, id)?;
     if found.is_supervised() {
+        let record = world.store.record(id).ok().flatten().unwrap_or_default();
+        world.store.write_record(id, &Record { poked: true, ..record })?;
         // To start it waits for the pause to be over (measured on 252); to restart it does not.
         return manager.restart(&service, Deadline::after(START));
     }

@@ -58,9 +58,10 @@ pub fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// Now, in microseconds since the boot, time asleep included: what no change of the date moves.
+/// Now, in microseconds since the boot: what no change of the date moves. The time that the machine
+/// sleeps is left out: nothing gives a sign of life meanwhile.
 pub fn boot_us() -> u64 {
-    clock_gettime(ClockId::CLOCK_BOOTTIME)
+    clock_gettime(ClockId::CLOCK_MONOTONIC)
         .map_or(0, |now| u64::try_from(Duration::from(now).as_micros()).unwrap_or(u64::MAX))
 }
 

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::unix::fs::MetadataExt;
 
 use super::cgroup;
 use crate::words::error::{Result, Trying};
@@ -97,17 +96,16 @@ fn holders(inodes: &[u64]) -> BTreeMap<u64, Holder> {
         };
         let Ok(fds) = std::fs::read_dir(process.path().join("fd")) else { continue };
         for fd in fds.flatten() {
-            // Of a socket the file behind the link has the socket's own inode.
-            let Ok(metadata) = fd.path().metadata() else { continue };
-            if !inodes.contains(&metadata.ino()) || found.contains_key(&metadata.ino()) {
-                continue;
-            }
-            let is_socket = std::fs::read_link(fd.path())
-                .is_ok_and(|target| target.to_string_lossy() == format!("socket:[{}]", metadata.ino()));
-            if let (true, Some(cgroup)) = (is_socket, cgroup::of_process(pid)) {
+            // Only the link: to look at the file itself could hang, where that is on a dead server.
+            let Ok(target) = std::fs::read_link(fd.path()) else { continue };
+            let inode = target
+                .to_str()
+                .and_then(|target| target.strip_prefix("socket:[")?.strip_suffix(']')?.parse::<u64>().ok());
+            let Some(inode) = inode.filter(|inode| inodes.contains(inode)) else { continue };
+            if let Some(cgroup) = cgroup::of_process(pid) {
                 let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
                 let name = name.trim_end().escape_debug().to_string();
-                found.insert(metadata.ino(), Holder { pid, name, cgroup });
+                found.entry(inode).or_insert(Holder { pid, name, cgroup });
             }
         }
     }

@@ -36,6 +36,8 @@ pub struct Facts {
     pub sessions: Vec<(SessionId, State)>,
     /// Sessions that are to be running and of which nothing is there.
     pub lost: Vec<SessionId>,
+    /// Sessions that run without the supervisor that they are to have.
+    pub unsupervised: Vec<SessionId>,
     /// What belongs to no session, and how to end it.
     pub orphans: Vec<Problem>,
     /// Units of forge that failed.
@@ -305,6 +307,7 @@ impl Probe {
 }
 
 /// What is wrong, the most urgent first.
+#[allow(clippy::too_many_lines, reason = "one place for each thing that can be wrong")]
 fn problems(facts: &Facts) -> Vec<Problem> {
     let mut problems: Vec<Problem> = facts.configuration.iter().cloned().collect();
     let names = |ids: &[SessionId]| ids.iter().map(SessionId::as_str).collect::<Vec<_>>().join(", ");
@@ -359,6 +362,13 @@ fn problems(facts: &Facts) -> Vec<Problem> {
                 format!("look into {0}, start the session anew, then: rm '{0}'", file.display()),
             ));
         }
+    }
+    for id in &facts.unsupervised {
+        let service = super::unit::service(id);
+        problems.push(Problem::new(
+            format!("{id} runs without its supervisor"),
+            format!("systemctl --user start {service} has it looked after again"),
+        ));
     }
     problems.extend(facts.orphans.iter().cloned());
     if !facts.dead.is_empty() {
@@ -449,6 +459,11 @@ mod tests {
             ),
             (Facts { sessions: vec![(id("a"), State::Wedged)], ..base.clone() }, "wedged", "forge status a"),
             (Facts { lost: vec![id("a"), id("b")], ..base.clone() }, "a, b ran before", "forge restore"),
+            (
+                Facts { unsupervised: vec![id("a")], ..base.clone() },
+                "without its supervisor",
+                "start forge-spawn@a",
+            ),
             (Facts { wedged: vec!["/tmp/x".into()], ..base.clone() }, "/tmp/x", "nothing of forge"),
             (Facts { units_failed: vec!["u".into()], ..base.clone() }, "u failed", "status u"),
             (Facts { janitor_since_us: Some(1), ..base.clone() }, "no sweep", ".timer"),

@@ -71,9 +71,15 @@ const PATIENCE: Duration = Duration::from_secs(600);
 pub const OUTPUT_STEP: Duration = Duration::from_secs(8);
 
 impl Rules {
-    /// How long a server may leave its clients waiting.
-    pub fn patience(&self) -> Duration {
-        self.stuck_restart_after.unwrap_or(PATIENCE)
+    /// How long a server may leave its clients waiting; `None`: for ever.
+    pub fn patience(&self) -> Option<Duration> {
+        (self.restart != Restart::Never).then(|| self.stuck_restart_after.unwrap_or(PATIENCE))
+    }
+
+    /// After how much silence the session is ended and started again. One that is not to be started
+    /// again is not ended either.
+    fn restart_after(&self) -> Option<Duration> {
+        self.stuck_restart_after.filter(|_| self.restart != Restart::Never)
     }
 
     /// Whether that sign counts.
@@ -84,7 +90,7 @@ impl Rules {
     /// What is to be done after so much silence.
     pub fn after_silence(&self, silence: Duration, told: bool, nudged: bool) -> Silence {
         let Some(stuck_after) = self.stuck_after else { return Silence::Never };
-        if self.stuck_restart_after.is_some_and(|after| silence >= after) {
+        if self.restart_after().is_some_and(|after| silence >= after) {
             Silence::Restart
         } else if silence < stuck_after {
             Silence::Until(stuck_after)
@@ -93,7 +99,7 @@ impl Rules {
         } else if !nudged && self.nudge_text.is_some() {
             Silence::Nudge
         } else {
-            self.stuck_restart_after.map_or(Silence::Never, Silence::Until)
+            self.restart_after().map_or(Silence::Never, Silence::Until)
         }
     }
 }
@@ -156,8 +162,11 @@ impl Delays {
     pub fn before(self, n: u32) -> Duration {
         if n <= 1 {
             self.first
-        } else if n > self.steps || self.first >= self.longest || self.first.is_zero() {
-            self.longest.max(self.first)
+        } else if self.first.is_zero() || self.first >= self.longest {
+            // It cannot grow.
+            self.first
+        } else if n > self.steps {
+            self.longest
         } else {
             let growth = self.longest.as_secs_f64() / self.first.as_secs_f64();
             self.first.mul_f64(growth.powf(f64::from(n - 1) / f64::from(self.steps)))
@@ -215,6 +224,9 @@ pub struct Record {
     /// The last start.
     #[serde(default)]
     pub started: Option<Started>,
+    /// Whether the supervisor is started by a poke, which forgives nothing.
+    #[serde(default)]
+    pub poked: bool,
     /// How the last failure is told.
     #[serde(default)]
     pub failure: Option<String>,
@@ -253,10 +265,31 @@ pub struct Watched {
     pub wedged: Option<u64>,
     /// Its last sign of life.
     pub sign: u64,
+    /// When signs were last looked for, and what was seen: when its terminal was last written to (in
+    /// microseconds since 1970), and how much CPU time it had used.
+    pub looked: u64,
+    /// See there.
+    pub output: Option<u64>,
+    /// See there.
+    pub cpu: u64,
     /// Whether it was told that there has been none for too long since.
     pub told: bool,
     /// Whether it was nudged since.
     pub nudged: bool,
+}
+
+impl Watched {
+    /// The same run under these terms, from now on. Where the rules are others, what was no silence
+    /// before is none now.
+    #[must_use]
+    pub fn under(&self, terms: &Terms, now: u64) -> Self {
+        let same = Self { terms: terms.clone(), ..self.clone() };
+        if terms.rules == self.terms.rules {
+            same
+        } else {
+            Self { sign: now, told: false, nudged: false, ..same }
+        }
+    }
 }
 
 /// What came of a start.
@@ -301,13 +334,16 @@ mod tests {
     fn delays_grow_as_systemd_says() {
         let millis: Vec<u128> = (0..8).map(|n| DELAYS.before(n).as_millis()).collect();
         assert_eq!(millis, [1000, 1000, 2267, 5143, 11665, 26455, 60000, 60000]);
+        for first in [s(0), s(60), s(100)] {
+            assert_eq!(Delays { first, ..DELAYS }.before(9), first, "it cannot grow");
+        }
         let unit = include_str!("../../units/user/forge-spawn@.service");
         for line in [
             format!("\nRestartSec={}s\n", DELAYS.first.as_secs()),
             format!("RestartSteps={}\n", DELAYS.steps),
             format!("RestartMaxDelaySec={}s\n", DELAYS.longest.as_secs()),
             format!("\nSuccessExitStatus={}\n", status::AGAIN),
-            format!("\nRestartForceExitStatus={}\n", status::AGAIN),
+            format!("\nRestartForceExitStatus={} SIGTERM SIGINT SIGHUP\n", status::AGAIN),
             format!("\nRestartPreventExitStatus=2 {}\n", status::FOR_GOOD),
         ] {
             assert!(unit.contains(&line), "the unit lacks {line}");
@@ -345,8 +381,10 @@ mod tests {
         let quiet = Rules { nudge_text: None, stuck_restart_after: None, ..rules.clone() };
         assert_eq!(quiet.after_silence(s(9999), false, false), Silence::Tell);
         assert_eq!(quiet.after_silence(s(9999), true, false), Silence::Never);
+        let once = Rules { restart: Restart::Never, ..rules.clone() };
+        assert_eq!((once.after_silence(s(9999), true, true), once.patience()), (Silence::Never, None));
         let patient = Rules { stuck_after: None, stuck_restart_after: None, ..rules };
         assert_eq!(patient.after_silence(s(9999), false, false), Silence::Never);
-        assert_eq!(patient.patience(), s(600));
+        assert_eq!(patient.patience(), Some(s(600)));
     }
 }

@@ -82,6 +82,11 @@ impl UnitFile {
         self.name.contains("@.")
     }
 
+    /// Whether it is the template of supervisors.
+    pub fn is_supervisor(self) -> bool {
+        self.name == "forge-spawn@.service"
+    }
+
     /// Whether it is no unit, but adds to units of other makers: `unit.d/name.conf`.
     pub fn is_drop_in(self) -> bool {
         self.name.contains('/')

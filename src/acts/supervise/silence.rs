@@ -5,7 +5,6 @@ use std::time::{Duration, SystemTime};
 use super::Supervisor;
 use super::watch::Watch;
 use crate::acts::{World, observe, send};
-use crate::hands::cgroup::Cgroup;
 use crate::hands::clock::{Deadline, boot_us, micros, now_us};
 use crate::hands::config::Config;
 use crate::hands::process::{last_output, stat};
@@ -27,54 +26,38 @@ const NUDGED: Duration = Duration::from_secs(1);
 /// A program that uses less of a CPU than this, in thousandths, does nothing.
 const IDLE: u64 = 10;
 
-/// What was seen of a run's signs of life.
-#[derive(Debug)]
+/// What comes next in the search for signs of life.
+#[derive(Debug, Default)]
 pub(super) struct Signs {
-    /// When they were looked at, in microseconds since the boot, and what was seen then.
-    looked: u64,
-    output: Option<SystemTime>,
-    cpu: u64,
     /// When they are looked at next.
     due: Option<u64>,
     /// The screen as a nudge left it: what the text itself changed is no sign of life.
     nudge_left: Option<String>,
 }
 
-impl Signs {
-    pub(super) fn new(watched: &Watched, cgroup: &Cgroup) -> Self {
-        Self {
-            looked: boot_us(),
-            output: output(&watched.mark),
-            cpu: cgroup.cpu_usec().unwrap_or(0),
-            due: None,
-            nudge_left: None,
-        }
-    }
-}
-
 impl Watch {
     /// Looks at the signs that count; says how long there was none.
     fn silence(&mut self, rules: &Rules) -> Duration {
         let now = boot_us();
-        let (output, cpu) = (output(&self.watched.mark), self.cgroup.cpu_usec().unwrap_or(0));
-        let mut newest = self.watched.sign;
+        let (output, cpu) = (last_output_us(&self.watched.mark), self.cgroup.cpu_usec().unwrap_or(0));
+        let Watched { mut sign, looked, output: before, cpu: used, .. } = self.watched;
         if rules.counts(Sign::Beat) {
-            newest = newest.max(self.cgroup.last_beat().unwrap_or(0).min(now));
+            sign = sign.max(self.cgroup.last_beat().unwrap_or(0).min(now));
         }
         if !self.is_only_the_nudge() {
-            let Signs { looked, output: last_output, cpu: last_cpu, .. } = self.signs;
-            if rules.counts(Sign::Output) && output != last_output {
+            if rules.counts(Sign::Output) && output != before {
                 // When it was, by the clock that people set, where that can be.
-                let age = output.and_then(|at| SystemTime::now().duration_since(at).ok()).unwrap_or_default();
-                newest = newest.max(now.saturating_sub(micros(age)).clamp(looked, now));
+                let age = output.map_or(0, |at| now_us().saturating_sub(at));
+                sign = sign.max(now.saturating_sub(age).clamp(looked.min(now), now));
             }
-            if rules.counts(Sign::Cpu) && cpu.saturating_sub(last_cpu) * 1000 > (now - looked) * IDLE {
-                newest = newest.max(now);
+            if rules.counts(Sign::Cpu) && cpu.saturating_sub(used) * 1000 > now.saturating_sub(looked) * IDLE
+            {
+                sign = now;
             }
         }
-        self.watched.sign = newest;
-        self.signs = Signs { looked: now, output, cpu, due: None, nudge_left: None };
-        Duration::from_micros(now.saturating_sub(newest))
+        self.watched = Watched { sign, looked: now, output, cpu, ..self.watched.clone() };
+        self.signs = Signs::default();
+        Duration::from_micros(now.saturating_sub(sign))
     }
 
     /// Whether the screen is as the nudge left it, so that nothing came of it.
@@ -84,8 +67,10 @@ impl Watch {
     }
 }
 
-fn output(mark: &Mark) -> Option<SystemTime> {
-    last_output(&stat(mark.pane_pid)?)
+/// When the program last wrote to its terminal, in microseconds since 1970.
+pub(super) fn last_output_us(mark: &Mark) -> Option<u64> {
+    let since = last_output(&stat(mark.pane_pid)?)?.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    Some(micros(since))
 }
 
 fn server(mark: &Mark) -> Option<Server> {
@@ -96,12 +81,12 @@ fn screen(mark: &Mark) -> Option<String> {
     server(mark)?.glance(&mark.pane, Deadline::after(ANSWER)).ok()
 }
 
-/// Whether somebody is attached and typed not long ago.
+/// Whether somebody is attached and typed not long ago. Where the server does not tell, perhaps.
 fn somebody_types(mark: &Mark) -> bool {
     let list = ["list-clients", "-F", "#{client_activity}"];
     let told = server(mark).and_then(|server| server.tell(&list, Deadline::after(ANSWER)).ok());
     let now = now_us() / 1_000_000;
-    told.is_some_and(|told| {
+    told.is_none_or(|told| {
         // By the clock that people set: one that seems to come from the future is new, too.
         told.lines()
             .filter_map(|line| line.trim().parse::<u64>().ok())

@@ -3,26 +3,32 @@
 use std::os::fd::AsFd;
 use std::time::Duration;
 
+use super::silence::last_output_us;
 use super::{Run, Supervisor, how_it_ended};
 use crate::acts::observe::{self, Found};
 use crate::acts::resume::{Conversations, Resumption, resumption};
 use crate::acts::spawn::{How, Order, Spawned, spawn};
-use crate::acts::{World, specify, stop};
+use crate::acts::{World, end, specify, stop};
 use crate::hands::cgroup::Cgroup;
 use crate::hands::clock::{Deadline, boot_us, now_us};
-use crate::hands::journal;
 use crate::hands::process::readable;
 use crate::hands::service;
 use crate::hands::state::Claim;
-use crate::words::condition::Action;
+use crate::hands::tmux::Server;
+use crate::hands::{journal, paths};
+use crate::words::condition::{Action, Condition};
 use crate::words::error::{Error, Kind, Result};
 use crate::words::event::Event;
+use crate::words::name::SessionId;
 use crate::words::session::{Cause, End, Mark, State};
 use crate::words::spec::{Keeper, Spec};
 use crate::words::supervision::{DELAYS, Delays, Started, Watched, status};
 
 /// How long another forge may be starting or ending the session: a prompt may come up slowly.
 const OTHERS: Duration = Duration::from_secs(3600);
+
+/// How long somebody else may take to clear the session.
+const CLEARING: Duration = Duration::from_secs(60);
 
 /// How often what has no event is looked at.
 const STEP: Duration = Duration::from_millis(100);
@@ -40,12 +46,23 @@ impl Supervisor {
         (self.terms.breaker, self.terms.restarts) = (service.breaker, service.restarts);
         self.first_pause = service.restart_pause;
         if self.terms.restarts == 0 {
-            // Somebody started it: what was before is forgiven.
-            self.record.failures.clear();
+            // Somebody started it: what was before is forgiven, also by the manager, which counts the
+            // starts that people ask for as well.
+            if !std::mem::take(&mut self.record.poked) {
+                self.record.failures.clear();
+            }
+            world.manager()?.reset_failed(&self.unit)?;
         }
         let remains = match self.look_for_it(world)? {
             Some(found) if !is_ended(&found) => return self.adopt(world, &found),
             remains => remains,
+        };
+        if self.terms.restarts == 0 {
+            keep_what_people_opened(&self.id, remains.as_ref())?;
+        }
+        let turn = match remains {
+            Some(_) => Some(world.store.clearing_turn(&self.id, Deadline::after(CLEARING))?),
+            None => None,
         };
         if self.terms.restarts > 0
             && let Some(since_us) = self.record.running
@@ -57,6 +74,7 @@ impl Supervisor {
         } else if let Some(found) = remains {
             stop::clear(world, &[found], stop::TIMEOUT)?;
         }
+        drop(turn);
         self.start(world)
     }
 
@@ -99,7 +117,8 @@ impl Supervisor {
 
     /// Takes over a session that is alive.
     fn adopt(&mut self, world: &World, found: &Found) -> Result<Run> {
-        let spec = world.store.spec(&self.id)?;
+        // One that cannot be read is no reason to leave the session alone.
+        let spec = world.store.spec(&self.id).ok().flatten();
         if spec.as_ref().is_some_and(|spec| spec.keeper == Keeper::Caller) {
             return Err(Error::usage(format!(
                 "{} runs under 'forge run', and whoever called that keeps it",
@@ -126,7 +145,14 @@ impl Supervisor {
 
     fn watched(&self, mark: Mark, cgroup: &Cgroup, program: String) -> Watched {
         let now = boot_us();
+        if let Some(known) = self.record.watched.as_ref().filter(|known| known.mark == mark) {
+            // It was watched before: how long it was silent, and what was told, still counts.
+            return known.under(&self.terms, now);
+        }
         Watched {
+            looked: now,
+            output: last_output_us(&mark),
+            cpu: cgroup.cpu_usec().unwrap_or(0),
             mark,
             cgroup: cgroup.control_group(),
             program,
@@ -248,6 +274,21 @@ impl Supervisor {
         };
         Ok(Spec { keeper: Keeper::Supervisor, over: false, ..spec })
     }
+}
+
+/// Refuses to end a session that stays, although its program ended, for the sake of what a person
+/// opened in it.
+fn keep_what_people_opened(id: &SessionId, remains: Option<&Found>) -> Result<()> {
+    let Some(found) = remains.filter(|found| found.condition == Condition::ProgramEnded) else {
+        return Ok(());
+    };
+    let mark = found.mark()?;
+    if end::has_other_panes(&Server::new(&paths::tmux()?, &mark.socket)).unwrap_or(false) {
+        return Err(Error::usage(format!("the program of {id} ended, and other panes are open in it")).hint(
+            format!("'forge attach {id}' shows them; 'forge restart {id}' ends them and starts it again"),
+        ));
+    }
+    Ok(())
 }
 
 /// Whether nothing of it is worth keeping.

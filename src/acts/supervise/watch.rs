@@ -21,11 +21,14 @@ use crate::words::error::Result;
 use crate::words::event::Event;
 use crate::words::name::SessionId;
 use crate::words::session::{Cause, Mark};
-use crate::words::supervision::{Restart, Watched, status};
+use crate::words::supervision::{Watched, status};
 use crate::words::usage;
 
 /// How often the session is looked at where the manager has no watchdog.
 const LOOK: Duration = Duration::from_secs(90);
+
+/// How long a run is to last for its failures to be forgiven where the unit has no window.
+const SETTLED: Duration = Duration::from_secs(600);
 
 /// How soon after an out-of-memory kill the end of a killed program is that kill's.
 const KILLED: Duration = Duration::from_secs(2);
@@ -42,7 +45,7 @@ pub(super) struct Watch {
 impl Watch {
     pub(super) fn new(watched: Watched) -> Self {
         let cgroup = Cgroup::new(&watched.cgroup);
-        Self { oom: cgroup.watch_oom_kills(), signs: Signs::new(&watched, &cgroup), watched, cgroup }
+        Self { oom: cgroup.watch_oom_kills(), signs: Signs::default(), watched, cgroup }
     }
 
     /// Tells of out-of-memory kills; says whether there were any.
@@ -93,9 +96,11 @@ impl Supervisor {
                 let condition = self.look(&mut watch);
                 if condition == Condition::Wedged && self.patience_ends(&watch).is_some_and(|at| now >= at) {
                     stops.give_back();
-                    self.tell_stuck("server", self.terms.rules.patience(), true);
+                    self.tell_stuck("server", self.terms.rules.patience().unwrap_or_default(), true);
                     return self.ended(&mut watch, Some(Cause::ServerWedged), false);
                 }
+                // A look at a server that does not answer takes its time.
+                service::well();
                 service::status(&told(&watch.watched, condition));
             }
             if self.settled_at(&watch).is_some_and(|at| now >= at) {
@@ -119,7 +124,8 @@ impl Supervisor {
             let came = ready(&fds, Deadline::at_boot_us(next));
             if came[3] {
                 service::stopping("ends on request");
-                return Ok(status::OVER);
+                // Nobody who did not ask systemd to stop it wants the session unwatched.
+                return Ok(status::AGAIN);
             }
             if came.get(4) == Some(&true) && watch.note_oom(&self.id) {
                 last_oom = Some(boot_us());
@@ -140,6 +146,7 @@ impl Supervisor {
         service::reloading();
         if let Ok(config) = config::load(&self.paths.config, self.terms.config_file.as_deref()) {
             self.terms.rules = rules(&config, &self.id);
+            watch.watched = watch.watched.under(&self.terms, boot_us());
         }
         let condition = self.look(&mut watch);
         service::ready(&told(&watch.watched, condition));
@@ -174,16 +181,15 @@ impl Supervisor {
 
     /// When a server that does not answer has had its time.
     fn patience_ends(&self, watch: &Watch) -> Option<u64> {
-        // One that is not to be restarted is not ended either.
-        let since = watch.watched.wedged.filter(|_| self.terms.rules.restart != Restart::Never)?;
-        Some(since.saturating_add(micros(self.terms.rules.patience())))
+        Some(watch.watched.wedged?.saturating_add(micros(self.terms.rules.patience()?)))
     }
 
     /// When a run has lasted long enough for its failures to be forgiven.
     fn settled_at(&self, watch: &Watch) -> Option<u64> {
         let has_history = self.terms.restarts > 0 || !self.record.failures.is_empty();
-        (has_history && !self.terms.breaker.interval.is_zero())
-            .then(|| watch.watched.since.saturating_add(micros(self.terms.breaker.interval)))
+        // Where there is no window, pauses are still to become short again.
+        let interval = Some(self.terms.breaker.interval).filter(|interval| !interval.is_zero());
+        has_history.then(|| watch.watched.since.saturating_add(micros(interval.unwrap_or(SETTLED))))
     }
 
     /// Forgives what failed before.

@@ -68,12 +68,13 @@ impl Jobs {
     }
 
     /// Whether the manager has no such job any more.
-    async fn is_forgotten(&self, job: &str) -> bool {
+    async fn is_forgotten(&mut self, job: &str) -> bool {
+        let connection = self.connection.clone();
         let ask = async {
             let path = zbus::OwnedObjectPath::try_from(job)?;
-            JobProxy::builder(&self.connection).path(path).build().await?.job_type().await
+            JobProxy::builder(&connection).path(path).build().await?.job_type().await
         };
-        matches!(ask.await, Err(zbus::Error::FDO(error)) if matches!(*error, zbus::fdo::Error::UnknownObject(_)))
+        matches!(self.alongside(ask).await, Err(zbus::Error::FDO(error)) if matches!(*error, zbus::fdo::Error::UnknownObject(_)))
     }
 
     async fn next_end_of(&mut self, job: &str) -> Result<String> {

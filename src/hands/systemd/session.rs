@@ -79,7 +79,9 @@ impl Manager {
             };
             match jobs.end_of(&job, deadline).await? {
                 Outcome::Done => Ok(()),
-                Outcome::Untold if self.active_state(&plan.scope).await? == "active" => Ok(()),
+                Outcome::Untold if jobs.alongside(self.active_state(&plan.scope)).await? == "active" => {
+                    Ok(())
+                }
                 Outcome::Pending => {
                     Err(Error::new(Kind::Deadline, format!("{} did not start in time", plan.scope))
                         .hint("see 'systemctl --user list-jobs'")

@@ -112,7 +112,7 @@ impl Manager {
             let hint = format!("see 'systemctl --user status {unit}'");
             match jobs.end_of(&job, deadline).await? {
                 Outcome::Done => Ok(()),
-                Outcome::Untold if self.active_state(unit).await? == "active" => Ok(()),
+                Outcome::Untold if jobs.alongside(self.active_state(unit)).await? == "active" => Ok(()),
                 Outcome::Untold => Err(Error::failed(format!("{unit} did not come up")).hint(hint)),
                 Outcome::Pending => {
                     Err(Error::new(Kind::Deadline, format!("{unit} did not come up in time")).hint(hint))

@@ -18,6 +18,7 @@ pub(crate) fn tests() -> Vec<Test> {
         inside!(what_the_run_left_behind_is_ended_before_the_next),
         inside!(pauses_grow),
         inside!(too_many_failures_open_the_breaker),
+        inside!(a_poke_forgives_nothing),
         inside!(a_start_that_fails_counts_too),
         inside!(a_run_that_lasts_clears_the_history),
         inside!(a_hundred_and_half_of_them_killed).limit_s(400),
@@ -339,4 +340,22 @@ fn a_hundred_and_half_of_them_killed() {
     );
     assert_eq!(units.stdout.trim(), "0");
     homebase.untouched();
+}
+
+fn a_poke_forgives_nothing() {
+    let _settings = DropIn::new(
+        "poked",
+        "[Unit]\nStartLimitBurst=3\n[Service]\nRestartSec=1min\nRestartMaxDelaySec=2min\n",
+    );
+    let it = Supervised::spawn("poked", &[], &["sleep", "1000"]);
+    let cursor = journal_cursor();
+    for _ in 0..2 {
+        signal("KILL", it.program());
+        wait_until(Duration::from_secs(5), "the pause", || it.service("SubState") == "auto-restart");
+        forge(&["poke", "poked"]).ok();
+        it.up();
+    }
+    signal("KILL", it.program());
+    it.becomes("failed");
+    assert_eq!(event_since(&cursor, "breaker_open")["FORGE_FAILURES"], "3");
 }

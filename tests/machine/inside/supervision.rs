@@ -17,9 +17,15 @@ pub(crate) fn tests() -> Vec<Test> {
         inside!(a_stop_between_two_supervisors_ends_the_session),
         inside!(a_stopped_session_can_be_started_again_and_a_forgotten_one_is_gone),
         inside!(a_supervisor_that_is_killed_is_replaced_and_adopts),
+        inside!(a_supervisor_that_is_asked_to_end_is_replaced),
+        inside!(restarts_by_hand_use_nothing_up),
         inside!(a_supervisor_that_hangs_is_replaced_and_adopts),
         inside!(a_supervisor_that_is_upgraded_or_restarted_adopts),
         inside!(a_session_that_runs_already_is_adopted),
+        inside!(what_a_person_opened_is_not_ended_by_a_start),
+        inside!(units_stay_while_sessions_run_under_them),
+        inside!(a_restart_that_fails_forgets_nothing),
+        inside!(a_file_that_is_gone_or_broken_harms_nobody),
         inside!(there_is_one_supervisor_and_systemd_starts_it),
         inside!(a_reload_reads_the_configuration_and_looks),
         inside!(a_poke_looks_at_once),
@@ -523,4 +529,108 @@ fn the_program_goes_first_when_memory_is_short() {
     for scope in ["forge-spawn-frugal.scope", "forge-spawn-plain.scope"] {
         assert_eq!(crate::support::user_unit_property(scope, "OOMPolicy"), "continue");
     }
+}
+
+fn a_supervisor_that_is_asked_to_end_is_replaced() {
+    let it = Supervised::spawn("asked", &[], &["sleep", "1000"]);
+    let before = it.up();
+    for name in ["TERM", "INT", "HUP"] {
+        let (cursor, pid) = (journal_cursor(), it.pid());
+        signal(name, pid);
+        if name == "HUP" {
+            // That asks it to look.
+            std::thread::sleep(Duration::from_secs(1));
+            assert_eq!(it.pid(), pid);
+        } else {
+            // Only systemd's own stop ends the session, or leaves it without a supervisor.
+            event_since(&cursor, "adopted");
+        }
+        assert_eq!(it.up()["pane_pid"], before["pane_pid"], "SIG{name}");
+    }
+    systemctl(&["kill", &it.unit]).ok();
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(it.up()["pane_pid"], before["pane_pid"]);
+    systemctl(&["stop", &it.unit]).ok();
+    assert_eq!((it.service("ActiveState"), it.status()), ("inactive".into(), serde_json::Value::Null));
+}
+
+fn restarts_by_hand_use_nothing_up() {
+    let it = Supervised::spawn("often", &[], &["sleep", "1000"]);
+    let before = it.up();
+    for _ in 0..8 {
+        systemctl(&["restart", &it.unit]).ok();
+        assert_eq!(it.up()["pane_pid"], before["pane_pid"]);
+    }
+    for _ in 0..3 {
+        let program = it.program();
+        signal("KILL", program);
+        it.up_after(program);
+    }
+}
+
+fn what_a_person_opened_is_not_ended_by_a_start() {
+    let (_session, _) = spawn("shared", &[], &["sh", "-c", "read x"]);
+    crate::support::tmux("spawn-shared", &["new-window", "-d", "sleep 4444"]).ok();
+    forge(&["send", "shared", "end"]).ok();
+    wait_until(Duration::from_secs(10), "its end", || {
+        forge(&["--json", "status", "shared"]).json()["state"] == "dead"
+    });
+    let it = Supervised::named("shared");
+    assert_ne!(systemctl(&["start", &it.unit]).code, 0);
+    assert!(it.service("StatusText").contains("other panes are open"), "{}", it.service("StatusText"));
+    assert_eq!(run(&["pgrep", "-c", "-x", "-f", "sleep 4444"]).stdout.trim(), "1");
+}
+
+fn units_stay_while_sessions_run_under_them() {
+    let it = Supervised::spawn("under", &[], &["sleep", "1000"]);
+    let left = forge(&["units", "uninstall"]).code(1);
+    assert!(left.stdout.contains("forge-spawn@.service: sessions run under it"), "{left}");
+    let program = it.program();
+    signal("KILL", program);
+    it.up_after(program);
+    forge(&["stop", "under"]).ok();
+    forge(&["units", "uninstall"]).ok();
+    assert!(
+        forge(&["spawn", "under", "--supervise", "--", "sleep", "1"])
+            .code(3)
+            .stderr
+            .contains("forge units install")
+    );
+    forge(&["units", "install"]).ok();
+}
+
+fn a_restart_that_fails_forgets_nothing() {
+    let it = Supervised::spawn("kept", &["--port", "7899"], &["sleep", "1000"]);
+    it.up();
+    let listener = start(&[
+        "python3",
+        "-c",
+        "import socket,time\ns=socket.create_server((\"\",7899))\ntime.sleep(1000)",
+    ]);
+    wait_until(Duration::from_secs(10), "the listener", || shell("ss -ltn | grep -q :7899").code == 0);
+    let refused = forge(&["--json", "restart", "kept"]).code(1).json();
+    assert_eq!(refused["error"]["kind"], "port", "{refused}");
+    let kept = std::fs::read_to_string(".local/state/forge/sessions/kept.json").expect("its file");
+    assert!(kept.contains("\"over\":false"), "after a boot it is tried again: {kept}");
+    drop(listener);
+    shell("pkill -f create_server");
+    it.up();
+}
+
+fn a_file_that_is_gone_or_broken_harms_nobody() {
+    let file = ".local/state/forge/sessions/filed.json";
+    let it = Supervised::spawn("filed", &[], &["sleep", "1000"]);
+    let before = it.up();
+    shell(&format!("echo half > {file}")).ok();
+    let cursor = journal_cursor();
+    signal("KILL", it.pid());
+    event_since(&cursor, "adopted");
+    assert_eq!(it.up()["pane_pid"], before["pane_pid"]);
+    // What it was is not known any more, so it is not started again; it is told, and cleared.
+    std::fs::remove_file(file).expect("its removal");
+    let cursor = journal_cursor();
+    signal("KILL", it.program());
+    event_since(&cursor, "crashed");
+    it.becomes("failed");
+    nothing_left_of("filed");
 }

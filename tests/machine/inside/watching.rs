@@ -19,6 +19,8 @@ pub(crate) fn tests() -> Vec<Test> {
         inside!(a_nudge_that_helps_is_the_end_of_it),
         inside!(a_beat_needs_no_name_from_inside),
         inside!(output_and_cpu_time_are_signs_of_life).limit_s(240),
+        inside!(what_is_configured_later_counts_from_then_on),
+        inside!(a_session_that_is_not_to_be_restarted_is_not_ended),
         inside!(nobody_who_only_waits_is_disturbed),
         inside!(somebody_who_types_is_not_disturbed).limit_s(180),
         inside!(a_port_that_another_has),
@@ -374,4 +376,35 @@ fn ports_of_a_supervised_session() {
     let _listener = Listener::on("127.0.0.1", 7894);
     assert_ne!(systemctl(&["start", &it.unit]).code, 0);
     assert!(it.service("StatusText").contains("served needs port 7894"), "{}", it.service("StatusText"));
+}
+
+fn what_is_configured_later_counts_from_then_on() {
+    let command = "[sessions.later]\ncommand = ['sh', '-c', 'while :; do echo x; sleep 0.3; done']\n";
+    let configuration = configured(command);
+    let it = Supervised::start("later");
+    let before = it.up();
+    let cursor = journal_cursor();
+    std::thread::sleep(Duration::from_secs(16));
+    drop(configuration);
+    let _configuration =
+        configured(&format!("{command}stuck_after = 10\nstuck_by = ['output']\nstuck_restart_after = 14\n"));
+    // And however often it is poked, what it prints counts.
+    for _ in 0..11 {
+        forge(&["poke", "later"]).ok();
+        std::thread::sleep(Duration::from_secs(2));
+    }
+    assert_eq!(kinds_since(&cursor), Vec::<String>::new());
+    assert_eq!(it.up()["pane_pid"], before["pane_pid"]);
+}
+
+fn a_session_that_is_not_to_be_restarted_is_not_ended() {
+    let _configuration = configured(
+        "[sessions.once]\ncommand = 'sleep 1000'\nrestart = 'never'\nstuck_after = 2\nstuck_restart_after = 4\n",
+    );
+    let it = Supervised::start("once");
+    let before = it.up();
+    let cursor = journal_cursor();
+    event_since(&cursor, "stuck");
+    std::thread::sleep(Duration::from_secs(5));
+    assert_eq!(it.up()["pane_pid"], before["pane_pid"]);
 }
