@@ -611,7 +611,7 @@ fn a_restart_that_fails_forgets_nothing() {
     let refused = forge(&["--json", "restart", "kept"]).code(1).json();
     assert_eq!(refused["error"]["kind"], "port", "{refused}");
     let kept = std::fs::read_to_string(".local/state/forge/sessions/kept.json").expect("its file");
-    assert!(kept.contains("\"over\":false"), "after a boot it is tried again: {kept}");
+    assert!(kept.contains("\"over\": false"), "after a boot it is tried again: {kept}");
     drop(listener);
     shell("pkill -f create_server");
     it.up();
