@@ -66,7 +66,8 @@ pub(crate) fn run(args: &[String], run: &Result<Run, String>) -> i32 {
         }
     }
     keep_panics();
-    let machines = args.test_threads.unwrap_or(2).max(1);
+    // Tests wait more than they compute.
+    let machines = args.test_threads.unwrap_or(4).max(1);
     let jobs = Arc::new(Mutex::new(jobs));
     for _ in 0..machines {
         let (jobs, run) = (Arc::clone(&jobs), run.clone());
