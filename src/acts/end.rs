@@ -40,7 +40,7 @@ pub fn program_ended(world: &World, id: &SessionId) -> Result<()> {
     if observe::one(world, id)?.is_some_and(|found| found.is_supervised()) {
         return Ok(());
     }
-    let _turn = turn(world, id)?;
+    let _turn = turn(world, id, Deadline::after(SPAWN))?;
     let Some(found) = observe::one(world, id)? else { return Ok(()) };
     // Not its own end: the machine goes down, or the user's manager does, and whatever the program
     // needs goes at the same time. The session comes back after the boot.
@@ -69,8 +69,7 @@ pub fn program_ended(world: &World, id: &SessionId) -> Result<()> {
 /// The turn to clear the session, with no spawn of it under way: who is still starting it sees the
 /// end itself, and who starts it next waits for this turn, so that the next run is not taken for
 /// the last.
-fn turn(world: &World, id: &SessionId) -> Result<Claim> {
-    let deadline = Deadline::after(SPAWN);
+pub(super) fn turn(world: &World, id: &SessionId, deadline: Deadline) -> Result<Claim> {
     loop {
         while world.store.is_claimed(id) && !deadline.passed() {
             pause(Duration::from_millis(20));

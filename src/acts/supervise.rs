@@ -17,7 +17,7 @@ use nix::sys::signal::Signal;
 use super::observe::{self, Found};
 use super::{World, end, stop};
 use crate::hands::clock::{Deadline, boot_us, micros, now_us, pause};
-use crate::hands::config::{self, Config};
+use crate::hands::config::Config;
 use crate::hands::journal;
 use crate::hands::paths::{self, Paths};
 use crate::hands::process::{become_program, is_alive};
@@ -235,24 +235,16 @@ impl Supervisor {
     fn ended(&mut self, watch: &mut Watch, cause: Option<Cause>, oom: bool) -> Result<u8> {
         service::well();
         let oom = watch.note_oom(&self.id) || oom;
-        let config = config::load(&self.paths.config, self.terms.config_file.as_deref()).unwrap_or_default();
         let mark = watch.watched.mark.clone();
-        self.with_manager(&config, |this, world| this.judge(world, &mark, cause, oom))
+        self.with_manager(&Config::default(), |this, world| this.judge(world, &mark, cause, oom))
     }
 
     fn judge(&mut self, world: &World, mark: &Mark, cause: Option<Cause>, oom: bool) -> Result<u8> {
         // Who ends the session on purpose has this turn until that is told.
-        let deadline = Deadline::after(OTHERS);
-        let _turn = loop {
-            let turn = world.store.free_clearing_turn(&self.id)?;
-            if let Some(turn) = turn.filter(|_| !world.store.is_claimed(&self.id)) {
-                break turn;
-            }
-            if deadline.passed() {
-                // The next supervisor sees what came of it.
-                return Ok(status::FAILED);
-            }
-            pause(Duration::from_millis(20));
+        let _turn = match end::turn(world, &self.id, Deadline::after(OTHERS)) {
+            // The next supervisor sees what came of it.
+            Err(error) if error.kind == Kind::Deadline => return Ok(status::FAILED),
+            turn => turn?,
         };
         service::well();
         let manager = world.manager()?;

@@ -294,19 +294,6 @@ impl Store {
         Ok(None)
     }
 
-    /// The turn to clear a session, where it is free: see [`Store::clearing_turn`].
-    ///
-    /// # Errors
-    /// When the lock cannot be made.
-    pub fn free_clearing_turn(&self, id: &SessionId) -> Result<Option<Claim>> {
-        files::private_dir(&self.locks)?;
-        try_lock(&self.clearing_path(id))
-    }
-
-    fn clearing_path(&self, id: &SessionId) -> PathBuf {
-        self.locks.join(format!("{id}.clearing"))
-    }
-
     /// The directory in which ends appear, made where it is not there, for who waits for one.
     ///
     /// # Errors
@@ -357,7 +344,7 @@ impl Store {
     pub fn clearing_turn(&self, id: &SessionId, deadline: Deadline) -> Result<Claim> {
         files::private_dir(&self.locks)?;
         wait_for_lock(
-            &self.clearing_path(id),
+            &self.locks.join(format!("{id}.clearing")),
             deadline,
             &format!("what the last run of {id} left is still being ended"),
         )
