@@ -254,7 +254,7 @@ fn somebody_who_types_is_not_disturbed() {
     let before = it.up();
     let cursor = journal_cursor();
     // A person at a terminal, who types now and then.
-    let mut person = start(&["script", "-qec", "forge attach busy", "/dev/null"]);
+    let mut person = start(&["env", "TERM=xterm", "script", "-qec", "forge attach busy", "/dev/null"]);
     wait_until(Duration::from_secs(10), "the person", || it.status()["attached"] == true);
     event_since(&cursor, "stuck");
     std::thread::sleep(Duration::from_secs(6));
