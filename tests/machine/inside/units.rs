@@ -177,6 +177,9 @@ fn a_dry_run_changes_nothing() {
 
 fn drop_ins_survive_and_the_timer_fires() {
     let _units = Units::install();
+    // From the drop-in on a reload is enough to make the timer fire.
+    run(&["systemctl", "--user", "stop", "forge-tmux-socket-sweep.timer"]).ok();
+    let socket = dead_socket("rot");
     let _override = TestFile::new(
         ".config/systemd/user/forge-tmux-socket-sweep.timer.d/override.conf",
         "[Timer]\nOnCalendar=\nOnCalendar=*:*:0/1\nAccuracySec=100ms\n",
@@ -184,8 +187,8 @@ fn drop_ins_survive_and_the_timer_fires() {
     // An upgrade: the files are those of another forge.
     shell("cp /usr/bin/forge ~/forge2; ~/forge2 units install; forge units install; rm ~/forge2").ok();
     assert!(user_dir().join("forge-tmux-socket-sweep.timer.d/override.conf").exists());
+    assert!(socket.exists());
     run(&["systemctl", "--user", "restart", "forge-tmux-socket-sweep.timer"]).ok();
-    let socket = dead_socket("rot");
     wait_until(Duration::from_secs(20), "the janitor", || !socket.exists());
     let probe = forge_json(&["probe"]);
     assert_eq!(probe["sockets_dead"], 0, "{probe}");
