@@ -138,7 +138,7 @@ fn open_pane(order: Order<'_>, gate: &PaneGate, ids: &Ids, forge: &std::path::Pa
     let waiting = gate.wait_for(ids.pane_pid, Deadline::after(START))?;
     let lost = || Error::new(Kind::Socket, "tmux: lost server while the session was being started");
     let program = Process::open(ids.pane_pid)?.ok_or_else(lost)?;
-    let cgroup = Cgroup::new(&contained(spec, ids)?);
+    let cgroup = contained(spec, ids)?;
     let mut mark = Mark {
         server_pid: ids.server_pid,
         server_start: stat(ids.server_pid).ok_or_else(lost)?.start,
@@ -211,22 +211,21 @@ fn come_up(order: Order<'_>, mark: &Mark, program: &Process, forge: &std::path::
 }
 
 /// Checks that server and program are inside the session's slice; returns the slice's group.
-fn contained(spec: &Spec, ids: &Ids) -> Result<String> {
-    let mut group = None;
-    for pid in [ids.server_pid, ids.pane_pid] {
+fn contained(spec: &Spec, ids: &Ids) -> Result<Cgroup> {
+    let slice_of = |pid| {
         let path = cgroup::of_process(pid)
             .ok_or_else(|| Error::new(Kind::Socket, "tmux: server exited unexpectedly"))?;
-        if unit::session_of_cgroup(&path).as_ref() != Some(&spec.session) {
-            return Err(Error::failed(format!(
+        match unit::slice_of_cgroup(&path) {
+            Some((session, slice)) if session == spec.session => Ok(Cgroup::new(slice)),
+            _ => Err(Error::failed(format!(
                 "process {pid} of {} is outside of its slice, in {path}",
                 spec.session
             ))
-            .hint("does your tmux.conf or a PAM module move processes to other control groups?"));
+            .hint("does your tmux.conf or a PAM module move processes to other control groups?")),
         }
-        let slice = unit::slice(&spec.session);
-        group = path.find(&slice).map(|at| path[..at + slice.len()].to_owned());
-    }
-    group.ok_or_else(|| Error::failed("the session has no control group"))
+    };
+    slice_of(ids.server_pid)?;
+    slice_of(ids.pane_pid)
 }
 
 /// The program ended before the session was up: how, and with which last words.

@@ -13,10 +13,8 @@ use crate::words::unit;
 /// When there is no such session.
 pub fn beat(world: &World, wanted: Option<SessionId>) -> Result<SessionId> {
     let own = cgroup::of_process(std::process::id()).and_then(|path| {
-        let session = unit::session_of_cgroup(&path)?;
-        let slice = unit::slice(&session);
-        let end = path.find(&slice)? + slice.len();
-        Some((session, Cgroup::new(&path[..end])))
+        let (session, slice) = unit::slice_of_cgroup(&path)?;
+        Some((session, Cgroup::new(slice)))
     });
     let (session, cgroup) = match (wanted, own) {
         // From inside the manager is not asked: beats are frequent.

@@ -26,7 +26,7 @@ pub struct Resumption {
 impl Resumption {
     /// The specification of the session that is started so: whose conversation it is, is known.
     pub fn noted(&self, spec: Spec) -> Spec {
-        Spec { saved_id: self.id.clone().or(spec.saved_id), ..spec }
+        Spec { saved_id: self.id.clone().or(spec.saved_id), fresh: false, ..spec }
     }
 }
 
@@ -62,7 +62,7 @@ impl Conversations {
 /// afresh.
 pub fn resumption(home: &Path, all: &Conversations, spec: &Spec) -> Resumption {
     let plain = || spec.command.clone();
-    match &spec.resume {
+    match spec.resume.as_ref().filter(|_| !spec.fresh) {
         None => Resumption { argv: plain(), id: None, fresh: None },
         Some(resume) if !needs_id(resume) => Resumption { argv: resume.clone(), id: None, fresh: None },
         Some(resume) => {

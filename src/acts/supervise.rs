@@ -30,10 +30,9 @@ use crate::words::error::{Error, Kind, Result};
 use crate::words::event::Event;
 use crate::words::name::SessionId;
 use crate::words::session::{Cause, End, Mark};
-use crate::words::supervision::{
-    Breaker, DELAYS, Next, Record, Restart, Rules, Started, Terms, Watched, status,
-};
+use crate::words::supervision::{Breaker, Next, Record, Restart, Rules, Started, Terms, Watched, status};
 use crate::words::unit;
+use crate::words::usage::duration;
 use watch::Watch;
 
 /// The option with which a supervisor executes itself to watch.
@@ -52,8 +51,6 @@ struct Supervisor {
     unit: String,
     paths: Paths,
     terms: Terms,
-    /// `RestartSec=`
-    first_pause: Duration,
     record: Record,
     /// What it waits for, as the manager was told, and until when that is enough.
     told: Option<(String, Deadline)>,
@@ -134,7 +131,6 @@ impl Supervisor {
             unit: unit::service(id),
             paths: world.paths.clone(),
             terms,
-            first_pause: DELAYS.first,
             record,
             told: None,
             is_end_told: false,
@@ -221,7 +217,7 @@ impl Supervisor {
             let within_s = self.terms.breaker.interval.as_secs();
             let session = self.id.clone();
             journal::record(&Event::BreakerOpen { session, failures, within_s, error: error.clone() });
-            let within = crate::words::usage::duration(within_s);
+            let within = duration(within_s);
             service::status(&format!(
                 "not started again: {failures} failures within {within}; the last: {error}; 'forge restart {}' starts it",
                 self.id
@@ -331,14 +327,7 @@ impl Supervisor {
 
 /// How the program ended, as far as that can be told.
 fn how_it_ended(mark: &Mark, cause: Option<Cause>, oom: bool) -> End {
-    let unknown = |cause| End {
-        since_us: mark.since_us,
-        at_us: now_us(),
-        status: None,
-        signal: None,
-        over: true,
-        cause,
-    };
+    let unknown = |cause| End::unknown(mark.since_us, now_us(), cause);
     if cause.is_some() {
         return unknown(cause);
     }

@@ -81,14 +81,7 @@ pub fn end_of(world: &World, id: &SessionId, mark: &Mark) -> Result<End> {
         heal::unnoticed_end(mark);
         let server_gone = !is_alive(mark.server_pid, mark.server_start);
         if deadline.passed() || (server_gone && !ends.wait(Deadline::after(Duration::from_millis(500)))) {
-            return Ok(End {
-                since_us: mark.since_us,
-                at_us: now_us(),
-                status: None,
-                signal: None,
-                over: true,
-                cause: None,
-            });
+            return Ok(End::unknown(mark.since_us, now_us(), None));
         }
         // In steps: a server that dies now writes no result, and tells nobody here.
         ends.wait(deadline.min(Deadline::after(Duration::from_millis(500))));

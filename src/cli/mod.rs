@@ -24,8 +24,7 @@ pub fn main() -> ExitCode {
     if let Some(name) = verbs::supervise::watched(&paths::arguments()) {
         let printer = Printer::new(false, true);
         journal::open(false, false);
-        let world = Paths::from_environment().map(|paths| World::with(paths, Config::default()));
-        return match world.and_then(|world| verbs::supervise::run_watching(&world, &name)) {
+        return match unconfigured().and_then(|world| verbs::supervise::run_watching(&world, &name)) {
             Ok(shown) => printer.shown(&shown),
             Err(error) => printer.failed(&error, error.kind.exit_status()),
         };
@@ -95,22 +94,19 @@ fn run(cli: Cli, printer: Printer) -> Result<Shown> {
             verbs::restore::run(&world, &arguments, error.as_ref())
         }
         Verb::Notify(arguments) => verbs::notify::run(&world()?, &arguments),
-        Verb::Units(arguments) => {
-            verbs::units::run(&World::with(Paths::from_environment()?, Config::default()), &arguments)
-        }
+        Verb::Units(arguments) => verbs::units::run(&unconfigured()?, &arguments),
         Verb::Completions(arguments) => verbs::completions::run(&arguments, &Cli::command()),
         Verb::Man(arguments) => verbs::man::run(&arguments, Cli::command()),
         Verb::GateServer(arguments) => verbs::gate_server::run(&arguments),
         Verb::GatePane(arguments) => verbs::gate_pane::run(&arguments),
-        Verb::PaneDied(arguments) => {
-            let world = World::with(Paths::from_environment()?, Config::default());
-            verbs::pane_died::run(&world, &arguments)
-        }
-        Verb::SupervisorGone(arguments) => {
-            let world = World::with(Paths::from_environment()?, Config::default());
-            verbs::supervisor_gone::run(&world, &arguments)
-        }
+        Verb::PaneDied(arguments) => verbs::pane_died::run(&unconfigured()?, &arguments),
+        Verb::SupervisorGone(arguments) => verbs::supervisor_gone::run(&unconfigured()?, &arguments),
     }
+}
+
+/// The world for what no configuration changes.
+fn unconfigured() -> Result<World> {
+    Ok(World::with(Paths::from_environment()?, Config::default()))
 }
 
 /// The world for what must go on with a configuration that cannot be used: without it, and with

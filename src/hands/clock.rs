@@ -48,9 +48,7 @@ impl Deadline {
 
 /// Now, in microseconds since 1970.
 pub fn now_us() -> u64 {
-    SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |since| u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, micros)
 }
 
 /// A duration in microseconds, the longest where it has too many.
@@ -61,8 +59,7 @@ pub fn micros(duration: Duration) -> u64 {
 /// Now, in microseconds since the boot: what no change of the date moves. The time that the machine
 /// sleeps is left out: nothing gives a sign of life meanwhile.
 pub fn boot_us() -> u64 {
-    clock_gettime(ClockId::CLOCK_MONOTONIC)
-        .map_or(0, |now| u64::try_from(Duration::from(now).as_micros()).unwrap_or(u64::MAX))
+    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |now| micros(now.into()))
 }
 
 /// Milliseconds since then.

@@ -65,6 +65,12 @@ pub enum Cause {
 }
 
 impl End {
+    /// An end that was noticed at that time (in microseconds since 1970), of a run that nothing
+    /// tells the result of.
+    pub fn unknown(since_us: u64, at_us: u64, cause: Option<Cause>) -> Self {
+        Self { since_us, at_us, status: None, signal: None, over: true, cause }
+    }
+
     /// Whether systemd would call it a clean end: status 0, or a signal that asks to end
     /// (systemd.service(5), `SuccessExitStatus=`).
     pub fn is_clean(&self) -> bool {
@@ -196,7 +202,7 @@ mod tests {
 
     #[test]
     fn ends_are_told_as_a_shell_tells_them() {
-        let end = |status, signal| End { since_us: 0, at_us: 0, status, signal, over: true, cause: None };
+        let end = |status, signal| End { status, signal, ..End::unknown(0, 0, None) };
         assert_eq!(end(Some(3), None).shell_status(), 3);
         assert_eq!(end(None, Some(9)).shell_status(), 137);
         assert_eq!(end(None, None).shell_status(), 125);

@@ -62,9 +62,15 @@ pub fn session_of_service(unit: &str) -> Option<SessionId> {
 
 /// The session that a cgroup path (as in `/proc/PID/cgroup`) lies in.
 pub fn session_of_cgroup(path: &str) -> Option<SessionId> {
-    let mut parts = path.split('/');
-    parts.find(|part| *part == FORGE_SLICE)?;
-    session_of_slice(parts.next()?)
+    slice_of_cgroup(path).map(|(session, _)| session)
+}
+
+/// The session that a cgroup path lies in, and the path of its slice.
+pub fn slice_of_cgroup(path: &str) -> Option<(SessionId, &str)> {
+    let above = format!("/{FORGE_SLICE}/");
+    let start = path.find(&above)? + above.len();
+    let end = path[start..].find('/').map_or(path.len(), |length| start + length);
+    Some((session_of_slice(&path[start..end])?, &path[..end]))
 }
 
 #[cfg(test)]
@@ -92,7 +98,10 @@ mod tests {
     #[test]
     fn the_session_of_a_cgroup_is_found() {
         let path = "/user.slice/user-1000.slice/user@1000.service/forge.slice/forge-a\\x2db.slice/tmux-spawn-1.scope";
-        assert_eq!(session_of_cgroup(path).unwrap().as_str(), "a-b");
+        let (session, slice) = slice_of_cgroup(path).unwrap();
+        assert_eq!(session.as_str(), "a-b");
+        assert_eq!(format!("{slice}/tmux-spawn-1.scope"), path);
+        assert_eq!(slice_of_cgroup(slice), Some((session, slice)));
         assert_eq!(session_of_cgroup("/user.slice/forge-a.slice"), None);
         assert_eq!(session_of_cgroup("/forge.slice/forge-a-b.slice"), None);
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::silence::last_output_us;
 use super::{Run, Supervisor, how_it_ended};
 use crate::acts::observe::{self, Found};
-use crate::acts::resume::{Conversations, Resumption, resumption};
+use crate::acts::resume::{Conversations, resumption};
 use crate::acts::spawn::{How, Order, Spawned, spawn};
 use crate::acts::{World, end, specify, stop};
 use crate::hands::cgroup::Cgroup;
@@ -44,7 +44,6 @@ impl Supervisor {
     pub(super) fn come_up(&mut self, world: &World) -> Result<Run> {
         let service = world.manager()?.service(&self.unit)?;
         (self.terms.breaker, self.terms.restarts) = (service.breaker, service.restarts);
-        self.first_pause = service.restart_pause;
         if self.terms.restarts == 0 {
             // Somebody started it: what was before is forgiven, also by the manager, which counts the
             // starts that people ask for as well.
@@ -75,7 +74,7 @@ impl Supervisor {
             stop::clear(world, &[found], stop::TIMEOUT)?;
         }
         drop(turn);
-        self.start(world)
+        self.start(world, service.restart_pause)
     }
 
     /// What there is of the session, once nobody else is starting or ending it.
@@ -176,14 +175,7 @@ impl Supervisor {
         let end = match mark {
             Some(mark) => how_it_ended(mark, None, false),
             None if since_us == 0 => return self.conclude_start(world, remains),
-            None => End {
-                since_us,
-                at_us: now_us(),
-                status: None,
-                signal: None,
-                over: true,
-                cause: Some(Cause::ServerEnded),
-            },
+            None => End::unknown(since_us, now_us(), Some(Cause::ServerEnded)),
         };
         self.conclude(world, remains, mark, &end)
     }
@@ -199,18 +191,14 @@ impl Supervisor {
         Ok((!again).then_some(status::FOR_GOOD))
     }
 
-    /// Starts the session, when it is its turn.
-    fn start(&mut self, world: &World) -> Result<Run> {
+    /// Starts the session, when it is its turn. The manager has made that pause.
+    fn start(&mut self, world: &World, paused: Duration) -> Result<Run> {
         self.is_end_told = false;
-        self.pause_before_restart(world)?;
+        self.pause_before_restart(world, paused)?;
         let turn = self.turn(world)?;
         let spec = self.spec(world)?;
-        let Resumption { argv, id, fresh } = if spec.fresh {
-            Resumption { argv: spec.command.clone(), id: None, fresh: None }
-        } else {
-            resumption(&world.paths.home, &Conversations::of_all(&world.store)?, &spec)
-        };
-        let spec = Resumption { argv: argv.clone(), id, fresh }.noted(Spec { fresh: false, ..spec });
+        let resumption = resumption(&world.paths.home, &Conversations::of_all(&world.store)?, &spec);
+        let (spec, argv) = (resumption.noted(spec), resumption.argv);
         service::extend_start(Duration::from_secs(spec.ready_timeout_s) + BESIDE_THE_PROMPT);
         service::status(&format!("starts {}", argv.name()));
         self.record.running = Some(0);
@@ -231,14 +219,13 @@ impl Supervisor {
         Ok(Run::Up(Box::new(self.watched(mark, &cgroup, argv.name().to_owned()))))
     }
 
-    /// The pause that a manager does not make which knows no growing ones.
-    fn pause_before_restart(&mut self, world: &World) -> Result<()> {
+    /// The rest of the pause, where the manager knows no growing ones and each is as the first.
+    fn pause_before_restart(&mut self, world: &World, paused: Duration) -> Result<()> {
         if self.terms.restarts == 0 || world.manager()?.major_version()? >= GROWING_PAUSES {
             return Ok(());
         }
-        let delays = Delays { first: self.first_pause, ..DELAYS };
-        let whole = delays.before(self.terms.restarts);
-        let deadline = Deadline::after(whole.saturating_sub(delays.first));
+        let whole = Delays { first: paused, ..DELAYS }.before(self.terms.restarts);
+        let deadline = Deadline::after(whole.saturating_sub(paused));
         if deadline.passed() {
             return Ok(());
         }
