@@ -5,7 +5,7 @@ use crate::support::{
     TestFile, alive, forge, forge_json, run, run_within, shell, spawn, start, tmux, wait_until,
 };
 use serde_json::Value;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const TEN_S: Duration = Duration::from_secs(10);
 
@@ -244,18 +244,19 @@ fn a_watching_forge_is_nobody() {
         "--ready",
         "never",
         "--ready-timeout",
-        "3",
+        "12",
         "--",
         "sleep",
         "99",
     ]);
     wait_until(TEN_S, "the session", || !forge_json(&["list", "watched"])["sessions"].to_string().eq("[]"));
-    for _ in 0..40 {
+    let looking = Instant::now();
+    while looking.elapsed() < Duration::from_secs(3) {
         let clients = tmux("spawn-watched", &["-N", "list-clients"]);
         assert!(clients.stdout.is_empty(), "no client that could end the server: {clients}");
         assert_eq!(forge_json(&["list", "watched"])["sessions"][0]["attached"], false);
     }
-    spawning.wait(Duration::from_secs(20)).code(4);
+    spawning.wait(Duration::from_secs(30)).code(4);
 }
 
 /// Four at a time, so that the watching clients come and go at all moments of an attach.
