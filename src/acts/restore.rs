@@ -177,15 +177,7 @@ fn start(world: &World, spec: &Spec, planned: Option<&Spec>) -> Fate {
     let resumption = resumption(&world.paths.home, &all, spec);
     let spec = resumption.noted(spec.clone());
     match spawn(world, Order { spec: &spec, argv: &resumption.argv, how: How::Restored(planned) }) {
-        Ok(Spawned { pane_pid, elapsed_ms, .. }) => {
-            let (resume_id, fresh) = (resumption.id, resumption.fresh);
-            journal::record(&Event::Restored {
-                session: session.clone(),
-                resume_id: resume_id.clone(),
-                fresh: fresh.clone(),
-            });
-            Fate::Again(Again { session, resume_id, fresh, pane_pid, elapsed_ms })
-        }
+        Ok(spawned) => again(session, &spawned, resumption.id, resumption.fresh),
         // Somebody was faster.
         Err(error) if error.kind == Kind::Taken => Fate::Left(Left { session, reason: error.message }),
         Err(error) => failed(&session, &error, None),
@@ -204,17 +196,22 @@ fn start_supervised(world: &World, id: &SessionId, planned: Option<&Spec>) -> Fa
         Err(error) => return failed(id, &error, None),
     }
     match supervised::start(world, id) {
-        Ok(Spawned { pane_pid, elapsed_ms, .. }) => {
+        Ok(spawned) => {
             let resume_id = world.store.spec(id).ok().flatten().and_then(|spec| spec.saved_id);
-            journal::record(&Event::Restored {
-                session: session.clone(),
-                resume_id: resume_id.clone(),
-                fresh: None,
-            });
-            Fate::Again(Again { session, resume_id, fresh: None, pane_pid, elapsed_ms })
+            again(session, &spawned, resume_id, None)
         }
         Err(error) => failed(id, &error, None),
     }
+}
+
+fn again(session: SessionId, spawned: &Spawned, resume_id: Option<String>, fresh: Option<String>) -> Fate {
+    let Spawned { pane_pid, elapsed_ms, .. } = *spawned;
+    journal::record(&Event::Restored {
+        session: session.clone(),
+        resume_id: resume_id.clone(),
+        fresh: fresh.clone(),
+    });
+    Fate::Again(Again { session, resume_id, fresh, pane_pid, elapsed_ms })
 }
 
 fn failed(id: &SessionId, error: &Error, set_aside: Option<PathBuf>) -> Fate {

@@ -16,7 +16,7 @@ use nix::sys::signal::Signal;
 
 use super::observe::{self, Found};
 use super::{World, end, stop};
-use crate::hands::clock::{Deadline, boot_us, micros, now_us, pause};
+use crate::hands::clock::{Deadline, boot_us, now_us, pause};
 use crate::hands::config::Config;
 use crate::hands::journal;
 use crate::hands::paths::{self, Paths};
@@ -207,14 +207,14 @@ impl Supervisor {
             self.record.failure = Some(error);
             return false;
         }
-        let (now, interval) = (boot_us(), micros(self.terms.breaker.interval));
+        let (now, breaker) = (boot_us(), self.terms.breaker);
         // Those that left the window never count again.
-        self.record.failures.retain(|at| now.saturating_sub(*at) < interval);
+        self.record.failures.retain(|failure| breaker.counts(*failure, now));
         self.record.failures.push(now);
-        let is_open = self.terms.breaker.is_open(&self.record.failures, now);
+        let is_open = breaker.is_open(&self.record.failures, now);
         if is_open {
             let failures = self.record.failures.len();
-            let within_s = self.terms.breaker.interval.as_secs();
+            let within_s = breaker.interval.as_secs();
             let session = self.id.clone();
             journal::record(&Event::BreakerOpen { session, failures, within_s, error: error.clone() });
             let within = duration(within_s);

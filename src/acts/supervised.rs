@@ -72,8 +72,7 @@ fn installed(world: &World, id: &SessionId) -> Result<()> {
 fn start_while(world: &World, id: &SessionId, queued: impl FnOnce()) -> Result<Spawned> {
     let (manager, service) = (world.manager()?, unit::service(id));
     manager.reset_failed(&service)?;
-    let before = world.store.record(id).ok().flatten().unwrap_or_default();
-    world.store.write_record(id, &Record { started: None, ..before })?;
+    note(world, id, |record| record.started = None)?;
     journal::progress!("waiting for {service}, which starts {id}");
     let started = manager.start(&service, Deadline::after(START), queued);
     let told = world.store.record(id)?.unwrap_or_default().started;
@@ -87,6 +86,13 @@ fn start_while(world: &World, id: &SessionId, queued: impl FnOnce()) -> Result<S
         }
         (Err(error), _) => Err(error),
     }
+}
+
+/// Leaves a note for the next supervisor, which is not there yet.
+fn note(world: &World, id: &SessionId, change: impl FnOnce(&mut Record)) -> Result<()> {
+    let mut record = world.store.record(id).ok().flatten().unwrap_or_default();
+    change(&mut record);
+    world.store.write_record(id, &record)
 }
 
 /// A session that its supervisor found running.
@@ -107,8 +113,7 @@ pub fn poke(world: &World, id: &SessionId) -> Result<()> {
     }
     let found = observe::existing(world, id)?;
     if found.is_supervised() {
-        let record = world.store.record(id).ok().flatten().unwrap_or_default();
-        world.store.write_record(id, &Record { poked: true, ..record })?;
+        note(world, id, |record| record.poked = true)?;
         // To start it waits for the pause to be over (measured on 252); to restart it does not.
         return manager.restart(&service, Deadline::after(START));
     }

@@ -205,8 +205,6 @@ fn check_together(config: &Config) -> Result<()> {
             )
             .hint("resume_id = \"claude\", a fixed text, or the list of a command that prints it"));
         }
-    }
-    for (id, session) in &config.sessions {
         if let Some(why) = not_supervisable(session) {
             return Err(Error::new(Kind::Config, format!("[sessions.{id}]: {why}")));
         }

@@ -343,11 +343,8 @@ impl Store {
     /// When another keeps the turn beyond the deadline.
     pub fn clearing_turn(&self, id: &SessionId, deadline: Deadline) -> Result<Claim> {
         files::private_dir(&self.locks)?;
-        wait_for_lock(
-            &self.locks.join(format!("{id}.clearing")),
-            deadline,
-            &format!("what the last run of {id} left is still being ended"),
-        )
+        let path = self.locks.join(format!("{id}.clearing"));
+        wait_for_lock(&path, deadline, &format!("what the last run of {id} left is still being ended"))
     }
 
     /// Waits for the turn to type into the session; it ends when the value is dropped.

@@ -131,12 +131,15 @@ pub struct Breaker {
 }
 
 impl Breaker {
-    /// Whether that many failures are too many; the times are in microseconds since the boot. As
-    /// for systemd, 0 of either turns it off.
+    /// Whether a failure at that time still counts; the times are in microseconds since the boot.
+    pub fn counts(self, failure: u64, now_us: u64) -> bool {
+        Duration::from_micros(now_us.saturating_sub(failure)) < self.interval
+    }
+
+    /// Whether that many failures are too many. As for systemd, 0 of either setting turns it off.
     pub fn is_open(self, failures: &[u64], now_us: u64) -> bool {
-        let interval = u64::try_from(self.interval.as_micros()).unwrap_or(u64::MAX);
-        let recent = failures.iter().filter(|at| now_us.saturating_sub(**at) < interval).count();
-        self.burst > 0 && interval > 0 && recent >= self.burst as usize
+        let recent = failures.iter().filter(|failure| self.counts(**failure, now_us)).count();
+        self.burst > 0 && !self.interval.is_zero() && recent >= self.burst as usize
     }
 }
 

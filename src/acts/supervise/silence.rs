@@ -6,7 +6,6 @@ use super::Supervisor;
 use super::watch::Watch;
 use crate::acts::{World, observe, send};
 use crate::hands::clock::{Deadline, boot_us, micros, now_us};
-use crate::hands::config::Config;
 use crate::hands::process::{last_output, stat};
 use crate::hands::tmux::{ANSWER, Server};
 use crate::hands::{journal, paths};
@@ -103,7 +102,7 @@ impl Supervisor {
 
     /// Looks for signs of life, and does what the silence calls for; says whether it is too long for
     /// the run to go on.
-    pub(super) fn is_silent_too_long(&mut self, watch: &mut Watch) -> bool {
+    pub(super) fn is_silent_too_long(&self, world: &World, watch: &mut Watch) -> bool {
         let Some(stuck_after) = self.terms.rules.stuck_after else { return false };
         if !observe::glance(&watch.watched.mark, &watch.cgroup).can_be_stuck() {
             // What stands still on purpose is not silent.
@@ -124,7 +123,7 @@ impl Supervisor {
             Silence::Never | Silence::Tell => stuck_after,
             Silence::Nudge | Silence::Restart if somebody_types(&watch.watched.mark) => LATER,
             Silence::Nudge => {
-                self.nudge(watch);
+                self.nudge(world, watch);
                 if self.terms.rules.counts(Sign::Output) { OUTPUT_STEP * 2 } else { NUDGED }
             }
             Silence::Restart => {
@@ -140,11 +139,11 @@ impl Supervisor {
         false
     }
 
-    fn nudge(&self, watch: &mut Watch) {
+    fn nudge(&self, world: &World, watch: &mut Watch) {
         let Some(text) = &self.terms.rules.nudge_text else { return };
-        let (world, mark) = (World::with(self.paths.clone(), Config::default()), &watch.watched.mark);
+        let mark = &watch.watched.mark;
         watch.watched.nudged = true;
-        match send::send(&world, &self.id, mark, text, true) {
+        match send::send(world, &self.id, mark, text, true) {
             Ok(sent) => {
                 journal::record(&Event::Nudged { session: self.id.clone(), arrived: sent.changed });
                 watch.signs.nudge_left = screen(mark);

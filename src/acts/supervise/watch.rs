@@ -107,7 +107,9 @@ impl Supervisor {
                 self.settle(&mut watch);
                 return self.rest(world, watch.watched);
             }
-            if self.silence_ends(&watch).is_some_and(|at| now >= at) && self.is_silent_too_long(&mut watch) {
+            if self.silence_ends(&watch).is_some_and(|at| now >= at)
+                && self.is_silent_too_long(world, &mut watch)
+            {
                 stops.give_back();
                 return self.ended(&mut watch, Some(Cause::Stuck), false);
             }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use zbus::export::futures_core::Stream;
 
 use super::proxy::{JobProxy, JobRemoved, JobRemovedStream};
-use super::{Manager, deadlined, is_named, told};
+use super::{Manager, deadlined, is_gone, is_named, told};
 use crate::hands::clock::Deadline;
 use crate::words::error::{Error, Kind, Result};
 
@@ -74,7 +74,7 @@ impl Jobs {
             let path = zbus::OwnedObjectPath::try_from(job)?;
             JobProxy::builder(&connection).path(path).build().await?.job_type().await
         };
-        matches!(self.alongside(ask).await, Err(zbus::Error::FDO(error)) if matches!(*error, zbus::fdo::Error::UnknownObject(_)))
+        self.alongside(ask).await.is_err_and(|error| is_gone(&error))
     }
 
     async fn next_end_of(&mut self, job: &str) -> Result<String> {

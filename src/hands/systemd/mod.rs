@@ -225,6 +225,11 @@ fn is_named(error: &zbus::Error, name: &str) -> bool {
     matches!(error, zbus::Error::MethodError(named, ..) if named.as_str() == name)
 }
 
+/// Whether the error is that what was asked is gone: a job that is over, a unit that was unloaded.
+fn is_gone(error: &zbus::Error) -> bool {
+    matches!(error, zbus::Error::FDO(fdo) if matches!(**fdo, zbus::fdo::Error::UnknownObject(_)))
+}
+
 /// The id of this boot.
 ///
 /// # Errors

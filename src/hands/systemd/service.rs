@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::proxy::{JobProxy, ServiceProxy, UnitProxy};
-use super::{Manager, is_named, told};
+use super::{Manager, is_gone, is_named, told};
 use crate::words::error::Result;
 use crate::words::supervision::Breaker;
 
@@ -73,9 +73,7 @@ impl Manager {
             Ok(kind) if kind == "restart" || kind == "try-restart" => Ok(Asked::Restart),
             Ok(_) => Ok(Asked::Nothing),
             // It came to its end while we asked.
-            Err(zbus::Error::FDO(error)) if matches!(*error, zbus::fdo::Error::UnknownObject(_)) => {
-                Ok(Asked::Nothing)
-            }
+            Err(error) if is_gone(&error) => Ok(Asked::Nothing),
             Err(error) => Err(told(&error, format!("cannot ask what is done with {name}"))),
         }
     }
