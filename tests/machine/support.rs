@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "a set of tools; not every one is in use at every time")]
 
 use crate::ran::{self, Background, Ran};
+use libsystemd::logging::{Priority, journal_send};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -106,9 +107,22 @@ pub(crate) fn wait_for<T>(limit: Duration, what: &str, mut probe: impl FnMut() -
     }
 }
 
+/// Waits until journald has stored all that was sent to it so far: it takes records in their order,
+/// and nothing else tells how far it is.
+#[track_caller]
+fn journal_catches_up() {
+    let mark = journal_cursor().to_string();
+    let fields = [("FORGE_TEST_MARK", mark.as_str())];
+    journal_send(Priority::Debug, "a mark of the tests", fields.into_iter()).expect("journald");
+    wait_until(Duration::from_secs(20), "journald", || {
+        !run(&["journalctl", "-o", "cat", "--no-pager", &format!("FORGE_TEST_MARK={mark}")]).stdout.is_empty()
+    });
+}
+
 /// Entries of the user's journal, oldest first; `args` narrow them down.
 #[track_caller]
 pub(crate) fn journal(args: &[&str]) -> Vec<Value> {
+    journal_catches_up();
     let argv = [&["journalctl", "--user", "-o", "json", "--all", "--no-pager"], args].concat();
     // journalctl ends with 1 when there is nothing to show.
     run(&argv).stdout.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
@@ -122,6 +136,7 @@ pub(crate) fn journal_cursor() -> u128 {
 /// forge's own records since then, wherever journald keeps them.
 #[track_caller]
 pub(crate) fn events_since(cursor: &u128) -> Vec<Value> {
+    journal_catches_up();
     let since = format!("--since=@{}", cursor / 1_000_000);
     let argv = ["journalctl", "-o", "json", "--all", "--no-pager", "-t", "forge", &since, "_UID=1000"];
     let time = |entry: &Value| entry["__REALTIME_TIMESTAMP"].as_str()?.parse::<u128>().ok();
