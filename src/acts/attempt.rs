@@ -7,7 +7,7 @@ use super::spawn::Order;
 use super::{World, end};
 use crate::hands::cgroup::{self, Cgroup};
 use crate::hands::clock::{Deadline, millis_since, now_us};
-use crate::hands::gate::{Held, PANE_VERB, PaneGate};
+use crate::hands::gate::{Gate, Held, PANE_VERB};
 use crate::hands::journal;
 use crate::hands::paths;
 use crate::hands::process::{self, Process, stat};
@@ -91,14 +91,14 @@ pub(super) fn start(world: &World, order: Order<'_>) -> std::result::Result<Star
 struct Behind {
     held: Held,
     first: Process,
-    gate: PaneGate,
+    gate: Gate,
     forge: PathBuf,
 }
 
 /// Starts the process that becomes tmux. Nothing of the session is there yet.
 fn first_process(world: &World, spec: &Spec) -> Result<Behind> {
     world.manager()?;
-    let (binary, forge, gate) = (paths::tmux()?, paths::forge()?, PaneGate::new()?);
+    let (binary, forge, gate) = (paths::tmux()?, paths::forge()?, Gate::new()?);
     let pane_command = [forge.to_string_lossy().into_owned(), PANE_VERB.to_owned(), gate.name().to_owned()];
     let command =
         tmux::new_session(&binary, &spec.session, &spec.cwd, &pane_command, &world.paths.tmux_configs());
@@ -133,7 +133,7 @@ fn start_server(held: Held) -> Result<Ids> {
 }
 
 /// Lets the process in the pane become the program, and sees it come up.
-fn open_pane(order: Order<'_>, gate: &PaneGate, ids: &Ids, forge: &std::path::Path) -> Result<Started> {
+fn open_pane(order: Order<'_>, gate: &Gate, ids: &Ids, forge: &std::path::Path) -> Result<Started> {
     let Order { spec, argv, .. } = order;
     let waiting = gate.wait_for(ids.pane_pid, Deadline::after(START))?;
     let lost = || Error::new(Kind::Socket, "tmux: lost server while the session was being started");

@@ -5,7 +5,7 @@ use super::observe::Found;
 use crate::hands::cgroup;
 use crate::hands::journal;
 use crate::words::error::{Error, Result};
-use crate::words::event::Event;
+use crate::words::event::{Event, Subject};
 use crate::words::unit;
 
 /// Freezes the sessions.
@@ -20,7 +20,7 @@ pub fn freeze(world: &World, found: &[Found]) -> Result<()> {
     }
     for found in found.iter().filter(|found| !found.cgroup.is_frozen()) {
         world.manager()?.freeze(&unit::slice(&found.id))?;
-        journal::record(&Event::Frozen { session: found.id.clone() });
+        journal::record(&Event::Frozen { subject: Subject::Session(found.id.clone()), pressure: None });
     }
     Ok(())
 }
@@ -32,7 +32,7 @@ pub fn freeze(world: &World, found: &[Found]) -> Result<()> {
 pub fn thaw(world: &World, found: &[Found]) -> Result<()> {
     for found in found.iter().filter(|found| found.cgroup.is_frozen()) {
         world.manager()?.thaw(&unit::slice(&found.id))?;
-        journal::record(&Event::Thawed { session: found.id.clone() });
+        journal::record(&Event::Thawed { subject: Subject::Session(found.id.clone()) });
     }
     Ok(())
 }

@@ -5,6 +5,7 @@ pub mod beat;
 pub mod doctor;
 pub mod end;
 pub mod freeze;
+pub mod guard;
 pub mod heal;
 pub mod install;
 pub mod notify;

@@ -78,6 +78,12 @@ pub fn of_failure(world: &World, unit: &str) -> Notice {
     Notice { unit: Some(unit.to_owned()), ..plain("failure", text) }
 }
 
+/// A notice that guarded units were disturbed; each line is one disturbance.
+pub fn of_disturbance(lines: &[String]) -> Notice {
+    let host = paths::host_name();
+    plain("disturbed", format!("{host}: guarded units were disturbed\n{}\n  forge logs", lines.join("\n")))
+}
+
 /// A notice to try the ways.
 pub fn of_test() -> Notice {
     plain("test", format!("forge on {} can tell you here what happens", paths::host_name()))

@@ -14,7 +14,9 @@ Exit status:
   3  something needed is missing (user manager, bus, tmux)
   4  a deadline passed
   5  found unhealthy
-  'run' ends with its command's exit status, or 125 when that never ran.";
+  'run' and 'guard run' end with their command's exit status, or 125 when that never ran.
+  'guard run' ends with 100 when a guarded unit was disturbed, 101 when the command listened
+  although that was denied; 'guard check' with 0, 100 or 125.";
 
 /// Keeps long-running tmux programs alive and harmless on a systemd machine.
 #[derive(Debug, Parser)]
@@ -82,6 +84,8 @@ pub(super) enum Verb {
     Restore(verbs::restore::Args),
     /// Tell people how everything is
     Notify(verbs::notify::Args),
+    /// Run a command that may not disturb the units that matter
+    Guard(verbs::guard::Args),
     /// Install, show and verify forge's systemd units
     Units(verbs::units::Args),
     /// Print the completions for a shell
@@ -93,6 +97,12 @@ pub(super) enum Verb {
     #[command(hide = true)]
     GatePane(verbs::gate_pane::Args),
     #[command(hide = true)]
+    GateGuarded(verbs::gate_guarded::Args),
+    #[command(hide = true)]
+    GuardKeeper(verbs::guard_keeper::Args),
+    #[command(hide = true)]
+    GuardGone(verbs::guard_gone::Args),
+    #[command(hide = true)]
     PaneDied(verbs::pane_died::Args),
     #[command(hide = true)]
     SupervisorGone(verbs::supervisor_gone::Args),
@@ -102,6 +112,7 @@ pub(super) enum Verb {
 mod tests {
     use super::*;
     use crate::acts::end;
+    use crate::acts::guard::run::{GONE_VERB, KEEPER_VERB};
     use crate::hands::gate;
     use clap::CommandFactory;
 
@@ -113,7 +124,8 @@ mod tests {
     #[test]
     fn the_hidden_verbs_are_those_that_the_hands_call() {
         let command = Cli::command();
-        for name in [gate::SERVER_VERB, gate::PANE_VERB, end::VERB] {
+        let gates = [gate::SERVER_VERB, gate::PANE_VERB, gate::GUARDED_VERB];
+        for name in gates.into_iter().chain([end::VERB, KEEPER_VERB, GONE_VERB]) {
             assert!(command.find_subcommand(name).is_some_and(clap::Command::is_hide_set), "{name}");
         }
     }

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
+use signal_hook::low_level::emulate_default_handler;
 
 use crate::acts::World;
 use crate::hands::config::{self, Config};
@@ -23,7 +24,7 @@ use print::Printer;
 pub fn main() -> ExitCode {
     if let Some(name) = verbs::supervise::watched(&paths::arguments()) {
         let printer = Printer::new(false, true);
-        journal::open(false, false);
+        journal::open(false, false, false);
         return match unconfigured().and_then(|world| verbs::supervise::run_watching(&world, &name)) {
             Ok(shown) => printer.shown(&shown),
             Err(error) => printer.failed(&error, error.kind.exit_status()),
@@ -35,21 +36,39 @@ pub fn main() -> ExitCode {
         Err(error) => return Printer::of_arguments().refused(&error),
     };
     let printer = Printer::new(cli.json, cli.quiet);
-    journal::open(cli.verbose, printer.shows_progress());
-    let is_run = matches!(cli.verb, Some(Verb::Run(_)));
-    match run(cli, printer) {
-        Ok(shown) => printer.shown(&shown),
-        // `run` ends with its command's status, however short it ran, and has one status for all
-        // errors of its own.
-        Err(error) if is_run => {
-            printer.failed(&error, error.program_status.unwrap_or(verbs::run::OWN_FAILURE))
+    journal::open(cli.verbose, printer.shows_progress(), !cli.quiet);
+    match run(&cli, printer) {
+        Ok(shown) => {
+            let status = printer.shown(&shown);
+            if let Some(signal) = shown.signal {
+                end_by(signal);
+            }
+            status
         }
-        Err(error) => printer.failed(&error, error.kind.exit_status()),
+        Err(error) => printer.failed(&error, status_of(cli.verb.as_ref(), &error)),
+    }
+}
+
+/// The exit status for an error. What runs a command ends with that one's status, however short it ran,
+/// and has one status for all errors of its own.
+fn status_of(verb: Option<&Verb>, error: &Error) -> u8 {
+    match verb {
+        Some(Verb::Run(_)) => error.program_status.unwrap_or(verbs::run::OWN_FAILURE),
+        Some(Verb::Guard(arguments)) => arguments.status_of(error),
+        _ => error.kind.exit_status(),
+    }
+}
+
+/// Ends as the command did, for a shell that wants to know what Ctrl-C ended. Returns where that does
+/// not work.
+fn end_by(signal: i32) {
+    if let Err(error) = emulate_default_handler(signal) {
+        tracing::debug!("cannot end by signal {signal}: {error}");
     }
 }
 
 /// Runs the verb. What needs no configuration must not fail for a broken one.
-fn run(cli: Cli, printer: Printer) -> Result<Shown> {
+fn run(cli: &Cli, printer: Printer) -> Result<Shown> {
     let world = || World::open(cli.config.as_deref());
     // What keeps a machine well, or ends what must end, goes on with a configuration that cannot be
     // used.
@@ -61,46 +80,53 @@ fn run(cli: Cli, printer: Printer) -> Result<Shown> {
         Ok::<_, Error>((world, error))
     };
     let regardless = || warned().map(|(world, _)| world);
-    let Some(verb) = cli.verb else { return Ok(overview::show()) };
+    let Some(verb) = &cli.verb else { return Ok(overview::show()) };
     match verb {
-        Verb::Spawn(arguments) => verbs::spawn::run(&world()?, &arguments),
-        Verb::Run(arguments) => verbs::run::run(&world()?, &arguments),
-        Verb::Stop(arguments) => verbs::stop::run(&regardless()?, &arguments),
-        Verb::Restart(arguments) => verbs::restart::run(&world()?, &arguments),
-        Verb::Freeze(arguments) => verbs::freeze::run(&regardless()?, &arguments),
-        Verb::Thaw(arguments) => verbs::thaw::run(&regardless()?, &arguments),
-        Verb::List(arguments) => verbs::list::run(&world()?, &arguments),
-        Verb::Status(arguments) => verbs::status::run(&world()?, &arguments),
-        Verb::Logs(arguments) => verbs::logs::run(&world()?, &arguments, cli.json),
-        Verb::Attach(arguments) => verbs::attach::run(&world()?, &arguments),
-        Verb::Capture(arguments) => verbs::capture::run(&world()?, &arguments),
-        Verb::Send(arguments) => verbs::send::run(&world()?, &arguments),
-        Verb::Wait(arguments) => verbs::wait::run(&world()?, &arguments),
-        Verb::Beat(arguments) => verbs::beat::run(&regardless()?, &arguments),
-        Verb::Poke(arguments) => verbs::poke::run(&world()?, &arguments),
+        Verb::Spawn(arguments) => verbs::spawn::run(&world()?, arguments),
+        Verb::Run(arguments) => verbs::run::run(&world()?, arguments),
+        Verb::Stop(arguments) => verbs::stop::run(&regardless()?, arguments),
+        Verb::Restart(arguments) => verbs::restart::run(&world()?, arguments),
+        Verb::Freeze(arguments) => verbs::freeze::run(&regardless()?, arguments),
+        Verb::Thaw(arguments) => verbs::thaw::run(&regardless()?, arguments),
+        Verb::List(arguments) => verbs::list::run(&world()?, arguments),
+        Verb::Status(arguments) => verbs::status::run(&world()?, arguments),
+        Verb::Logs(arguments) => verbs::logs::run(&world()?, arguments, cli.json),
+        Verb::Attach(arguments) => verbs::attach::run(&world()?, arguments),
+        Verb::Capture(arguments) => verbs::capture::run(&world()?, arguments),
+        Verb::Send(arguments) => verbs::send::run(&world()?, arguments),
+        Verb::Wait(arguments) => verbs::wait::run(&world()?, arguments),
+        Verb::Beat(arguments) => verbs::beat::run(&regardless()?, arguments),
+        Verb::Poke(arguments) => verbs::poke::run(&world()?, arguments),
         Verb::Supervise(arguments) => {
             let (world, error) = warned()?;
-            verbs::supervise::run(&world, &arguments, cli.config.as_deref(), error)
+            verbs::supervise::run(&world, arguments, cli.config.as_deref(), error)
         }
-        Verb::Sweep(arguments) => sweep(&arguments, cli.config.as_deref(), printer),
+        Verb::Sweep(arguments) => sweep(arguments, cli.config.as_deref(), printer),
         Verb::Probe(arguments) => {
             let (world, error) = tolerant(cli.config.as_deref())?;
-            verbs::probe::run(&world, &arguments, error.as_ref())
+            verbs::probe::run(&world, arguments, error.as_ref())
         }
         Verb::Doctor(_) => verbs::doctor::run(Paths::from_environment()?, cli.config.as_deref()),
-        Verb::Save(arguments) => verbs::save::run(&regardless()?, &arguments),
+        Verb::Save(arguments) => verbs::save::run(&regardless()?, arguments),
         Verb::Restore(arguments) => {
             let (world, error) = warned()?;
-            verbs::restore::run(&world, &arguments, error.as_ref())
+            verbs::restore::run(&world, arguments, error.as_ref())
         }
-        Verb::Notify(arguments) => verbs::notify::run(&world()?, &arguments),
-        Verb::Units(arguments) => verbs::units::run(&unconfigured()?, &arguments),
-        Verb::Completions(arguments) => verbs::completions::run(&arguments, &Cli::command()),
-        Verb::Man(arguments) => verbs::man::run(&arguments, Cli::command()),
-        Verb::GateServer(arguments) => verbs::gate_server::run(&arguments),
-        Verb::GatePane(arguments) => verbs::gate_pane::run(&arguments),
-        Verb::PaneDied(arguments) => verbs::pane_died::run(&unconfigured()?, &arguments),
-        Verb::SupervisorGone(arguments) => verbs::supervisor_gone::run(&unconfigured()?, &arguments),
+        Verb::Notify(arguments) => verbs::notify::run(&world()?, arguments),
+        Verb::Guard(arguments) => {
+            let world = if arguments.needs_no_configuration() { unconfigured()? } else { world()? };
+            verbs::guard::run(&world, arguments, cli.config.as_deref(), cli.json)
+        }
+        Verb::Units(arguments) => verbs::units::run(&unconfigured()?, arguments),
+        Verb::Completions(arguments) => verbs::completions::run(arguments, &Cli::command()),
+        Verb::Man(arguments) => verbs::man::run(arguments, Cli::command()),
+        Verb::GateServer(arguments) => verbs::gate_server::run(arguments),
+        Verb::GateGuarded(arguments) => verbs::gate_guarded::run(arguments),
+        Verb::GuardKeeper(arguments) => verbs::guard_keeper::run(arguments),
+        Verb::GuardGone(arguments) => verbs::guard_gone::run(&unconfigured()?, arguments),
+        Verb::GatePane(arguments) => verbs::gate_pane::run(arguments),
+        Verb::PaneDied(arguments) => verbs::pane_died::run(&unconfigured()?, arguments),
+        Verb::SupervisorGone(arguments) => verbs::supervisor_gone::run(&unconfigured()?, arguments),
     }
 }
 

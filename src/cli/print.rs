@@ -47,11 +47,12 @@ impl Printer {
             }
         } else {
             for piece in &shown.text {
+                let print = if shown.to_stderr { err } else { out };
                 match piece {
-                    Piece::Raw(text) => out(text),
+                    Piece::Raw(text) => print(text),
                     Piece::Line(_) if self.quiet => {}
-                    Piece::Line(line) => out(line),
-                    Piece::Table { head, rows } => out(&table(head, rows)),
+                    Piece::Line(line) => print(line),
+                    Piece::Table { head, rows } => print(&table(head, rows)),
                 }
             }
         }
@@ -122,6 +123,11 @@ impl Printer {
 fn out(text: &str) {
     let mut stdout = std::io::stdout().lock();
     let _ = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
+}
+
+/// The same to stderr.
+fn err(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 
 fn table(head: &[&'static str], rows: &[Vec<String>]) -> String {

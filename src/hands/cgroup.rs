@@ -73,6 +73,11 @@ impl Cgroup {
         self.path.is_dir()
     }
 
+    /// One of the kernel's files about it.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
     fn read(&self, file: &str) -> Option<String> {
         std::fs::read_to_string(self.path.join(file)).ok()
     }
@@ -90,11 +95,7 @@ impl Cgroup {
             .flat_map(|text| text.lines())
             .filter_map(|line| line.parse().ok())
             .collect();
-        if let Ok(entries) = std::fs::read_dir(&self.path) {
-            for entry in entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
-                pids.extend(Self { path: entry.path() }.processes());
-            }
-        }
+        pids.extend(self.children().iter().flat_map(|name| self.child(name).processes()));
         pids
     }
 
@@ -117,15 +118,21 @@ impl Cgroup {
         self.keyed("cgroup.events", "frozen") == Some(1)
     }
 
-    /// The names of the groups right below it that are frozen by themselves.
-    pub fn frozen_inside(&self) -> Vec<String> {
+    /// The names of the groups right below it.
+    pub fn children(&self) -> Vec<String> {
         let Ok(entries) = std::fs::read_dir(&self.path) else { return Vec::new() };
         entries
             .flatten()
             .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
             .filter_map(|entry| entry.file_name().into_string().ok())
-            .filter(|name| self.child(name).is_frozen())
             .collect()
+    }
+
+    /// The names of the groups right below it that are frozen by themselves.
+    pub fn frozen_inside(&self) -> Vec<String> {
+        let mut names = self.children();
+        names.retain(|name| self.child(name).is_frozen());
+        names
     }
 
     /// Waits until no process is left, told by the kernel; `false` when the deadline came first.

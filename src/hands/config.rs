@@ -10,7 +10,8 @@ use toml::Table;
 use crate::words::command::Argv;
 use crate::words::environment;
 use crate::words::error::{Error, Kind, Result, Trying};
-use crate::words::limits::Limits;
+use crate::words::guard::witness::{Guarded, Manager};
+use crate::words::limits::{Limits, Percent};
 use crate::words::name::SessionId;
 use crate::words::ready::Ready;
 use crate::words::resume::{self, IdSource};
@@ -30,6 +31,33 @@ pub struct Config {
     pub restore: Restore,
     /// Who is told of a boot and of failures.
     pub notify: Notify,
+    /// The units that nothing may disturb.
+    pub guard: Guard,
+}
+
+/// `[guard]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Guard {
+    /// Units of the user's manager.
+    pub units: Vec<String>,
+    /// Units of PID 1.
+    pub system_units: Vec<String>,
+    /// From what pressure on the units the watch freezes the sessions that yield, in percent.
+    pub freeze_on_pressure: Option<Percent>,
+}
+
+impl Guard {
+    /// All of them.
+    ///
+    /// # Errors
+    /// When one cannot be a unit.
+    pub fn all_units(&self) -> Result<Vec<Guarded>> {
+        let of = |manager, names: &[String]| -> Result<Vec<Guarded>> {
+            names.iter().map(|name| Guarded::parse(manager, name)).collect()
+        };
+        Ok([of(Manager::User, &self.units)?, of(Manager::System, &self.system_units)?].concat())
+    }
 }
 
 /// `[restore]`
@@ -57,6 +85,13 @@ pub struct Notify {
     pub telegram: Option<Telegram>,
     /// An address that the notice is posted to as JSON.
     pub webhook: Option<Webhook>,
+}
+
+impl Notify {
+    /// Whether anybody is configured to be told.
+    pub fn is_configured(&self) -> bool {
+        self.command.is_some() || self.telegram.is_some() || self.webhook.is_some()
+    }
 }
 
 /// `[notify.telegram]`
@@ -160,6 +195,9 @@ pub struct Session {
     pub nudge_text: Option<String>,
     /// How long without a sign of life it takes for a restart, in seconds.
     pub stuck_restart_after: Option<u64>,
+    /// Whether it is frozen while the guarded units are under pressure.
+    #[serde(rename = "yield")]
+    pub yields: bool,
 }
 
 impl Session {
@@ -291,6 +329,9 @@ fn parse(text: &str) -> Result<Config> {
             .and_then(|()| session.ports.iter().try_for_each(|port| check_port(*port)));
         checked.map_err(|error| Error { kind: Kind::Config, ..error.while_(format!("[sessions.{id}]")) })?;
     }
+    let guarded =
+        config.guard.all_units().and_then(|_| config.guard.freeze_on_pressure.map_or(Ok(()), check_pressure));
+    guarded.map_err(|error| Error { kind: Kind::Config, ..error.while_("[guard]") })?;
     if !(1..=100).contains(&config.restore.concurrency) {
         let error = format!("[restore] concurrency is {}: it goes from 1 to 100", config.restore.concurrency);
         return Err(Error::new(Kind::Config, error));
@@ -301,6 +342,17 @@ fn parse(text: &str) -> Result<Config> {
         })?;
     }
     Ok(config)
+}
+
+/// Checks from what pressure on something is to be frozen.
+///
+/// # Errors
+/// When there is no such share of the time.
+pub fn check_pressure(percent: Percent) -> Result<()> {
+    if (1..=100).contains(&percent.0) {
+        return Ok(());
+    }
+    Err(Error::usage(format!("freeze-on-pressure is {}: it goes from 1 to 100 percent", percent.0)))
 }
 
 fn check_port(port: u16) -> Result<()> {
@@ -387,6 +439,10 @@ mod tests {
             chat_id = -100123
             [notify.webhook]
             url = "https://example.org/hook"
+            [guard]
+            units = ["web", "db.socket"]
+            system_units = ["nginx"]
+            freeze_on_pressure = "40%"
             "#,
         )
         .unwrap();
@@ -394,6 +450,9 @@ mod tests {
         let session = &config.sessions[&SessionId::from_name("claude-1").unwrap()];
         assert_eq!(session.command.as_ref().unwrap().as_slice(), ["claude", "--continue"]);
         assert_eq!(session.limits.tasks_max, Some(200));
+        let guarded: Vec<String> =
+            config.guard.all_units().unwrap().iter().map(ToString::to_string).collect();
+        assert_eq!(guarded, ["web.service", "db.socket", "nginx.service (system)"]);
     }
 
     #[test]
@@ -402,7 +461,10 @@ mod tests {
         assert_eq!(error.message, "line 3: unknown key 'comand'");
         assert_eq!(error.hint.as_deref(), Some("did you mean 'command'?"));
         let error = parse("[zzz]\n").unwrap_err();
-        assert_eq!(error.hint.as_deref(), Some("known keys: sweep, limits, sessions, restore, notify"));
+        assert_eq!(
+            error.hint.as_deref(),
+            Some("known keys: sweep, limits, sessions, restore, notify, guard")
+        );
     }
 
     #[test]
@@ -425,6 +487,8 @@ mod tests {
             ("[sessions.a]\nstuck_after = 5\nstuck_by = ['output']", "too short"),
             ("[notify.webhook]\n", "either url or url_file"),
             ("[notify.telegram]\n", "has no chat_id"),
+            ("[guard]\nunits = ['a b']", "[guard]: 'a b' is no name of a unit"),
+            ("[guard]\nfreeze_on_pressure = 0", "[guard]: freeze-on-pressure is 0"),
             ("x", "line 1"),
         ] {
             let error = parse(text).and_then(|config| check_together(&config)).unwrap_err();

@@ -82,9 +82,30 @@ pub fn is_writable(dir: &Path) -> bool {
 /// When it cannot be written; the old file is then as it was.
 pub fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
     private_dir(directory_of(path)?)?;
+    write_document(path, value)
+}
+
+/// The same where the user wants it, in a directory that is there and may be others' too.
+///
+/// # Errors
+/// When it cannot be written; the old file is then as it was.
+pub fn write_document<T: Serialize>(path: &Path, value: &T) -> Result<()> {
     let mut bytes = serde_json::to_vec_pretty(value).trying(format!("cannot write {}", path.display()))?;
     bytes.push(b'\n');
     write(path, &bytes, 0o600)
+}
+
+/// Reads a value from a file that the user named, following links; `None` where there is none.
+///
+/// # Errors
+/// When there is a file and it cannot be read as such a value.
+pub fn read_document<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+    let doing = || format!("cannot read {}", path.display());
+    match read_all(path, 0) {
+        Ok(bytes) => serde_json::from_slice(&bytes).map(Some).trying(doing()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).trying(doing()),
+    }
 }
 
 fn directory_of(path: &Path) -> Result<&Path> {
@@ -99,23 +120,28 @@ pub fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     let dir = directory_of(path)?;
     let doing = format!("cannot write {}", path.display());
     // Pid and count make the name ours: two writers never share one. A left-over of a killed
-    // process with the same pid is overwritten.
+    // process with the same pid goes; where that is not ours to remove, it is not ours to fill either.
     let count = WRITTEN.fetch_add(1, Ordering::Relaxed);
     let temporary = path.with_extension(format!("{}-{count}.tmp", std::process::id()));
-    let written = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(mode)
-        .custom_flags(O_NOFOLLOW | O_CLOEXEC)
-        .open(&temporary)
+    let create = || {
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true).mode(mode).custom_flags(O_NOFOLLOW | O_CLOEXEC).open(&temporary)
+    };
+    let created = match create() {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            std::fs::remove_file(&temporary).and_then(|()| create())
+        }
+        created => created,
+    };
+    let is_ours = created.is_ok();
+    let written = created
         .and_then(|mut file| {
             file.write_all(bytes)?;
             file.sync_all()
         })
         .and_then(|()| std::fs::rename(&temporary, path))
         .and_then(|()| File::open(dir)?.sync_all());
-    if written.is_err() {
+    if written.is_err() && is_ours {
         let _ = std::fs::remove_file(&temporary);
     }
     written.trying(doing)

@@ -1,15 +1,19 @@
-//! Two gates that a session passes while it is started.
+//! Gates that hold a process until what is to be around it is there.
 //!
-//! The first holds the process that becomes tmux until the manager has moved it into the
+//! A session passes two while it is started. The first holds the process that becomes tmux until the manager has moved it into the
 //! session's scope, so that nothing of the session ever runs outside. The second holds the
 //! process in the pane until forge knows its ids and tmux has settled: then it becomes the
 //! program. A program that is held cannot end too early to be seen (tmux 3.3a loses the status
 //! of some panes that end within their first milliseconds), nor fork before tmux 3.4 and later
 //! have moved its pane to a scope of its own.
 //!
-//! Either gate is closed by the death of the forge that holds it: the process behind it ends
+//! A guarded command passes one, of the second kind: it holds the process until it is in its scope,
+//! has its limits and is watched.
+//!
+//! Each gate is closed by the death of the forge that holds it: the process behind it ends
 //! and the program never runs. Nothing has to be cleaned for that; the kernel closes the pipe.
 
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::AsFd;
 use std::os::linux::net::SocketAddrExt;
@@ -22,9 +26,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use nix::unistd::{Pid, getppid};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::clock::{Deadline, now_us};
+use super::landlock;
 use super::process::{raise_oom_score, readable};
 use crate::words::command::Argv;
 use crate::words::error::{Error, Kind, Result, Trying};
@@ -34,6 +40,9 @@ pub const SERVER_VERB: &str = "gate-server";
 
 /// The verb that waits behind the second gate.
 pub const PANE_VERB: &str = "gate-pane";
+
+/// The verb that waits behind the gate of a guarded command.
+pub const GUARDED_VERB: &str = "gate-guarded";
 
 /// What opens the first gate.
 const GO: u8 = b'g';
@@ -50,10 +59,7 @@ impl Held {
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn start(
-        command: &[String],
-        environment: &[(std::ffi::OsString, std::ffi::OsString)],
-    ) -> Result<Self> {
+    pub fn start(command: &[String], environment: &[(OsString, OsString)]) -> Result<Self> {
         // Not by path: this is the very binary that runs, even while an upgrade replaces it.
         let mut child = Command::new("/proc/self/exe")
             .arg0("forge")
@@ -120,14 +126,22 @@ struct Orders {
     cwd: PathBuf,
 }
 
-/// The second gate, as forge holds it: an abstract socket (unix(7)), which leaves no file behind.
+/// What a guarded process is told; what it becomes it knows.
+#[derive(Debug, Serialize, Deserialize)]
+struct Terms {
+    /// Whether the kernel is to refuse TCP ports to it.
+    deny_bind: bool,
+}
+
+/// A gate of the second kind, as forge holds it: an abstract socket (unix(7)), which leaves no file
+/// behind.
 #[derive(Debug)]
-pub struct PaneGate {
+pub struct Gate {
     listener: UnixListener,
     name: String,
 }
 
-impl PaneGate {
+impl Gate {
     /// Makes the gate.
     ///
     /// # Errors
@@ -137,14 +151,14 @@ impl PaneGate {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("forge/{}/{}/{count}", std::process::id(), now_us());
-        let doing = "cannot make the gate of the pane";
+        let doing = "cannot make the gate of a process";
         let address = SocketAddr::from_abstract_name(&name).trying(doing)?;
         let listener = UnixListener::bind_addr(&address).trying(doing)?;
         listener.set_nonblocking(true).trying(doing)?;
         Ok(Self { listener, name })
     }
 
-    /// What the process in the pane has to be told to find the gate.
+    /// What the process has to be told to find the gate.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -156,30 +170,41 @@ impl PaneGate {
     pub fn wait_for(&self, pid: u32, deadline: Deadline) -> Result<Waiting> {
         while readable(&[self.listener.as_fd()], deadline)[0] {
             let Ok((stream, _)) = self.listener.accept() else { continue };
-            let peer =
-                getsockopt(&stream, PeerCredentials).trying("cannot tell who is at the gate of the pane")?;
+            let peer = getsockopt(&stream, PeerCredentials).trying("cannot tell who is at the gate")?;
             if u32::try_from(peer.pid()) == Ok(pid) && peer.uid() == nix::unistd::geteuid().as_raw() {
                 return Ok(Waiting { stream });
             }
         }
-        Err(Error::new(Kind::Socket, "the first process of the pane did not come up in time"))
+        Err(Error::new(Kind::Socket, "the process behind the gate did not come up in time"))
     }
 }
 
-/// The process in the pane, waiting at the second gate.
+/// A process that waits at the gate.
 #[derive(Debug)]
 pub struct Waiting {
     stream: UnixStream,
 }
 
 impl Waiting {
-    /// Lets it become the program. Returns once it has.
+    /// Lets a process in a pane become the program. Returns once it has.
     ///
     /// # Errors
     /// When the program cannot be executed: why, as the kernel says.
-    pub fn release(mut self, command: &Argv, cwd: PathBuf, deadline: Deadline) -> Result<()> {
-        let doing = "the process in the pane ended before it became the program";
-        let mut orders = serde_json::to_vec(&Orders { command: command.clone(), cwd }).trying(doing)?;
+    pub fn release(self, command: &Argv, cwd: PathBuf, deadline: Deadline) -> Result<()> {
+        self.tell(&Orders { command: command.clone(), cwd }, command.name(), deadline)
+    }
+
+    /// Lets a guarded process become its program, which has that name. Returns once it has.
+    ///
+    /// # Errors
+    /// When the program cannot be executed: why, as the kernel says.
+    pub fn release_guarded(self, deny_bind: bool, program: &str, deadline: Deadline) -> Result<()> {
+        self.tell(&Terms { deny_bind }, program, deadline)
+    }
+
+    fn tell(mut self, orders: &impl Serialize, program: &str, deadline: Deadline) -> Result<()> {
+        let doing = "the process behind the gate ended before it became the program";
+        let mut orders = serde_json::to_vec(orders).trying(doing)?;
         orders.push(b'\n');
         self.stream.write_all(&orders).trying(doing)?;
         // The socket closes when the program is executed; before that only a reason comes.
@@ -197,19 +222,15 @@ impl Waiting {
                 Ok(count) => reason.extend_from_slice(&buffer[..count]),
             }
         }
-        Err(Error::new(Kind::Deadline, format!("{} did not start in time", command.name())))
+        Err(Error::new(Kind::Deadline, format!("{program} did not start in time")))
     }
 }
 
-/// The process in the pane: waits at the gate, then becomes the program. Returns the exit
-/// status that a shell gives where that fails: 127 not found, 126 otherwise.
-///
-/// # Errors
-/// When nobody holds the gate.
-pub fn wait_then_exec_pane(name: &str) -> Result<u8> {
+/// Goes to the gate, and waits there for what it is told; `None` when who held the gate died.
+fn meet<T: DeserializeOwned>(name: &str) -> Result<(UnixStream, Option<T>)> {
     let nobody = || {
-        Error::failed("nobody waits for this pane")
-            .hint("it was made by 'forge spawn'; use 'forge restart' to start it again")
+        Error::failed("nobody waits for this process")
+            .hint("it is one of forge's own; use 'forge spawn' or 'forge guard run'")
     };
     let address = SocketAddr::from_abstract_name(name).trying("no gate has such a name")?;
     let stream = UnixStream::connect_addr(&address).map_err(|_| nobody())?;
@@ -219,24 +240,76 @@ pub fn wait_then_exec_pane(name: &str) -> Result<u8> {
     }
     let mut line = String::new();
     let read = BufReader::new(&stream).read_line(&mut line);
-    let orders: Orders = match (read, serde_json::from_str(&line)) {
-        (Ok(_), Ok(orders)) if line.ends_with('\n') => orders,
-        _ => {
-            // The spawn died. This server was made for this pane alone and its program never
-            // ran: end it, also where the user's configuration would keep a dead pane.
-            let server = getppid();
-            if server > Pid::from_raw(1) {
-                let _ = kill(server, Signal::SIGTERM);
-            }
-            return Err(Error::failed("the spawn was given up"));
-        }
-    };
-    raise_oom_score();
-    let (program, arguments) = (orders.command.program(), &orders.command.as_slice()[1..]);
-    let mut command = Command::new(program);
-    command.args(arguments).current_dir(&orders.cwd);
+    let is_whole = read.is_ok() && line.ends_with('\n');
+    Ok((stream, Some(line).filter(|_| is_whole).and_then(|line| serde_json::from_str(&line).ok())))
+}
+
+/// Becomes the program; where that fails it tells who held the gate, and returns the exit status
+/// that a shell gives: 127 not found, 126 otherwise.
+fn become_or_tell(mut command: Command, stream: &UnixStream) -> u8 {
     let error = command.exec();
     let status = if error.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 };
-    let _ = write!(&stream, "cannot run '{program}': {error} (exit status {status})");
-    Ok(status)
+    let program = command.get_program().to_string_lossy();
+    let _ = write!(&*stream, "cannot run '{program}': {error} (exit status {status})");
+    status
+}
+
+/// The process in the pane: waits at the gate, then becomes the program. Returns the exit
+/// status that a shell gives where that fails.
+///
+/// # Errors
+/// When nobody holds the gate.
+pub fn wait_then_exec_pane(name: &str) -> Result<u8> {
+    let (stream, orders) = meet::<Orders>(name)?;
+    let Some(orders) = orders else {
+        // The spawn died. This server was made for this pane alone and its program never
+        // ran: end it, also where the user's configuration would keep a dead pane.
+        let server = getppid();
+        if server > Pid::from_raw(1) {
+            let _ = kill(server, Signal::SIGTERM);
+        }
+        return Err(Error::failed("the spawn was given up"));
+    };
+    raise_oom_score();
+    let mut command = Command::new(orders.command.program());
+    command.args(&orders.command.as_slice()[1..]).current_dir(&orders.cwd);
+    Ok(become_or_tell(command, &stream))
+}
+
+/// Starts a process that waits at the gate of that name, to become the command: where and with
+/// what the caller runs, and among its terminal's processes.
+///
+/// # Errors
+/// When it cannot be started.
+pub fn start_guarded(gate: &Gate, command: &[OsString], stdout: Stdio) -> Result<Child> {
+    Command::new("/proc/self/exe")
+        .arg0("forge")
+        .args([GUARDED_VERB, gate.name(), "--"])
+        .args(command)
+        .stdout(stdout)
+        .spawn()
+        .trying("cannot start the command's process")
+}
+
+/// The guarded process: waits at the gate, then becomes the command. Returns the exit status that a
+/// shell gives where that fails.
+///
+/// # Errors
+/// When nobody holds the gate, or listening cannot be denied.
+pub fn wait_then_exec_guarded(name: &str, command: &[OsString]) -> Result<u8> {
+    let (mut stream, terms) = meet::<Terms>(name)?;
+    let given_up = || Error::failed("the guard is gone, and the command was not run");
+    let (Some(terms), Some((program, arguments))) = (terms, command.split_first()) else {
+        return Err(given_up());
+    };
+    if terms.deny_bind
+        && let Err(error) = landlock::deny_bind()
+    {
+        let _ = write!(stream, "{error}");
+        return Err(error);
+    }
+    raise_oom_score();
+    let mut command = Command::new(program);
+    command.args(arguments);
+    Ok(become_or_tell(command, &stream))
 }

@@ -7,6 +7,7 @@
 use std::convert::Infallible;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::time::Duration;
 
 use tracing::Level as TracingLevel;
 use tracing_journald::{Priority, PriorityMappings};
@@ -14,8 +15,13 @@ use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
+use super::clock::Deadline;
+use super::process;
 use crate::words::error::{Error, Kind, Result};
-use crate::words::event::{Event, Level};
+use crate::words::event::{self, Event, Level};
+use crate::words::guard::ledger::Changed;
+use crate::words::guard::report::Denial;
+use crate::words::guard::witness::{Guarded, Manager};
 use crate::words::name::SessionId;
 use crate::words::session::End;
 use crate::words::unit;
@@ -29,9 +35,15 @@ macro_rules! progress {
 }
 pub(crate) use progress;
 
+/// Says at once what a person must know, unless nothing is to be said.
+macro_rules! told {
+    ($($text:tt)*) => { tracing::warn!(target: "told", $($text)*) };
+}
+pub(crate) use told;
+
 /// Opens the journal. Where there is none, events go to stderr and the work goes on. Steps go
-/// to stderr when asked for, and so does what is being waited for.
-pub fn open(verbose: bool, progress: bool) {
+/// to stderr when asked for, and so do what is being waited for and what must be known at once.
+pub fn open(verbose: bool, progress: bool, told: bool) {
     let is_event = |metadata: &tracing::Metadata<'_>| metadata.target() == EVENTS;
     let journal = tracing_journald::layer().ok().map(|layer| {
         layer
@@ -55,6 +67,8 @@ pub fn open(verbose: bool, progress: bool) {
                 no_journal
             } else if metadata.target() == "progress" {
                 progress
+            } else if metadata.target() == "told" {
+                told
             } else {
                 verbose
                     && metadata.target().starts_with("forge::")
@@ -70,16 +84,17 @@ macro_rules! write_record {
     ($event:expr, { $($field:ident : $value:expr),* $(,)? }) => {{
         let event = $event;
         let session = event.session().map(|id| id.as_str());
+        let guard = event.guard();
         // So that `journalctl --user -u forge-spawn@NAME` shows the record too.
-        let user_unit = event.session().map(unit::service);
+        let user_unit = event.user_unit();
         let (message, message_id, word) = (event.message(), event.message_id(), event.word());
         match event.level() {
-            Level::Error => write_record!(@ ERROR, message, message_id, word, session, user_unit, $($field: $value),*),
-            Level::Warning => write_record!(@ WARN, message, message_id, word, session, user_unit, $($field: $value),*),
-            Level::Info => write_record!(@ INFO, message, message_id, word, session, user_unit, $($field: $value),*),
+            Level::Error => write_record!(@ ERROR, message, message_id, word, session, guard, user_unit, $($field: $value),*),
+            Level::Warning => write_record!(@ WARN, message, message_id, word, session, guard, user_unit, $($field: $value),*),
+            Level::Info => write_record!(@ INFO, message, message_id, word, session, guard, user_unit, $($field: $value),*),
         }
     }};
-    (@ $level:ident, $message:ident, $id:ident, $word:ident, $session:ident, $unit:ident, $($field:ident : $value:expr),*) => {
+    (@ $level:ident, $message:ident, $id:ident, $word:ident, $session:ident, $guard:ident, $unit:ident, $($field:ident : $value:expr),*) => {
         tracing::event!(
             target: EVENTS,
             TracingLevel::$level,
@@ -87,6 +102,7 @@ macro_rules! write_record {
             message_id = $id,
             forge_event = $word,
             forge_session = $session,
+            forge_guard = $guard,
             user_unit = $unit.as_deref(),
             $($field = $value,)*
         )
@@ -198,13 +214,71 @@ pub fn record(event: &Event) {
         Event::Oom { kills, limit, .. } => {
             write_record!(event, { forge_kills: *kills, forge_memory_max: *limit });
         }
-        Event::Frozen { .. } | Event::Thawed { .. } => write_record!(event, {}),
+        Event::Frozen { pressure, .. } => write_record!(event, { forge_pressure: *pressure }),
+        Event::Thawed { .. } => write_record!(event, {}),
+        Event::GuardStarted { program, units, deny_listen, .. } => write_record!(event, {
+            forge_program: program.as_str(),
+            forge_units: event::names(units).as_str(),
+            forge_deny_listen: deny_listen.map(Denial::word),
+        }),
+        Event::GuardDisturbed { changed, sessions, commands, .. } => {
+            let Changed { unit, change, before, after } = &**changed;
+            write_record!(event, {
+                forge_unit: unit.unit.as_str(),
+                forge_manager: unit.manager.word(),
+                forge_change: change.word(),
+                forge_result: after.result.as_str(),
+                forge_pid_before: before.main_pid,
+                forge_pid_after: after.main_pid,
+                forge_invocation_before: before.invocation.as_str(),
+                forge_invocation_after: after.invocation.as_str(),
+                forge_sessions: sessions.join(" ").as_str(),
+                forge_commands: commands.join(" ").as_str(),
+            });
+        }
+        Event::GuardRefused { program, error } => {
+            write_record!(event, { forge_program: program.as_str(), forge_error: error.as_str() });
+        }
+        Event::GuardListen { address, process, pid, .. } => write_record!(event, {
+            forge_address: address.as_str(),
+            forge_process: process.as_str(),
+            forge_pid: *pid,
+        }),
+        Event::GuardFinished { program, verdict, result, exit_status, elapsed_ms, .. } => {
+            write_record!(event, {
+                forge_program: program.as_str(),
+                forge_verdict: verdict.word(),
+                forge_result: result.as_str(),
+                forge_exit_status: *exit_status,
+                forge_elapsed_ms: *elapsed_ms,
+            });
+        }
     }
 }
 
 /// Whether what is written to stderr goes to the journal, as in a service.
 pub fn is_stderr() -> bool {
     libsystemd::logging::connected_to_journal()
+}
+
+/// So many lines of a unit's journal are worth reading at once.
+const LINES: u32 = 30;
+
+/// Lines of a unit's journal between two points in time, in microseconds since 1970; the last ones
+/// where there are many, and none where they may not be read.
+pub fn around(unit: &Guarded, from: u64, until: u64) -> Vec<String> {
+    let at = |us: u64| format!("@{}.{:06}", us / 1_000_000, us % 1_000_000);
+    let mut command = Command::new("journalctl");
+    command.args(["--quiet", "--no-pager", "--output=short-precise", &format!("--lines={LINES}")]);
+    command.args([format!("--since={}", at(from)), format!("--until={}", at(until))]);
+    match unit.manager {
+        Manager::User => command.args(["--user", &format!("--user-unit={}", unit.unit)]),
+        Manager::System => command.arg(format!("--unit={}", unit.unit)),
+    };
+    let read = process::run(&mut command, Deadline::after(Duration::from_secs(10)));
+    let text = read.map(|output| output.stdout).unwrap_or_default();
+    // forge's own records of the unit are told already.
+    text.lines().filter(|line| !line.contains(" forge[")).map(ToOwned::to_owned).collect()
 }
 
 /// Becomes journalctl, showing forge's records: of one session, or all. Those of this user

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::cgroup;
+use super::process::process_name;
 use crate::words::error::{Result, Trying};
 
 /// `TCP_LISTEN` in the tables.
@@ -37,6 +38,33 @@ pub struct Holder {
 /// # Errors
 /// When the kernel's tables cannot be read.
 pub fn listeners(ports: &[u16]) -> Result<Vec<Listener>> {
+    let mut found = rows()?;
+    found.retain(|row| ports.contains(&row.address.port()));
+    if found.is_empty() {
+        return Ok(Vec::new());
+    }
+    let holders = holders(&processes(), &found);
+    Ok(found
+        .into_iter()
+        .map(|row| Listener { address: row.address, uid: row.uid, process: holders.get(&row.inode).cloned() })
+        .collect())
+}
+
+/// A socket that listens, whoever has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// Where.
+    pub address: SocketAddr,
+    /// The socket itself: no other has that number while it is open.
+    pub inode: u64,
+    uid: u32,
+}
+
+/// All sockets that listen on TCP ports. One of Multipath TCP is among them, as the TCP socket in it.
+///
+/// # Errors
+/// When the kernel's tables cannot be read.
+pub fn rows() -> Result<Vec<Row>> {
     let mut found = Vec::new();
     for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
         let text = match std::fs::read_to_string(table) {
@@ -45,22 +73,9 @@ pub fn listeners(ports: &[u16]) -> Result<Vec<Listener>> {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
             Err(error) => return Err(error).trying(format!("cannot read {table}")),
         };
-        found.extend(text.lines().filter_map(parse).filter(|row| ports.contains(&row.address.port())));
+        found.extend(text.lines().filter_map(parse));
     }
-    if found.is_empty() {
-        return Ok(Vec::new());
-    }
-    let holders = holders(&found.iter().map(|row| row.inode).collect::<Vec<_>>());
-    Ok(found
-        .into_iter()
-        .map(|row| Listener { address: row.address, uid: row.uid, process: holders.get(&row.inode).cloned() })
-        .collect())
-}
-
-struct Row {
-    address: SocketAddr,
-    uid: u32,
-    inode: u64,
+    Ok(found)
 }
 
 /// A line of the table, where it is of a socket that listens.
@@ -86,26 +101,29 @@ fn parse(line: &str) -> Option<Row> {
     Some(Row { address: SocketAddr::new(ip, port), uid, inode })
 }
 
-/// The processes that have those sockets, as far as we may look.
-fn holders(inodes: &[u64]) -> BTreeMap<u64, Holder> {
+/// All processes.
+fn processes() -> Vec<u32> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|process| process.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// Which of those processes have those sockets, as far as we may look; by the sockets' numbers.
+pub fn holders(processes: &[u32], rows: &[Row]) -> BTreeMap<u64, Holder> {
     let mut found = BTreeMap::new();
-    let Ok(processes) = std::fs::read_dir("/proc") else { return found };
-    for process in processes.flatten() {
-        let Some(pid) = process.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
-            continue;
-        };
-        let Ok(fds) = std::fs::read_dir(process.path().join("fd")) else { continue };
+    for pid in processes {
+        let Ok(fds) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { continue };
         for fd in fds.flatten() {
             // Only the link: to look at the file itself could hang, where that is on a dead server.
             let Ok(target) = std::fs::read_link(fd.path()) else { continue };
             let inode = target
                 .to_str()
                 .and_then(|target| target.strip_prefix("socket:[")?.strip_suffix(']')?.parse::<u64>().ok());
-            let Some(inode) = inode.filter(|inode| inodes.contains(inode)) else { continue };
-            if let Some(cgroup) = cgroup::of_process(pid) {
-                let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-                let name = name.trim_end().escape_debug().to_string();
-                found.entry(inode).or_insert(Holder { pid, name, cgroup });
+            let Some(inode) = inode.filter(|inode| rows.iter().any(|row| row.inode == *inode)) else {
+                continue;
+            };
+            if let Some(cgroup) = cgroup::of_process(*pid) {
+                let name = process_name(*pid);
+                found.entry(inode).or_insert(Holder { pid: *pid, name, cgroup });
             }
         }
     }

@@ -8,10 +8,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::{TimeVal, TimeValLike};
 use nix::unistd::execv;
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -79,6 +81,42 @@ pub fn is_alive(pid: u32, start: u64) -> bool {
     life(pid, start).is_there()
 }
 
+/// A process's name, as the kernel keeps it: 15 bytes at most.
+pub fn process_name(pid: u32) -> String {
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    name.trim_end().escape_debug().to_string()
+}
+
+/// A process's arguments, as it shows them; none where it is gone.
+pub fn arguments(pid: u32) -> Vec<String> {
+    let bytes = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    bytes.split(|byte| *byte == 0).map(|part| String::from_utf8_lossy(part).into_owned()).collect()
+}
+
+/// Whether a process ends, or is as good as ended: it is gone, or the kernel is taking it apart, or
+/// has a SIGKILL for it.
+pub fn is_ending(pid: u32) -> bool {
+    /// `PF_EXITING` of the kernel's `sched.h`, in field 9 of `proc_pid_stat(5)`.
+    const EXITING: u64 = 0x4;
+    const KILL: u64 = 1 << (nix::libc::SIGKILL - 1);
+    let Ok(line) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else {
+        // Where others' processes are hidden (hidepid, proc(5)) nothing can be told by that.
+        return std::fs::read("/proc/1/stat").is_ok();
+    };
+    let fields: Vec<&str> =
+        line.rsplit_once(')').map(|(_, rest)| rest.split_ascii_whitespace().collect()).unwrap_or_default();
+    let flags: u64 = fields.get(6).and_then(|flags| flags.parse().ok()).unwrap_or(0);
+    if matches!(fields.first(), None | Some(&"Z" | &"X")) || flags & EXITING != 0 {
+        return true;
+    }
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let pending = ["SigPnd:", "ShdPnd:"].into_iter().filter_map(|key| {
+        let mask = status.lines().find_map(|line| line.strip_prefix(key))?;
+        u64::from_str_radix(mask.trim(), 16).ok()
+    });
+    pending.fold(0, |all, mask| all | mask) & KILL != 0
+}
+
 /// The terminal that a process runs on, where it is a pseudo-terminal.
 pub fn terminal(stat: &Stat) -> Option<PathBuf> {
     // Major device number 136, as the kernel packs it.
@@ -128,7 +166,7 @@ impl Process {
 
     /// Whether it ended.
     pub fn ended(&self) -> bool {
-        self.wait(Deadline::after(std::time::Duration::ZERO))
+        self.wait(Deadline::after(Duration::ZERO))
     }
 
     /// Waits until it ends; `false` when the deadline came first.
@@ -198,6 +236,25 @@ pub fn outlive_session() -> Result<()> {
         signal_hook::flag::register(signal, Arc::default()).trying("cannot handle signals")?;
     }
     Ok(())
+}
+
+/// Has a process use a disk only when nobody else does (`ioprio_set(2)`, the idle class). There is no
+/// such limit in a user manager: the io controller is not delegated to it. Nothing depends on it.
+pub fn idle_io(pid: u32) {
+    let mut command = Command::new("ionice");
+    command.args(["-c", "3", "-p", &pid.to_string()]);
+    let done = run(&mut command, Deadline::after(Duration::from_secs(5)));
+    if !done.is_ok_and(|output| output.success) {
+        tracing::debug!("ionice did not work for process {pid}");
+    }
+}
+
+/// The CPU time of the children of this process that have ended and been waited for, and of theirs, in
+/// microseconds.
+pub fn children_cpu_usec() -> Option<u64> {
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).ok()?;
+    let micros = |time: TimeVal| u64::try_from(time.num_microseconds()).unwrap_or(0);
+    Some(micros(usage.user_time()) + micros(usage.system_time()))
 }
 
 /// Becomes another program, with the signals blocked that are blocked now: what the standard

@@ -7,6 +7,15 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use crate::words::error::{Result, Trying};
 
+/// Where a signal came from (sigaction(2), `si_code`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// The kernel: of a terminal's keys all its foreground processes get one each.
+    Kernel,
+    /// A process.
+    Process,
+}
+
 /// Signals that no longer do what they usually do, and are waited for instead.
 #[derive(Debug)]
 pub struct Signals {
@@ -35,8 +44,14 @@ impl Signals {
 
     /// The next one that came, where one did.
     pub fn next(&self) -> Option<Signal> {
+        self.next_with_origin().map(|(signal, _)| signal)
+    }
+
+    /// The same, and where it came from.
+    pub fn next_with_origin(&self) -> Option<(Signal, Origin)> {
         let signal = self.fd.read_signal().ok().flatten()?;
-        Signal::try_from(i32::try_from(signal.ssi_signo).ok()?).ok()
+        let origin = if signal.ssi_code == nix::libc::SI_KERNEL { Origin::Kernel } else { Origin::Process };
+        Some((Signal::try_from(i32::try_from(signal.ssi_signo).ok()?).ok()?, origin))
     }
 }
 

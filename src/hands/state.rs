@@ -16,6 +16,7 @@ use super::clock::{Deadline, pause};
 use super::files;
 use super::paths::Paths;
 use crate::words::error::{Error, Kind, Result, Trying};
+use crate::words::guard::snapshot::Snapshot;
 use crate::words::name::SessionId;
 use crate::words::restore::{Kept, Restored};
 use crate::words::session::End;
@@ -44,6 +45,10 @@ pub struct Store {
     ends: PathBuf,
     /// `RUNTIME/supervised/ID.json`, what a supervisor leaves for the next one in this boot.
     records: PathBuf,
+    /// `RUNTIME/guard/frozen.json`, the sessions that the watch has frozen.
+    frozen: PathBuf,
+    /// `RUNTIME/guard/watched.json`, how the watch last saw the guarded units.
+    watched: PathBuf,
     /// `RUNTIME/spawning/ID`, locked while a spawn of that name is under way.
     locks: PathBuf,
 }
@@ -58,6 +63,8 @@ impl Store {
             last_sweep: paths.runtime.join("last-sweep.json"),
             ends: paths.runtime.join("ended"),
             records: paths.runtime.join("supervised"),
+            frozen: paths.runtime.join("guard/frozen.json"),
+            watched: paths.runtime.join("guard/watched.json"),
             locks: paths.runtime.join("spawning"),
         }
     }
@@ -277,6 +284,46 @@ impl Store {
         files::read_json(&self.records.join(format!("{id}.json")))
     }
 
+    /// Keeps which sessions the watch has frozen, before it does so.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write_frozen(&self, sessions: &[SessionId]) -> Result<()> {
+        if sessions.is_empty() {
+            files::remove(&self.frozen)
+        } else {
+            files::write_json(&self.frozen, &sessions)
+        }
+    }
+
+    /// Which sessions the watch has frozen.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn frozen(&self) -> Result<Vec<SessionId>> {
+        Ok(files::read_json(&self.frozen)?.unwrap_or_default())
+    }
+
+    /// Keeps how the guarded units are, for the next watch; with `None` there is to be nothing to
+    /// compare with.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write_watched(&self, snapshot: Option<&Snapshot>) -> Result<()> {
+        match snapshot {
+            Some(snapshot) => files::write_json(&self.watched, snapshot),
+            None => files::remove(&self.watched),
+        }
+    }
+
+    /// How the last watch saw the guarded units.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn watched(&self) -> Result<Option<Snapshot>> {
+        files::read_json(&self.watched)
+    }
+
     /// One of so many turns to start a session, where one is free; it ends when the value is
     /// dropped.
     ///
@@ -456,6 +503,8 @@ mod tests {
             last_sweep: root.path().join("last-sweep.json"),
             ends: root.path().join("ends"),
             records: root.path().join("records"),
+            frozen: root.path().join("frozen.json"),
+            watched: root.path().join("watched.json"),
             locks: root.path().join("locks"),
         };
         let id = SessionId::from_name("demo").unwrap();

@@ -30,24 +30,8 @@ pub struct Wanted {
     /// How long that may take, in seconds [default: 30]
     #[arg(long, value_name = "SECONDS")]
     pub ready_timeout: Option<u64>,
-    /// The most memory; above it the kernel ends processes of the session
-    #[arg(long, value_name = "SIZE", help_heading = "Limits")]
-    pub memory_max: Option<Size>,
-    /// Memory above which the session is slowed down
-    #[arg(long, value_name = "SIZE", help_heading = "Limits")]
-    pub memory_high: Option<Size>,
-    /// Its share of the CPU beside others, 1 to 10000 (100 is everybody's)
-    #[arg(long, value_name = "N", help_heading = "Limits")]
-    pub cpu_weight: Option<u64>,
-    /// The most CPU time, in percent of one CPU: 50%, 200%
-    #[arg(long, value_name = "PERCENT", help_heading = "Limits")]
-    pub cpu_quota: Option<Percent>,
-    /// Its share of the disks beside others, 1 to 10000, where the io controller is delegated
-    #[arg(long, value_name = "N", help_heading = "Limits")]
-    pub io_weight: Option<u64>,
-    /// The most processes and threads
-    #[arg(long, value_name = "N", help_heading = "Limits")]
-    pub tasks_max: Option<u64>,
+    #[command(flatten)]
+    limits: WantedLimits,
     /// A TCP port that the program listens on; the session starts only when nobody else does. May be
     /// given several times
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
@@ -74,15 +58,7 @@ impl Wanted {
         for Assignment { name, value } in &self.env {
             env.push((name.clone(), value.clone().map_or_else(|| paths::given_variable(name), Ok)?));
         }
-        let limits = Limits {
-            memory_max: self.memory_max,
-            memory_high: self.memory_high,
-            cpu_weight: self.cpu_weight,
-            cpu_quota: self.cpu_quota,
-            io_weight: self.io_weight,
-            tasks_max: self.tasks_max,
-        };
-        limits.check()?;
+        let limits = self.limits.limits()?;
         let as_asked = Spec {
             command: if self.command.is_empty() {
                 configured.command.clone()
@@ -98,6 +74,48 @@ impl Wanted {
         };
         let as_configured = configured.as_configured && as_asked == configured && self.cwd.is_none();
         Ok(Spec { as_configured, ..as_asked })
+    }
+}
+
+/// What a session or a guarded command may use.
+#[derive(Debug, clap::Args)]
+pub struct WantedLimits {
+    /// The most memory; above it the kernel ends processes
+    #[arg(long, value_name = "SIZE", help_heading = "Limits")]
+    memory_max: Option<Size>,
+    /// Memory above which it is slowed down
+    #[arg(long, value_name = "SIZE", help_heading = "Limits")]
+    memory_high: Option<Size>,
+    /// Its share of the CPU beside others, 1 to 10000 (100 is everybody's)
+    #[arg(long, value_name = "N", help_heading = "Limits")]
+    cpu_weight: Option<u64>,
+    /// The most CPU time, in percent of one CPU: 50%, 200%
+    #[arg(long, value_name = "PERCENT", help_heading = "Limits")]
+    cpu_quota: Option<Percent>,
+    /// Its share of the disks beside others, 1 to 10000, where the io controller is delegated
+    #[arg(long, value_name = "N", help_heading = "Limits")]
+    io_weight: Option<u64>,
+    /// The most processes and threads
+    #[arg(long, value_name = "N", help_heading = "Limits")]
+    tasks_max: Option<u64>,
+}
+
+impl WantedLimits {
+    /// The limits.
+    ///
+    /// # Errors
+    /// When one is out of its range.
+    pub fn limits(&self) -> Result<Limits> {
+        let limits = Limits {
+            memory_max: self.memory_max,
+            memory_high: self.memory_high,
+            cpu_weight: self.cpu_weight,
+            cpu_quota: self.cpu_quota,
+            io_weight: self.io_weight,
+            tasks_max: self.tasks_max,
+        };
+        limits.check()?;
+        Ok(limits)
     }
 }
 

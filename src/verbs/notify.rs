@@ -4,7 +4,6 @@ use serde_json::json;
 
 use crate::acts::World;
 use crate::acts::notify::{self, Told};
-use crate::hands::config::Notify;
 use crate::words::error::{Error, Kind, Result};
 use crate::words::notice::Notice;
 use crate::words::shown::Shown;
@@ -44,8 +43,7 @@ impl What {
 /// # Errors
 /// When no way is configured and somebody wants to try it, or the manager does not answer.
 pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
-    let Notify { command, telegram, webhook } = &world.config.notify;
-    if command.is_none() && telegram.is_none() && webhook.is_none() {
+    if !world.config.notify.is_configured() {
         let how = "add [notify] command, [notify.telegram] or [notify.webhook] to the configuration";
         if matches!(arguments.what, What::Test) {
             return Err(Error::new(Kind::Config, "nobody is configured to be told").hint(how));

@@ -4,9 +4,13 @@
 
 use std::path::PathBuf;
 
+use super::guard::ledger::Changed;
+use super::guard::report::{Denial, Verdict};
+use super::guard::witness::{Guarded, Manager};
 use super::name::SessionId;
 use super::session::End;
 use super::socket::stale_sockets;
+use super::unit;
 use super::usage::{self, Usage};
 
 /// How loud an event is, as `PRIORITY=` of the journal.
@@ -179,15 +183,72 @@ pub enum Event {
         /// The socket.
         socket: PathBuf,
     },
-    /// All processes of a session were frozen.
+    /// All processes of a session, or of a guarded command, were frozen.
     Frozen {
-        /// The session.
-        session: SessionId,
+        /// Of what.
+        subject: Subject,
+        /// The pressure for which that was done, in percent, where it was for that.
+        pressure: Option<u64>,
     },
     /// They run again.
     Thawed {
-        /// The session.
-        session: SessionId,
+        /// Of what.
+        subject: Subject,
+    },
+    /// A guarded command is about to run.
+    GuardStarted {
+        /// The id of the guarded command.
+        guard: String,
+        /// Its program's name, without arguments.
+        program: String,
+        /// The guarded units.
+        units: Vec<Guarded>,
+        /// How listening is denied to it, where it is.
+        deny_listen: Option<Denial>,
+    },
+    /// A guarded unit was disturbed.
+    GuardDisturbed {
+        /// The guarded command that guards it; `None` for the watch.
+        guard: Option<String>,
+        /// What changed.
+        changed: Box<Changed>,
+        /// The sessions that ran then.
+        sessions: Vec<String>,
+        /// The guarded commands that ran then.
+        commands: Vec<String>,
+    },
+    /// A command was not run.
+    GuardRefused {
+        /// Its program's name, without arguments.
+        program: String,
+        /// Why.
+        error: String,
+    },
+    /// A command listened although that was denied, and is ended.
+    GuardListen {
+        /// The id of the guarded command.
+        guard: String,
+        /// Where.
+        address: String,
+        /// The process, by its name.
+        process: String,
+        /// Its pid.
+        pid: u32,
+    },
+    /// A guarded command came to its end.
+    GuardFinished {
+        /// The id of the guarded command.
+        guard: String,
+        /// Its program's name, without arguments.
+        program: String,
+        /// How it came out.
+        verdict: Verdict,
+        /// How the command ended, in words.
+        result: String,
+        /// The exit status of the guard.
+        exit_status: u8,
+        /// How long it ran.
+        elapsed_ms: u64,
     },
     /// A session was saved, with the id with which its program resumes.
     Saved {
@@ -216,7 +277,7 @@ pub enum Event {
     },
     /// A notice went out.
     Notified {
-        /// What about: `boot`, `failure`, `test`.
+        /// What about: `boot`, `failure`, `disturbed`, `test`.
         notice: &'static str,
         /// Which way: `command`, `telegram`, `webhook`.
         channel: &'static str,
@@ -236,8 +297,26 @@ pub enum Event {
     },
 }
 
+/// What was frozen.
+#[derive(Debug, Clone)]
+pub enum Subject {
+    /// A session.
+    Session(SessionId),
+    /// A guarded command, by its id.
+    Guarded(String),
+}
+
+impl std::fmt::Display for Subject {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Session(session) => session.fmt(f),
+            Self::Guarded(id) => write!(f, "the guarded command {id}"),
+        }
+    }
+}
+
 /// Every kind: its word in `FORGE_EVENT=`, and its `MESSAGE_ID=`, which never changes.
-pub const KINDS: [(&str, &str); 23] = [
+pub const KINDS: [(&str, &str); 28] = [
     ("spawned", "94f2c85bc8614410809371c5fca78d1f"),
     ("spawn_retried", "20e2e7918fbd476792c71314490b3145"),
     ("spawn_failed", "5221a13094ca4110b2d157414dc82557"),
@@ -261,6 +340,11 @@ pub const KINDS: [(&str, &str); 23] = [
     ("stuck", "07b44fead41646f0a6220997cf493838"),
     ("nudged", "debc4ccf757640d1b2291b0acaad80b5"),
     ("oom", "c7678fb1bad04503a35ab3671db50446"),
+    ("guard_started", "366b24728e304a84ba674edad58ba338"),
+    ("guard_disturbed", "ea92a6dfd4074c28a97c08203dd1dd4e"),
+    ("guard_refused", "e07fa4fd16444e758cab34596d6f7503"),
+    ("guard_listen", "81c30ff15a73450bb1755ccea651399d"),
+    ("guard_finished", "a285088786e14025bdeec654b29f60eb"),
 ];
 
 impl Event {
@@ -290,6 +374,11 @@ impl Event {
             Self::Stuck { .. } => 20,
             Self::Nudged { .. } => 21,
             Self::Oom { .. } => 22,
+            Self::GuardStarted { .. } => 23,
+            Self::GuardDisturbed { .. } => 24,
+            Self::GuardRefused { .. } => 25,
+            Self::GuardListen { .. } => 26,
+            Self::GuardFinished { .. } => 27,
         }
     }
 
@@ -311,8 +400,13 @@ impl Event {
             | Self::BreakerOpen { .. }
             | Self::Oom { .. }
             | Self::RestoreFailed { .. }
-            | Self::NotifyFailed { .. } => Level::Error,
-            Self::SpawnRetried { .. } | Self::SocketHealed { .. } | Self::Stuck { .. } => Level::Warning,
+            | Self::NotifyFailed { .. }
+            | Self::GuardDisturbed { .. }
+            | Self::GuardListen { .. } => Level::Error,
+            Self::SpawnRetried { .. }
+            | Self::SocketHealed { .. }
+            | Self::Stuck { .. }
+            | Self::GuardRefused { .. } => Level::Warning,
             _ => Level::Info,
         }
     }
@@ -334,13 +428,46 @@ impl Event {
             | Self::Nudged { session, .. }
             | Self::Oom { session, .. }
             | Self::SocketHealed { session, .. }
-            | Self::Frozen { session }
-            | Self::Thawed { session }
+            | Self::Frozen { subject: Subject::Session(session), .. }
+            | Self::Thawed { subject: Subject::Session(session) }
             | Self::Saved { session, .. }
             | Self::Restored { session, .. }
             | Self::RestoreFailed { session, .. } => Some(session),
             Self::Swept { session, .. } => session.as_ref(),
-            Self::SweepDone { .. } | Self::Notified { .. } | Self::NotifyFailed { .. } => None,
+            Self::SweepDone { .. }
+            | Self::Notified { .. }
+            | Self::NotifyFailed { .. }
+            | Self::Frozen { .. }
+            | Self::Thawed { .. }
+            | Self::GuardStarted { .. }
+            | Self::GuardDisturbed { .. }
+            | Self::GuardRefused { .. }
+            | Self::GuardListen { .. }
+            | Self::GuardFinished { .. } => None,
+        }
+    }
+
+    /// The guarded command, where there is one.
+    pub fn guard(&self) -> Option<&str> {
+        match self {
+            Self::Frozen { subject: Subject::Guarded(guard), .. }
+            | Self::Thawed { subject: Subject::Guarded(guard) }
+            | Self::GuardStarted { guard, .. }
+            | Self::GuardListen { guard, .. }
+            | Self::GuardFinished { guard, .. } => Some(guard),
+            Self::GuardDisturbed { guard, .. } => guard.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// The unit of the user's whose records the event is shown among: a session's supervisor, whether
+    /// or not there is one, a unit that was disturbed, a guarded command.
+    pub fn user_unit(&self) -> Option<String> {
+        match self {
+            Self::GuardDisturbed { changed, .. } if changed.unit.manager == Manager::User => {
+                Some(changed.unit.unit.clone())
+            }
+            _ => self.session().map(unit::service).or_else(|| self.guard().map(unit::guard_scope)),
         }
     }
 
@@ -402,8 +529,23 @@ impl Event {
             Self::SocketHealed { session, socket } => {
                 format!("{session} has its socket {} again", socket.display())
             }
-            Self::Frozen { session } => format!("froze {session}"),
-            Self::Thawed { session } => format!("thawed {session}"),
+            Self::Frozen { subject, pressure: None } => format!("froze {subject}"),
+            Self::Frozen { subject, pressure: Some(percent) } => {
+                format!("froze {subject}: the pressure on what is guarded is {percent} %")
+            }
+            Self::Thawed { subject } => format!("thawed {subject}"),
+            Self::GuardStarted { program, units, .. } => match names(units).as_str() {
+                "" => format!("guarded {program} begins"),
+                units => format!("guarded {program} begins; it may not disturb {units}"),
+            },
+            Self::GuardDisturbed { changed, .. } => format!("{} {}", changed.unit, changed.words()),
+            Self::GuardRefused { program, error } => format!("{program} was not run: {error}"),
+            Self::GuardListen { address, process, pid, .. } => {
+                format!("{process} (process {pid}) listens on {address}, which is denied; it is ended")
+            }
+            Self::GuardFinished { program, verdict, result, .. } => {
+                format!("guarded {program} ended with {result}: {}", verdict.word())
+            }
             Self::Saved { session, resume_id: Some(id) } => format!("saved {session}: resumes with {id}"),
             Self::Saved { session, .. } => format!("saved {session}"),
             Self::Restored { session, resume_id: Some(id), .. } => {
@@ -420,6 +562,11 @@ impl Event {
             }
         }
     }
+}
+
+/// Units in a sentence.
+pub fn names(units: &[Guarded]) -> String {
+    units.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// What was used, as a part of a sentence.

@@ -5,6 +5,7 @@ pub mod condition;
 pub mod environment;
 pub mod error;
 pub mod event;
+pub mod guard;
 pub mod health;
 pub mod limits;
 pub mod name;

@@ -1,4 +1,4 @@
-//! What people are told of by a message: a boot, a failure.
+//! What people are told of by a message: a boot, a failure, a disturbance.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::restore::Restored;
 /// A message, for a command or a webhook as JSON, for Telegram as its text.
 #[derive(Debug, Clone, Serialize)]
 pub struct Notice {
-    /// `boot`, `failure` or `test`.
+    /// `boot`, `failure`, `disturbed` or `test`.
     pub kind: &'static str,
     /// The machine.
     pub host: String,

@@ -99,12 +99,17 @@ impl End {
         }
         match (self.status, self.signal) {
             (Some(status), _) => format!("exit status {status}"),
-            (None, Some(signal)) => match signal_name(signal) {
-                Some(name) => format!("signal {signal} ({name})"),
-                None => format!("signal {signal}"),
-            },
+            (None, Some(signal)) => signal_words(signal),
             (None, None) => "an unknown result".to_owned(),
         }
+    }
+}
+
+/// A signal in words: `signal 9 (SIGKILL)`.
+pub(super) fn signal_words(signal: i32) -> String {
+    match signal_name(signal) {
+        Some(name) => format!("signal {signal} ({name})"),
+        None => format!("signal {signal}"),
     }
 }
 

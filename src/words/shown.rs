@@ -12,6 +12,10 @@ pub struct Shown {
     pub json: Value,
     /// The exit status.
     pub status: u8,
+    /// The signal that ended the command that was run: forge ends by it, too.
+    pub signal: Option<i32>,
+    /// Whether the text goes to standard error: standard output is a command's.
+    pub to_stderr: bool,
 }
 
 /// A piece of text for people.
@@ -54,6 +58,13 @@ impl Shown {
     #[must_use]
     pub fn table(mut self, head: &[&'static str], rows: Vec<Vec<String>>) -> Self {
         self.text.push(Piece::Table { head: head.to_vec(), rows });
+        self
+    }
+
+    /// With its text on standard error.
+    #[must_use]
+    pub fn on_stderr(mut self) -> Self {
+        self.to_stderr = true;
         self
     }
 

@@ -16,6 +16,26 @@ pub const SLICE_PATTERN: &str = "forge-*.slice";
 /// The supervisors of all sessions.
 pub const SERVICE_PATTERN: &str = "forge-spawn@*.service";
 
+/// The slice that holds all guarded commands.
+pub const GUARD_SLICE: &str = "forge-guard.slice";
+
+/// The scope of a guarded command.
+pub fn guard_scope(id: &str) -> String {
+    format!("forge-guard-{id}.scope")
+}
+
+/// The service that looks after a guarded command whose guard is gone.
+pub fn guard_keeper(id: &str) -> String {
+    format!("forge-guard-{id}.service")
+}
+
+/// The id of a guarded command, of the name of its scope or keeper.
+pub fn guard_of(unit: &str) -> Option<&str> {
+    let id = unit.strip_prefix("forge-guard-")?;
+    let id = id.strip_suffix(".scope").or_else(|| id.strip_suffix(".service"))?;
+    id.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-').then_some(id)
+}
+
 /// The slice of a session: everything that it ever starts is inside, the panes that tmux
 /// moves to scopes of their own too. A `-` of the id is escaped, since it means "child of".
 pub fn slice(id: &SessionId) -> String {
@@ -93,6 +113,15 @@ mod tests {
         let id = SessionId::from_name("my-agent").unwrap();
         assert_eq!(slice(&id), "forge-my\\x2dagent.slice");
         assert_eq!(scope(&id), "forge-spawn-my-agent.scope");
+    }
+
+    #[test]
+    fn guarded_commands_are_told_from_sessions() {
+        assert_eq!(guard_of(&guard_scope("7-12")), Some("7-12"));
+        assert_eq!(guard_of(&guard_keeper("7-12")), Some("7-12"));
+        assert_eq!(guard_of("forge-guard-watch.service"), None);
+        assert_eq!(session_of_slice(GUARD_SLICE), None);
+        assert_eq!(session_of_cgroup("/user@1000.service/forge.slice/forge-guard.slice/x.scope"), None);
     }
 
     #[test]

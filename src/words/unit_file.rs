@@ -23,8 +23,9 @@ macro_rules! unit_files {
 }
 
 /// For the user manager, in the order in which they come up.
-pub const USER: [UnitFile; 9] = unit_files!["user":
+pub const USER: [UnitFile; 11] = unit_files!["user":
     "forge.slice",
+    "forge-guard.slice",
     "forge-tmux-socket-sweep.service",
     "forge-tmux-socket-sweep.timer",
     "forge-post-boot-sessions.service",
@@ -32,6 +33,7 @@ pub const USER: [UnitFile; 9] = unit_files!["user":
     "forge-spawn@.service",
     "forge-boot-notify.service",
     "forge-failure-notify@.service",
+    "forge-guard-watch.service",
     "tmux-spawn-.scope.d/forge.conf",
 ];
 
@@ -149,7 +151,8 @@ impl UnitFile {
 pub fn is_of_forge(name: &str) -> bool {
     let is_a_sessions = unit::session_of_scope(name).is_some()
         || unit::session_of_slice(name).is_some()
-        || unit::session_of_service(name).is_some();
+        || unit::session_of_service(name).is_some()
+        || unit::guard_of(name).is_some();
     is_a_sessions
         || USER.iter().any(|file| match file.name.split_once("@.") {
             Some((template, _)) => name.split_once('@').is_some_and(|(of, _)| of == template),

@@ -4,20 +4,27 @@
 //! connection, and signals are subscribed to before the call that causes them (a subscription
 //! after the call was measured to lose 6 of 200 job results).
 
+mod guard;
 mod jobs;
 mod login;
 mod proxy;
 mod service;
 mod session;
+mod transient;
 mod unit_files;
+pub mod witness;
 
+pub use guard::Guarding;
 pub use jobs::Outcome;
 pub use login::{Inhibitor, Login, Shutdowns};
 pub use service::{Asked, Service};
-pub use session::{Scope, StartError};
+pub use session::Scope;
+pub use transient::StartError;
 pub use unit_files::Loaded;
 
 use std::time::Duration;
+
+use libsystemd::id128::{Id128, get_machine_app_specific};
 
 use zbus::connection::Builder;
 
@@ -228,6 +235,19 @@ fn is_named(error: &zbus::Error, name: &str) -> bool {
 /// Whether the error is that what was asked is gone: a job that is over, a unit that was unloaded.
 fn is_gone(error: &zbus::Error) -> bool {
     matches!(error, zbus::Error::FDO(fdo) if matches!(**fdo, zbus::fdo::Error::UnknownObject(_)))
+}
+
+/// What makes the machine's id one of forge's own: machine-id(5) asks not to give the id itself away.
+const APPLICATION: &str = "bf0eeaaebe754a9e9be5cc8fefa5865a";
+
+/// The id of this machine, for forge alone.
+///
+/// # Errors
+/// When the machine has none.
+pub fn machine_id() -> Result<String> {
+    let doing = "the id of this machine cannot be read";
+    let application = Id128::parse_str(APPLICATION).trying(doing)?;
+    get_machine_app_specific(&application).map(|id| id.lower_hex()).trying(doing)
 }
 
 /// The id of this boot.

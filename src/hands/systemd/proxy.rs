@@ -64,6 +64,13 @@ pub(super) trait Manager {
     /// Disables unit files; says which links it removed.
     fn disable_unit_files(&self, files: &[&str], runtime: bool) -> zbus::Result<Vec<LinkChange>>;
 
+    /// Has this connection told of what changes.
+    fn subscribe(&self) -> zbus::Result<()>;
+
+    /// Changes properties of a unit, until the next boot where that is said.
+    fn set_unit_properties(&self, name: &str, runtime: bool, properties: &[Property<'_>])
+    -> zbus::Result<()>;
+
     /// Reads all unit files again.
     fn reload(&self) -> zbus::Result<()>;
 
@@ -159,6 +166,12 @@ pub(super) trait Service {
 
     #[zbus(property(emits_changed_signal = "false"), name = "RestartUSec")]
     fn restart_pause(&self) -> zbus::Result<u64>;
+}
+
+#[zbus::proxy(interface = "org.freedesktop.systemd1.Slice", default_service = "org.freedesktop.systemd1")]
+pub(super) trait Slice {
+    #[zbus(property(emits_changed_signal = "false"), name = "CPUWeight")]
+    fn cpu_weight(&self) -> zbus::Result<u64>;
 }
 
 #[zbus::proxy(interface = "org.freedesktop.systemd1.Job", default_service = "org.freedesktop.systemd1")]

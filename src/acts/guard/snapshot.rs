@@ -1,0 +1,88 @@
+//! Snapshots of the guarded units, for work of many steps.
+
+use std::path::Path;
+
+use super::settle::settle;
+use super::{all_known, surroundings};
+use crate::acts::World;
+use crate::hands::cgroup::Cgroup;
+use crate::hands::clock::now_us;
+use crate::hands::systemd::{self, Manager, boot_id};
+use crate::hands::{files, journal, paths};
+use crate::words::error::{Error, Result};
+use crate::words::event::Event;
+use crate::words::guard::ledger::Ledger;
+use crate::words::guard::snapshot::{Seen, Snapshot, VERSION};
+use crate::words::guard::witness::Guarded;
+
+/// A snapshot of the units as they are.
+///
+/// # Errors
+/// When a manager cannot be reached, or knows no such unit.
+pub fn take(units: &[Guarded]) -> Result<Snapshot> {
+    let looks = systemd::witness::look(units)?;
+    all_known(units.iter().zip(&looks).map(|(unit, look)| (unit, look.witness.load.as_str())))?;
+    let seen = units.iter().cloned().zip(looks);
+    Ok(Snapshot {
+        version: VERSION,
+        machine: systemd::machine_id()?,
+        boot: boot_id()?,
+        at_us: now_us(),
+        units: seen.map(|(unit, look)| Seen { unit, witness: look.witness }).collect(),
+    })
+}
+
+/// Writes a snapshot.
+///
+/// # Errors
+/// When it cannot be written; an older one is then as it was.
+pub fn write(path: &Path, snapshot: &Snapshot) -> Result<()> {
+    files::write_document(&paths::absolute(Some(path))?, snapshot)
+}
+
+/// What a comparison showed.
+#[derive(Debug)]
+pub enum Compared {
+    /// The machine has booted since.
+    Rebooted,
+    /// The units, as they were and are.
+    Units(Ledger),
+}
+
+/// Compares the units with a snapshot.
+///
+/// # Errors
+/// When the snapshot cannot be used.
+pub fn check(world: &World, path: &Path) -> Result<(Snapshot, Compared)> {
+    let unusable = |error: Error| {
+        error.while_(path.display()).hint(format!("take one: forge guard snapshot -o {}", path.display()))
+    };
+    let absolute = paths::absolute(Some(path))?;
+    let snapshot: Snapshot =
+        files::read_document(&absolute)?.ok_or_else(|| unusable(Error::failed("there is no such file")))?;
+    if !snapshot.is_of(&systemd::machine_id()?, &boot_id()?)? {
+        return Ok((snapshot, Compared::Rebooted));
+    }
+    let units = snapshot.units.iter().map(|seen| (seen.unit.clone(), seen.witness.clone()));
+    let mut ledger = Ledger::new(units);
+    let mut disturbed = Vec::new();
+    let settled = settle(&mut ledger, |changed| {
+        if changed.change.disturbs() {
+            disturbed.push(changed.clone());
+        }
+    });
+    if let Err(error) = settled {
+        ledger.cannot_tell(error);
+    }
+    let group = world.manager().and_then(Manager::control_group);
+    let surroundings = group.map(|group| surroundings::look(&Cgroup::new(&group))).unwrap_or_default();
+    for changed in disturbed {
+        journal::record(&Event::GuardDisturbed {
+            guard: None,
+            changed: Box::new(changed),
+            sessions: surroundings.sessions.clone(),
+            commands: surroundings.commands.clone(),
+        });
+    }
+    Ok((snapshot, Compared::Units(ledger)))
+}

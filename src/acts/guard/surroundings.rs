@@ -1,0 +1,59 @@
+//! What else runs: the sessions, the guarded commands. By the kernel's control groups and not by the
+//! manager, which may be busy at the very moment that matters.
+
+use crate::hands::cgroup::Cgroup;
+use crate::hands::process;
+use crate::words::guard::witness::Guarded;
+use crate::words::unit::{self, FORGE_SLICE, GUARD_SLICE};
+
+/// What ran at some moment.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Surroundings {
+    /// The sessions, by their ids.
+    pub(super) sessions: Vec<String>,
+    /// The guarded commands, by their ids.
+    pub(super) commands: Vec<String>,
+}
+
+/// Looks below the manager's control group.
+pub(super) fn look(manager_group: &Cgroup) -> Surroundings {
+    let forge = manager_group.child(FORGE_SLICE);
+    let mut sessions: Vec<String> = forge
+        .children()
+        .iter()
+        .filter_map(|name| unit::session_of_slice(name))
+        .filter(|session| forge.child(&unit::slice(session)).is_populated().unwrap_or(true))
+        .map(String::from)
+        .collect();
+    sessions.sort();
+    let mut commands: Vec<String> = forge
+        .child(GUARD_SLICE)
+        .children()
+        .iter()
+        .filter_map(|name| unit::guard_of(name).map(ToOwned::to_owned))
+        .collect();
+    commands.sort();
+    Surroundings { sessions, commands }
+}
+
+/// Whether arguments name the unit, or its main process.
+pub(super) fn name_it(arguments: &[String], unit: &Guarded, main_pid: u32) -> bool {
+    let short = unit.unit.strip_suffix(".service").unwrap_or(&unit.unit);
+    let pid = main_pid.to_string();
+    let is_it = |word: &str| word == unit.unit || word == short || (main_pid != 0 && word == pid);
+    let is_part_of_name = |c: char| c.is_alphanumeric() || "-_.@\\:".contains(c);
+    arguments.iter().skip(1).any(|argument| argument.split(|c| !is_part_of_name(c)).any(is_it))
+}
+
+/// The names of the group's processes whose arguments name the unit, or its main process.
+pub(super) fn acting_on(group: &Cgroup, unit: &Guarded, main_pid: u32) -> Vec<String> {
+    let mut names: Vec<String> = group
+        .processes()
+        .into_iter()
+        .filter(|pid| name_it(&process::arguments(*pid), unit, main_pid))
+        .map(process::process_name)
+        .collect();
+    names.sort();
+    names.dedup();
+    names
+}

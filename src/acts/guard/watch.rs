@@ -1,0 +1,305 @@
+//! The watch: what `forge-guard-watch.service` runs. It records each disturbance of the configured
+//! units and tells people of it, and freezes the sessions that yield while the units are under
+//! pressure.
+
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use super::surroundings::{self, Surroundings};
+use super::{groups, units};
+use crate::acts::{World, notify};
+use crate::hands::cgroup::Cgroup;
+use crate::hands::clock::{Deadline, boot_us, local, micros, now_us};
+use crate::hands::pressure::{self, Gauge, Whose};
+use crate::hands::process::{become_program, readable};
+use crate::hands::signals::Signals;
+use crate::hands::systemd::witness::{self, Seen};
+use crate::hands::systemd::{Manager, boot_id, machine_id};
+use crate::hands::{journal, paths, service};
+use crate::words::error::{Error, Kind, Result, Trying};
+use crate::words::event::{self, Event, Subject};
+use crate::words::guard::ledger::{Changed, Known, Ledger};
+use crate::words::guard::pressure::{Brake, Move, Pressure};
+use crate::words::guard::snapshot::{self, Snapshot, VERSION};
+use crate::words::guard::witness::{Guarded, Witness};
+use crate::words::name::SessionId;
+use crate::words::unit::{self, FORGE_SLICE};
+
+/// How often the pressure is looked at, where something may be frozen for it; nothing tells of it.
+const SAMPLE: Duration = Duration::from_secs(1);
+
+/// What happens within that time after a disturbance is told in one notice.
+const TOGETHER: Duration = Duration::from_secs(3);
+
+/// Watches until it is asked to end. `config_file` is the configuration that was named.
+///
+/// # Errors
+/// When a manager cannot be reached at first.
+pub fn watch(world: &World, config_file: Option<&Path>) -> Result<()> {
+    // Before any thread is there: they have what this one blocks.
+    let signals = Signals::take_over(&[Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP])?;
+    let guarded = units(world, &[], &[])?;
+    if guarded.is_empty() {
+        service::ready("nothing to watch: no unit is configured in [guard]");
+        return Ok(());
+    }
+    let (looks, sight) = witness::watch(&guarded)?;
+    let manager = world.manager()?;
+    // What an earlier watch left, which was killed.
+    thaw_all(world)?;
+    let mut watching = Watching {
+        world,
+        group: Cgroup::new(&manager.control_group()?),
+        ledger: known(world, &guarded, &looks.iter().map(|look| look.witness.clone()).collect::<Vec<_>>()),
+        brake: brake(world),
+        frozen: Vec::new(),
+        gauge: Gauge::default(),
+        notices: Vec::new(),
+        notice_at: None,
+    };
+    // What happened while nobody watched.
+    for (unit, look) in guarded.iter().zip(looks) {
+        watching.see(unit, look.witness);
+    }
+    watching.keep();
+    service::ready(&watching.status());
+    let mut next_sample = 0;
+    loop {
+        let timers = [watching.brake.is_some().then_some(next_sample), watching.notice_at];
+        let next = timers.into_iter().flatten().min().unwrap_or(u64::MAX);
+        let came = readable(&[signals.as_fd(), sight.as_fd()], Deadline::at_boot_us(next));
+        if came[1] {
+            let mut has_news = false;
+            for seen in sight.take() {
+                match seen {
+                    Seen::Unit { unit, witness, .. } => {
+                        watching.see(&unit, *witness);
+                        has_news = true;
+                    }
+                    Seen::Away { manager, .. } => {
+                        service::status(&format!("the {} manager, or its bus, is away", manager.word()));
+                    }
+                    Seen::Back { .. } => has_news = true,
+                }
+            }
+            if has_news {
+                watching.keep();
+                service::status(&watching.status());
+            }
+        }
+        if came[0]
+            && let Some(signal) = signals.next()
+        {
+            watching.notify();
+            thaw_all(world)?;
+            if signal == Signal::SIGHUP {
+                return again(config_file);
+            }
+            service::stopping("ends");
+            // Who stops it wants no news of the time in between.
+            return world.store.write_watched(None);
+        }
+        let now = boot_us();
+        if watching.brake.is_some() && now >= next_sample {
+            next_sample = now + micros(SAMPLE);
+            watching.sample()?;
+        }
+        if watching.notice_at.is_some_and(|at| now >= at) {
+            watching.notify();
+        }
+    }
+}
+
+/// Executes forge again, which reads the configuration and then goes on by what the last watch kept.
+fn again(config_file: Option<&Path>) -> Result<()> {
+    let forge = paths::forge()?;
+    let file = config_file.map(|file| file.to_str().ok_or_else(|| Error::failed("the path is no text")));
+    let mut arguments = vec!["forge"];
+    if let Some(file) = file.transpose()? {
+        arguments.extend(["--config", file]);
+    }
+    arguments.extend(["guard", "watch"]);
+    become_program(&forge, &arguments).map(|never| match never {})
+}
+
+/// The units as the last watch of this boot saw them, else as they are.
+fn known(world: &World, units: &[Guarded], now: &[Witness]) -> Ledger {
+    let kept = world.store.watched().ok().flatten();
+    let same = |kept: &Snapshot| {
+        let (machine, boot) = (machine_id().unwrap_or_default(), boot_id().unwrap_or_default());
+        kept.is_of(&machine, &boot).unwrap_or(false)
+    };
+    let kept = kept.filter(same).map(|kept| kept.units).unwrap_or_default();
+    Ledger::new(units.iter().zip(now).map(|(unit, now)| {
+        let earlier = kept.iter().find(|seen| seen.unit == *unit);
+        (unit.clone(), earlier.map_or_else(|| now.clone(), |seen| seen.witness.clone()))
+    }))
+}
+
+/// The brake, where something is configured to yield and the kernel measures pressure.
+fn brake(world: &World) -> Option<Brake> {
+    let percent = world.config.guard.freeze_on_pressure?;
+    let yields = world.config.sessions.values().any(|session| session.yields);
+    (yields && pressure::is_measured()).then(|| Brake::new(percent.0))
+}
+
+/// Lets run what the watch has frozen.
+///
+/// # Errors
+/// When one stays frozen.
+pub fn thaw_all(world: &World) -> Result<()> {
+    let frozen = world.store.frozen()?;
+    if frozen.is_empty() {
+        return Ok(());
+    }
+    let manager = world.manager()?;
+    let forge = Cgroup::new(&manager.control_group()?).child(FORGE_SLICE);
+    for session in &frozen {
+        let slice = unit::slice(session);
+        if forge.child(&slice).is_frozen() {
+            manager.thaw(&slice)?;
+            journal::record(&Event::Thawed { subject: Subject::Session(session.clone()) });
+        }
+    }
+    world.store.write_frozen(&[])
+}
+
+struct Watching<'a> {
+    world: &'a World,
+    /// The manager's control group.
+    group: Cgroup,
+    ledger: Ledger,
+    brake: Option<Brake>,
+    frozen: Vec<SessionId>,
+    gauge: Gauge,
+    notices: Vec<String>,
+    notice_at: Option<u64>,
+}
+
+impl Watching<'_> {
+    fn status(&self) -> String {
+        let units: Vec<Guarded> = self.ledger.units().iter().map(|known| known.unit.clone()).collect();
+        let down: Vec<Guarded> = self
+            .ledger
+            .units()
+            .iter()
+            .filter(|known| !known.last.is_up())
+            .map(|known| known.unit.clone())
+            .collect();
+        match down.as_slice() {
+            [] => format!("watches {}", event::names(&units)),
+            down => format!("watches {}; not up: {}", event::names(&units), event::names(down)),
+        }
+    }
+
+    /// Notes how a unit looks, and tells of a disturbance.
+    fn see(&mut self, unit: &Guarded, witness: Witness) {
+        let Some(changed) = self.ledger.see(boot_us(), unit, witness) else { return };
+        if !changed.change.disturbs() {
+            return;
+        }
+        let Surroundings { sessions, commands } = surroundings::look(&self.group);
+        self.notices.push(told(&changed, &sessions, &commands));
+        self.notice_at.get_or_insert(boot_us() + micros(TOGETHER));
+        journal::record(&Event::GuardDisturbed {
+            guard: None,
+            changed: Box::new(changed),
+            sessions,
+            commands,
+        });
+    }
+
+    /// Keeps how the units are, for the next watch. Where that does not work, it compares with nothing.
+    fn keep(&self) {
+        let seen = |known: &Known| snapshot::Seen { unit: known.unit.clone(), witness: known.last.clone() };
+        let snapshot = Snapshot {
+            version: VERSION,
+            machine: machine_id().unwrap_or_default(),
+            boot: boot_id().unwrap_or_default(),
+            at_us: now_us(),
+            units: self.ledger.units().iter().map(seen).collect(),
+        };
+        if let Err(error) = self.world.store.write_watched(Some(&snapshot)) {
+            tracing::debug!("cannot keep what the watch saw: {error}");
+        }
+    }
+
+    /// Has people told, by a thread: that may take minutes.
+    fn notify(&mut self) {
+        self.notice_at = None;
+        let lines = std::mem::take(&mut self.notices);
+        let is_wanted = self.world.config.notify.is_configured();
+        if lines.is_empty() || !is_wanted {
+            return;
+        }
+        let world = World::with(self.world.paths.clone(), self.world.config.clone());
+        let notice = notify::of_disturbance(&lines);
+        let told = std::thread::Builder::new()
+            .name("notify".to_owned())
+            .spawn(move || notify::tell(&world, &notice, true).map(drop))
+            .trying("cannot start a thread");
+        if let Err(error) = told {
+            tracing::debug!("{error}");
+        }
+    }
+
+    /// Looks at the pressure on the units, and brakes.
+    fn sample(&mut self) -> Result<()> {
+        let units = groups(self.ledger.units());
+        let units: Vec<Pressure> =
+            units.into_iter().filter_map(|group| self.gauge.look(&Whose::Group(group))).collect();
+        let pressure = units.into_iter().reduce(Pressure::max).or_else(|| self.gauge.look(&Whose::Host));
+        let percent = pressure.unwrap_or_default().highest();
+        let Some(brake) = &mut self.brake else { return Ok(()) };
+        match brake.judge(boot_us(), percent) {
+            Some(Move::Freeze) => self.freeze(percent),
+            Some(Move::Thaw) => {
+                self.frozen.clear();
+                thaw_all(self.world)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Freezes the sessions that yield. What somebody thaws meanwhile runs until the next time.
+    fn freeze(&mut self, percent: u64) -> Result<()> {
+        let manager: &Manager = self.world.manager()?;
+        let forge = self.group.child(FORGE_SLICE);
+        let yields =
+            |id: &SessionId| self.world.config.sessions.get(id).is_some_and(|session| session.yields);
+        self.frozen = surroundings::look(&self.group)
+            .sessions
+            .into_iter()
+            .filter_map(|id| SessionId::try_from(id).ok())
+            .filter(|id| yields(id) && !forge.child(&unit::slice(id)).is_frozen())
+            .collect();
+        // First the note: who comes after thaws by it.
+        self.world.store.write_frozen(&self.frozen)?;
+        for session in &self.frozen {
+            match manager.freeze(&unit::slice(session)) {
+                Ok(()) => {
+                    let subject = Subject::Session(session.clone());
+                    journal::record(&Event::Frozen { subject, pressure: Some(percent) });
+                }
+                // It ended, or starts: the next time.
+                Err(error) if error.kind == Kind::Failed => tracing::debug!("{session}: {error}"),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A disturbance for people.
+fn told(changed: &Changed, sessions: &[String], commands: &[String]) -> String {
+    let mut line = format!("{} {} {}", local(now_us()), changed.unit, changed.words());
+    for (what, names) in [("sessions", sessions), ("guarded commands", commands)] {
+        if !names.is_empty() {
+            line = format!("{line}\n  {what} that ran: {}", names.join(", "));
+        }
+    }
+    line
+}

@@ -1,0 +1,70 @@
+//! The pressure that the kernel measures (PSI), on the machine and in control groups.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::cgroup::Cgroup;
+use super::clock::boot_us;
+use crate::words::guard::pressure::{Pressure, Totals, total};
+
+/// Where the machine's is.
+const HOST: &str = "/proc/pressure";
+
+/// Whether this kernel measures it at all (`psi=1`).
+pub fn is_measured() -> bool {
+    totals(|resource| Path::new(HOST).join(resource)).is_some()
+}
+
+/// Whose pressure it is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Whose {
+    /// The machine's.
+    Host,
+    /// A control group's, by its path in the hierarchy.
+    Group(String),
+}
+
+impl Whose {
+    fn totals(&self) -> Option<Totals> {
+        match self {
+            Self::Host => totals(|resource| Path::new(HOST).join(resource)),
+            Self::Group(path) => {
+                let group = Cgroup::new(path);
+                totals(|resource| group.file(&format!("{resource}.pressure")))
+            }
+        }
+    }
+}
+
+/// The totals; `None` where not one of them is measured.
+fn totals(file: impl Fn(&str) -> PathBuf) -> Option<Totals> {
+    let read = |resource| total(&std::fs::read_to_string(file(resource)).ok()?);
+    let (cpu, memory, io) = (read("cpu"), read("memory"), read("io"));
+    (cpu.is_some() || memory.is_some() || io.is_some()).then(|| Totals {
+        cpu: cpu.unwrap_or(0),
+        memory: memory.unwrap_or(0),
+        io: io.unwrap_or(0),
+    })
+}
+
+/// Measures from one look to the next. The kernel's own triggers would tell without looking, and
+/// are root's before Linux 6.5.
+#[derive(Debug, Default)]
+pub struct Gauge {
+    last: BTreeMap<Whose, (u64, Totals)>,
+}
+
+impl Gauge {
+    /// The pressure since the last look at that; `None` at the first, and where it is not measured.
+    pub fn look(&mut self, whose: &Whose) -> Option<Pressure> {
+        let (now, totals) = (boot_us(), whose.totals()?);
+        let (then, earlier) = self.last.insert(whose.clone(), (now, totals))?;
+        Some(totals.since(earlier, now.saturating_sub(then)))
+    }
+}
+
+/// How many processes the kernel has killed for want of memory since the boot.
+pub fn oom_kills() -> u64 {
+    let text = std::fs::read_to_string("/proc/vmstat").unwrap_or_default();
+    text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok()).unwrap_or(0)
+}

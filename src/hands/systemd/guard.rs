@@ -1,0 +1,112 @@
+//! The units of a guarded command, made in one transaction: its scope with the limits, and the
+//! service that looks after it when its guard is gone.
+
+use std::path::Path;
+
+use zbus::wire::Variant;
+
+use super::proxy::{Property, SliceProxy};
+use super::transient::{StartError, Transient, accounting, limits};
+use super::{Manager, told};
+use crate::hands::clock::Deadline;
+use crate::hands::process::Process;
+use crate::words::error::{Error, Result};
+use crate::words::limits::Limits;
+use crate::words::unit::{self, FORGE_SLICE, GUARD_SLICE};
+
+/// How long the keeper may take to end what its guard left, in microseconds.
+const KEEPER_STOP_US: u64 = 60_000_000;
+
+/// The pause before a keeper that was killed is started again, in microseconds.
+const KEEPER_AGAIN_US: u64 = 100_000;
+
+/// What `units/user/` has for the slices; here for a user who has not installed the units.
+const WEIGHTS: [(&str, u64); 2] = [(FORGE_SLICE, 20), (GUARD_SLICE, 10)];
+
+/// `CPUWeight=` of a unit for which nobody has set one.
+const NOT_SET: u64 = u64::MAX;
+
+/// What to make.
+#[derive(Debug)]
+pub struct Guarding<'a> {
+    /// The id of the guarded command.
+    pub id: &'a str,
+    /// What people read.
+    pub description: &'a str,
+    /// The limits, for the scope.
+    pub limits: &'a Limits,
+    /// The process that becomes the command.
+    pub process: &'a Process,
+    /// forge's own path.
+    pub forge: &'a Path,
+    /// What the keeper runs: it waits until the guard is gone.
+    pub keeper: &'a [String],
+    /// What runs after the keeper's end, however that came.
+    pub after_keeper: &'a [String],
+}
+
+/// A line of `ExecStart=`: the program, its arguments with its name, whether a failure is ignored.
+fn exec(forge: &Path, arguments: &[String]) -> Variant<'static> {
+    let path = forge.to_string_lossy().into_owned();
+    let argv: Vec<String> = std::iter::once(path.clone()).chain(arguments.iter().cloned()).collect();
+    Variant::new(vec![(path, argv, false)])
+}
+
+impl Manager {
+    /// Makes the scope and its keeper, moves the process into the scope, and waits until the manager
+    /// says that it is done.
+    ///
+    /// # Errors
+    /// When they cannot be made.
+    pub fn start_guarding(&self, plan: &Guarding<'_>, deadline: Deadline) -> Result<()> {
+        let (scope, keeper) = (unit::guard_scope(plan.id), unit::guard_keeper(plan.id));
+        let transient = Transient {
+            scope: &scope,
+            slice: GUARD_SLICE,
+            description: plan.description,
+            process: plan.process,
+            more: &|| {
+                let mut more: Vec<Property<'_>> = vec![
+                    // No command without its keeper.
+                    ("Requires", Variant::new(vec![keeper.as_str()])),
+                    ("After", Variant::new(vec![keeper.as_str()])),
+                ];
+                more.extend(accounting());
+                more.extend(limits(plan.limits));
+                more
+            },
+            aux: &|| {
+                let service: Vec<Property<'_>> = vec![
+                    ("Description", Variant::new(format!("Keeper: {}", plan.description))),
+                    ("Type", Variant::new("exec")),
+                    ("ExecStart", exec(plan.forge, plan.keeper)),
+                    ("ExecStopPost", exec(plan.forge, plan.after_keeper)),
+                    ("Restart", Variant::new("on-failure")),
+                    ("RestartUSec", Variant::new(KEEPER_AGAIN_US)),
+                    ("TimeoutStopUSec", Variant::new(KEEPER_STOP_US)),
+                    ("CollectMode", Variant::new("inactive-or-failed")),
+                ];
+                vec![(keeper.as_str(), service)]
+            },
+        };
+        self.start_transient(&transient, deadline).map_err(|error| match error {
+            StartError::Exists => Error::failed(format!("there is a unit {scope} already")),
+            StartError::Other(error) => error,
+        })?;
+        WEIGHTS.iter().try_for_each(|(slice, weight)| self.weigh(slice, *weight))
+    }
+
+    /// Gives a slice its weight for this boot, where nobody has given it one.
+    fn weigh(&self, slice: &str, weight: u64) -> Result<()> {
+        let ask = async {
+            let path = self.proxy.load_unit(slice).await?;
+            let proxy = SliceProxy::builder(&self.connection).path(path).build().await?;
+            if proxy.cpu_weight().await? == NOT_SET {
+                let properties: [Property<'_>; 1] = [("CPUWeight", Variant::new(weight))];
+                self.proxy.set_unit_properties(slice, true, &properties).await?;
+            }
+            Ok::<_, zbus::Error>(())
+        };
+        zbus::block_on(ask).map_err(|error| told(&error, format!("cannot weigh {slice}")))
+    }
+}

@@ -1,0 +1,126 @@
+//! Scopes that are made around a process that is there already.
+
+use std::os::fd::AsFd;
+
+use zbus::wire::{Fd, Variant};
+
+use super::jobs::{Jobs, Outcome};
+use super::proxy::Property;
+use super::{Manager, is_named, told};
+use crate::hands::clock::Deadline;
+use crate::hands::process::Process;
+use crate::words::error::{Error, Kind};
+use crate::words::limits::Limits;
+
+/// How long a process in such a scope may take to end when the manager asks, in microseconds; then
+/// the manager kills it. As for other units, and longer than forge itself ever waits: forge counts
+/// what it has to kill. This one holds when forge is not there, as at a shutdown.
+const STOP_TIMEOUT_US: u64 = 90_000_000;
+
+/// A scope, and the units that are made with it in one transaction.
+pub(super) struct Transient<'a> {
+    /// Its name: the lock.
+    pub(super) scope: &'a str,
+    /// The slice that it is in.
+    pub(super) slice: &'a str,
+    /// What people read.
+    pub(super) description: &'a str,
+    /// Its first process.
+    pub(super) process: &'a Process,
+    /// What else it has.
+    pub(super) more: &'a dyn Fn() -> Vec<Property<'a>>,
+    /// The other units.
+    pub(super) aux: &'a dyn Fn() -> Vec<(&'a str, Vec<Property<'a>>)>,
+}
+
+/// Why it was not made.
+#[derive(Debug)]
+pub enum StartError {
+    /// A unit of that name exists.
+    Exists,
+    /// Anything else.
+    Other(Error),
+}
+
+impl From<Error> for StartError {
+    fn from(error: Error) -> Self {
+        Self::Other(error)
+    }
+}
+
+/// What has a unit's usage counted.
+pub(super) fn accounting<'a>() -> [Property<'a>; 3] {
+    ["CPUAccounting", "MemoryAccounting", "TasksAccounting"].map(|name| (name, Variant::new(true)))
+}
+
+/// Limits as properties.
+pub(super) fn limits<'a>(limits: &Limits) -> Vec<Property<'a>> {
+    limits.properties().into_iter().map(|(name, value)| (name, Variant::new(value))).collect()
+}
+
+impl Manager {
+    /// Makes the units, moves the process into the scope, and waits until the manager says that it is
+    /// done.
+    ///
+    /// # Errors
+    /// [`StartError::Exists`] when one of them is there already.
+    pub(super) fn start_transient(&self, plan: &Transient<'_>, deadline: Deadline) -> Result<(), StartError> {
+        zbus::block_on(async {
+            let mut jobs = Jobs::watch(self).await?;
+            // A pidfd is the process for certain; systemd takes it from 255 on. OOMPolicy= of scopes is
+            // of 253, though Debian's 252 has it.
+            let mut asked = jobs.alongside(self.ask(plan, true, true)).await;
+            for keeps_oom_policy in [true, false] {
+                if !is_unknown_property(&asked) {
+                    break;
+                }
+                asked = jobs.alongside(self.ask(plan, false, keeps_oom_policy)).await;
+            }
+            let job = match asked {
+                Ok(job) => job,
+                Err(error) if is_named(&error, "org.freedesktop.systemd1.UnitExists") => {
+                    return Err(StartError::Exists);
+                }
+                Err(error) => return Err(told(&error, format!("cannot make {}", plan.scope)).into()),
+            };
+            match jobs.end_of(&job, deadline).await? {
+                Outcome::Done => Ok(()),
+                Outcome::Untold if jobs.alongside(self.active_state(plan.scope)).await? == "active" => Ok(()),
+                Outcome::Pending => {
+                    Err(Error::new(Kind::Deadline, format!("{} did not start in time", plan.scope))
+                        .hint("see 'systemctl --user list-jobs'")
+                        .into())
+                }
+                outcome => Err(Error::failed(format!("{} did not start: {outcome:?}", plan.scope)).into()),
+            }
+        })
+    }
+
+    async fn ask(&self, plan: &Transient<'_>, by_pidfd: bool, oom_policy: bool) -> zbus::Result<String> {
+        let process: Property<'_> = if by_pidfd {
+            ("PIDFDs", Variant::new(vec![Fd::from(plan.process.as_fd())]))
+        } else {
+            ("PIDs", Variant::new(vec![plan.process.pid()]))
+        };
+        let mut scope: Vec<Property<'_>> = vec![
+            process,
+            ("Description", Variant::new(plan.description)),
+            ("Slice", Variant::new(plan.slice)),
+            // A scope that failed would keep its name, and the name is the lock.
+            ("CollectMode", Variant::new("inactive-or-failed")),
+            ("TimeoutStopUSec", Variant::new(STOP_TIMEOUT_US)),
+        ];
+        if oom_policy {
+            // One process out of memory is not the end of the others.
+            scope.push(("OOMPolicy", Variant::new("continue")));
+        }
+        scope.extend((plan.more)());
+        let aux = (plan.aux)();
+        self.proxy.start_transient_unit(plan.scope, "fail", &scope, &aux).await.map(|job| job.to_string())
+    }
+}
+
+/// Whether the manager refused a property that it does not know.
+fn is_unknown_property(asked: &zbus::Result<String>) -> bool {
+    matches!(asked, Err(zbus::Error::FDO(error)) if matches!(**error, zbus::fdo::Error::PropertyReadOnly(_)))
+}

@@ -1,0 +1,410 @@
+//! Watching the units that are guarded, of the user's manager and of PID 1.
+//!
+//! A manager tells of each change (`PropertiesChanged`), once anybody has subscribed. What it tells is
+//! only taken as a reason to look: a look gives all properties of a moment, and no two looks at a
+//! unit that ran anew in between are the same ([`Witness`]).
+
+use std::collections::{BTreeSet, HashMap};
+use std::future::poll_fn;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::pin::{Pin, pin};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use rustix::event::{EventfdFlags, eventfd};
+use zbus::connection::Builder;
+use zbus::export::futures_core::Stream;
+use zbus::message::Type;
+use zbus::wire::{OwnedVariant, Variant};
+use zbus::{Connection, MatchRule, MessageStream, OwnedObjectPath};
+
+use super::proxy::ManagerProxy;
+use super::{CALL, deadlined, is_named, reason};
+use crate::hands::clock::{Deadline, boot_us, pause};
+use crate::words::error::{Error, Kind, Result, Trying};
+use crate::words::guard::witness::{Guarded, Manager, Witness};
+
+/// Who tells of the managers' units.
+const SYSTEMD: &str = "org.freedesktop.systemd1";
+
+/// How long a bus or a manager may be away before a look at its units is given up.
+const AWAY: Duration = Duration::from_secs(30);
+
+/// The pause between two tries to reach a bus that is away: nothing tells when it is back.
+const AGAIN: Duration = Duration::from_millis(100);
+
+/// What a look at a unit showed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Look {
+    /// The unit.
+    pub witness: Witness,
+    /// Whether its manager has something to do with it that is not done.
+    pub has_job: bool,
+}
+
+/// What a watch saw.
+#[derive(Debug)]
+pub enum Seen {
+    /// A unit looks otherwise than before.
+    Unit {
+        /// When, in microseconds since the boot.
+        at_us: u64,
+        /// The unit.
+        unit: Guarded,
+        /// How it looks.
+        witness: Box<Witness>,
+    },
+    /// Nobody tells anything: the bus or the manager is away.
+    Away {
+        /// Since when, in microseconds since the boot.
+        at_us: u64,
+        /// Whose.
+        manager: Manager,
+    },
+    /// It is back, and all of its units were looked at.
+    Back {
+        /// Since when, in microseconds since the boot.
+        at_us: u64,
+        /// Whose.
+        manager: Manager,
+    },
+}
+
+/// Looks at units of one manager.
+struct Eye {
+    connection: Connection,
+    proxy: ManagerProxy<'static>,
+}
+
+impl Eye {
+    async fn connect(manager: Manager) -> zbus::Result<Self> {
+        let builder = match manager {
+            Manager::User => Builder::session(),
+            Manager::System => Builder::system(),
+        };
+        let connection = builder.method_timeout(CALL).build().await?;
+        let proxy = ManagerProxy::new(&connection).await?;
+        Ok(Self { connection, proxy })
+    }
+
+    /// Where the unit is; its manager loads it for that.
+    async fn path(&self, unit: &str) -> zbus::Result<OwnedObjectPath> {
+        self.proxy.load_unit(unit).await
+    }
+
+    /// All properties of one moment.
+    async fn look(&self, unit: &str) -> zbus::Result<Look> {
+        let path = self.path(unit).await?;
+        let properties = "org.freedesktop.DBus.Properties";
+        // The empty name stands for all interfaces: a unit's and its type's, in one answer.
+        let reply =
+            self.connection.call_method(Some(SYSTEMD), &path, Some(properties), "GetAll", &"").await?;
+        let body = reply.body();
+        let all: HashMap<String, OwnedVariant> = body.deserialize()?;
+        Ok(Look { witness: witness(&all), has_job: has_job(&all) })
+    }
+}
+
+fn text(all: &HashMap<String, OwnedVariant>, name: &str) -> String {
+    all.get(name).and_then(|value| <&str>::try_from(value).ok()).unwrap_or_default().to_owned()
+}
+
+fn number<T>(all: &HashMap<String, OwnedVariant>, name: &str) -> T
+where
+    T: Default + for<'a> TryFrom<&'a OwnedVariant>,
+{
+    all.get(name).and_then(|value| T::try_from(value).ok()).unwrap_or_default()
+}
+
+fn witness(all: &HashMap<String, OwnedVariant>) -> Witness {
+    Witness {
+        load: text(all, "LoadState"),
+        active: text(all, "ActiveState"),
+        sub: text(all, "SubState"),
+        invocation: bytes(all, "InvocationID")
+            .iter()
+            .fold(String::new(), |id, byte| format!("{id}{byte:02x}")),
+        restarts: number(all, "NRestarts"),
+        main_pid: number(all, "MainPID"),
+        main_start_us: number(all, "ExecMainStartTimestampMonotonic"),
+        active_enter_us: number(all, "ActiveEnterTimestampMonotonic"),
+        changed_us: number(all, "StateChangeTimestampMonotonic"),
+        result: text(all, "Result"),
+        main_code: number(all, "ExecMainCode"),
+        main_status: number(all, "ExecMainStatus"),
+        control_group: text(all, "ControlGroup"),
+    }
+}
+
+fn bytes(all: &HashMap<String, OwnedVariant>, name: &str) -> Vec<u8> {
+    match all.get(name).map(|value| &**value) {
+        Some(Variant::Array(array)) => array.iter().filter_map(|byte| u8::try_from(byte).ok()).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// `Job=`: its number, 0 for none, and its path.
+fn has_job(all: &HashMap<String, OwnedVariant>) -> bool {
+    match all.get("Job").map(|value| &**value) {
+        Some(Variant::Structure(job)) => {
+            job.fields().first().and_then(|id| u32::try_from(id).ok()).is_some_and(|id| id != 0)
+        }
+        _ => false,
+    }
+}
+
+/// Looks at units once.
+///
+/// # Errors
+/// [`Kind::Bus`] when a manager cannot be reached, for as long as a restart of it may take.
+pub fn look(units: &[Guarded]) -> Result<Vec<Look>> {
+    let deadline = Deadline::after(AWAY);
+    loop {
+        let eyes = || async {
+            let mut eyes: HashMap<Manager, Eye> = HashMap::new();
+            let mut looks = Vec::new();
+            for Guarded { manager, unit } in units {
+                if !eyes.contains_key(manager) {
+                    eyes.insert(*manager, Eye::connect(*manager).await.map_err(|error| (*manager, error))?);
+                }
+                let look = eyes[manager].look(unit).await.map_err(|error| (*manager, error))?;
+                looks.push(look);
+            }
+            Ok::<_, (Manager, zbus::Error)>(looks)
+        };
+        let looked = async {
+            match eyes().await {
+                Ok(looks) => Ok(Ok(looks)),
+                Err((manager, error)) if is_away(&error) => Ok(Err(away(manager, &error))),
+                Err((_, error)) => Err(Error::failed(format!("cannot look at a unit: {}", reason(&error)))),
+            }
+        };
+        match zbus::block_on(deadlined(Deadline::after(CALL), "looking at units", looked))? {
+            Ok(looks) => return Ok(looks),
+            Err(error) if deadline.passed() => return Err(error),
+            Err(_) => pause(AGAIN),
+        }
+    }
+}
+
+fn away(manager: Manager, error: &zbus::Error) -> Error {
+    let (who, hint) = match manager {
+        Manager::User => ("the systemd user manager", "see 'systemctl --user status'"),
+        Manager::System => ("systemd's system manager", "see 'systemctl status'"),
+    };
+    Error::new(Kind::Bus, format!("{who} cannot be reached: {}", reason(error))).hint(hint)
+}
+
+/// Whether the error is that nobody is there to be asked, or has no time: it may be there again.
+fn is_away(error: &zbus::Error) -> bool {
+    match error {
+        zbus::Error::FDO(fdo) => matches!(
+            **fdo,
+            zbus::fdo::Error::ServiceUnknown(_)
+                | zbus::fdo::Error::NameHasNoOwner(_)
+                | zbus::fdo::Error::NoReply(_)
+                | zbus::fdo::Error::Disconnected(_)
+                | zbus::fdo::Error::UnknownObject(_)
+        ),
+        zbus::Error::Connection(..) | zbus::Error::Handshake(_) | zbus::Error::InputOutput(_) => true,
+        error => is_named(error, "org.freedesktop.systemd1.ShuttingDown"),
+    }
+}
+
+/// A watch over units, by threads of its own. Readable when something was seen.
+#[derive(Debug)]
+pub struct Watch {
+    seen: Receiver<Seen>,
+    bell: OwnedFd,
+}
+
+impl AsFd for Watch {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.bell.as_fd()
+    }
+}
+
+impl Watch {
+    /// What was seen since it was last asked.
+    pub fn take(&self) -> Vec<Seen> {
+        let mut count = [0; 8];
+        // Nothing to read is as good.
+        let _ = rustix::io::read(&self.bell, &mut count);
+        self.seen.try_iter().collect()
+    }
+}
+
+/// Begins to watch, and gives how the units look now: nothing that happens from then on is missed.
+///
+/// # Errors
+/// When a manager cannot be reached.
+pub fn watch(units: &[Guarded]) -> Result<(Vec<Look>, Watch)> {
+    let (tell, seen) = channel();
+    let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).trying("cannot make an eventfd")?;
+    let mut looks: HashMap<Guarded, Look> = HashMap::new();
+    for manager in [Manager::User, Manager::System] {
+        let units: Vec<Guarded> = units.iter().filter(|unit| unit.manager == manager).cloned().collect();
+        if units.is_empty() {
+            continue;
+        }
+        let (first, started) = channel();
+        let teller = Teller { tell: tell.clone(), bell: bell.try_clone().trying("cannot share an eventfd")? };
+        let watcher = Watcher { manager, units: units.clone(), teller };
+        std::thread::Builder::new()
+            .name(format!("watch-{}", manager.word()))
+            .spawn(move || watcher.run(first))
+            .trying("cannot start a thread")?;
+        let begun = started.recv().trying("a watch ended before it began")??;
+        looks.extend(units.into_iter().zip(begun));
+    }
+    let looks = units.iter().filter_map(|unit| looks.get(unit).cloned()).collect();
+    Ok((looks, Watch { seen, bell }))
+}
+
+struct Teller {
+    tell: Sender<Seen>,
+    bell: OwnedFd,
+}
+
+impl Teller {
+    /// Says whether anybody still listens.
+    fn tell(&self, seen: Seen) -> bool {
+        self.tell.send(seen).is_ok() && rustix::io::write(&self.bell, &1u64.to_ne_bytes()).is_ok()
+    }
+}
+
+struct Watcher {
+    manager: Manager,
+    units: Vec<Guarded>,
+    teller: Teller,
+}
+
+impl Watcher {
+    /// Watches until nobody listens any more. The first looks go to `first`.
+    fn run(self, first: Sender<Result<Vec<Look>>>) {
+        let mut first = Some(first);
+        let mut last: Vec<Look> = Vec::new();
+        let mut is_away = false;
+        loop {
+            let ended = zbus::block_on(self.watch(&mut first, &mut last, &mut is_away));
+            match (ended, &first) {
+                (Ok(()), _) => return,
+                (Err(error), Some(first)) => {
+                    let _ = first.send(Err(away(self.manager, &error)));
+                    return;
+                }
+                (Err(error), None) => tracing::debug!("the watch begins anew: {error}"),
+            }
+            if !is_away {
+                is_away = true;
+                if !self.teller.tell(Seen::Away { at_us: boot_us(), manager: self.manager }) {
+                    return;
+                }
+            }
+            pause(AGAIN);
+        }
+    }
+
+    /// Watches by one connection; returns when nobody listens any more.
+    async fn watch(
+        &self,
+        first: &mut Option<Sender<Result<Vec<Look>>>>,
+        last: &mut Vec<Look>,
+        is_away: &mut bool,
+    ) -> zbus::Result<()> {
+        let eye = Eye::connect(self.manager).await?;
+        let mut signals = Signals::subscribe(&eye, &self.units).await?;
+        signals.changed = (0..self.units.len()).collect();
+        loop {
+            while let Some(at) = signals.changed.pop_first() {
+                let look = signals.alongside(eye.look(&self.units[at].unit)).await?;
+                let is_news = last.get(at).is_some_and(|last| last.witness != look.witness);
+                if is_news {
+                    let (unit, witness) = (self.units[at].clone(), Box::new(look.witness.clone()));
+                    if !self.teller.tell(Seen::Unit { at_us: boot_us(), unit, witness }) {
+                        return Ok(());
+                    }
+                }
+                match last.get_mut(at) {
+                    Some(last) => *last = look,
+                    None => last.push(look),
+                }
+            }
+            if let Some(first) = first.take() {
+                let _ = first.send(Ok(last.clone()));
+            }
+            if std::mem::take(is_away)
+                && !self.teller.tell(Seen::Back { at_us: boot_us(), manager: self.manager })
+            {
+                return Ok(());
+            }
+            poll_fn(|context| signals.poll(context)).await?;
+        }
+    }
+}
+
+/// What a manager tells of units.
+struct Signals {
+    /// Each with the units that it is about; none: the manager itself came or went.
+    streams: Vec<(Vec<usize>, MessageStream)>,
+    /// The units to look at.
+    changed: BTreeSet<usize>,
+}
+
+impl Signals {
+    /// Subscribes; nothing that happens from then on is missed.
+    async fn subscribe(eye: &Eye, units: &[Guarded]) -> zbus::Result<Self> {
+        let connection = &eye.connection;
+        let from_systemd = || MatchRule::builder().msg_type(Type::Signal).sender(SYSTEMD);
+        let owner = MatchRule::builder()
+            .msg_type(Type::Signal)
+            .sender("org.freedesktop.DBus")
+            .member("NameOwnerChanged")
+            .arg(0, SYSTEMD)
+            .build()?;
+        // A manager that has read its unit files again.
+        let reloading = from_systemd().member("Reloading").build()?;
+        let all = (0..units.len()).collect();
+        let mut streams = vec![
+            (Vec::new(), MessageStream::for_match_rule(owner, connection, None).await?),
+            (all, MessageStream::for_match_rule(reloading, connection, None).await?),
+        ];
+        for (at, Guarded { unit, .. }) in units.iter().enumerate() {
+            let path = eye.path(unit).await?;
+            let rule = from_systemd().member("PropertiesChanged").path(path).build()?;
+            streams.push((vec![at], MessageStream::for_match_rule(rule, connection, None).await?));
+        }
+        eye.proxy.subscribe().await?;
+        Ok(Self { streams, changed: BTreeSet::new() })
+    }
+
+    /// Takes in what was told; ready when that is something.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<zbus::Result<()>> {
+        for (units, stream) in &mut self.streams {
+            while let Poll::Ready(message) = Pin::new(&mut *stream).poll_next(context) {
+                message.transpose()?.filter(|_| !units.is_empty()).ok_or_else(lost)?;
+                self.changed.extend(units.iter());
+            }
+        }
+        if self.changed.is_empty() { Poll::Pending } else { Poll::Ready(Ok(())) }
+    }
+
+    /// Makes a call and takes in what is told meanwhile: behind a queue that is full the reply would
+    /// never come.
+    async fn alongside<T>(&mut self, call: impl Future<Output = zbus::Result<T>>) -> zbus::Result<T> {
+        let mut call = pin!(call);
+        poll_fn(|context| {
+            if let Poll::Ready(Err(error)) = self.poll(context) {
+                return Poll::Ready(Err(error));
+            }
+            call.as_mut().poll(context)
+        })
+        .await
+    }
+}
+
+/// The manager went away, or the bus did.
+fn lost() -> zbus::Error {
+    zbus::Error::Failure("the manager is another one now".to_owned())
+}

@@ -1,0 +1,185 @@
+//! `forge guard`
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use super::asked::WantedLimits;
+use crate::acts::World;
+use crate::acts::guard::run::{Order, run as run_guarded};
+use crate::acts::guard::snapshot::{self, Compared};
+use crate::acts::guard::{units, watch};
+use crate::hands::clock::local;
+use crate::hands::config::check_pressure;
+use crate::words::error::{Error, Result};
+use crate::words::guard::report;
+use crate::words::guard::witness::{Guarded, Witness};
+use crate::words::guard::{DISTURBED, REFUSED};
+use crate::words::limits::{Limits, Percent};
+use crate::words::shown::Shown;
+
+/// The arguments.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// Run a command, and end with 100 when a guarded unit was disturbed meanwhile
+    Run(Box<Run>),
+    /// Note how the guarded units are, for 'guard check'
+    Snapshot {
+        #[command(flatten)]
+        units: Units,
+        /// The file
+        #[arg(short, long, value_name = "FILE")]
+        output: PathBuf,
+    },
+    /// End with 100 when a guarded unit was disturbed since a snapshot
+    Check {
+        /// The file
+        file: PathBuf,
+    },
+    /// Record and tell each disturbance: what forge-guard-watch.service runs
+    Watch,
+}
+
+/// The units, beside those that are configured in [guard].
+#[derive(Debug, clap::Args)]
+struct Units {
+    /// Guard this unit of your own manager; may be given several times
+    #[arg(long, value_name = "UNIT")]
+    unit: Vec<String>,
+    /// Guard this unit of the machine's manager; may be given several times
+    #[arg(long, value_name = "UNIT")]
+    system_unit: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+struct Run {
+    #[command(flatten)]
+    units: Units,
+    /// Do not run while this unit is active, in either manager; may be given several times
+    #[arg(long, value_name = "UNIT")]
+    refuse_if_active: Vec<String>,
+    /// The command may not listen on a TCP port
+    #[arg(long)]
+    deny_listen: bool,
+    /// Freeze the command while the pressure on the guarded units (on the machine, where there are
+    /// none) is so high: percent of the time in which something waits for CPU, memory or a disk
+    #[arg(long, value_name = "PERCENT")]
+    freeze_on_pressure: Option<Percent>,
+    /// Let run on what the command leaves behind
+    #[arg(long)]
+    leave_children: bool,
+    #[command(flatten)]
+    limits: WantedLimits,
+    /// The program and its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+/// The CPU weight of a guarded command, if nobody says otherwise.
+const CPU_WEIGHT: u64 = 10;
+
+impl Args {
+    /// The exit status for what goes wrong before there is a result.
+    pub fn status_of(&self, error: &Error) -> u8 {
+        match self.what {
+            What::Run(_) | What::Check { .. } => REFUSED,
+            What::Snapshot { .. } | What::Watch => error.kind.exit_status(),
+        }
+    }
+
+    /// Whether it goes on with a configuration that cannot be used: what is compared is in the file.
+    pub fn needs_no_configuration(&self) -> bool {
+        matches!(self.what, What::Check { .. })
+    }
+}
+
+/// Guards. `json`: standard output is for the report.
+///
+/// # Errors
+/// When it does not come to a result.
+pub fn run(world: &World, arguments: &Args, config_file: Option<&Path>, json: bool) -> Result<Shown> {
+    match &arguments.what {
+        What::Run(run) => run_command(world, run, json),
+        What::Snapshot { units: asked, output } => {
+            let guarded = units(world, &asked.unit, &asked.system_unit)?;
+            if guarded.is_empty() {
+                return Err(Error::usage("there is no unit to guard")
+                    .hint("name some with --unit, --system-unit or in [guard]"));
+            }
+            let snapshot = snapshot::take(&guarded)?;
+            snapshot::write(output, &snapshot)?;
+            let rows = snapshot.units.iter().map(|seen| row(&seen.unit, &seen.witness)).collect();
+            Ok(Shown::new(&snapshot).table(&HEAD, rows).line(format!("kept in {}", output.display())))
+        }
+        What::Check { file } => check(world, file),
+        What::Watch => watch::watch(world, config_file).map(|()| Shown::default()),
+    }
+}
+
+fn run_command(world: &World, run: &Run, json: bool) -> Result<Shown> {
+    if let Some(percent) = run.freeze_on_pressure {
+        check_pressure(percent)?;
+    }
+    let limits = run.limits.limits()?;
+    let order = Order {
+        command: &run.command,
+        units: units(world, &run.units.unit, &run.units.system_unit)?,
+        refuse_if_active: &run.refuse_if_active,
+        deny_listen: run.deny_listen,
+        freeze_on_pressure: run.freeze_on_pressure.map(|percent| percent.0),
+        limits: limits.or(&Limits { cpu_weight: Some(CPU_WEIGHT), ..Limits::default() }),
+        leave_children: run.leave_children,
+        aside: json,
+    };
+    let (report, end) = run_guarded(world, &order)?;
+    Ok(report.show(&end).on_stderr())
+}
+
+const HEAD: [&str; 5] = ["unit", "state", "process", "restarts", "invocation"];
+
+fn row(unit: &Guarded, witness: &Witness) -> Vec<String> {
+    vec![
+        unit.to_string(),
+        witness.state(),
+        witness.process(),
+        witness.restarts.to_string(),
+        witness.short_invocation(),
+    ]
+}
+
+fn check(world: &World, file: &Path) -> Result<Shown> {
+    let (snapshot, compared) = snapshot::check(world, file)?;
+    let since = local(snapshot.at_us);
+    let Compared::Units(ledger) = compared else {
+        let json = json!({ "verdict": "disturbed", "rebooted": true, "units": [], "untold": null });
+        return Ok(Shown::new(&json)
+            .line(format!("the machine has booted since the snapshot of {since}"))
+            .exit(DISTURBED));
+    };
+    let units = report::units(&ledger, |_| Vec::new());
+    let is_disturbed = ledger.is_disturbed();
+    let untold = ledger.untold().map(|error| error.message.clone());
+    let verdict = if is_disturbed { "disturbed" } else { "undisturbed" };
+    let json = json!({ "verdict": verdict, "rebooted": false, "units": units, "untold": untold });
+    let rows = ledger.units().iter().map(|known| {
+        let mut row = row(&known.unit, &known.last);
+        row.push(if known.disturbed { "disturbed" } else { "as it was" }.to_owned());
+        row
+    });
+    let head = [&HEAD[..], &["since the snapshot"]].concat();
+    let shown = Shown::new(&json).table(&head, rows.collect());
+    let shown = ledger.moments().iter().fold(shown, |shown, moment| shown.line(moment.what.text()));
+    let last = match (untold, is_disturbed) {
+        (Some(why), _) => format!("it cannot be told how the units are: {why}"),
+        (None, true) => format!("disturbed since the snapshot of {since}"),
+        (None, false) => format!("undisturbed since the snapshot of {since}"),
+    };
+    Ok(shown.line(last).exit(if is_disturbed { DISTURBED } else { 0 }))
+}

@@ -1,0 +1,106 @@
+//! What probably disturbed a unit, with what speaks for it; or that it is not known.
+
+use serde::Serialize;
+
+use super::ledger::Changed;
+use super::pressure::Pressure;
+use super::witness::Change;
+
+/// What is known around a disturbance.
+#[derive(Debug, Clone, Default)]
+pub struct Clues {
+    /// The names of processes of the guarded command that were running at that moment, and of the
+    /// command itself, where their arguments name the unit or its main process.
+    pub acting: Vec<String>,
+    /// The pressure on the unit then, or on the machine where the unit's own is not known.
+    pub pressure: Pressure,
+    /// How many processes the kernel has killed for want of memory in the meantime, on this machine.
+    pub oom_kills: u64,
+}
+
+/// A careful statement.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Cause {
+    /// What it probably was; `not known` where nothing speaks for anything.
+    pub likely: String,
+    /// What speaks for it.
+    pub because: Vec<String>,
+}
+
+/// From so much pressure on it may be why something was late.
+const HIGH: u64 = 30;
+
+/// What probably disturbed the unit.
+pub fn cause(first: &Changed, clues: &Clues) -> Cause {
+    let unit = &first.unit;
+    let after = &first.after;
+    let because = |likely: &str, because: &[&str]| Cause {
+        likely: likely.to_owned(),
+        because: because.iter().map(|reason| (*reason).to_owned()).collect(),
+    };
+    let result = format!("systemd's result for {unit} is {}", after.result);
+    let killed = format!("{} processes were killed for want of memory meanwhile", clues.oom_kills);
+    let pressure = format!(
+        "at that moment the pressure was {} % for CPU, {} % for memory, {} % for disks",
+        clues.pressure.cpu, clues.pressure.memory, clues.pressure.io
+    );
+    if after.result == "oom-kill" {
+        return because("it was out of memory", &[&result, &pressure]);
+    }
+    if !clues.acting.is_empty() {
+        let acting = format!("it names {unit} in the arguments of: {}", clues.acting.join(", "));
+        return because("the guarded command itself", &[&acting]);
+    }
+    if matches!(after.result.as_str(), "watchdog" | "timeout") && clues.pressure.highest() >= HIGH {
+        return because("it was too slow under pressure", &[&result, &pressure]);
+    }
+    let ended = after.main_end().map(|end| format!("its main process ended with {end}"));
+    match (first.change, after.main_code) {
+        (Change::Failed | Change::Restarted, 2) if after.main_status == 9 && clues.oom_kills > 0 => {
+            because("it was out of memory", &[&ended.unwrap_or_default(), &killed])
+        }
+        (Change::Failed, 1 | 3) => because("it failed by itself", &[&ended.unwrap_or_default(), &result]),
+        (Change::Failed, 2) => {
+            because("not known: somebody or something killed it", &[&ended.unwrap_or_default()])
+        }
+        (Change::Stopping, _) => because(
+            "not known: somebody had systemd stop or restart it",
+            &["it was being stopped, and nothing of it had failed"],
+        ),
+        _ => because("not known", &[]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::words::guard::witness::{Guarded, Manager, Witness};
+
+    fn changed(change: Change, result: &str, code: i32, status: i32) -> Changed {
+        let unit = Guarded::parse(Manager::User, "web").unwrap();
+        let after =
+            Witness { result: result.into(), main_code: code, main_status: status, ..Witness::default() };
+        Changed { unit, change, before: Witness::default(), after }
+    }
+
+    #[test]
+    fn nothing_is_claimed_that_nothing_speaks_for() {
+        let clues = Clues::default();
+        let likely = |changed: &Changed, clues: &Clues| cause(changed, clues).likely;
+        let stopped = changed(Change::Stopping, "success", 0, 0);
+        assert!(likely(&stopped, &clues).starts_with("not known"));
+        let killed = changed(Change::Failed, "signal", 2, 9);
+        assert!(likely(&killed, &clues).starts_with("not known"));
+        assert_eq!(likely(&changed(Change::Restarted, "success", 0, 0), &clues), "not known");
+        let watchdog = changed(Change::Failed, "watchdog", 2, 6);
+        assert!(likely(&watchdog, &clues).starts_with("not known"));
+        let pressed = Clues { pressure: Pressure { cpu: 80, memory: 0, io: 0 }, ..Clues::default() };
+        assert_eq!(likely(&watchdog, &pressed), "it was too slow under pressure");
+        assert!(likely(&killed, &pressed).starts_with("not known"));
+        assert_eq!(likely(&killed, &Clues { oom_kills: 1, ..clues }), "it was out of memory");
+        assert_eq!(likely(&changed(Change::Failed, "exit-code", 1, 3), &pressed), "it failed by itself");
+        let acting = Clues { acting: vec!["systemctl".into()], ..Clues::default() };
+        assert_eq!(likely(&stopped, &acting), "the guarded command itself");
+        assert!(cause(&stopped, &acting).because[0].contains("systemctl"));
+    }
+}

@@ -1,0 +1,257 @@
+//! What is told of a guarded command after its end.
+
+use serde::Serialize;
+
+use super::cause::Cause;
+use super::ledger::{Ledger, Moment, Row};
+use super::pressure::Pressure;
+use super::witness::{Guarded, Manager, Witness};
+use super::{DISTURBED, LISTENED};
+use crate::words::session::End;
+use crate::words::shown::Shown;
+use crate::words::usage;
+
+/// How it came out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// No guarded unit was disturbed.
+    Undisturbed,
+    /// One was, or it cannot be told.
+    Disturbed,
+    /// The command listened although that was denied, and was ended.
+    Listened,
+}
+
+impl Verdict {
+    /// The word for bots.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Undisturbed => "undisturbed",
+            Self::Disturbed => "disturbed",
+            Self::Listened => "listened",
+        }
+    }
+
+    /// The exit status of the guard, for a command that ended so.
+    pub fn exit_status(self, end: &End) -> u8 {
+        match self {
+            Self::Undisturbed => end.shell_status(),
+            Self::Disturbed => DISTURBED,
+            Self::Listened => LISTENED,
+        }
+    }
+}
+
+/// How listening is denied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Denial {
+    /// By the kernel, and watched for what the kernel lets through.
+    KernelAndWatch,
+    /// Watched only.
+    Watch,
+}
+
+impl Denial {
+    /// The word for bots.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::KernelAndWatch => "kernel_and_watch",
+            Self::Watch => "watch",
+        }
+    }
+
+    /// For people.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::KernelAndWatch => "the kernel refuses it (Landlock), and it is watched",
+            Self::Watch => "it is watched only: this kernel cannot refuse it (Landlock, Linux 6.7)",
+        }
+    }
+}
+
+/// The highest pressures that were seen, in percent; `None` where the kernel does not tell.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct Peaks {
+    /// On the machine.
+    pub host: Option<Pressure>,
+    /// On the guarded units.
+    pub units: Option<Pressure>,
+    /// On the command.
+    pub command: Option<Pressure>,
+}
+
+/// One guarded unit.
+#[derive(Debug, Clone, Serialize)]
+pub struct UnitReport {
+    /// Its name.
+    pub unit: String,
+    /// Whose it is.
+    pub manager: Manager,
+    /// Whether it was disturbed.
+    pub disturbed: bool,
+    /// How it was at first.
+    pub before: Witness,
+    /// How it was last.
+    pub after: Witness,
+    /// Lines of its journal around what happened.
+    pub journal: Vec<String>,
+}
+
+/// The whole.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// The id of the guarded command.
+    pub guard: String,
+    /// Its program's name, without arguments.
+    pub program: String,
+    /// How it came out.
+    pub verdict: Verdict,
+    /// The exit status of the guard.
+    pub exit_status: u8,
+    /// How the command ended: its exit status.
+    pub status: Option<i32>,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+    /// When it began, RFC 3339 in UTC.
+    pub began: Option<String>,
+    /// How long it ran, in milliseconds.
+    pub elapsed_ms: u64,
+    /// The guarded units.
+    pub units: Vec<UnitReport>,
+    /// What happened.
+    pub timeline: Vec<Row>,
+    /// The highest pressures.
+    pub pressure: Peaks,
+    /// CPU time of the command and all that it started, as far as it was seen, in microseconds.
+    pub cpu_usec: Option<u64>,
+    /// The most memory that they had, in bytes.
+    pub memory_peak: Option<u64>,
+    /// How often the command was frozen.
+    pub frozen_times: u64,
+    /// For how long altogether, in milliseconds.
+    pub frozen_ms: u64,
+    /// How many processes it had left, which were ended.
+    pub cleared: u64,
+    /// How listening was denied, where it was.
+    pub deny_listen: Option<Denial>,
+    /// The sessions that ran when a unit was first disturbed, else at the end.
+    pub sessions: Vec<String>,
+    /// What probably was the cause, where there was a disturbance.
+    pub cause: Option<Cause>,
+    /// Why it cannot be told how the units are, where it cannot.
+    pub untold: Option<String>,
+}
+
+/// The guarded units of a ledger, for a report.
+pub fn units(ledger: &Ledger, journal: impl Fn(&Guarded) -> Vec<String>) -> Vec<UnitReport> {
+    let unit = |known: &super::ledger::Known| UnitReport {
+        unit: known.unit.unit.clone(),
+        manager: known.unit.manager,
+        disturbed: known.disturbed,
+        before: known.first.clone(),
+        after: known.last.clone(),
+        journal: if known.disturbed { journal(&known.unit) } else { Vec::new() },
+    };
+    ledger.units().iter().map(unit).collect()
+}
+
+/// The rows of a timeline.
+pub fn timeline(moments: &[Moment], began_us: u64) -> Vec<Row> {
+    moments.iter().map(|moment| moment.row(began_us)).collect()
+}
+
+impl Report {
+    /// For people.
+    pub fn show(&self, end: &End) -> Shown {
+        // Ended as if there were no guard, where there is nothing else to say.
+        let signal = self.signal.filter(|_| self.verdict == Verdict::Undisturbed && end.is_clean());
+        let shown = Shown { signal, ..Shown::new(self).exit(self.exit_status) };
+        let result = format!(
+            "{} ended with {} after {}",
+            self.program,
+            end.words(),
+            usage::cpu(self.elapsed_ms.saturating_mul(1000))
+        );
+        let names: Vec<&str> = self.units.iter().map(|unit| unit.unit.as_str()).collect();
+        match self.verdict {
+            Verdict::Undisturbed if names.is_empty() => shown.line(format!("forge: {result}")),
+            Verdict::Undisturbed => shown.line(format!("forge: {result}; undisturbed: {}", names.join(", "))),
+            Verdict::Disturbed | Verdict::Listened => self.show_whole(shown, &result),
+        }
+    }
+
+    fn show_whole(&self, shown: Shown, result: &str) -> Shown {
+        let what = match (self.verdict, &self.untold) {
+            (Verdict::Listened, _) => "the command listened, which was denied, and was ended".to_owned(),
+            (_, Some(why)) => format!("it cannot be told whether the guarded units were disturbed: {why}"),
+            _ => "guarded units were disturbed".to_owned(),
+        };
+        let rows = self.timeline.iter().map(|row| {
+            let mark = if row.disturbs { "!" } else { "" };
+            vec![format!("{}.{:03}s", row.ms / 1000, row.ms % 1000), mark.to_owned(), row.text.clone()]
+        });
+        let mut shown = shown
+            .line(String::new())
+            .line(format!("forge: {what} (exit status {}); {result}", self.exit_status))
+            .line(String::new())
+            .table(&["after", "", "what happened"], rows.collect());
+        let before_after = self.units.iter().filter(|unit| unit.disturbed).flat_map(|unit| {
+            [("before", &unit.before), ("after", &unit.after)].map(|(when, witness)| {
+                vec![
+                    unit.unit.clone(),
+                    when.to_owned(),
+                    witness.state(),
+                    witness.process(),
+                    witness.restarts.to_string(),
+                    witness.result.clone(),
+                    witness.short_invocation(),
+                ]
+            })
+        });
+        let before_after: Vec<_> = before_after.collect();
+        if !before_after.is_empty() {
+            let head = ["unit", "when", "state", "process", "restarts", "result", "invocation"];
+            shown = shown.line(String::new()).table(&head, before_after);
+        }
+        for unit in self.units.iter().filter(|unit| !unit.journal.is_empty()) {
+            shown = shown.line(String::new()).line(format!("journal of {}:", unit.unit));
+            shown = unit.journal.iter().fold(shown, |shown, line| shown.line(format!("  {line}")));
+        }
+        shown = shown.line(String::new());
+        if let Some(cause) = &self.cause {
+            shown = shown.line(format!("likely cause: {}", cause.likely));
+            shown = cause.because.iter().fold(shown, |shown, reason| shown.line(format!("  {reason}")));
+        }
+        let pressures = [
+            ("machine", self.pressure.host),
+            ("units", self.pressure.units),
+            ("command", self.pressure.command),
+        ];
+        let pressures: Vec<String> = pressures
+            .into_iter()
+            .filter_map(|(whose, pressure)| {
+                let Pressure { cpu, memory, io } = pressure?;
+                Some(format!("{whose} {cpu}/{memory}/{io} %"))
+            })
+            .collect();
+        if !pressures.is_empty() {
+            shown = shown.line(format!("highest pressure, for CPU/memory/disks: {}", pressures.join(", ")));
+        }
+        let mut used = Vec::new();
+        used.extend(self.cpu_usec.map(|usec| format!("{} CPU", usage::cpu(usec))));
+        used.extend(self.memory_peak.map(|bytes| format!("{} memory at most", usage::size(bytes))));
+        if self.frozen_times > 0 {
+            let long = usage::cpu(self.frozen_ms.saturating_mul(1000));
+            used.push(format!("frozen {} times, {long} altogether", self.frozen_times));
+        }
+        if !used.is_empty() {
+            shown = shown.line(format!("the command: {}", used.join(", ")));
+        }
+        match self.sessions.as_slice() {
+            [] => shown.line("no sessions of forge ran"),
+            sessions => shown.line(format!("sessions that ran: {}", sessions.join(", "))),
+        }
+    }
+}
