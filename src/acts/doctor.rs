@@ -12,7 +12,8 @@ use crate::hands::cgroup::{self, Cgroup};
 use crate::hands::clock::Deadline;
 use crate::hands::config::{self, Config};
 use crate::hands::paths::{self, Paths};
-use crate::hands::systemd::{Login, Manager};
+use crate::hands::pressure;
+use crate::hands::systemd::{Login, Manager, witness};
 use crate::hands::tmux::directory::Directory;
 use crate::hands::{files, process};
 use crate::words::error::Error;
@@ -69,6 +70,7 @@ pub fn examine(paths: Paths, config_file: Option<&Path>) -> (usize, Vec<Problem>
             systemd(&world, manager, &mut findings);
             units(&world, &mut findings);
             programs(&world, manager, &mut findings);
+            guard(&world, &mut findings);
         }
     }
     (findings.checks, findings.problems)
@@ -193,6 +195,32 @@ fn notices(world: &World, findings: &mut Findings) {
             )),
             Ok(_) => None,
         });
+    }
+}
+
+/// The units that nothing may disturb, and what is to yield to them.
+fn guard(world: &World, findings: &mut Findings) {
+    let wants_pressure = world.config.guard.freeze_on_pressure.is_some();
+    findings.check((wants_pressure && !pressure::is_measured()).then(|| {
+        let what = "[guard] has freeze_on_pressure, and this kernel does not measure pressure";
+        Problem::new(what, "boot it with psi=1")
+    }));
+    let yields = world.config.sessions.iter().find(|(_, session)| session.yields).map(|(id, _)| id);
+    findings.check(yields.filter(|_| !wants_pressure).map(|id| {
+        let what = format!("[sessions.{id}] is to yield, and nothing says from what pressure on");
+        Problem::new(what, "add freeze_on_pressure = 40 to [guard]")
+    }));
+    let units = world.config.guard.all_units().unwrap_or_default();
+    match witness::look(&units, witness::BRIEFLY) {
+        Ok(looks) => {
+            for (unit, look) in units.iter().zip(looks) {
+                findings.check((look.witness.load == "not-found").then(|| {
+                    let what = format!("[guard] names {unit}, and there is no such unit");
+                    Problem::new(what, "mend the name; the machine's units belong into system_units")
+                }));
+            }
+        }
+        Err(error) => findings.check(Some(of_error("the guarded units cannot be looked at", &error))),
     }
 }
 

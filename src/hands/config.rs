@@ -352,7 +352,8 @@ pub fn check_pressure(percent: Percent) -> Result<()> {
     if (1..=100).contains(&percent.0) {
         return Ok(());
     }
-    Err(Error::usage(format!("freeze-on-pressure is {}: it goes from 1 to 100 percent", percent.0)))
+    Err(Error::usage(format!("freeze-on-pressure is {}: it goes from 1 to 100 percent", percent.0))
+        .hint("for example 40%: of the time, something guarded waits"))
 }
 
 fn check_port(port: u16) -> Result<()> {

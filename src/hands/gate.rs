@@ -309,6 +309,8 @@ pub fn wait_then_exec_guarded(name: &str, command: &[OsString]) -> Result<u8> {
         return Err(error);
     }
     raise_oom_score();
+    // What the guard blocks, to wait for it, is not for the command.
+    SigSet::empty().thread_set_mask().trying("cannot unblock signals")?;
     let mut command = Command::new(program);
     command.args(arguments);
     Ok(become_or_tell(command, &stream))

@@ -246,6 +246,12 @@ pub fn to_uninstall(there: &There) -> Change {
 mod tests {
     use super::*;
 
+    const SWEEP: &str = "forge-tmux-socket-sweep.service";
+
+    fn user(name: &str) -> UnitFile {
+        USER.into_iter().find(|file| file.name == name).unwrap()
+    }
+
     #[test]
     fn every_file_of_the_folder_is_here() {
         for (folder, known) in [("user", &USER[..]), ("system", &SYSTEM[..])] {
@@ -265,7 +271,7 @@ mod tests {
 
     #[test]
     fn the_path_is_written_so_that_systemd_reads_it_back() {
-        let sweep = USER[1];
+        let sweep = user(SWEEP);
         assert!(
             sweep
                 .render(Path::new("/usr/bin/forge"), 257)
@@ -292,7 +298,7 @@ mod tests {
 
     #[test]
     fn the_author_of_a_file_is_known() {
-        let text = USER[0].marked(Path::new("/usr/bin/forge"), 257).unwrap();
+        let text = user("forge.slice").marked(Path::new("/usr/bin/forge"), 257).unwrap();
         assert_eq!(author(&text), Author::Forge);
         assert_eq!(author(&text.replace("Sessions", "My sessions")), Author::ForgeAndSomebody);
         assert_eq!(author("[Unit]\n"), Author::Somebody);
@@ -301,8 +307,8 @@ mod tests {
 
     #[test]
     fn an_install_touches_only_what_is_forges() {
-        let old = USER[1].marked(Path::new("/old/forge"), 257).unwrap();
-        let new = USER[1].marked(Path::new("/new/forge"), 257).unwrap();
+        let old = user(SWEEP).marked(Path::new("/old/forge"), 257).unwrap();
+        let new = user(SWEEP).marked(Path::new("/new/forge"), 257).unwrap();
         let text = |text: &str| There::Text(text.to_owned());
         let edited = old.replace("Nice=10", "Nice=11");
         for (there, packaged, change) in [
@@ -342,7 +348,7 @@ mod tests {
 
     #[test]
     fn edges_are_read_from_the_files() {
-        let post_boot = USER[3];
+        let post_boot = user("forge-post-boot-sessions.service");
         assert!(post_boot.edges().contains(&("After", "forge-tmux-socket-sweep.service")));
         assert!(post_boot.edges().contains(&("Wants", "forge-tmux-socket-sweep.service")));
         assert!(post_boot.edges().contains(&("WantedBy", "default.target")));

@@ -9,8 +9,10 @@ mod surroundings;
 pub mod watch;
 
 use super::World;
+use crate::hands::pressure::{Gauge, Whose};
 use crate::words::error::{Error, Kind, Result};
 use crate::words::guard::ledger::Known;
+use crate::words::guard::pressure::Pressure;
 use crate::words::guard::witness::{Guarded, Manager};
 
 /// The units to guard: those that are configured, and those that were named.
@@ -44,8 +46,13 @@ fn all_known<'a>(units: impl IntoIterator<Item = (&'a Guarded, &'a str)>) -> Res
     Ok(())
 }
 
-/// The control groups of units, without those that have none.
-fn groups(units: &[Known]) -> Vec<String> {
-    let groups = units.iter().map(|known| known.last.control_group.clone());
-    groups.filter(|group| !group.is_empty()).collect()
+/// The pressure on the units since the last look, of each resource the highest; `None` where there is
+/// no unit, or the kernel does not measure it.
+fn pressure_on(units: &[Known], gauge: &mut Gauge) -> Option<Pressure> {
+    let on = |known: &Known| match known.last.control_group.as_str() {
+        // Nothing of it runs, and nothing waits.
+        "" => Some(Pressure::default()),
+        group => gauge.look(&Whose::Group(group.to_owned())),
+    };
+    units.iter().filter_map(on).reduce(Pressure::max)
 }

@@ -13,7 +13,7 @@ use super::gone::end_tree;
 use super::listening::Listening;
 use super::settle::settle;
 use super::surroundings::{self, Surroundings};
-use super::{all_known, groups};
+use super::{all_known, pressure_on};
 use crate::acts::World;
 use crate::hands::cgroup::{self, Cgroup};
 use crate::hands::clock::{Deadline, boot_us, micros, now_us};
@@ -23,7 +23,7 @@ use crate::hands::pressure::{self, Gauge, Whose};
 use crate::hands::process::{self, Process, readable, stat};
 use crate::hands::signals::{Origin, Signals};
 use crate::hands::systemd::Guarding;
-use crate::hands::systemd::witness::{Seen, Watch, look, watch};
+use crate::hands::systemd::witness::{BRIEFLY, Seen, Watch, look, watch};
 use crate::hands::{journal, landlock, paths};
 use crate::words::error::{Error, Kind, Result, Trying};
 use crate::words::event::{Event, Subject};
@@ -133,7 +133,7 @@ fn check(order: &Order<'_>) -> Result<()> {
         asked.push(Guarded::parse(Manager::User, name)?);
         asked.push(Guarded::parse(Manager::System, name)?);
     }
-    let looks = look(&asked)?;
+    let looks = look(&asked, BRIEFLY)?;
     let mut known = asked.iter().zip(&looks).collect::<Vec<_>>();
     if let Some((unit, look)) = known.iter().find(|(_, look)| look.witness.is_up()) {
         let error = format!("{unit} is {}, and the command may not run meanwhile", look.witness.active);
@@ -230,6 +230,8 @@ impl<'a> Running<'a> {
         if order.units.is_empty() {
             told!("forge: no unit is guarded; name some with --unit, --system-unit or in [guard]");
         }
+        // From its beginning on nothing may fail that would leave it unguarded.
+        let manager_group = Cgroup::new(&manager.control_group()?);
         let (began_us, began_at_us) = (boot_us(), now_us());
         ledger.note(began_us, What::Began { program: program.clone() });
         waiting.release_guarded(denial == Some(Denial::KernelAndWatch), &program, deadline)?;
@@ -244,7 +246,7 @@ impl<'a> Running<'a> {
             id,
             pid: Pid::from_raw(child.id().cast_signed()),
             group,
-            manager_group: Cgroup::new(&manager.control_group()?),
+            manager_group,
             began_us,
             began_at_us,
             ledger,
@@ -367,7 +369,8 @@ impl<'a> Running<'a> {
             sessions: surroundings.sessions.clone(),
             commands: surroundings.commands.clone(),
         });
-        let pressure = self.pressure().unwrap_or_default();
+        let units = pressure_on(self.ledger.units(), &mut self.gauge);
+        let pressure = units.or_else(|| self.gauge.look(&Whose::Host)).unwrap_or_default();
         if self.first.is_none() {
             let oom_kills = pressure::oom_kills().saturating_sub(self.oom_kills);
             let cause = cause(changed, &Clues { acting, pressure, oom_kills });
@@ -476,10 +479,7 @@ impl<'a> Running<'a> {
         };
         let host = self.gauge.look(&Whose::Host);
         let command = self.gauge.look(&Whose::Group(self.group.control_group()));
-        let mut units = None;
-        for group in groups(self.ledger.units()) {
-            units = higher(units, self.gauge.look(&Whose::Group(group)));
-        }
+        let units = pressure_on(self.ledger.units(), &mut self.gauge);
         self.peaks = Peaks {
             host: higher(self.peaks.host, host),
             units: higher(self.peaks.units, units),
@@ -512,14 +512,6 @@ impl<'a> Running<'a> {
             None => {}
         }
         Ok(())
-    }
-
-    /// The pressure on the units since the last sample, else on the machine.
-    fn pressure(&mut self) -> Option<Pressure> {
-        let groups = groups(self.ledger.units());
-        let units: Vec<Pressure> =
-            groups.into_iter().filter_map(|group| self.gauge.look(&Whose::Group(group))).collect();
-        units.into_iter().reduce(Pressure::max).or_else(|| self.gauge.look(&Whose::Host))
     }
 
     /// Lets the command run where it is frozen.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::hands::clock::{Deadline, boot_us, pause};
 use crate::hands::process::is_ending;
-use crate::hands::systemd::witness::{self, Look};
+use crate::hands::systemd::witness::{self, Look, PATIENTLY};
 use crate::words::error::Result;
 use crate::words::guard::ledger::{Changed, Ledger};
 use crate::words::guard::witness::{Guarded, Witness};
@@ -29,12 +29,12 @@ pub(super) fn settle(ledger: &mut Ledger, mut tell: impl FnMut(&Changed)) -> Res
         return Ok(());
     }
     let (noticed, up_again) = (Deadline::after(NOTICED), Deadline::after(UP_AGAIN));
-    let mut looks = witness::look(&units)?;
+    let mut looks = witness::look(&units, PATIENTLY)?;
     loop {
         // At least twice: what was asked for just before comes before the second look.
         looks = {
             note(ledger, &units, &looks, &mut tell);
-            witness::look(&units)?
+            witness::look(&units, PATIENTLY)?
         };
         note(ledger, &units, &looks, &mut tell);
         let is_done = ledger.units().iter().zip(&looks).all(|(known, look)| {

@@ -7,6 +7,7 @@ use super::{all_known, surroundings};
 use crate::acts::World;
 use crate::hands::cgroup::Cgroup;
 use crate::hands::clock::now_us;
+use crate::hands::systemd::witness::BRIEFLY;
 use crate::hands::systemd::{self, Manager, boot_id};
 use crate::hands::{files, journal, paths};
 use crate::words::error::{Error, Result};
@@ -20,7 +21,7 @@ use crate::words::guard::witness::Guarded;
 /// # Errors
 /// When a manager cannot be reached, or knows no such unit.
 pub fn take(units: &[Guarded]) -> Result<Snapshot> {
-    let looks = systemd::witness::look(units)?;
+    let looks = systemd::witness::look(units, BRIEFLY)?;
     all_known(units.iter().zip(&looks).map(|(unit, look)| (unit, look.witness.load.as_str())))?;
     let seen = units.iter().cloned().zip(looks);
     Ok(Snapshot {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use super::surroundings::{self, Surroundings};
-use super::{groups, units};
+use super::{pressure_on, units};
 use crate::acts::{World, notify};
 use crate::hands::cgroup::Cgroup;
 use crate::hands::clock::{Deadline, boot_us, local, micros, now_us};
@@ -18,11 +18,11 @@ use crate::hands::process::{become_program, readable};
 use crate::hands::signals::Signals;
 use crate::hands::systemd::witness::{self, Seen};
 use crate::hands::systemd::{Manager, boot_id, machine_id};
-use crate::hands::{journal, paths, service};
+use crate::hands::{config, journal, paths, service};
 use crate::words::error::{Error, Kind, Result, Trying};
 use crate::words::event::{self, Event, Subject};
 use crate::words::guard::ledger::{Changed, Known, Ledger};
-use crate::words::guard::pressure::{Brake, Move, Pressure};
+use crate::words::guard::pressure::{Brake, Move};
 use crate::words::guard::snapshot::{self, Snapshot, VERSION};
 use crate::words::guard::witness::{Guarded, Witness};
 use crate::words::name::SessionId;
@@ -93,6 +93,14 @@ pub fn watch(world: &World, config_file: Option<&Path>) -> Result<()> {
         if came[0]
             && let Some(signal) = signals.next()
         {
+            if signal == Signal::SIGHUP
+                && let Err(error) = config::load(&world.paths.config, config_file)
+            {
+                service::status(&format!(
+                    "goes on as before, since the configuration cannot be used: {error}"
+                ));
+                continue;
+            }
             watching.notify();
             thaw_all(world)?;
             if signal == Signal::SIGHUP {
@@ -248,10 +256,8 @@ impl Watching<'_> {
 
     /// Looks at the pressure on the units, and brakes.
     fn sample(&mut self) -> Result<()> {
-        let units = groups(self.ledger.units());
-        let units: Vec<Pressure> =
-            units.into_iter().filter_map(|group| self.gauge.look(&Whose::Group(group))).collect();
-        let pressure = units.into_iter().reduce(Pressure::max).or_else(|| self.gauge.look(&Whose::Host));
+        let units = pressure_on(self.ledger.units(), &mut self.gauge);
+        let pressure = units.or_else(|| self.gauge.look(&Whose::Host));
         let percent = pressure.unwrap_or_default().highest();
         let Some(brake) = &mut self.brake else { return Ok(()) };
         match brake.judge(boot_us(), percent) {

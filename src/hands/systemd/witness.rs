@@ -8,6 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::future::poll_fn;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -22,14 +23,19 @@ use zbus::{Connection, MatchRule, MessageStream, OwnedObjectPath};
 use super::proxy::ManagerProxy;
 use super::{CALL, deadlined, is_named, reason};
 use crate::hands::clock::{Deadline, boot_us, pause};
+use crate::hands::journal;
 use crate::words::error::{Error, Kind, Result, Trying};
 use crate::words::guard::witness::{Guarded, Manager, Witness};
 
 /// Who tells of the managers' units.
 const SYSTEMD: &str = "org.freedesktop.systemd1";
 
-/// How long a bus or a manager may be away before a look at its units is given up.
-const AWAY: Duration = Duration::from_secs(30);
+/// How long a bus or a manager may be away before a look that nothing depends on yet is given up.
+pub const BRIEFLY: Duration = Duration::from_secs(5);
+
+/// How long it may be away where something does. Longer than the 90 s for which a user manager may hang
+/// when its bus is killed (measured on 252 and 257: it calls a bus that it would have to start itself).
+pub const PATIENTLY: Duration = Duration::from_secs(120);
 
 /// The pause between two tries to reach a bus that is away: nothing tells when it is back.
 const AGAIN: Duration = Duration::from_millis(100);
@@ -157,9 +163,9 @@ fn has_job(all: &HashMap<String, OwnedVariant>) -> bool {
 /// Looks at units once.
 ///
 /// # Errors
-/// [`Kind::Bus`] when a manager cannot be reached, for as long as a restart of it may take.
-pub fn look(units: &[Guarded]) -> Result<Vec<Look>> {
-    let deadline = Deadline::after(AWAY);
+/// [`Kind::Bus`] when a manager cannot be reached for so long.
+pub fn look(units: &[Guarded], patience: Duration) -> Result<Vec<Look>> {
+    let deadline = Deadline::after(patience);
     loop {
         let eyes = || async {
             let mut eyes: HashMap<Manager, Eye> = HashMap::new();
@@ -183,7 +189,10 @@ pub fn look(units: &[Guarded]) -> Result<Vec<Look>> {
         match zbus::block_on(deadlined(Deadline::after(CALL), "looking at units", looked))? {
             Ok(looks) => return Ok(looks),
             Err(error) if deadline.passed() => return Err(error),
-            Err(_) => pause(AGAIN),
+            Err(error) => {
+                journal::progress!("waiting up to {} s: {error}", deadline.left().as_secs());
+                pause(AGAIN);
+            }
         }
     }
 }
@@ -285,19 +294,24 @@ impl Watcher {
     fn run(self, first: Sender<Result<Vec<Look>>>) {
         let mut first = Some(first);
         let mut last: Vec<Look> = Vec::new();
-        let mut is_away = false;
+        let mut told_away = false;
+        let begin = Deadline::after(BRIEFLY);
         loop {
-            let ended = zbus::block_on(self.watch(&mut first, &mut last, &mut is_away));
+            let ended = zbus::block_on(self.watch(&mut first, &mut last, &mut told_away));
             match (ended, &first) {
                 (Ok(()), _) => return,
+                (Err(error), Some(_)) if is_away(&error) && !begin.passed() => {
+                    pause(AGAIN);
+                    continue;
+                }
                 (Err(error), Some(first)) => {
                     let _ = first.send(Err(away(self.manager, &error)));
                     return;
                 }
                 (Err(error), None) => tracing::debug!("the watch begins anew: {error}"),
             }
-            if !is_away {
-                is_away = true;
+            if !told_away {
+                told_away = true;
                 if !self.teller.tell(Seen::Away { at_us: boot_us(), manager: self.manager }) {
                     return;
                 }
@@ -311,7 +325,7 @@ impl Watcher {
         &self,
         first: &mut Option<Sender<Result<Vec<Look>>>>,
         last: &mut Vec<Look>,
-        is_away: &mut bool,
+        told_away: &mut bool,
     ) -> zbus::Result<()> {
         let eye = Eye::connect(self.manager).await?;
         let mut signals = Signals::subscribe(&eye, &self.units).await?;
@@ -334,7 +348,7 @@ impl Watcher {
             if let Some(first) = first.take() {
                 let _ = first.send(Ok(last.clone()));
             }
-            if std::mem::take(is_away)
+            if std::mem::take(told_away)
                 && !self.teller.tell(Seen::Back { at_us: boot_us(), manager: self.manager })
             {
                 return Ok(());
@@ -406,5 +420,5 @@ impl Signals {
 
 /// The manager went away, or the bus did.
 fn lost() -> zbus::Error {
-    zbus::Error::Failure("the manager is another one now".to_owned())
+    zbus::Error::InputOutput(Arc::new(std::io::Error::other("the manager is another one now")))
 }

@@ -5,6 +5,7 @@ mod by_hand;
 mod crashes;
 mod ending;
 mod errors;
+mod guarding;
 mod health;
 mod incident;
 mod killed;
@@ -14,6 +15,7 @@ mod notices;
 mod sockets;
 mod supervision;
 mod units;
+mod watch_over;
 mod watching;
 
 use crate::suite::Test;
@@ -35,5 +37,7 @@ pub(crate) fn groups() -> Vec<(&'static str, Vec<Test>)> {
         ("supervision", supervision::tests()),
         ("crashes", crashes::tests()),
         ("watching", watching::tests()),
+        ("guarding", guarding::tests()),
+        ("watch_over", watch_over::tests()),
     ]
 }
