@@ -187,6 +187,22 @@ impl Cgroup {
         }
     }
 
+    /// Lets its processes run, past the manager: for when that does not answer.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn thaw(&self) -> Result<()> {
+        self.write("cgroup.freeze", b"0")
+    }
+
+    fn write(&self, file: &str, bytes: &[u8]) -> Result<()> {
+        let path = self.file(file);
+        match OpenOptions::new().write(true).open(&path).and_then(|mut file| file.write_all(bytes)) {
+            Err(error) if !gone(&error) => Err(error).trying(format!("cannot write {}", path.display())),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether the kernel can kill all of it at once.
     pub fn can_kill(&self) -> bool {
         self.path.join("cgroup.kill").exists()
@@ -197,11 +213,7 @@ impl Cgroup {
     /// # Errors
     /// When the kernel refuses.
     pub fn kill(&self) -> Result<()> {
-        let path = self.path.join("cgroup.kill");
-        match OpenOptions::new().write(true).open(&path).and_then(|mut file| file.write_all(b"1")) {
-            Err(error) if !gone(&error) => Err(error).trying(format!("cannot write {}", path.display())),
-            _ => Ok(()),
-        }
+        self.write("cgroup.kill", b"1")
     }
 
     /// Memory in use now; `None` where the kernel does not count it for this group.

@@ -8,6 +8,7 @@ use crate::hands::cgroup::Cgroup;
 use crate::hands::clock::Deadline;
 use crate::hands::journal;
 use crate::hands::process::{Process, is_alive};
+use crate::hands::systemd::Manager;
 use crate::words::error::{Error, Result};
 use crate::words::event::{Event, Subject};
 use crate::words::unit::{self, FORGE_SLICE, GUARD_SLICE};
@@ -43,13 +44,25 @@ pub fn command(world: &World, id: &str, guard: (u32, u64), leave: bool) -> Resul
         return Ok(());
     }
     if group.is_frozen() {
-        manager.thaw(&scope)?;
+        thaw(&scope, &group)?;
         journal::record(&Event::Thawed { subject: Subject::Guarded(id.to_owned()) });
     }
     if !leave && !is_alive(guard.0, guard.1) {
         end_tree(&group)?;
     }
     Ok(())
+}
+
+/// Lets a unit run that is frozen: by its manager, over a connection of its own, since the bus may be
+/// another one than before. Where that does not answer, by the kernel.
+///
+/// # Errors
+/// When it stays frozen.
+pub(super) fn thaw(unit: &str, group: &Cgroup) -> Result<()> {
+    match Manager::connect().and_then(|manager| manager.thaw(unit)) {
+        Err(error) if group.is_frozen() => group.thaw().map_err(|_| error),
+        _ => Ok(()),
+    }
 }
 
 /// Ends all processes of a control group, and proves it; returns how many there were.

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -9,9 +10,9 @@ use nix::sys::signal::{Signal, kill, raise};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use super::gone::end_tree;
+use super::gone::{end_tree, thaw};
 use super::listening::Listening;
-use super::settle::settle;
+use super::settle::{Settling, come_to_rest, settle};
 use super::surroundings::{self, Surroundings};
 use super::{all_known, pressure_on};
 use crate::acts::World;
@@ -22,8 +23,8 @@ use crate::hands::journal::told;
 use crate::hands::pressure::{self, Gauge, Whose};
 use crate::hands::process::{self, Process, readable, stat};
 use crate::hands::signals::{Origin, Signals};
-use crate::hands::systemd::Guarding;
 use crate::hands::systemd::witness::{BRIEFLY, Seen, Watch, look, watch};
+use crate::hands::systemd::{Guarding, Manager as UserManager};
 use crate::hands::{journal, landlock, paths};
 use crate::words::error::{Error, Kind, Result, Trying};
 use crate::words::event::{Event, Subject};
@@ -104,13 +105,17 @@ pub fn run(world: &World, order: &Order<'_>) -> Result<(Report, End)> {
     let (running, watch) = start(world, order).inspect_err(|error| {
         journal::record(&Event::GuardRefused { program: order.program(), error: error.message.clone() });
     })?;
-    Ok(running.finish(world, &signals, &watch))
+    Ok(running.finish(&signals, &watch))
 }
 
 /// Looks at everything, then lets the command begin.
 fn start<'a>(world: &World, order: &'a Order<'a>) -> Result<(Running<'a>, Watch)> {
     check(order)?;
-    let (looks, watch) = watch(&order.units)?;
+    let (mut looks, mut sight) = watch(&order.units)?;
+    if looks.iter().any(|look| look.has_job || look.witness.is_going_down()) {
+        come_to_rest(&order.units, looks)?;
+        (looks, sight) = watch(&order.units)?;
+    }
     let seen: Vec<_> = order.units.iter().cloned().zip(looks).collect();
     all_known(seen.iter().map(|(unit, look)| (unit, look.witness.load.as_str())))?;
     for (unit, look) in &seen {
@@ -119,7 +124,7 @@ fn start<'a>(world: &World, order: &'a Order<'a>) -> Result<(Running<'a>, Watch)
         }
     }
     let ledger = Ledger::new(seen.into_iter().map(|(unit, look)| (unit, look.witness)));
-    Ok((Running::start(world, order, ledger)?, watch))
+    Ok((Running::start(world, order, ledger)?, sight))
 }
 
 /// What speaks against running it at all.
@@ -270,8 +275,8 @@ impl<'a> Running<'a> {
 
     /// Goes with it to its end, and looks at the units once more. Where that fails half-way nothing is
     /// known of the units any more, and the command is ended.
-    fn finish(mut self, world: &World, signals: &Signals, watch: &Watch) -> (Report, End) {
-        let ended = self.accompany(world, signals, watch);
+    fn finish(mut self, signals: &Signals, watch: &Watch) -> (Report, End) {
+        let ended = self.accompany(signals, watch);
         let elapsed_ms = boot_us().saturating_sub(self.began_us) / 1000;
         let mut failed = None;
         let end = ended.unwrap_or_else(|error| {
@@ -279,16 +284,12 @@ impl<'a> Running<'a> {
             End::unknown(self.began_at_us, now_us(), None)
         });
         self.ledger.note(boot_us(), What::Ended { result: end.words() });
-        let cleared = self.clear(world, failed.is_some()).unwrap_or_else(|error| {
+        let cleared = self.clear(watch, failed.is_some()).unwrap_or_else(|error| {
             failed.get_or_insert(error);
             0
         });
         self.see(watch);
-        let mut changes = Vec::new();
-        let settled = settle(&mut self.ledger, |changed| changes.push(changed.clone()));
-        for changed in &changes {
-            self.tell(changed);
-        }
+        let settled = settle(&mut self);
         if let Some(error) = failed.or(settled.err()) {
             told!("forge: it cannot be told how the guarded units are: {error}");
             self.ledger.cannot_tell(error);
@@ -297,23 +298,41 @@ impl<'a> Running<'a> {
     }
 
     /// Ends what it left behind; returns how many processes.
-    fn clear(&mut self, world: &World, at_once: bool) -> Result<u64> {
+    fn clear(&mut self, watch: &Watch, at_once: bool) -> Result<u64> {
         // What it left behind may listen, too.
-        self.listen(world)?;
+        self.listen()?;
         self.measure();
-        self.thaw(world)?;
+        self.thaw()?;
         if at_once {
             self.group.kill()?;
         }
-        let cleared = if self.order.leave_children { 0 } else { end_tree(&self.group)? };
+        let group = self.group.clone();
+        let cleared =
+            if self.order.leave_children { 0 } else { self.meanwhile(watch, || end_tree(&group))?? };
         if cleared > 0 {
             self.ledger.note(boot_us(), What::Cleared { processes: cleared });
         }
         Ok(cleared)
     }
 
+    /// Does what takes its time, and tells of disturbances meanwhile.
+    fn meanwhile<T: Send>(&mut self, watch: &Watch, act: impl FnOnce() -> T + Send) -> Result<T> {
+        let (done, at_work) = UnixStream::pair().trying("cannot make a pair of sockets")?;
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                let _closed_at_the_end = at_work;
+                act()
+            });
+            let forever = Deadline::after(Duration::MAX);
+            while !readable(&[done.as_fd(), watch.as_fd()], forever)[0] {
+                self.see(watch);
+            }
+            thread.join().map_err(|_| Error::failed("a thread ended before its work was done"))
+        })
+    }
+
     /// Goes with it to its end.
-    fn accompany(&mut self, world: &World, signals: &Signals, watch: &Watch) -> Result<End> {
+    fn accompany(&mut self, signals: &Signals, watch: &Watch) -> Result<End> {
         loop {
             let timers = [Some(self.next_sample), self.listening.as_ref().map(Listening::next)];
             let next = timers.into_iter().flatten().min().unwrap_or(u64::MAX);
@@ -322,17 +341,17 @@ impl<'a> Running<'a> {
                 self.see(watch);
             }
             if came[0]
-                && let Some(end) = self.hear(world, signals)?
+                && let Some(end) = self.hear(signals)?
             {
                 return Ok(end);
             }
             let now = boot_us();
             if self.listening.as_ref().is_some_and(|listening| now >= listening.next()) {
-                self.listen(world)?;
+                self.listen()?;
             }
             if now >= self.next_sample {
                 self.next_sample = now + micros(SAMPLE);
-                self.sample(world)?;
+                self.sample()?;
             }
         }
     }
@@ -352,32 +371,6 @@ impl<'a> Running<'a> {
         }
     }
 
-    /// Tells of a disturbance, at once.
-    fn tell(&mut self, changed: &Changed) {
-        if !changed.change.disturbs() {
-            return;
-        }
-        // First what is gone in a moment.
-        let acting = self.acting_on(&changed.unit, changed.before.main_pid);
-        let surroundings = surroundings::look(&self.manager_group);
-        let clock = self.began_us;
-        let ms = boot_us().saturating_sub(clock) / 1000;
-        told!("forge: {} {} ({ms} ms after the command began)", changed.unit, changed.words());
-        journal::record(&Event::GuardDisturbed {
-            guard: Some(self.id.clone()),
-            changed: Box::new(changed.clone()),
-            sessions: surroundings.sessions.clone(),
-            commands: surroundings.commands.clone(),
-        });
-        let units = pressure_on(self.ledger.units(), &mut self.gauge);
-        let pressure = units.or_else(|| self.gauge.look(&Whose::Host)).unwrap_or_default();
-        if self.first.is_none() {
-            let oom_kills = pressure::oom_kills().saturating_sub(self.oom_kills);
-            let cause = cause(changed, &Clues { acting, pressure, oom_kills });
-            self.first = Some((cause, surroundings));
-        }
-    }
-
     /// The names of what runs of the command, or is the command itself, and names the unit or its main
     /// process in its arguments.
     fn acting_on(&self, unit: &Guarded, main_pid: u32) -> Vec<String> {
@@ -391,7 +384,7 @@ impl<'a> Running<'a> {
     }
 
     /// Takes in signals; returns the command's end.
-    fn hear(&mut self, world: &World, signals: &Signals) -> Result<Option<End>> {
+    fn hear(&mut self, signals: &Signals) -> Result<Option<End>> {
         while let Some((signal, origin)) = signals.next_with_origin() {
             match (signal, origin) {
                 (Signal::SIGCHLD, _) => {
@@ -399,18 +392,22 @@ impl<'a> Running<'a> {
                         return Ok(Some(end));
                     }
                 }
-                (Signal::SIGTSTP, _) => self.stop_key = true,
+                (Signal::SIGTSTP, _) => {
+                    self.stop_key = true;
+                    self.thaw()?;
+                }
                 // Whoever continues the guard means the command.
                 (Signal::SIGCONT, _) => {
                     self.stop_key = false;
                     self.signal(Signal::SIGCONT);
                 }
-                (signal, Origin::Process) if PASSED_ON.contains(&signal) => {
+                (signal, origin) => {
                     // It cannot hear it while it is frozen.
-                    self.thaw(world)?;
-                    self.signal(signal);
+                    self.thaw()?;
+                    if origin == Origin::Process {
+                        self.signal(signal);
+                    }
                 }
-                _ => {}
             }
         }
         Ok(None)
@@ -453,7 +450,7 @@ impl<'a> Running<'a> {
     }
 
     /// Looks whether the command listens although that is denied, and ends it then.
-    fn listen(&mut self, world: &World) -> Result<()> {
+    fn listen(&mut self) -> Result<()> {
         let Some(listening) = &mut self.listening else { return Ok(()) };
         let Some((row, holder)) = listening.look(&self.group)? else { return Ok(()) };
         // Once is enough.
@@ -467,7 +464,7 @@ impl<'a> Running<'a> {
         );
         self.ledger.note(boot_us(), What::Listened { address: address.clone(), process: process.clone() });
         journal::record(&Event::GuardListen { guard: self.id.clone(), address, process, pid: holder.pid });
-        self.thaw(world)
+        self.thaw()
     }
 
     /// Looks at pressure and usage; returns the pressure on the units, or on the machine, in percent.
@@ -489,7 +486,7 @@ impl<'a> Running<'a> {
     }
 
     /// Looks at pressure and usage, and brakes.
-    fn sample(&mut self, world: &World) -> Result<()> {
+    fn sample(&mut self) -> Result<()> {
         let percent = self.measure();
         let Some(brake) = &mut self.brake else { return Ok(()) };
         if brake.is_on() && !self.group.is_frozen() {
@@ -500,7 +497,13 @@ impl<'a> Running<'a> {
         let Some(brake) = &mut self.brake else { return Ok(()) };
         match brake.judge(boot_us(), percent) {
             Some(Move::Freeze) => {
-                world.manager()?.freeze(&unit::guard_scope(&self.id))?;
+                // A new connection: the bus may be another one since the beginning.
+                let scope = unit::guard_scope(&self.id);
+                if let Err(error) = UserManager::connect().and_then(|manager| manager.freeze(&scope)) {
+                    told!("forge: the command cannot be frozen: {error}");
+                    brake.release(boot_us());
+                    return Ok(());
+                }
                 self.frozen_at = Some(boot_us());
                 self.frozen_times += 1;
                 self.ledger.note(boot_us(), What::Frozen(percent));
@@ -508,18 +511,18 @@ impl<'a> Running<'a> {
                 let subject = Subject::Guarded(self.id.clone());
                 journal::record(&Event::Frozen { subject, pressure: Some(percent) });
             }
-            Some(Move::Thaw) => self.thaw(world)?,
+            Some(Move::Thaw) => self.thaw()?,
             None => {}
         }
         Ok(())
     }
 
     /// Lets the command run where it is frozen.
-    fn thaw(&mut self, world: &World) -> Result<()> {
+    fn thaw(&mut self) -> Result<()> {
         if self.frozen_at.is_none() {
             return Ok(());
         }
-        world.manager()?.thaw(&unit::guard_scope(&self.id))?;
+        thaw(&unit::guard_scope(&self.id), &self.group)?;
         if let Some(brake) = &mut self.brake {
             brake.release(boot_us());
         }
@@ -593,6 +596,7 @@ impl<'a> Running<'a> {
             pressure: self.peaks,
             cpu_usec: self.cpu_usec,
             memory_peak: self.memory_peak,
+            oom_kills: pressure::oom_kills().saturating_sub(self.oom_kills),
             frozen_times: self.frozen_times,
             frozen_ms: self.frozen_us / 1000,
             cleared,
@@ -600,6 +604,36 @@ impl<'a> Running<'a> {
             sessions,
             cause,
             untold: self.ledger.untold().map(|error| error.message.clone()),
+        }
+    }
+}
+
+impl Settling for Running<'_> {
+    fn ledger(&mut self) -> &mut Ledger {
+        &mut self.ledger
+    }
+
+    fn tell(&mut self, changed: &Changed) {
+        if !changed.change.disturbs() {
+            return;
+        }
+        // First what is gone in a moment.
+        let acting = self.acting_on(&changed.unit, changed.before.main_pid);
+        let surroundings = surroundings::look(&self.manager_group);
+        let ms = boot_us().saturating_sub(self.began_us) / 1000;
+        told!("forge: {} {} ({ms} ms after the command began)", changed.unit, changed.words());
+        journal::record(&Event::GuardDisturbed {
+            guard: Some(self.id.clone()),
+            changed: Box::new(changed.clone()),
+            sessions: surroundings.sessions.clone(),
+            commands: surroundings.commands.clone(),
+        });
+        let units = pressure_on(self.ledger.units(), &mut self.gauge);
+        let pressure = units.or_else(|| self.gauge.look(&Whose::Host)).unwrap_or_default();
+        if self.first.is_none() {
+            let oom_kills = pressure::oom_kills().saturating_sub(self.oom_kills);
+            let cause = cause(changed, &Clues { acting, pressure, oom_kills });
+            self.first = Some((cause, surroundings));
         }
     }
 }

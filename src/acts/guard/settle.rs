@@ -1,11 +1,14 @@
+//! Looks that wait, before a command begins and after its end.
+//!
 //! The look at the end: what has begun is waited for, so that a unit that was killed in the last
 //! millisecond is not called undisturbed because its manager has not noticed yet.
 
 use std::time::Duration;
 
 use crate::hands::clock::{Deadline, boot_us, pause};
+use crate::hands::journal;
 use crate::hands::process::is_ending;
-use crate::hands::systemd::witness::{self, Look, PATIENTLY};
+use crate::hands::systemd::witness::{self, BRIEFLY, Look, PATIENTLY};
 use crate::words::error::Result;
 use crate::words::guard::ledger::{Changed, Ledger};
 use crate::words::guard::witness::{Guarded, Witness};
@@ -19,25 +22,52 @@ const UP_AGAIN: Duration = Duration::from_secs(1);
 /// The pause between two looks: a process that is about to end tells nobody but its parent.
 const AGAIN: Duration = Duration::from_millis(5);
 
-/// Looks until nothing moves any more, and notes the end; `tell` gets each change.
+/// How long a unit that is going down before the command begins may take to be up again, or down.
+const AT_REST: Duration = Duration::from_secs(5);
+
+/// Who settles: it has a ledger, and tells of changes.
+pub(super) trait Settling {
+    /// The ledger.
+    fn ledger(&mut self) -> &mut Ledger;
+    /// Tells of a change, at once.
+    fn tell(&mut self, changed: &Changed);
+}
+
+/// Waits, before a command begins, while a unit is going down: that is not the command's doing.
 ///
 /// # Errors
 /// When a manager cannot be reached.
-pub(super) fn settle(ledger: &mut Ledger, mut tell: impl FnMut(&Changed)) -> Result<()> {
-    let units: Vec<Guarded> = ledger.units().iter().map(|known| known.unit.clone()).collect();
+pub(super) fn come_to_rest(units: &[Guarded], mut looks: Vec<Look>) -> Result<()> {
+    let deadline = Deadline::after(AT_REST);
+    let is_moving = |look: &Look| look.witness.is_going_down() || (look.has_job && look.witness.is_up());
+    while let Some(at) = looks.iter().position(is_moving) {
+        if deadline.passed() {
+            break;
+        }
+        journal::progress!("waiting up to {} s for {} to come to rest", deadline.left().as_secs(), units[at]);
+        pause(AGAIN);
+        looks = witness::look(units, BRIEFLY)?;
+    }
+    Ok(())
+}
+
+/// Looks until nothing moves any more, and notes the end.
+///
+/// # Errors
+/// When a manager cannot be reached.
+pub(super) fn settle(settling: &mut impl Settling) -> Result<()> {
+    let units: Vec<Guarded> = settling.ledger().units().iter().map(|known| known.unit.clone()).collect();
     if units.is_empty() {
         return Ok(());
     }
     let (noticed, up_again) = (Deadline::after(NOTICED), Deadline::after(UP_AGAIN));
     let mut looks = witness::look(&units, PATIENTLY)?;
     loop {
+        note(settling, &units, &looks);
         // At least twice: what was asked for just before comes before the second look.
-        looks = {
-            note(ledger, &units, &looks, &mut tell);
-            witness::look(&units, PATIENTLY)?
-        };
-        note(ledger, &units, &looks, &mut tell);
-        let is_done = ledger.units().iter().zip(&looks).all(|(known, look)| {
+        looks = witness::look(&units, PATIENTLY)?;
+        note(settling, &units, &looks);
+        let is_done = settling.ledger().units().iter().zip(&looks).all(|(known, look)| {
             let late = if known.disturbed { up_again } else { noticed };
             late.passed() || is_settled(look, &known.first)
         });
@@ -47,17 +77,17 @@ pub(super) fn settle(ledger: &mut Ledger, mut tell: impl FnMut(&Changed)) -> Res
         pause(AGAIN);
     }
     for (unit, look) in units.iter().zip(&looks) {
-        if let Some(changed) = ledger.see_last(boot_us(), unit, &look.witness) {
-            tell(&changed);
+        if let Some(changed) = settling.ledger().see_last(boot_us(), unit, &look.witness) {
+            settling.tell(&changed);
         }
     }
     Ok(())
 }
 
-fn note(ledger: &mut Ledger, units: &[Guarded], looks: &[Look], tell: &mut impl FnMut(&Changed)) {
+fn note(settling: &mut impl Settling, units: &[Guarded], looks: &[Look]) {
     for (unit, look) in units.iter().zip(looks) {
-        if let Some(changed) = ledger.see(boot_us(), unit, look.witness.clone()) {
-            tell(&changed);
+        if let Some(changed) = settling.ledger().see(boot_us(), unit, look.witness.clone()) {
+            settling.tell(&changed);
         }
     }
 }

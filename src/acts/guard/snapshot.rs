@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::settle::settle;
+use super::settle::{Settling, settle};
 use super::{all_known, surroundings};
 use crate::acts::World;
 use crate::hands::cgroup::Cgroup;
@@ -12,7 +12,7 @@ use crate::hands::systemd::{self, Manager, boot_id};
 use crate::hands::{files, journal, paths};
 use crate::words::error::{Error, Result};
 use crate::words::event::Event;
-use crate::words::guard::ledger::Ledger;
+use crate::words::guard::ledger::{Changed, Ledger};
 use crate::words::guard::snapshot::{Seen, Snapshot, VERSION};
 use crate::words::guard::witness::Guarded;
 
@@ -50,6 +50,24 @@ pub enum Compared {
     Units(Ledger),
 }
 
+/// A comparison that is under way.
+struct Checked {
+    ledger: Ledger,
+    disturbed: Vec<Changed>,
+}
+
+impl Settling for Checked {
+    fn ledger(&mut self) -> &mut Ledger {
+        &mut self.ledger
+    }
+
+    fn tell(&mut self, changed: &Changed) {
+        if changed.change.disturbs() {
+            self.disturbed.push(changed.clone());
+        }
+    }
+}
+
 /// Compares the units with a snapshot.
 ///
 /// # Errors
@@ -65,13 +83,9 @@ pub fn check(world: &World, path: &Path) -> Result<(Snapshot, Compared)> {
         return Ok((snapshot, Compared::Rebooted));
     }
     let units = snapshot.units.iter().map(|seen| (seen.unit.clone(), seen.witness.clone()));
-    let mut ledger = Ledger::new(units);
-    let mut disturbed = Vec::new();
-    let settled = settle(&mut ledger, |changed| {
-        if changed.change.disturbs() {
-            disturbed.push(changed.clone());
-        }
-    });
+    let mut checked = Checked { ledger: Ledger::new(units), disturbed: Vec::new() };
+    let settled = settle(&mut checked);
+    let Checked { mut ledger, disturbed } = checked;
     if let Err(error) = settled {
         ledger.cannot_tell(error);
     }

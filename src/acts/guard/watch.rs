@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+use super::gone::thaw;
 use super::surroundings::{self, Surroundings};
 use super::{pressure_on, units};
 use crate::acts::{World, notify};
@@ -163,12 +164,11 @@ pub fn thaw_all(world: &World) -> Result<()> {
     if frozen.is_empty() {
         return Ok(());
     }
-    let manager = world.manager()?;
-    let forge = Cgroup::new(&manager.control_group()?).child(FORGE_SLICE);
+    let forge = Cgroup::new(&Manager::connect()?.control_group()?).child(FORGE_SLICE);
     for session in &frozen {
         let slice = unit::slice(session);
         if forge.child(&slice).is_frozen() {
-            manager.thaw(&slice)?;
+            thaw(&slice, &forge.child(&slice))?;
             journal::record(&Event::Thawed { subject: Subject::Session(session.clone()) });
         }
     }
@@ -272,7 +272,8 @@ impl Watching<'_> {
 
     /// Freezes the sessions that yield. What somebody thaws meanwhile runs until the next time.
     fn freeze(&mut self, percent: u64) -> Result<()> {
-        let manager: &Manager = self.world.manager()?;
+        // A new connection: the bus may be another one than before.
+        let manager = Manager::connect()?;
         let forge = self.group.child(FORGE_SLICE);
         let yields =
             |id: &SessionId| self.world.config.sessions.get(id).is_some_and(|session| session.yields);

@@ -128,6 +128,8 @@ pub struct Report {
     pub cpu_usec: Option<u64>,
     /// The most memory that they had, in bytes.
     pub memory_peak: Option<u64>,
+    /// How many processes the kernel killed for want of memory meanwhile, on the whole machine.
+    pub oom_kills: u64,
     /// How often the command was frozen.
     pub frozen_times: u64,
     /// For how long altogether, in milliseconds.
@@ -175,6 +177,10 @@ impl Report {
             usage::cpu(self.elapsed_ms.saturating_mul(1000))
         );
         let names: Vec<&str> = self.units.iter().map(|unit| unit.unit.as_str()).collect();
+        let result = match self.oom_kills {
+            0 => result,
+            kills => format!("{result}, and the kernel killed {kills} for want of memory meanwhile"),
+        };
         match self.verdict {
             Verdict::Undisturbed if names.is_empty() => shown.line(format!("forge: {result}")),
             Verdict::Undisturbed => shown.line(format!("forge: {result}; undisturbed: {}", names.join(", "))),

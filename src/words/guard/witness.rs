@@ -180,6 +180,11 @@ impl Witness {
         matches!(self.active.as_str(), "activating" | "deactivating" | "reloading" | "refreshing")
     }
 
+    /// Whether it is about to be down, or to run anew.
+    pub fn is_going_down(&self) -> bool {
+        self.active == "deactivating" || self.is_between_runs()
+    }
+
     /// What changed until `now`; `None` where nothing did that matters.
     pub fn change(&self, now: &Self) -> Option<Change> {
         let is_other_run = self.invocation != now.invocation;

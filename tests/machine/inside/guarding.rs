@@ -719,7 +719,7 @@ fn a_command_has_its_limits() {
     systemctl(&["revert", "forge.slice"]).ok();
 }
 
-fn pressure_freezes_and_thaws() {
+pub(crate) fn pressure_freezes_and_thaws() {
     // More loops than CPUs: each waits for its turn.
     let loops = "i=0; while [ $i -lt 4 ]; do (while :; do :; done) & i=$((i+1)); done; wait";
     let _busy = Production::start("busy", &format!("ExecStart=/bin/sh -c '{loops}'"));
@@ -778,6 +778,7 @@ fn the_report_names_what_is_known() {
             "frozen_times",
             "guard",
             "memory_peak",
+            "oom_kills",
             "pressure",
             "program",
             "sessions",

@@ -5,7 +5,7 @@ mod by_hand;
 mod crashes;
 mod ending;
 mod errors;
-mod guarding;
+pub(crate) mod guarding;
 mod health;
 mod incident;
 mod killed;

@@ -49,8 +49,9 @@ fn user_dir() -> PathBuf {
     "/home/ada/.config/systemd/user".into()
 }
 
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 11] = [
     "forge.slice",
+    "forge-guard.slice",
     "forge-tmux-socket-sweep.service",
     "forge-tmux-socket-sweep.timer",
     "forge-post-boot-sessions.service",
@@ -58,6 +59,7 @@ const NAMES: [&str; 9] = [
     "forge-spawn@.service",
     "forge-boot-notify.service",
     "forge-failure-notify@.service",
+    "forge-guard-watch.service",
     "tmux-spawn-.scope.d/forge.conf",
 ];
 
@@ -80,7 +82,7 @@ fn installed_once_or_twice_is_the_same() {
         assert!(NAMES.contains(&name.as_str()) && change == "written", "{json}");
     }
     assert_eq!(json["linger"], true);
-    assert_eq!(json["links"].as_array().expect("links").len(), 5, "{json}");
+    assert_eq!(json["links"].as_array().expect("links").len(), 6, "{json}");
     let started = json["started"].to_string();
     assert!(started.contains("sweep.timer") && !started.contains("boot-notify"), "{json}");
     for unit in
@@ -255,7 +257,8 @@ fn a_package_comes_first() {
     );
     shell(
         "systemctl --user disable --now forge-tmux-socket-sweep.timer forge-tmux-socket-sweep.service \
-           forge-post-boot-sessions.service forge-session-save.service forge-boot-notify.service; \
+           forge-post-boot-sessions.service forge-session-save.service forge-boot-notify.service \
+           forge-guard-watch.service; \
            rm -r ~/.local/share/systemd; systemctl --user daemon-reload",
     )
     .ok();
