@@ -336,10 +336,10 @@ fn how_it_ended(mark: &Mark, cause: Option<Cause>, oom: bool) -> End {
         return unknown(Some(if oom { Cause::OutOfMemory } else { Cause::ServerEnded }));
     }
     let told = paths::tmux().and_then(|tmux| end::how(&Server::new(&tmux, &mark.socket), mark));
+    // Where one such kill is the end of a pane's scope, the manager asks the rest of it to end.
+    let killed = [Signal::SIGKILL, Signal::SIGTERM].map(|signal| Some(signal as i32));
     match told.ok() {
-        Some(end) if oom && end.signal == Some(Signal::SIGKILL as i32) => {
-            End { cause: Some(Cause::OutOfMemory), ..end }
-        }
+        Some(end) if oom && killed.contains(&end.signal) => End { cause: Some(Cause::OutOfMemory), ..end },
         Some(end) => end,
         // It went meanwhile, or does not tell, as one of another version than tmux has now.
         None => unknown(None),

@@ -72,13 +72,13 @@ impl End {
     }
 
     /// Whether systemd would call it a clean end: status 0, or a signal that asks to end
-    /// (systemd.service(5), `SuccessExitStatus=`).
+    /// (systemd.service(5), `SuccessExitStatus=`). Never one that came from outside.
     pub fn is_clean(&self) -> bool {
         const ASKING: [i32; 4] = [1, 2, 13, 15]; // HUP, INT, PIPE, TERM
-        match (self.status, self.signal) {
-            (Some(status), _) => status == 0,
-            (None, Some(signal)) => ASKING.contains(&signal),
-            (None, None) => false,
+        match (self.cause, self.status, self.signal) {
+            (None, Some(status), _) => status == 0,
+            (None, None, Some(signal)) => ASKING.contains(&signal),
+            _ => false,
         }
     }
 
@@ -213,5 +213,7 @@ mod tests {
         assert_eq!(end(None, None).shell_status(), 125);
         assert_eq!(end(None, Some(9)).words(), "signal 9 (SIGKILL)");
         assert!(end(None, Some(15)).is_clean() && !end(Some(1), None).is_clean());
+        let oom = End { cause: Some(Cause::OutOfMemory), ..end(None, Some(15)) };
+        assert!(!oom.is_clean() && oom.words() == "an out-of-memory kill");
     }
 }
