@@ -160,7 +160,7 @@ fn open_pane(order: Order<'_>, gate: &Gate, ids: &Ids, forge: &std::path::Path) 
 
     // From here on the program runs: what goes wrong now is no error of the socket, and starting
     // the program a second time would do twice what it does, or undo a stop.
-    come_up(order, &mark, &program, forge).map_err(|error| {
+    come_up(order, &mark, &program, &cgroup, forge).map_err(|error| {
         if error.kind == Kind::Socket { Error { kind: Kind::Ended, ..error } } else { error }
     })?;
     mark.up = true;
@@ -169,10 +169,17 @@ fn open_pane(order: Order<'_>, gate: &Gate, ids: &Ids, forge: &std::path::Path) 
 }
 
 /// Sees the program come up, and has the server tell of its end.
-fn come_up(order: Order<'_>, mark: &Mark, program: &Process, forge: &std::path::Path) -> Result<()> {
+fn come_up(
+    order: Order<'_>,
+    mark: &Mark,
+    program: &Process,
+    cgroup: &Cgroup,
+    forge: &std::path::Path,
+) -> Result<()> {
     let Order { spec, argv, .. } = order;
     let start = Instant::now();
     let server = Server::new(&paths::tmux()?, &mark.socket);
+    let ended = || ended(spec, argv, &server, mark, cgroup);
     match &spec.ready {
         Some(ready) => {
             let limit = Duration::from_secs(spec.ready_timeout_s);
@@ -184,7 +191,7 @@ fn come_up(order: Order<'_>, mark: &Mark, program: &Process, forge: &std::path::
                     let elapsed_ms = millis_since(start);
                     journal::record(&Event::Ready { session: spec.session.clone(), elapsed_ms });
                 }
-                watch::Seen::ProgramEnded => return Err(ended(spec, argv, &server, mark)),
+                watch::Seen::ProgramEnded => return Err(ended()),
                 watch::Seen::ServerGone => {
                     return Err(Error::new(
                         Kind::Ended,
@@ -196,7 +203,7 @@ fn come_up(order: Order<'_>, mark: &Mark, program: &Process, forge: &std::path::
         }
         None => {
             if program.wait(Deadline::after(SETTLE)) {
-                return Err(ended(spec, argv, &server, mark));
+                return Err(ended());
             }
         }
     }
@@ -205,7 +212,7 @@ fn come_up(order: Order<'_>, mark: &Mark, program: &Process, forge: &std::path::
     let hook = tmux::on_end(mark, forge, end::VERB, &spec.session)?;
     server.tell(&hook.iter().map(String::as_str).collect::<Vec<_>>(), Deadline::after(tmux::ANSWER))?;
     if program.ended() {
-        return Err(ended(spec, argv, &server, mark));
+        return Err(ended());
     }
     Ok(())
 }
@@ -229,8 +236,8 @@ fn contained(spec: &Spec, ids: &Ids) -> Result<Cgroup> {
 }
 
 /// The program ended before the session was up: how, and with which last words.
-fn ended(spec: &Spec, argv: &Argv, server: &Server, mark: &Mark) -> Error {
-    let end = match end::how(server, mark) {
+fn ended(spec: &Spec, argv: &Argv, server: &Server, mark: &Mark, cgroup: &Cgroup) -> Error {
+    let end = match end::how(server, mark, cgroup.oom_kills()) {
         Ok(end) => end,
         Err(error) => return error.while_("the program ended, and its server does not tell how"),
     };

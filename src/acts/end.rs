@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
+
 use super::observe;
 use super::{World, heal, stop};
 use crate::hands::cgroup::Cgroup;
@@ -17,7 +19,7 @@ use crate::hands::tmux::{ANSWER, Server};
 use crate::words::error::{Error, Kind, Result};
 use crate::words::event::Event;
 use crate::words::name::SessionId;
-use crate::words::session::{End, Mark, State};
+use crate::words::session::{Cause, End, Mark, State};
 
 /// The verb that the server calls.
 pub const VERB: &str = "pane-died";
@@ -50,7 +52,13 @@ pub fn program_ended(world: &World, id: &SessionId) -> Result<()> {
     // Who is ending the session tells about it.
     let (State::Dead, Some(mark)) = (found.state(), &found.mark) else { return Ok(()) };
     let server = Server::new(&paths::tmux()?, &mark.socket);
-    let end = End { over: !stays(&server, mark)?, ..how(&server, mark)? };
+    let kills = found.cgroup.oom_kills();
+    if kills > 0 {
+        // Without a supervisor nobody told of them when they happened.
+        let limit = found.cgroup.memory_max();
+        journal::record(&Event::Oom { session: id.clone(), kills, limit });
+    }
+    let end = End { over: !stays(&server, mark)?, ..how(&server, mark, kills)? };
     record(world, id, Some(&found.cgroup), &end)?;
     let spec = world.store.spec(id)?;
     if !end.over {
@@ -84,11 +92,12 @@ pub(super) fn turn(world: &World, id: &SessionId, deadline: Deadline) -> Result<
     }
 }
 
-/// How the program of a session ended, as its server tells.
+/// How the program of a session ended, as its server tells. The server does not know who killed it:
+/// where the kernel killed for want of memory (so many times, as far as is known), it was the kernel.
 ///
 /// # Errors
 /// When the server does not tell.
-pub(super) fn how(server: &Server, mark: &Mark) -> Result<End> {
+pub(super) fn how(server: &Server, mark: &Mark, oom_kills: u64) -> Result<End> {
     let deadline = Deadline::after(NOTICED);
     let mut pane = server.pane(&mark.pane, deadline);
     // tmux reads the last output before it calls the pane dead, and has no event for us yet.
@@ -97,7 +106,11 @@ pub(super) fn how(server: &Server, mark: &Mark) -> Result<End> {
         pause(Duration::from_millis(2));
         pane = server.pane(&mark.pane, deadline);
     }
-    Ok(pane?.end(mark.since_us, now_us()))
+    let mut end = pane?.end(mark.since_us, now_us());
+    if oom_kills > 0 && end.signal == Some(Signal::SIGKILL as i32) {
+        end.cause = Some(Cause::OutOfMemory);
+    }
+    Ok(end)
 }
 
 /// Keeps how a program ended, for those who wait, and tells the journal.

@@ -335,7 +335,7 @@ fn how_it_ended(mark: &Mark, cause: Option<Cause>, oom: bool) -> End {
         // A manager that takes no OOMPolicy= ends the whole scope for one such kill.
         return unknown(Some(if oom { Cause::OutOfMemory } else { Cause::ServerEnded }));
     }
-    let told = paths::tmux().and_then(|tmux| end::how(&Server::new(&tmux, &mark.socket), mark));
+    let told = paths::tmux().and_then(|tmux| end::how(&Server::new(&tmux, &mark.socket), mark, 0));
     // Where one such kill is the end of a pane's scope, the manager asks the rest of it to end.
     let killed = [Signal::SIGKILL, Signal::SIGTERM].map(|signal| Some(signal as i32));
     match told.ok() {
