@@ -22,18 +22,21 @@ pub(crate) fn command(leader: u32, user: &str, argv: &[&str]) -> Command {
         // -r: where the harness itself is in a chroot, the root of the mount
         // namespace is not the root of the machine.
         .args(["-m", "-u", "-i", "-n", "-p", "-C", "-r", "--"]);
-    if user == "root" {
-        command
-            .args(["env", "HOME=/root", "LANG=C.UTF-8", "SYSTEMD_PAGER="])
-            .arg("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    command.args(login(user, argv));
+    command
+}
+
+/// What runs `argv` as that user.
+pub(crate) fn login<'a>(user: &'a str, argv: &[&'a str]) -> Vec<&'a str> {
+    let before: &[&str] = if user == "root" {
+        let path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+        &["env", "HOME=/root", "LANG=C.UTF-8", "SYSTEMD_PAGER=", path]
     } else {
         // A login as by ssh: PAM makes the session, its scope, and the
         // environment that belongs to it.
-        let line = r#"exec env LANG=C.UTF-8 "$@""#;
-        command.args(["runuser", "-l", "-c", line, "--", user, "sh"]);
-    }
-    command.args(argv);
-    command
+        &["runuser", "-l", "-c", r#"exec env LANG=C.UTF-8 "$@""#, "--", user, "sh"]
+    };
+    [before, argv].concat()
 }
 
 /// The machine's PID 1 below this systemd-nspawn, once it is systemd.

@@ -6,7 +6,7 @@
 //! mounts down; only empty cgroup folders can stay, and the next run removes
 //! those.
 
-use crate::ran;
+use crate::{ran, trials};
 use std::fs::{self, File};
 use std::io::IsTerminal as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -64,14 +64,22 @@ pub(crate) fn enter(args: &[String]) -> Result<i32, String> {
         let error = Command::new("sudo").arg(kept).arg(me).args(args).exec();
         return Err(format!("machines need root, and sudo cannot be run: {error}"));
     }
-    for (tool, package) in [
+    let mut tools = vec![
         ("systemd-nspawn", "systemd-container"),
         ("mmdebstrap", "mmdebstrap"),
         ("unshare", "util-linux"),
         ("setpriv", "util-linux"),
         ("nsenter", "util-linux"),
         ("mount", "mount"),
-    ] {
+    ];
+    if args.first().is_some_and(|arg| arg == trials::VIRTUAL) {
+        tools.extend([
+            ("qemu-system-x86_64", "qemu-system-x86"),
+            ("/sbin/mke2fs", "e2fsprogs"),
+            ("tar", "tar"),
+        ]);
+    }
+    for (tool, package) in tools {
         if Command::new(tool).arg("--version").output().is_err() {
             return Err(format!("{tool} is missing: apt-get install {package} (make setup does it)"));
         }

@@ -1,16 +1,21 @@
-//! The Debian trees that machines are made of, built once and kept outside
-//! the repository.
+//! The Debian trees and disks that machines are made of, built once and kept
+//! outside the repository.
 
+use crate::ran;
 use crate::suite::Debian;
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 /// What a machine has beside Debian's smallest set.
 const PACKAGES: &str = "systemd,systemd-sysv,dbus,dbus-user-session,libpam-systemd,tmux,procps,\
     iproute2,login,passwd,util-linux,strace,python3-minimal,ncurses-base,ncurses-term";
+
+/// Of a virtual machine; what is not written takes no room.
+const DISK_SIZE: &str = "3G";
 
 /// What one release has and the other does not: with polkit logind lets users delay a shutdown and
 /// turn lingering on, without it refuses. Both kinds of machine are out there.
@@ -36,34 +41,89 @@ systemctl mask apt-daily.timer apt-daily-upgrade.timer fstrim.timer e2scrub_all.
 rm -rf /var/cache/apt/archives/*.deb /var/lib/apt/lists/*
 ";
 
-/// The finished tree of a release, built now if it is not there yet.
+/// The tree of a container, built now if it is not there yet.
 pub(crate) fn tree(debian: Debian) -> PathBuf {
+    let recipe = [PACKAGES, more_packages(debian), FINISH];
+    cached(debian.name(), &recipe, |tree| build(debian, &[PACKAGES, more_packages(debian)], FINISH, tree))
+}
+
+/// What a virtual machine needs besides. `udev` names the ports and loads what they need.
+const KERNEL: &str = ",linux-image-cloud-amd64,initramfs-tools,udev,kmod";
+
+/// The harness's programs come as an archive on the second disk, so that the first is the same for
+/// all runs; what they are told comes by a port.
+const AGENT: &str = r"
+cat >/etc/systemd/system/forge-tests.service <<EOF
+[Unit]
+Requires=dev-vdb.device
+After=dev-vdb.device user@1000.service
+[Service]
+ExecStartPre=tar --extract --file=/dev/vdb --directory=/
+ExecStart=/usr/lib/forge-tests/machine --agent
+[Install]
+WantedBy=multi-user.target
+EOF
+systemctl enable forge-tests.service
+# Slow here, and of no use.
+systemctl mask e2scrub_reap.service
+# What a user manager has by default, and io.
+mkdir /etc/systemd/system/user@.service.d
+echo '[Service]
+Delegate=cpu io memory pids' >/etc/systemd/system/user@.service.d/delegate.conf
+";
+
+/// A folder with the `disk` of a virtual machine, its `vmlinuz` and its `initrd.img`, built now if
+/// it is not there yet.
+pub(crate) fn disk(debian: Debian) -> PathBuf {
+    let name = format!("virtual-{}", debian.name());
+    let packages = [PACKAGES, more_packages(debian), KERNEL];
+    let finish = format!("{FINISH}{AGENT}");
+    cached(&name, &[&packages[..], &[&finish, DISK_SIZE]].concat(), |folder| {
+        let tree = folder.join("tree");
+        fs::create_dir(folder).expect("a folder for the disk");
+        build(debian, &packages, &finish, &tree);
+        for file in ["vmlinuz", "initrd.img"] {
+            fs::copy(tree.join(file), folder.join(file))
+                .unwrap_or_else(|error| panic!("no {file} in the tree: {error}"));
+        }
+        let mut command = Command::new("/sbin/mke2fs");
+        command.args(["-q", "-t", "ext4", "-d"]).arg(&tree).arg(folder.join("disk")).arg(DISK_SIZE);
+        ran::run(command, "mke2fs", Duration::from_secs(300)).ok();
+        remove(&tree);
+    })
+}
+
+/// What was built of that recipe, built now if it is not there yet.
+fn cached(name: &str, recipe: &[&str], build: impl FnOnce(&Path)) -> PathBuf {
     let cache = std::env::var_os("FORGE_MACHINE_CACHE")
         .map_or_else(|| PathBuf::from("/var/cache/forge-machines"), PathBuf::from);
     fs::create_dir_all(&cache).unwrap_or_else(|error| panic!("cannot make {}: {error}", cache.display()));
     let mut hasher = DefaultHasher::new();
-    (PACKAGES, more_packages(debian), FINISH).hash(&mut hasher);
-    let key = format!("{}-{:016x}", debian.name(), hasher.finish());
-    let tree = cache.join(&key);
+    for part in recipe {
+        part.hash(&mut hasher);
+    }
+    let key = format!("{name}-{:016x}", hasher.finish());
+    let built = cache.join(&key);
     // Two runs must not build one image at once; the kernel drops the lock
     // with the file, also of a run that was killed.
     let lock = File::create(cache.join(format!("{key}.lock"))).expect("the image's lock file");
     lock.lock().expect("the image's lock");
-    if !tree.exists() {
+    if !built.exists() {
         let unfinished = cache.join(format!("{key}.new"));
         remove(&unfinished);
-        build(debian, &unfinished);
-        fs::rename(&unfinished, &tree).expect("the new tree under its name");
+        eprintln!("building the image {name} (about a minute, once)");
+        build(&unfinished);
+        fs::rename(&unfinished, &built).expect("the new image under its name");
+        eprintln!("the image {name} is built");
     }
-    tree
+    built
 }
 
-fn build(debian: Debian, into: &Path) {
+fn build(debian: Debian, packages: &[&str], finish: &str, into: &Path) {
     let name = debian.name();
-    eprintln!("building the image of {name} (about a minute, once)");
     let output = Command::new("mmdebstrap")
-        .args(["--quiet", "--variant=minbase", &format!("--include={PACKAGES}{}", more_packages(debian))])
-        .arg(format!("--customize-hook=chroot \"$1\" sh -c '{}'", FINISH.replace('\'', r"'\''")))
+        .args(["--quiet", "--variant=minbase", &format!("--include={}", packages.concat())])
+        .arg(format!("--customize-hook=chroot \"$1\" sh -c '{}'", finish.replace('\'', r"'\''")))
         .args([name.as_ref(), into.as_os_str()])
         .output()
         .unwrap_or_else(|error| panic!("mmdebstrap cannot be run (apt-get install mmdebstrap): {error}"));
@@ -78,7 +138,6 @@ fn build(debian: Debian, into: &Path) {
     // The tree's own mode would be the root's: keep other users of the host's
     // way in as it is on any Debian.
     fs::set_permissions(into, fs::Permissions::from_mode(0o755)).expect("the mode of the tree");
-    eprintln!("the image of {name} is built");
 }
 
 fn remove(tree: &Path) {

@@ -152,11 +152,7 @@ impl Machine {
 
     /// The last lines that the machine wrote to its console.
     pub(crate) fn console(&self) -> String {
-        let bytes = fs::read(self.dir.join("console")).unwrap_or_default();
-        let text = String::from_utf8_lossy(&bytes);
-        let lines: Vec<&str> = text.lines().collect();
-        let tail = lines[lines.len().saturating_sub(40)..].join("\n");
-        format!("--- {}'s console:\n{tail}", self.name)
+        console(&self.name, &self.dir)
     }
 
     fn booted(&self) -> &Booted {
@@ -267,6 +263,15 @@ impl Drop for Machine {
         let _ = Command::new("umount").arg("-l").arg(self.dir.join("root")).status();
         let _ = fs::remove_dir_all(&self.dir);
     }
+}
+
+/// The last lines on the console of a machine with that folder.
+pub(crate) fn console(name: &str, dir: &Path) -> String {
+    let bytes = fs::read(dir.join("console")).unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<&str> = text.lines().collect();
+    let tail = lines[lines.len().saturating_sub(40)..].join("\n");
+    format!("--- {name}'s console:\n{tail}")
 }
 
 /// What can be said of a machine after a failure.

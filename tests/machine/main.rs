@@ -5,6 +5,9 @@
 //! test itself. Trials are named `DEBIAN::GROUP::TEST` and filtered as usual:
 //! `cargo test --test machine -- trixie::sweep`.
 //!
+//! The tests in `vm` run in virtual machines, for what a container cannot show, and only when they
+//! are asked for: `cargo test --test machine -- --vm [FILTER]`.
+//!
 //! Two more modes are for hands and for `make demo`:
 //! `… --shell DEBIAN [--user USER]` and `… --run DEBIAN [--user USER] -- ARGV…`.
 
@@ -28,17 +31,21 @@ mod image;
 mod inside;
 mod machine;
 mod outside;
+mod qemu;
 mod ran;
 mod suite;
 mod support;
 mod trials;
+mod vm;
 
 use std::process::exit;
+use suite::Kind;
 
 fn main() {
     let mut args: Vec<String> = std::env::args().skip(1).collect();
     match args.first().map(String::as_str) {
         Some("--inside") => exit(inside_part(&args)),
+        Some("--agent") => exit(qemu::agent()),
         Some("--shell" | "--run") => exit(hands::main(&args)),
         Some(host::IN_NAMESPACE) if std::process::id() == 1 => exit(host::init(&args)),
         Some(host::IN_NAMESPACE) => {
@@ -56,7 +63,7 @@ fn main() {
 /// One test, in the machine, as the user. A panic ends it with status 101.
 fn inside_part(args: &[String]) -> i32 {
     let wanted = args.get(1).expect("--inside GROUP::TEST");
-    for group in suite::groups() {
+    for group in [Kind::Container, Kind::Virtual].into_iter().flat_map(suite::groups) {
         for test in group.tests {
             if format!("{}::{}", group.name, test.name) == *wanted
                 && let suite::Body::Inside(body) = test.body

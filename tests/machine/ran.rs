@@ -1,5 +1,6 @@
 //! Runs one program with a deadline and keeps what it said.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::fs::File;
 use std::io::{Read, Seek};
@@ -7,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// How a program ended and what it wrote.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Ran {
     pub(crate) argv: String,
     /// The exit status; 128 and the signal's number after a signal.
@@ -82,14 +83,19 @@ pub(crate) fn run(command: Command, argv: &str, limit: Duration) -> Ran {
 impl Background {
     /// The end of the program; past the deadline it is killed and the test fails.
     #[track_caller]
-    pub(crate) fn wait(mut self, limit: Duration) -> Ran {
+    pub(crate) fn wait(self, limit: Duration) -> Ran {
+        let (in_time, ran) = self.end(limit);
+        assert!(in_time, "no end after {} s, so it was killed:\n{ran}", limit.as_secs());
+        ran
+    }
+
+    /// The end of the program, and whether it came in time; past the deadline it is killed.
+    pub(crate) fn end(mut self, limit: Duration) -> (bool, Ran) {
         let in_time = ended_within(&mut self.child, limit);
         if !in_time {
             self.kill();
         }
-        let ran = self.collect();
-        assert!(in_time, "no end after {} s, so it was killed:\n{ran}", limit.as_secs());
-        ran
+        (in_time, self.collect())
     }
 
     #[allow(dead_code, reason = "for the tests that need it")]

@@ -25,6 +25,15 @@ impl Debian {
     }
 }
 
+/// What a machine is. The tests of each are a list of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A container of systemd-nspawn.
+    Container,
+    /// A virtual machine.
+    Virtual,
+}
+
 /// Where a test runs.
 #[derive(Clone, Copy)]
 pub(crate) enum Body {
@@ -88,9 +97,13 @@ pub(crate) struct Group {
 }
 
 /// All groups; inside and outside tests of one name share a machine.
-pub(crate) fn groups() -> Vec<Group> {
+pub(crate) fn groups(kind: Kind) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
-    for (name, tests) in crate::inside::groups().into_iter().chain(crate::outside::groups()) {
+    let listed = match kind {
+        Kind::Container => [crate::inside::groups(), crate::outside::groups()].concat(),
+        Kind::Virtual => crate::vm::groups(),
+    };
+    for (name, tests) in listed {
         match groups.iter_mut().find(|group| group.name == name) {
             Some(group) => group.tests.extend(tests),
             None => groups.push(Group { name, tests }),

@@ -171,6 +171,26 @@ pub(crate) fn cgroup_of(pid: u32) -> String {
     path.expect("a cgroup of version 2").to_owned()
 }
 
+/// The path of the cgroup of a session's slice below `/sys/fs/cgroup`.
+pub(crate) fn slice_of(name: &str) -> String {
+    let slice = format!("forge-{}.slice", name.replace('-', "\\x2d"));
+    format!("/user.slice/user-1000.slice/user@1000.service/forge.slice/{slice}")
+}
+
+/// What a file of a cgroup says.
+#[track_caller]
+pub(crate) fn cgroup_file(cgroup: &str, file: &str) -> String {
+    let path = Path::new("/sys/fs/cgroup").join(cgroup.trim_start_matches('/')).join(file);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The value of a key in such a file.
+#[track_caller]
+pub(crate) fn keyed(text: &str, key: &str) -> u64 {
+    let value = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.parse().ok());
+    value.unwrap_or_else(|| panic!("no {key} in: {text}"))
+}
+
 /// The processes in a cgroup and all below it; none when it is gone.
 pub(crate) fn processes_in(cgroup: &str) -> Vec<u32> {
     fn collect(folder: &Path, into: &mut Vec<u32>) {
@@ -244,8 +264,7 @@ pub(crate) fn nothing_left_of(name: &str) {
     wait_until(Duration::from_secs(5), &format!("the units of {name} to go"), || {
         units.iter().all(|unit| user_unit_property(unit, "ActiveState") == "inactive")
     });
-    let group = format!("/user.slice/user-1000.slice/user@1000.service/forge.slice/{slice}");
-    assert_eq!(processes_in(&group), Vec::<u32>::new(), "processes of {name}");
+    assert_eq!(processes_in(&slice_of(name)), Vec::<u32>::new(), "processes of {name}");
     assert!(!socket(&format!("spawn-{name}")).exists(), "the socket of {name}");
     assert!(!socket(&format!("spawn-{name}.lock")).exists(), "the lock of {name}");
     assert!(

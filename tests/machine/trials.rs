@@ -2,8 +2,10 @@
 //! after another.
 
 use crate::host::{self, Run};
-use crate::machine::{Machine, last_words};
-use crate::suite::{self, Body, Debian, Test};
+use crate::machine::{self, Machine, USER};
+use crate::qemu::Vm;
+use crate::ran;
+use crate::suite::{self, Body, Debian, Kind, Test};
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -12,7 +14,16 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+/// First argument of a run of the virtual machines' tests.
+pub(crate) const VIRTUAL: &str = "--vm";
+
 type Outcome = Result<(), String>;
+
+/// A machine that is up.
+enum Booted {
+    Container(Box<Machine>),
+    Virtual(Box<Vm>),
+}
 
 /// The selected tests of one group on one release: one machine.
 struct Job {
@@ -24,7 +35,7 @@ struct Job {
 /// On the host: runs the trials in the namespaces, or says in every one of
 /// them why that cannot be. None is ever skipped.
 pub(crate) fn main(args: &[String]) -> i32 {
-    let parsed = parse(args);
+    let (_, parsed) = parse(args);
     if parsed.list {
         return run(args, &Err(String::new()));
     }
@@ -34,18 +45,22 @@ pub(crate) fn main(args: &[String]) -> i32 {
     }
 }
 
-fn parse(args: &[String]) -> Arguments {
-    Arguments::from_iter(std::iter::once("machine").chain(args.iter().map(String::as_str)))
+fn parse(args: &[String]) -> (Kind, Arguments) {
+    let (kind, args) = match args.split_first() {
+        Some((first, rest)) if first == VIRTUAL => (Kind::Virtual, rest),
+        _ => (Kind::Container, args),
+    };
+    (kind, Arguments::from_iter(std::iter::once("machine").chain(args.iter().map(String::as_str))))
 }
 
 /// Runs the selected trials; without a `Run`, all of them fail for that reason.
 pub(crate) fn run(args: &[String], run: &Result<Run, String>) -> i32 {
-    let mut args = parse(args);
+    let (kind, mut args) = parse(args);
     let mut trials = Vec::new();
     let mut jobs = VecDeque::new();
     // Release within group: the first two machines need both images, which
     // are then built side by side.
-    for group in suite::groups() {
+    for group in suite::groups(kind) {
         for debian in Debian::ALL {
             let mut job = Job { debian, group: group.name, tests: Vec::new() };
             for test in group.tests.iter().filter(|test| test.runs_on(debian)) {
@@ -66,16 +81,20 @@ pub(crate) fn run(args: &[String], run: &Result<Run, String>) -> i32 {
         }
     }
     keep_panics();
-    // Tests wait more than they compute.
-    let machines = args.test_threads.unwrap_or(4).max(1);
+    let machines = args.test_threads.unwrap_or(match kind {
+        // Tests wait more than they compute.
+        Kind::Container => 4,
+        // An emulated processor computes all the time.
+        Kind::Virtual => 2,
+    });
     let jobs = Arc::new(Mutex::new(jobs));
-    for _ in 0..machines {
+    for _ in 0..machines.max(1) {
         let (jobs, run) = (Arc::clone(&jobs), run.clone());
         std::thread::spawn(move || {
             loop {
                 let job = jobs.lock().expect("the jobs").pop_front();
                 let Some(job) = job else { break };
-                work(job, &run);
+                work(kind, job, &run);
             }
         });
     }
@@ -86,8 +105,8 @@ pub(crate) fn run(args: &[String], run: &Result<Run, String>) -> i32 {
 }
 
 /// Runs the tests of one job, in a machine that lives no longer than needed.
-fn work(job: Job, run: &Result<Run, String>) {
-    let mut machine: Option<Machine> = None;
+fn work(kind: Kind, job: Job, run: &Result<Run, String>) {
+    let mut machine: Option<Booted> = None;
     // What kept one machine from booting keeps the next: no second wait for it.
     let mut no_boot: Option<String> = None;
     for (test, sender) in job.tests {
@@ -95,7 +114,7 @@ fn work(job: Job, run: &Result<Run, String>) {
             Err(reason) => Err(format!("no machine can run here: {reason}")),
             Ok(run) => {
                 if machine.is_none() && no_boot.is_none() {
-                    match caught(|| Machine::new(job.debian, run)) {
+                    match caught(|| boot(kind, job.debian, run)) {
                         Ok(booted) => machine = Some(booted),
                         Err(message) => no_boot = Some(message),
                     }
@@ -116,24 +135,44 @@ fn work(job: Job, run: &Result<Run, String>) {
     let _ = caught(|| drop(machine));
 }
 
-fn one(machine: &mut Machine, group: &str, test: &Test) -> Outcome {
-    machine.deadline = Instant::now() + test.limit;
-    let outcome = caught(|| match test.body {
-        Body::Outside(body) => body(machine),
-        Body::Inside(_) => inside(machine, group, test),
-    });
-    outcome.map_err(|message| {
-        machine.deadline = Instant::now() + Duration::from_secs(20);
-        let words = caught(|| last_words(machine)).unwrap_or_else(|error| error);
-        format!("{}\n{words}", message.trim_end())
-    })
+fn boot(kind: Kind, debian: Debian, run: &Run) -> Booted {
+    match kind {
+        Kind::Container => Booted::Container(Box::new(Machine::new(debian, run))),
+        Kind::Virtual => Booted::Virtual(Box::new(Vm::new(debian, run))),
+    }
 }
 
-fn inside(machine: &Machine, group: &str, test: &Test) {
+fn one(booted: &mut Booted, group: &str, test: &Test) -> Outcome {
     let wanted = format!("{group}::{}", test.name);
     let argv = ["/usr/lib/forge-tests/machine", "--inside", &wanted];
-    let ran = crate::ran::run(machine.command(crate::machine::USER, &argv), &wanted, test.limit);
-    assert!(ran.code == 0, "{ran}");
+    let outcome = caught(|| match (&mut *booted, test.body) {
+        (Booted::Container(machine), body) => {
+            machine.deadline = Instant::now() + test.limit;
+            match body {
+                Body::Outside(body) => body(machine),
+                Body::Inside(_) => {
+                    let command = machine.command(USER, &argv);
+                    ran::run(command, &wanted, test.limit).ok();
+                }
+            }
+        }
+        (Booted::Virtual(vm), Body::Inside(_)) => {
+            vm.run(USER, &argv, test.limit).ok();
+        }
+        (Booted::Virtual(_), Body::Outside(_)) => {
+            panic!("nothing of a virtual machine is tested from outside")
+        }
+    });
+    outcome.map_err(|message| {
+        let words = caught(|| match booted {
+            Booted::Container(machine) => {
+                machine.deadline = Instant::now() + Duration::from_secs(20);
+                machine::last_words(machine)
+            }
+            Booted::Virtual(vm) => vm.last_words(),
+        });
+        format!("{}\n{}", message.trim_end(), words.unwrap_or_else(|error| error))
+    })
 }
 
 thread_local! {

@@ -1,0 +1,158 @@
+//! A session that wants more memory than it may have.
+
+use crate::suite::{Debian, Test, inside};
+use crate::support::{
+    Homebase, Supervised, TestFile, alive, cgroup_file, configured, event_since, events_since, forge,
+    forge_json, journal_cursor, keyed, nothing_left_of, run_within, slice_of, spawn, systemctl, wait_until,
+};
+use serde_json::Value;
+use std::time::Duration;
+
+const A_MINUTE: Duration = Duration::from_secs(60);
+
+pub(crate) fn tests() -> Vec<Test> {
+    vec![
+        inside!(a_session_beyond_its_memory_is_an_out_of_memory_end),
+        inside!(a_child_beyond_the_memory_is_no_end),
+        inside!(where_a_kill_ends_the_whole_pane_it_is_told_and_mended).only(Debian::Trixie),
+        inside!(a_session_without_a_supervisor_is_told_the_same),
+        inside!(a_program_that_does_not_fit_does_not_come_up),
+        inside!(beyond_memory_high_a_session_is_slow_and_alive),
+    ]
+}
+
+/// Waits for a line, and then takes all memory that it can get: `tail` keeps what may be the last
+/// line, and this one has no end.
+const EATER: [&str; 3] = ["sh", "-c", "read x; exec tail /dev/zero"];
+
+fn pid(of: &Value, key: &str) -> u32 {
+    u32::try_from(of[key].as_u64().expect("a pid")).expect("a pid")
+}
+
+fn a_session_beyond_its_memory_is_an_out_of_memory_end() {
+    let homebase = Homebase::start();
+    let other = Supervised::spawn("other", &[], &["sleep", "1000"]);
+    let (neighbour, supervisor) = (other.up(), other.pid());
+    let (_plain, plain) = spawn("plain", &[], &["sleep", "1000"]);
+
+    let it = Supervised::spawn("eater", &["--memory-max", "64M"], &EATER);
+    let before = it.up();
+    let cursor = journal_cursor();
+    forge(&["send", "eater", "go"]).ok();
+
+    let oom = event_since(&cursor, "oom");
+    assert_eq!((&oom["FORGE_SESSION"], &oom["PRIORITY"]), (&"eater".into(), &"3".into()));
+    // The program alone: not its server, which the kernel could have chosen as well.
+    assert_eq!(
+        (&oom["FORGE_KILLS"], &oom["FORGE_MEMORY_MAX"]),
+        (&"1".into(), &(64 << 20).to_string().into())
+    );
+    let crashed = event_since(&cursor, "crashed");
+    let told = crashed["MESSAGE"].as_str().expect("a message");
+    assert!(told.starts_with("eater crashed: an out-of-memory kill (ran "), "{told}");
+
+    let after = it.up_after(pid(&before, "pane_pid"));
+    assert_eq!(after["command"], before["command"]);
+    assert_eq!(cgroup_file(&slice_of("eater"), "memory.max").trim(), (64 << 20).to_string());
+    assert_eq!(it.service("NRestarts"), "1");
+    let spawned = events_since(&cursor).iter().filter(|event| event["FORGE_EVENT"] == "spawned").count();
+    assert_eq!(spawned, 1, "once");
+    let kills = &forge(&["--json", "probe"]).json()["oom_kills"];
+    assert!(kills.as_u64().is_some_and(|kills| kills >= 1), "{kills}");
+
+    let now = other.up();
+    assert_eq!((&now["pane_pid"], &now["server_pid"]), (&neighbour["pane_pid"], &neighbour["server_pid"]));
+    assert_eq!(other.pid(), supervisor);
+    assert_eq!(forge_json(&["status", "plain"])["pane_pid"], plain["pane_pid"]);
+    homebase.untouched();
+}
+
+fn a_child_beyond_the_memory_is_no_end() {
+    let _configuration = configured(
+        "[sessions.parent]\ncommand = ['sh', '-c', 'read x; tail /dev/zero; echo it is gone; exec sleep 1000']\n\
+         limits = { memory_max = '64M' }\n",
+    );
+    let it = Supervised::start("parent");
+    let (before, supervisor) = (it.up(), it.pid());
+    let cursor = journal_cursor();
+    forge(&["send", "parent", "go"]).ok();
+    assert_eq!(event_since(&cursor, "oom")["FORGE_KILLS"], "1");
+    wait_until(A_MINUTE, "the program to go on", || {
+        forge(&["capture", "parent"]).stdout.contains("it is gone")
+    });
+    // For as long as it takes a manager to end what it takes for failed.
+    std::thread::sleep(Duration::from_secs(5));
+    let after = it.up();
+    for key in ["pane_pid", "server_pid"] {
+        assert_eq!(after[key], before[key], "{key}");
+    }
+    assert_eq!(it.pid(), supervisor);
+    let ends = events_since(&cursor);
+    assert!(ends.iter().all(|event| event["FORGE_EVENT"] == "oom"), "{ends:?}");
+}
+
+/// As `a_child_beyond_the_memory_is_no_end`, without forge's drop-in.
+fn where_a_kill_ends_the_whole_pane_it_is_told_and_mended() {
+    let it = Supervised::named("whole");
+    let _default =
+        TestFile::new(".config/systemd/user/tmux-spawn-.scope.d/z-test.conf", "[Scope]\nOOMPolicy=stop\n");
+    systemctl(&["daemon-reload"]).ok();
+    let line = "read x; tail /dev/zero; exec sleep 1000";
+    forge(&["spawn", "whole", "--supervise", "--memory-max", "64M", "--", "sh", "-c", line]).ok();
+    let before = it.up();
+    let cursor = journal_cursor();
+    forge(&["send", "whole", "go"]).ok();
+    let crashed = event_since(&cursor, "crashed");
+    let told = crashed["MESSAGE"].as_str().expect("a message");
+    assert!(told.starts_with("whole crashed: an out-of-memory kill (ran "), "{told}");
+    // The manager asked it to end, which else is a clean end.
+    assert_eq!(crashed["FORGE_SIGNAL"], "15");
+    it.up_after(pid(&before, "pane_pid"));
+}
+
+fn a_session_without_a_supervisor_is_told_the_same() {
+    let (_session, spawned) = spawn("lonely", &["--memory-max", "64M"], &EATER);
+    let cursor = journal_cursor();
+    forge(&["send", "lonely", "go"]).ok();
+    let crashed = event_since(&cursor, "crashed");
+    let told = crashed["MESSAGE"].as_str().expect("a message");
+    assert!(told.starts_with("lonely crashed: an out-of-memory kill (ran "), "{told}");
+    let oom = event_since(&cursor, "oom");
+    assert_eq!((&oom["FORGE_KILLS"], &oom["FORGE_SESSION"]), (&"1".into(), &"lonely".into()));
+    let ended = forge_json(&["wait", "lonely", "--exit"]);
+    assert_eq!((&ended["result"], &ended["signal"]), (&"an out-of-memory kill".into(), &9.into()));
+    nothing_left_of("lonely");
+    assert!(!alive(pid(&spawned, "server_pid")));
+}
+
+fn a_program_that_does_not_fit_does_not_come_up() {
+    let options = ["--memory-max", "64M", "--ready", "never", "--ready-timeout", "300"];
+    let spawn = [&["forge", "spawn", "big"], &options[..], &["--", "tail", "/dev/zero"]].concat();
+    let refused = run_within(Duration::from_secs(300), &spawn).code(1);
+    assert!(refused.stderr.contains("tail ended before big was up: an out-of-memory kill"), "{refused}");
+    nothing_left_of("big");
+}
+
+fn beyond_memory_high_a_session_is_slow_and_alive() {
+    let (_session, spawned) = spawn("slow", &["--memory-high", "32M"], &EATER);
+    forge(&["send", "slow", "go"]).ok();
+    let slice = slice_of("slow");
+    wait_until(A_MINUTE, "the limit", || keyed(&cgroup_file(&slice, "memory.events"), "high") > 0);
+    let stalled = || {
+        let pressure = cgroup_file(&slice, "memory.pressure");
+        let some = pressure.lines().find_map(|line| line.strip_prefix("some ")).expect("a line");
+        let total = some.split("total=").nth(1).expect("a total");
+        total.parse::<u64>().expect("microseconds")
+    };
+    wait_until(A_MINUTE, "a second of pressure", || stalled() > 1_000_000);
+    // Half of the machine's, which it would have taken by now.
+    let memory = cgroup_file(&slice, "memory.current").trim().parse::<u64>().expect("bytes");
+    assert!(memory < 512 << 20, "{memory}");
+    // Its server is in it and as slow, and may be taken for wedged; nothing is killed.
+    let status = forge_json(&["status", "slow"]);
+    for key in ["pane_pid", "server_pid"] {
+        assert_eq!(status[key], spawned[key], "{status}");
+        assert!(alive(pid(&status, key)), "{status}");
+    }
+    assert_eq!(keyed(&cgroup_file(&slice, "memory.events"), "oom_kill"), 0);
+}
