@@ -1,15 +1,19 @@
 # The commands of the project. `make` alone lists them.
 
-.PHONY: help setup test lint demo bench deb
+.PHONY: help setup test test-vm lint demo bench deb
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 9
 
 setup: ## install what building and testing need (apt, by sudo if not root)
 	@tests/setup/install
 
 test: setup ## run all tests, on booted machines too; ends with `N passed, N failed`
 	@tests/setup/total
+
+test-vm: ## the tests of limits that are felt, in virtual machines (QEMU; no KVM needed)
+	@tests/setup/install vm
+	@tests/setup/total --test machine -- --vm
 
 lint: ## formatting, clippy, licences (cargo deny), shell scripts (shellcheck)
 	cargo fmt --check
