@@ -75,8 +75,9 @@ impl Vm {
             .arg("-initrd")
             .arg(image.join("initrd.img"))
             .arg("-append")
-            // Without the mitigations, which protect nobody here, the emulation is quicker.
-            .arg(format!("root=/dev/vda rw console=ttyS0 mitigations=off systemd.hostname={name}"))
+            // One that does not come up ends. Without the mitigations, which protect nobody here, the
+            // emulation is quicker.
+            .arg(format!("root=/dev/vda rw console=ttyS0 panic=1 mitigations=off systemd.hostname={name}"))
             // What is written to the disk goes with the machine.
             .args(["-drive", &drive("snapshot=on", &image.join("disk"))])
             .args(["-drive", &drive("readonly=on", &programs(run))])
