@@ -3,6 +3,7 @@
 
 mod controllers;
 mod cpu;
+mod guarding;
 mod memory;
 
 use crate::suite::Test;
@@ -11,6 +12,11 @@ use crate::suite::Test;
 const LIMIT_S: u64 = 600;
 
 pub(crate) fn groups() -> Vec<(&'static str, Vec<Test>)> {
-    let groups = [("controllers", controllers::tests()), ("cpu", cpu::tests()), ("memory", memory::tests())];
+    let groups = [
+        ("controllers", controllers::tests()),
+        ("cpu", cpu::tests()),
+        ("memory", memory::tests()),
+        ("guarding", guarding::tests()),
+    ];
     groups.map(|(name, tests)| (name, tests.into_iter().map(|test| test.limit_s(LIMIT_S)).collect())).into()
 }
