@@ -101,7 +101,7 @@ fn installed_once_or_twice_is_the_same() {
     // The old ones are written over by a forge that is elsewhere.
     shell("mkdir -p 'tools of mine' && cp /usr/bin/forge 'tools of mine/forge'").ok();
     let moved = run(&["/home/ada/tools of mine/forge", "--json", "units", "install"]).ok().json();
-    assert_eq!(changes(&moved).iter().filter(|(_, change)| change == "updated").count(), 6, "{moved}");
+    assert_eq!(changes(&moved).iter().filter(|(_, change)| change == "updated").count(), 7, "{moved}");
     run(&["systemctl", "--user", "start", "forge-tmux-socket-sweep.service"]).ok();
     let line = user_unit_property("forge-tmux-socket-sweep.service", "ExecStart");
     assert!(line.contains("/home/ada/tools of mine/forge"), "{line}");
