@@ -37,7 +37,9 @@ pub fn main() -> ExitCode {
     };
     let printer = Printer::new(cli.json, cli.quiet);
     journal::open(cli.verbose, printer.shows_progress(), !cli.quiet);
-    match run(&cli, printer) {
+    let done = run(&cli, printer);
+    journal::all_told();
+    match done {
         Ok(shown) => {
             let status = printer.shown(&shown);
             if let Some(signal) = shown.signal {
@@ -122,7 +124,7 @@ fn run(cli: &Cli, printer: Printer) -> Result<Shown> {
         Verb::Man(arguments) => verbs::man::run(arguments, Cli::command()),
         Verb::GateServer(arguments) => verbs::gate_server::run(arguments),
         Verb::GateGuarded(arguments) => verbs::gate_guarded::run(arguments),
-        Verb::GuardKeeper(arguments) => verbs::guard_keeper::run(arguments),
+        Verb::GuardKeeper(arguments) => verbs::guard_keeper::run(&unconfigured()?, arguments),
         Verb::GuardGone(arguments) => verbs::guard_gone::run(&unconfigured()?, arguments),
         Verb::GatePane(arguments) => verbs::gate_pane::run(arguments),
         Verb::PaneDied(arguments) => verbs::pane_died::run(&unconfigured()?, arguments),

@@ -1,7 +1,7 @@
 //! Printing.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the room that prints")]
 
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind as IoErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
@@ -40,30 +40,41 @@ impl Printer {
 
     /// Prints what a verb has to say.
     pub(super) fn shown(self, shown: &Shown) -> ExitCode {
+        match self.print(shown) {
+            // A reader that went away (`forge list | head -1`) is no error.
+            Err(error) if error.kind() != IoErrorKind::BrokenPipe && (self.json || !shown.to_stderr) => {
+                let error = Error::failed(format!("cannot print the result: {error}"));
+                Self::tell("", &error);
+                ExitCode::from(if shown.status == 0 { error.kind.exit_status() } else { shown.status })
+            }
+            _ => ExitCode::from(shown.status),
+        }
+    }
+
+    fn print(self, shown: &Shown) -> std::io::Result<()> {
         if self.json {
             // A verb without a result, such as a hidden one, prints nothing.
-            if shown.json != Value::Null {
-                out(&shown.json.to_string());
-            }
-        } else {
-            for piece in &shown.text {
-                let print = if shown.to_stderr { err } else { out };
-                match piece {
-                    Piece::Raw(text) => print(text),
-                    Piece::Line(_) if self.quiet => {}
-                    Piece::Line(line) => print(line),
-                    Piece::Table { head, rows } => print(&table(head, rows)),
-                }
+            return if shown.json == Value::Null { Ok(()) } else { out(&shown.json.to_string()) };
+        }
+        for piece in &shown.text {
+            let print = if shown.to_stderr { err } else { out };
+            match piece {
+                Piece::Raw(text) => print(text)?,
+                Piece::Line(_) if self.quiet => {}
+                Piece::Line(line) => print(line)?,
+                Piece::Table { head, rows } => print(&table(head, rows))?,
             }
         }
-        ExitCode::from(shown.status)
+        Ok(())
     }
 
     /// Prints an error: for people on stderr, for bots on stdout too.
     pub(super) fn failed(self, error: &Error, status: u8) -> ExitCode {
         Self::tell("", error);
         if self.json {
-            out(&json!({ "error": { "kind": error.kind.word(), "message": error.message, "hint": error.hint } }).to_string());
+            let error = json!({ "kind": error.kind.word(), "message": error.message, "hint": error.hint });
+            // It is on stderr, too.
+            let _ = out(&json!({ "error": error }).to_string());
         }
         ExitCode::from(status)
     }
@@ -119,15 +130,15 @@ impl Printer {
     }
 }
 
-/// One piece to stdout. A reader that went away (`forge list | head -1`) is no error.
-fn out(text: &str) {
+/// One piece to stdout.
+fn out(text: &str) -> std::io::Result<()> {
     let mut stdout = std::io::stdout().lock();
-    let _ = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
+    writeln!(stdout, "{text}").and_then(|()| stdout.flush())
 }
 
 /// The same to stderr.
-fn err(text: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "{text}");
+fn err(text: &str) -> std::io::Result<()> {
+    writeln!(std::io::stderr().lock(), "{text}")
 }
 
 fn table(head: &[&'static str], rows: &[Vec<String>]) -> String {

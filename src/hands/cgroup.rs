@@ -177,8 +177,7 @@ impl Cgroup {
             for process in pids.into_iter().filter_map(|pid| Process::open(pid).transpose()) {
                 let process = process?;
                 // Still of the group: the pid may have become another's before it was opened.
-                if of_process(process.pid()).is_some_and(|path| Self::new(&path).path.starts_with(&self.path))
-                {
+                if of_process(process.pid()).is_some_and(|path| self.holds(&path)) {
                     process.signal(Signal::TERM)?;
                     // One that is stopped would not hear of it.
                     process.signal(Signal::CONT)?;
@@ -229,7 +228,17 @@ impl Cgroup {
     /// How many processes in it and below were killed for want of memory since it was made; none
     /// where the kernel does not count.
     pub fn oom_kills(&self) -> u64 {
-        self.keyed("memory.events", "oom_kill").unwrap_or(0)
+        self.counted_oom_kills().unwrap_or(0)
+    }
+
+    /// The same; `None` where the kernel does not count them for this group.
+    pub fn counted_oom_kills(&self) -> Option<u64> {
+        self.keyed("memory.events", "oom_kill")
+    }
+
+    /// Whether the group with that path in the hierarchy is this one, or below it.
+    pub fn holds(&self, control_group: &str) -> bool {
+        Self::new(control_group).path.starts_with(&self.path)
     }
 
     /// The controllers that it can hand down.

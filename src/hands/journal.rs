@@ -5,8 +5,13 @@
 //! silently; the live tests read every field back.
 
 use std::convert::Infallible;
+use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tracing::Level as TracingLevel;
@@ -35,15 +40,62 @@ macro_rules! progress {
 }
 pub(crate) use progress;
 
-/// Says at once what a person must know, unless nothing is to be said.
+/// Says at once, on standard error, what a person must know, unless nothing is to be said. It never waits
+/// for whoever reads that.
 macro_rules! told {
-    ($($text:tt)*) => { tracing::warn!(target: "told", $($text)*) };
+    ($($text:tt)*) => { $crate::hands::journal::tell(format!($($text)*)) };
 }
 pub(crate) use told;
+
+/// Whether anything is to be said.
+static TELLS: AtomicBool = AtomicBool::new(false);
+
+/// What is said and was not read yet: by a thread of its own, since a pipe that nobody reads, or a
+/// terminal that was stopped (Ctrl-S), would hold up whoever writes.
+static TELLER: Mutex<Option<Teller>> = Mutex::new(None);
+
+struct Teller {
+    lines: SyncSender<String>,
+    thread: JoinHandle<()>,
+}
+
+/// So many lines may wait to be read; what comes then is in the journal alone.
+const WAITING: usize = 1000;
+
+pub(crate) fn tell(line: String) {
+    if !TELLS.load(Ordering::Relaxed) {
+        return;
+    }
+    let Ok(mut teller) = TELLER.lock() else { return };
+    if teller.is_none() {
+        let (lines, waiting) = sync_channel::<String>(WAITING);
+        let write = move || {
+            for line in waiting {
+                // Nobody may be there to read it; that is no reason to end.
+                let _ = writeln!(std::io::stderr(), "{line}");
+            }
+        };
+        let thread = std::thread::Builder::new().name("tell".to_owned()).spawn(write);
+        *teller = thread.ok().map(|thread| Teller { lines, thread });
+    }
+    if let Some(teller) = teller.as_ref() {
+        let _ = teller.lines.try_send(line);
+    }
+}
+
+/// Waits until all that was told is read, before something else is printed.
+pub fn all_told() {
+    let teller = TELLER.lock().ok().and_then(|mut teller| teller.take());
+    if let Some(Teller { lines, thread }) = teller {
+        drop(lines);
+        let _ = thread.join();
+    }
+}
 
 /// Opens the journal. Where there is none, events go to stderr and the work goes on. Steps go
 /// to stderr when asked for, and so do what is being waited for and what must be known at once.
 pub fn open(verbose: bool, progress: bool, told: bool) {
+    TELLS.store(told, Ordering::Relaxed);
     let is_event = |metadata: &tracing::Metadata<'_>| metadata.target() == EVENTS;
     let journal = tracing_journald::layer().ok().map(|layer| {
         layer
@@ -67,8 +119,6 @@ pub fn open(verbose: bool, progress: bool, told: bool) {
                 no_journal
             } else if metadata.target() == "progress" {
                 progress
-            } else if metadata.target() == "told" {
-                told
             } else {
                 verbose
                     && metadata.target().starts_with("forge::")

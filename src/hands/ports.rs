@@ -57,7 +57,8 @@ pub struct Row {
     pub address: SocketAddr,
     /// The socket itself: no other has that number while it is open.
     pub inode: u64,
-    uid: u32,
+    /// Whose it is.
+    pub uid: u32,
 }
 
 /// All sockets that listen on TCP ports. One of Multipath TCP is among them, as the TCP socket in it.
@@ -102,9 +103,24 @@ fn parse(line: &str) -> Option<Row> {
 }
 
 /// All processes.
-fn processes() -> Vec<u32> {
+pub fn processes() -> Vec<u32> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     entries.filter_map(|process| process.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// The process, where it is that user's, and its descriptors cannot be looked at.
+pub fn hidden(pid: u32, uid: u32) -> Option<Holder> {
+    let denied = std::fs::read_dir(format!("/proc/{pid}/fd")).err()?;
+    // The directory of such a process is root's; its user is told in the file.
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let owner =
+        status.lines().find_map(|line| line.strip_prefix("Uid:")?.split_whitespace().nth(1)?.parse().ok());
+    let is_hidden = denied.kind() == std::io::ErrorKind::PermissionDenied && owner == Some(uid);
+    is_hidden.then(|| Holder {
+        pid,
+        name: process_name(pid),
+        cgroup: cgroup::of_process(pid).unwrap_or_default(),
+    })
 }
 
 /// Which of those processes have those sockets, as far as we may look; by the sockets' numbers.

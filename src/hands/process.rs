@@ -239,14 +239,25 @@ pub fn outlive_session() -> Result<()> {
 }
 
 /// Has a process use a disk only when nobody else does (`ioprio_set(2)`, the idle class). There is no
-/// such limit in a user manager: the io controller is not delegated to it. Nothing depends on it.
-pub fn idle_io(pid: u32) {
+/// such limit in a user manager: the io controller is not delegated to it. Says whether that worked.
+pub fn idle_io(pid: u32) -> bool {
     let mut command = Command::new("ionice");
     command.args(["-c", "3", "-p", &pid.to_string()]);
-    let done = run(&mut command, Deadline::after(Duration::from_secs(5)));
-    if !done.is_ok_and(|output| output.success) {
-        tracing::debug!("ionice did not work for process {pid}");
-    }
+    run(&mut command, Deadline::after(Duration::from_secs(5))).is_ok_and(|output| output.success)
+}
+
+/// Has the kernel tell this process of the ends of its children, also where its caller ignores SIGCHLD:
+/// then it would wait for them by itself (wait(2)).
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn hear_of_children() -> Result<()> {
+    signal_hook::flag::register(nix::libc::SIGCHLD, Arc::default()).map(drop).trying("cannot handle SIGCHLD")
+}
+
+/// Whether a process is there, and not one that has ended and was not waited for.
+pub fn is_running(pid: u32) -> bool {
+    stat(pid).is_some_and(|stat| !matches!(stat.state, 'Z' | 'X'))
 }
 
 /// The CPU time of the children of this process that have ended and been waited for, and of theirs, in

@@ -1,19 +1,32 @@
 //! `forge guard-gone`, hidden: what runs after a guard's keeper, and after the watch.
 
 use crate::acts::World;
-use crate::acts::guard::{gone, watch};
+use crate::acts::guard::gone::{self, Who};
+use crate::acts::guard::watch;
 use crate::words::error::Result;
 use crate::words::shown::Shown;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The id of the guarded command, or `watch`
-    id: String,
-    pid: Option<u32>,
-    start: Option<u64>,
-    #[arg(long)]
-    leave_children: bool,
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// After a guard's keeper
+    Command {
+        slice: String,
+        guard: u32,
+        guard_start: u64,
+        command: u32,
+        command_start: u64,
+        #[arg(long)]
+        leave_children: bool,
+    },
+    /// After the watch
+    Watch,
 }
 
 /// Leaves nothing frozen, and nothing unguarded.
@@ -21,11 +34,13 @@ pub struct Args {
 /// # Errors
 /// When something stays.
 pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
-    match (arguments.pid, arguments.start) {
-        (Some(pid), Some(start)) => {
-            gone::command(world, &arguments.id, (pid, start), arguments.leave_children)?;
+    match &arguments.what {
+        What::Watch => watch::thaw_all(world)?,
+        What::Command { slice, guard, guard_start, command, command_start, leave_children } => {
+            let guard = Who { pid: *guard, start: *guard_start };
+            let command = Who { pid: *command, start: *command_start };
+            gone::command(world, slice, guard, command, *leave_children)?;
         }
-        _ => watch::thaw_all(world)?,
     }
     Ok(Shown::default())
 }

@@ -1,12 +1,14 @@
 //! `forge guard-keeper`, hidden: waits until a guard is gone.
 
-use crate::acts::guard::gone;
+use crate::acts::World;
+use crate::acts::guard::gone::{self, Who};
 use crate::words::error::Result;
 use crate::words::shown::Shown;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
 pub struct Args {
+    slice: String,
     pid: u32,
     start: u64,
 }
@@ -15,7 +17,8 @@ pub struct Args {
 ///
 /// # Errors
 /// When the guard cannot be watched.
-pub fn run(arguments: &Args) -> Result<Shown> {
-    gone::wait_for_guard(arguments.pid, arguments.start)?;
+pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
+    let Args { slice, pid, start } = arguments;
+    gone::wait_for_guard(world, slice, Who { pid: *pid, start: *start })?;
     Ok(Shown::default())
 }

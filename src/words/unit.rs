@@ -29,11 +29,45 @@ pub fn guard_keeper(id: &str) -> String {
     format!("forge-guard-{id}.service")
 }
 
+/// The id of a guarded command: its guard's pid, and when that was, in milliseconds since the boot.
+pub fn guard_id(pid: u32, ms: u64) -> String {
+    format!("{pid}_{ms}")
+}
+
+/// The slice of a guarded command: everything that it ever starts is inside. It is below the innermost
+/// slice of forge's that the guard runs in, so that what holds for a session, or for another guarded
+/// command, holds for what is guarded in it too; else below [`GUARD_SLICE`].
+pub fn guard_slice(id: &str, guards_cgroup: &str) -> String {
+    let above = format!("/{FORGE_SLICE}/");
+    let inside = guards_cgroup.split_once(&above).map_or("", |(_, inside)| inside);
+    let slices = inside.split('/').take_while(|part| part.starts_with("forge-"));
+    let above = slices.filter_map(|part| part.strip_suffix(".slice")).last();
+    format!("{}-{id}.slice", above.unwrap_or("forge-guard"))
+}
+
 /// The id of a guarded command, of the name of its scope or keeper.
 pub fn guard_of(unit: &str) -> Option<&str> {
     let id = unit.strip_prefix("forge-guard-")?;
-    let id = id.strip_suffix(".scope").or_else(|| id.strip_suffix(".service"))?;
-    id.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-').then_some(id)
+    is_guard_id(id.strip_suffix(".scope").or_else(|| id.strip_suffix(".service"))?)
+}
+
+/// The id of a guarded command, of the name of its slice.
+pub fn guard_of_slice(unit: &str) -> Option<&str> {
+    let (above, id) = unit.strip_suffix(".slice")?.rsplit_once('-')?;
+    is_guard_id(id).filter(|_| above.starts_with("forge-"))
+}
+
+fn is_guard_id(text: &str) -> Option<&str> {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    text.split_once('_').filter(|(pid, ms)| is_number(pid) && is_number(ms)).map(|_| text)
+}
+
+/// Where the control group of a slice is below that of its manager: each `-` in a slice's name is a step
+/// down (systemd.slice(5)).
+pub fn path_of_slice(slice: &str) -> String {
+    let name = slice.strip_suffix(".slice").unwrap_or(slice);
+    let steps = name.match_indices('-').map(|(at, _)| &name[..at]).chain([name]);
+    steps.map(|step| format!("{step}.slice")).collect::<Vec<_>>().join("/")
 }
 
 /// The slice of a session: everything that it ever starts is inside, the panes that tmux
@@ -117,8 +151,24 @@ mod tests {
 
     #[test]
     fn guarded_commands_are_told_from_sessions() {
-        assert_eq!(guard_of(&guard_scope("7-12")), Some("7-12"));
-        assert_eq!(guard_of(&guard_keeper("7-12")), Some("7-12"));
+        let id = guard_id(7, 12);
+        assert_eq!(guard_of(&guard_scope(&id)), Some("7_12"));
+        assert_eq!(guard_of(&guard_keeper(&id)), Some("7_12"));
+        let manager = "/user.slice/user-1000.slice/user@1000.service";
+        let slice = |below: &str| guard_slice(&id, &format!("{manager}{below}"));
+        assert_eq!(slice("/app.slice/x.service"), "forge-guard-7_12.slice");
+        assert_eq!(slice("/forge.slice/forge-a\\x2db.slice/tmux-spawn-1.scope"), "forge-a\\x2db-7_12.slice");
+        let outer = "/forge.slice/forge-guard.slice/forge-guard-3_4.slice/forge-guard-3_4.scope";
+        assert_eq!(slice(outer), "forge-guard-3_4-7_12.slice");
+        for below in ["/app.slice", "/forge.slice/forge-a\\x2db.slice/y.scope", outer] {
+            let slice = slice(below);
+            assert_eq!((guard_of_slice(&slice), session_of_slice(&slice)), (Some("7_12"), None));
+        }
+        assert_eq!(guard_of_slice("forge-7_12.slice"), None, "that is a session's");
+        assert_eq!(
+            path_of_slice(&slice(outer)),
+            "forge.slice/forge-guard.slice/forge-guard-3_4.slice/forge-guard-3_4-7_12.slice"
+        );
         assert_eq!(guard_of("forge-guard-watch.service"), None);
         assert_eq!(session_of_slice(GUARD_SLICE), None);
         assert_eq!(session_of_cgroup("/user@1000.service/forge.slice/forge-guard.slice/x.scope"), None);

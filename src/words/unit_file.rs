@@ -152,7 +152,8 @@ pub fn is_of_forge(name: &str) -> bool {
     let is_a_sessions = unit::session_of_scope(name).is_some()
         || unit::session_of_slice(name).is_some()
         || unit::session_of_service(name).is_some()
-        || unit::guard_of(name).is_some();
+        || unit::guard_of(name).is_some()
+        || unit::guard_of_slice(name).is_some();
     is_a_sessions
         || USER.iter().any(|file| match file.name.split_once("@.") {
             Some((template, _)) => name.split_once('@').is_some_and(|(of, _)| of == template),

@@ -3,54 +3,100 @@
 
 use std::time::Duration;
 
+use rustix::process::Signal;
+
 use crate::acts::World;
 use crate::hands::cgroup::Cgroup;
 use crate::hands::clock::Deadline;
 use crate::hands::journal;
-use crate::hands::process::{Process, is_alive};
+use crate::hands::process::{Process, is_alive, life};
 use crate::hands::systemd::Manager;
+use crate::words::condition::Life;
 use crate::words::error::{Error, Result};
 use crate::words::event::{Event, Subject};
-use crate::words::unit::{self, FORGE_SLICE, GUARD_SLICE};
+use crate::words::unit::{guard_of_slice, path_of_slice};
 
 /// How long the processes of a command may take to end when asked.
 const ASKED: Duration = Duration::from_secs(5);
 
-/// How long the kernel may take after a kill.
+/// How long the kernel and the manager may take after a kill.
 const KILLED: Duration = Duration::from_secs(10);
 
-/// Waits until the guard is gone: the very process that started then, in clock ticks since the boot.
+/// How often the keeper looks whether its guard is stopped: a process tells nobody but its parent.
+const LOOK: Duration = Duration::from_secs(30);
+
+/// A process by its pid, and when it started, in clock ticks since the boot: that names it for ever.
+#[derive(Debug, Clone, Copy)]
+pub struct Who {
+    /// Its pid.
+    pub pid: u32,
+    /// Its start.
+    pub start: u64,
+}
+
+impl Who {
+    /// The very process, where it still is there.
+    fn open(self) -> Result<Option<Process>> {
+        // First the descriptor: from then on the number cannot become another's.
+        Ok(Process::open(self.pid)?.filter(|_| is_alive(self.pid, self.start)))
+    }
+}
+
+/// Waits until the guard is gone. One that is stopped cannot thaw its command: then this does.
 ///
 /// # Errors
 /// When it cannot be watched.
-pub fn wait_for_guard(pid: u32, start: u64) -> Result<()> {
-    // First the descriptor: from then on the number cannot become another's.
-    let process = Process::open(pid)?.filter(|_| is_alive(pid, start));
-    if let Some(process) = process {
-        process.wait(Deadline::after(Duration::MAX));
+pub fn wait_for_guard(world: &World, slice: &str, guard: Who) -> Result<()> {
+    let Some(process) = guard.open()? else { return Ok(()) };
+    let mut was_stopped = false;
+    while !process.wait(Deadline::after(LOOK)) {
+        let is_stopped = life(guard.pid, guard.start) == Life::Stopped;
+        // Twice in a row: it may be about to go on.
+        if is_stopped && was_stopped {
+            thaw_command(&group(world, slice)?, slice)?;
+        }
+        was_stopped = is_stopped;
     }
     Ok(())
 }
 
-/// Thaws the command of a guard; where the guard is gone, ends it too, unless it may be left.
+fn group(world: &World, slice: &str) -> Result<Cgroup> {
+    Ok(Cgroup::new(&world.manager()?.control_group()?).child(&path_of_slice(slice)))
+}
+
+fn thaw_command(group: &Cgroup, slice: &str) -> Result<()> {
+    if group.is_frozen() || !group.frozen_inside().is_empty() {
+        thaw(slice, group)?;
+        let id = guard_of_slice(slice).unwrap_or(slice);
+        journal::record(&Event::Thawed { subject: Subject::Guarded(id.to_owned()) });
+    }
+    Ok(())
+}
+
+/// Thaws the command of a guard; where the guard is gone, ends it too, unless it may stay.
 ///
 /// # Errors
 /// When something stays.
-pub fn command(world: &World, id: &str, guard: (u32, u64), leave: bool) -> Result<()> {
-    let manager = world.manager()?;
-    let scope = unit::guard_scope(id);
-    let group = Cgroup::new(&manager.control_group()?).child(FORGE_SLICE).child(GUARD_SLICE).child(&scope);
-    if !group.exists() {
+pub fn command(world: &World, slice: &str, guard: Who, command: Who, may_stay: bool) -> Result<()> {
+    let group = group(world, slice)?;
+    thaw_command(&group, slice)?;
+    if may_stay || is_alive(guard.pid, guard.start) {
         return Ok(());
     }
-    if group.is_frozen() {
-        thaw(&scope, &group)?;
-        journal::record(&Event::Thawed { subject: Subject::Guarded(id.to_owned()) });
+    end_tree(&group)?;
+    // It may have moved to another group of the user's.
+    if let Some(process) = command.open()? {
+        process.signal(Signal::KILL)?;
     }
-    if !leave && !is_alive(guard.0, guard.1) {
-        end_tree(&group)?;
-    }
-    Ok(())
+    remove(slice)
+}
+
+/// Takes the slice of a command away that has ended.
+///
+/// # Errors
+/// When the manager cannot be reached.
+pub(super) fn remove(slice: &str) -> Result<()> {
+    Manager::connect()?.stop(&[slice.to_owned()], Deadline::after(KILLED)).map(drop)
 }
 
 /// Lets a unit run that is frozen: by its manager, over a connection of its own, since the bus may be
@@ -59,10 +105,15 @@ pub fn command(world: &World, id: &str, guard: (u32, u64), leave: bool) -> Resul
 /// # Errors
 /// When it stays frozen.
 pub(super) fn thaw(unit: &str, group: &Cgroup) -> Result<()> {
-    match Manager::connect().and_then(|manager| manager.thaw(unit)) {
+    let thaw = |unit: &str, group: &Cgroup| match Manager::connect().and_then(|manager| manager.thaw(unit)) {
         Err(error) if group.is_frozen() => group.thaw().map_err(|_| error),
         _ => Ok(()),
+    };
+    if group.is_frozen() {
+        thaw(unit, group)?;
     }
+    // A unit inside that somebody froze by itself.
+    group.frozen_inside().iter().try_for_each(|inside| thaw(inside, &group.child(inside)))
 }
 
 /// Ends all processes of a control group, and proves it; returns how many there were.

@@ -8,12 +8,17 @@ use crate::hands::cgroup::Cgroup;
 use crate::hands::clock::{boot_us, micros};
 use crate::hands::ports::{self, Holder, Row};
 use crate::words::error::Result;
+use crate::words::guard::report::Denial;
 
 /// The pause between two looks.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// The pause where the kernel refuses to bind: then only what listens on whichever port is free, or by
+/// Multipath TCP, is left to be seen.
+const BEHIND_KERNEL: Duration = Duration::from_millis(250);
+
 /// Looks take at most one part in so many of the time.
-const SHARE: u64 = 10;
+const SHARE: u64 = 50;
 
 /// A socket that so many looks find with nobody of the command is another's.
 const LOOKS: u8 = 3;
@@ -25,15 +30,21 @@ pub(super) struct Listening {
     others: BTreeSet<u64>,
     /// Those that may not be, with the looks that found so.
     unclear: BTreeMap<u64, u8>,
+    /// The pause between two looks.
+    pause: Duration,
     /// When to look next, in microseconds since the boot.
     next: u64,
 }
 
 impl Listening {
     /// Begins; what listens now is not the command's, which may have it from its caller.
-    pub(super) fn begin() -> Result<Self> {
+    pub(super) fn begin(denial: Denial) -> Result<Self> {
         let others = ports::rows()?.into_iter().map(|row| row.inode).collect();
-        Ok(Self { others, unclear: BTreeMap::new(), next: 0 })
+        let pause = match denial {
+            Denial::KernelAndWatch => BEHIND_KERNEL,
+            Denial::Watch => PAUSE,
+        };
+        Ok(Self { others, unclear: BTreeMap::new(), pause, next: 0 })
     }
 
     /// When to look next, in microseconds since the boot.
@@ -48,14 +59,20 @@ impl Listening {
             ports::rows()?.into_iter().filter(|row| !self.others.contains(&row.inode)).collect();
         let found = if rows.is_empty() { None } else { self.find(rows, group) };
         let now = boot_us();
-        self.next = now + micros(PAUSE).max((now - begun) * SHARE);
+        self.next = now + micros(self.pause).max((now - begun) * SHARE);
         Ok(found)
     }
 
     fn find(&mut self, rows: Vec<Row>, group: &Cgroup) -> Option<(Row, Holder)> {
-        let mut holders = ports::holders(&group.processes(), &rows);
+        let processes = group.processes();
+        let mut holders = ports::holders(&processes, &rows);
         for row in rows {
             if let Some(holder) = holders.remove(&row.inode) {
+                return Some((row, holder));
+            }
+            if self.unclear.get(&row.inode) == Some(&(LOOKS - 1))
+                && let Some(holder) = hidden_holder(&processes, &row)
+            {
                 return Some((row, holder));
             }
             // A process that forks and ends meanwhile hides what it hands on for one look, not for all.
@@ -68,4 +85,12 @@ impl Listening {
         }
         None
     }
+}
+
+/// A process of the command that nobody may look into (prctl(2), `PR_SET_DUMPABLE`), where nobody else
+/// who can be looked into has the socket, and the two have one user.
+fn hidden_holder(processes: &[u32], row: &Row) -> Option<Holder> {
+    let hidden = processes.iter().find_map(|pid| ports::hidden(*pid, row.uid))?;
+    let all = ports::holders(&ports::processes(), std::slice::from_ref(row));
+    all.is_empty().then_some(hidden)
 }

@@ -6,11 +6,12 @@ use std::os::unix::net::UnixStream;
 use std::process::Stdio;
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill, raise};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use super::gone::{end_tree, thaw};
+use super::gone::{end_tree, remove, thaw};
 use super::listening::Listening;
 use super::settle::{Settling, come_to_rest, settle};
 use super::surroundings::{self, Surroundings};
@@ -34,7 +35,7 @@ use crate::words::guard::pressure::{Brake, Move, Pressure};
 use crate::words::guard::report::{Denial, Peaks, Report, Verdict, timeline, units};
 use crate::words::guard::witness::{Guarded, Manager};
 use crate::words::limits::Limits;
-use crate::words::session::End;
+use crate::words::session::{Cause as SessionCause, End};
 use crate::words::time::rfc3339;
 use crate::words::unit;
 
@@ -52,6 +53,9 @@ const START: Duration = Duration::from_secs(60);
 
 /// How often pressure and usage are looked at; nothing tells of them.
 const SAMPLE: Duration = Duration::from_millis(500);
+
+/// How long a program may take to put its terminal in order before it stops.
+const PUT_IN_ORDER: Duration = Duration::from_secs(5);
 
 /// So much of a unit's journal is shown before its first disturbance …
 const BEFORE: Duration = Duration::from_secs(2);
@@ -98,6 +102,8 @@ impl Order<'_> {
 /// # Errors
 /// When the command is refused, or something fails before it runs.
 pub fn run(world: &World, order: &Order<'_>) -> Result<(Report, End)> {
+    // A caller that ignores it would have the kernel wait for the command, and tell nobody.
+    process::hear_of_children()?;
     // Before any thread is there: they have what this one blocks.
     let mut taken = vec![Signal::SIGCHLD, Signal::SIGCONT, Signal::SIGTSTP];
     taken.extend(PASSED_ON);
@@ -105,7 +111,11 @@ pub fn run(world: &World, order: &Order<'_>) -> Result<(Report, End)> {
     let (running, watch) = start(world, order).inspect_err(|error| {
         journal::record(&Event::GuardRefused { program: order.program(), error: error.message.clone() });
     })?;
-    Ok(running.finish(&signals, &watch))
+    let finished = running.finish(&signals, &watch);
+    // What still comes may end the guard: nothing depends on it any more.
+    while signals.next().is_some() {}
+    signals.give_back();
+    Ok(finished)
 }
 
 /// Looks at everything, then lets the command begin.
@@ -158,6 +168,7 @@ fn check(order: &Order<'_>) -> Result<()> {
 struct Running<'a> {
     order: &'a Order<'a>,
     id: String,
+    slice: String,
     pid: Pid,
     group: Cgroup,
     manager_group: Cgroup,
@@ -167,6 +178,8 @@ struct Running<'a> {
     denial: Option<Denial>,
     listening: Option<Listening>,
     listened: bool,
+    /// Whether it was seen to move out of its control group.
+    has_left: bool,
     brake: Option<Brake>,
     frozen_at: Option<u64>,
     frozen_us: u64,
@@ -174,11 +187,12 @@ struct Running<'a> {
     gauge: Gauge,
     peaks: Peaks,
     next_sample: u64,
-    /// Whether the key that stops a job was pressed since it was last continued.
-    stop_key: bool,
+    /// When the key that stops a job was last pressed.
+    stop_key: Option<u64>,
     oom_kills: u64,
     cpu_usec: Option<u64>,
     memory_peak: Option<u64>,
+    own_oom_kills: Option<u64>,
     first: Option<(Cause, Surroundings)>,
 }
 
@@ -188,12 +202,12 @@ impl<'a> Running<'a> {
         let manager = world.manager()?;
         let deadline = Deadline::after(START);
         let own = std::process::id();
-        let own_start = stat(own).map(|stat| stat.start).unwrap_or_default();
-        let id = format!("{own}-{}", boot_us() / 1000);
+        let id = unit::guard_id(own, boot_us() / 1000);
+        let slice = unit::guard_slice(&id, &cgroup::of_process(own).unwrap_or_default());
         let program = order.program();
         let (denial, listening) = if order.deny_listen {
-            let can = landlock::can_deny_bind();
-            (Some(if can { Denial::KernelAndWatch } else { Denial::Watch }), Some(Listening::begin()?))
+            let denial = if landlock::can_deny_bind() { Denial::KernelAndWatch } else { Denial::Watch };
+            (Some(denial), Some(Listening::begin(denial)?))
         } else {
             (None, None)
         };
@@ -208,35 +222,47 @@ impl<'a> Running<'a> {
         let gone = || Error::failed("the command's process ended before it was let go");
         let process = Process::open(child.id())?.ok_or_else(gone)?;
         let started = gate.wait_for(child.id(), deadline).and_then(|waiting| {
+            let start_of = |pid| stat(pid).map(|stat| stat.start).unwrap_or_default().to_string();
+            let guard = [own.to_string(), start_of(own)];
+            let command = [child.id().to_string(), start_of(child.id())];
             let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
-            let (own, own_start) = (own.to_string(), own_start.to_string());
-            let mut after = words(&["--quiet", GONE_VERB, &id, &own, &own_start]);
+            let keeper = [words(&["--quiet", KEEPER_VERB, &slice]), guard.to_vec()].concat();
+            let after = [words(&["--quiet", GONE_VERB, "command", &slice]), guard.to_vec(), command.to_vec()];
+            let mut after = after.concat();
             after.extend(order.leave_children.then(|| LEAVE.to_owned()));
             manager.start_guarding(
                 &Guarding {
                     id: &id,
+                    slice: &slice,
+                    may_stay: order.leave_children,
                     description: &format!("guarded: {program}"),
                     limits: &order.limits,
                     process: &process,
                     forge: &paths::forge()?,
-                    keeper: &words(&["--quiet", KEEPER_VERB, &own, &own_start]),
+                    keeper: &keeper,
                     after_keeper: &after,
                 },
                 deadline,
             )?;
-            process::idle_io(child.id());
+            if !process::idle_io(child.id()) {
+                told!("forge: {program} has no idle IO priority: there is no ionice, or it does not work");
+            }
             Ok(waiting)
         });
-        let group = cgroup::of_process(child.id()).map(|path| Cgroup::new(&path));
-        let (waiting, Some(group)) = (started?, group) else { return Err(gone()) };
+        let waiting = started?;
+        // From its beginning on nothing may fail that would leave it unguarded.
+        let manager_group = Cgroup::new(&manager.control_group()?);
+        let group = manager_group.child(&unit::path_of_slice(&slice));
+        let is_inside = cgroup::of_process(child.id()).is_some_and(|path| group.holds(&path));
+        if !is_inside {
+            return Err(Error::failed(format!("{program} is not in {slice}, and was not run")));
+        }
         if let Some(denial) = denial {
             told!("forge: {program} may not listen on TCP ports: {}", denial.words());
         }
         if order.units.is_empty() {
             told!("forge: no unit is guarded; name some with --unit, --system-unit or in [guard]");
         }
-        // From its beginning on nothing may fail that would leave it unguarded.
-        let manager_group = Cgroup::new(&manager.control_group()?);
         let (began_us, began_at_us) = (boot_us(), now_us());
         ledger.note(began_us, What::Began { program: program.clone() });
         waiting.release_guarded(denial == Some(Denial::KernelAndWatch), &program, deadline)?;
@@ -249,6 +275,7 @@ impl<'a> Running<'a> {
         Ok(Self {
             order,
             id,
+            slice,
             pid: Pid::from_raw(child.id().cast_signed()),
             group,
             manager_group,
@@ -258,6 +285,7 @@ impl<'a> Running<'a> {
             denial,
             listening,
             listened: false,
+            has_left: false,
             brake: order.freeze_on_pressure.map(Brake::new),
             frozen_at: None,
             frozen_us: 0,
@@ -265,10 +293,11 @@ impl<'a> Running<'a> {
             gauge: Gauge::default(),
             peaks: Peaks::default(),
             next_sample: began_us,
-            stop_key: false,
+            stop_key: None,
             oom_kills: pressure::oom_kills(),
             cpu_usec: None,
             memory_peak: None,
+            own_oom_kills: None,
             first: None,
         })
     }
@@ -294,6 +323,11 @@ impl<'a> Running<'a> {
             told!("forge: it cannot be told how the guarded units are: {error}");
             self.ledger.cannot_tell(error);
         }
+        let is_killed = end.signal == Some(Signal::SIGKILL as i32);
+        let end = match self.own_oom_kills {
+            Some(1..) if is_killed => End { cause: Some(SessionCause::OutOfMemory), ..end },
+            _ => end,
+        };
         (self.report(&end, elapsed_ms, cleared), end)
     }
 
@@ -306,11 +340,16 @@ impl<'a> Running<'a> {
         if at_once {
             self.group.kill()?;
         }
-        let group = self.group.clone();
+        thaw(&self.slice, &self.group)?;
+        let (group, slice) = (self.group.clone(), self.slice.clone());
         let cleared =
             if self.order.leave_children { 0 } else { self.meanwhile(watch, || end_tree(&group))?? };
         if cleared > 0 {
             self.ledger.note(boot_us(), What::Cleared { processes: cleared });
+        }
+        if !self.order.leave_children {
+            self.use_so_far();
+            self.meanwhile(watch, || remove(&slice))??;
         }
         Ok(cleared)
     }
@@ -377,7 +416,7 @@ impl<'a> Running<'a> {
         let argv: Vec<_> =
             self.order.command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
         let mut names = surroundings::acting_on(&self.group, unit, main_pid);
-        if surroundings::name_it(&argv, unit, main_pid) && !names.contains(&self.order.program()) {
+        if surroundings::act_on(&argv, unit, main_pid) && !names.contains(&self.order.program()) {
             names.push(self.order.program());
         }
         names
@@ -393,12 +432,12 @@ impl<'a> Running<'a> {
                     }
                 }
                 (Signal::SIGTSTP, _) => {
-                    self.stop_key = true;
+                    self.stop_key = Some(boot_us());
                     self.thaw()?;
                 }
                 // Whoever continues the guard means the command.
                 (Signal::SIGCONT, _) => {
-                    self.stop_key = false;
+                    self.stop_key = None;
                     self.signal(Signal::SIGCONT);
                 }
                 (signal, origin) => {
@@ -430,7 +469,9 @@ impl<'a> Running<'a> {
                     continue;
                 }
                 Ok(_) => return Ok(None),
-                Err(nix::errno::Errno::EINTR) => continue,
+                Err(Errno::EINTR) => continue,
+                // Somebody else has waited for it.
+                Err(Errno::ECHILD) => (None, None),
                 Err(error) => return Err(error).trying("cannot wait for the command"),
             };
             let (since_us, at_us) = (self.began_at_us, now_us());
@@ -443,7 +484,9 @@ impl<'a> Running<'a> {
     /// SIGSTOP alone somebody else stopped it, and may continue it alone.)
     fn stopped(&mut self, signal: Signal) {
         let is_terminals = matches!(signal, Signal::SIGTSTP | Signal::SIGTTIN | Signal::SIGTTOU);
-        if is_terminals || self.stop_key {
+        let has_just_been_asked =
+            self.stop_key.is_some_and(|at| boot_us().saturating_sub(at) < micros(PUT_IN_ORDER));
+        if is_terminals || has_just_been_asked {
             // Returns when the shell continues it, and with it the command.
             let _ = raise(Signal::SIGSTOP);
         }
@@ -470,6 +513,7 @@ impl<'a> Running<'a> {
     /// Looks at pressure and usage; returns the pressure on the units, or on the machine, in percent.
     fn measure(&mut self) -> u64 {
         self.use_so_far();
+        self.note_if_left();
         let higher = |peak: Option<Pressure>, now: Option<Pressure>| match (peak, now) {
             (Some(peak), Some(now)) => Some(peak.max(now)),
             (peak, now) => peak.or(now),
@@ -498,8 +542,7 @@ impl<'a> Running<'a> {
         match brake.judge(boot_us(), percent) {
             Some(Move::Freeze) => {
                 // A new connection: the bus may be another one since the beginning.
-                let scope = unit::guard_scope(&self.id);
-                if let Err(error) = UserManager::connect().and_then(|manager| manager.freeze(&scope)) {
+                if let Err(error) = UserManager::connect().and_then(|manager| manager.freeze(&self.slice)) {
                     told!("forge: the command cannot be frozen: {error}");
                     brake.release(boot_us());
                     return Ok(());
@@ -522,7 +565,7 @@ impl<'a> Running<'a> {
         if self.frozen_at.is_none() {
             return Ok(());
         }
-        thaw(&unit::guard_scope(&self.id), &self.group)?;
+        thaw(&self.slice, &self.group)?;
         if let Some(brake) = &mut self.brake {
             brake.release(boot_us());
         }
@@ -539,11 +582,26 @@ impl<'a> Running<'a> {
         }
     }
 
-    /// What it has used; its control group goes with its last process.
+    /// What it has used; without a slice of its own, one that may leave processes, that goes with the last.
     fn use_so_far(&mut self) {
         let usage = self.group.usage(None);
         self.cpu_usec = self.cpu_usec.max(usage.cpu_usec);
         self.memory_peak = self.memory_peak.max(usage.memory_peak.or_else(|| self.group.memory()));
+        self.own_oom_kills = self.own_oom_kills.max(self.group.counted_oom_kills());
+    }
+
+    /// Tells when the command has moved into a group of the user's where nothing holds for it.
+    fn note_if_left(&mut self) {
+        let pid = u32::try_from(self.pid.as_raw()).unwrap_or_default();
+        let Some(group) = cgroup::of_process(pid).filter(|path| !self.group.holds(path)) else { return };
+        // A process that has ended and was not waited for is in the root group.
+        if !self.has_left && process::is_running(pid) {
+            self.has_left = true;
+            told!(
+                "forge: the command has moved to the control group {group}: limits and the rest do not hold there"
+            );
+            self.ledger.note(boot_us(), What::Left { group });
+        }
     }
 
     /// The lines of a unit's journal around its disturbances.
@@ -596,7 +654,7 @@ impl<'a> Running<'a> {
             pressure: self.peaks,
             cpu_usec: self.cpu_usec,
             memory_peak: self.memory_peak,
-            oom_kills: pressure::oom_kills().saturating_sub(self.oom_kills),
+            oom_kills: self.own_oom_kills,
             frozen_times: self.frozen_times,
             frozen_ms: self.frozen_us / 1000,
             cleared,
@@ -621,13 +679,13 @@ impl Settling for Running<'_> {
         let acting = self.acting_on(&changed.unit, changed.before.main_pid);
         let surroundings = surroundings::look(&self.manager_group);
         let ms = boot_us().saturating_sub(self.began_us) / 1000;
-        told!("forge: {} {} ({ms} ms after the command began)", changed.unit, changed.words());
         journal::record(&Event::GuardDisturbed {
             guard: Some(self.id.clone()),
             changed: Box::new(changed.clone()),
             sessions: surroundings.sessions.clone(),
             commands: surroundings.commands.clone(),
         });
+        told!("forge: {} {} ({ms} ms after the command began)", changed.unit, changed.words());
         let units = pressure_on(self.ledger.units(), &mut self.gauge);
         let pressure = units.or_else(|| self.gauge.look(&Whose::Host)).unwrap_or_default();
         if self.first.is_none() {

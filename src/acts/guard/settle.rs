@@ -8,8 +8,8 @@ use std::time::Duration;
 use crate::hands::clock::{Deadline, boot_us, pause};
 use crate::hands::journal;
 use crate::hands::process::is_ending;
-use crate::hands::systemd::witness::{self, BRIEFLY, Look, PATIENTLY};
-use crate::words::error::Result;
+use crate::hands::systemd::witness::{BRIEFLY, Look, Looker, PATIENTLY};
+use crate::words::error::{Error, Result};
 use crate::words::guard::ledger::{Changed, Ledger};
 use crate::words::guard::witness::{Guarded, Witness};
 
@@ -21,6 +21,9 @@ const UP_AGAIN: Duration = Duration::from_secs(1);
 
 /// The pause between two looks: a process that is about to end tells nobody but its parent.
 const AGAIN: Duration = Duration::from_millis(5);
+
+/// It grows to this.
+const LONGEST: Duration = Duration::from_millis(200);
 
 /// How long a unit that is going down before the command begins may take to be up again, or down.
 const AT_REST: Duration = Duration::from_secs(5);
@@ -39,6 +42,7 @@ pub(super) trait Settling {
 /// When a manager cannot be reached.
 pub(super) fn come_to_rest(units: &[Guarded], mut looks: Vec<Look>) -> Result<()> {
     let deadline = Deadline::after(AT_REST);
+    let mut looker = Looker::new(units);
     let is_moving = |look: &Look| look.witness.is_going_down() || (look.has_job && look.witness.is_up());
     while let Some(at) = looks.iter().position(is_moving) {
         if deadline.passed() {
@@ -46,7 +50,7 @@ pub(super) fn come_to_rest(units: &[Guarded], mut looks: Vec<Look>) -> Result<()
         }
         journal::progress!("waiting up to {} s for {} to come to rest", deadline.left().as_secs(), units[at]);
         pause(AGAIN);
-        looks = witness::look(units, BRIEFLY)?;
+        looks = looker.look(BRIEFLY)?;
     }
     Ok(())
 }
@@ -54,18 +58,20 @@ pub(super) fn come_to_rest(units: &[Guarded], mut looks: Vec<Look>) -> Result<()
 /// Looks until nothing moves any more, and notes the end.
 ///
 /// # Errors
-/// When a manager cannot be reached.
+/// When a manager cannot be reached, or a unit does not come to rest.
 pub(super) fn settle(settling: &mut impl Settling) -> Result<()> {
     let units: Vec<Guarded> = settling.ledger().units().iter().map(|known| known.unit.clone()).collect();
     if units.is_empty() {
         return Ok(());
     }
     let (noticed, up_again) = (Deadline::after(NOTICED), Deadline::after(UP_AGAIN));
-    let mut looks = witness::look(&units, PATIENTLY)?;
+    let mut looker = Looker::new(&units);
+    let mut looks = looker.look(PATIENTLY)?;
+    let mut again = AGAIN;
     loop {
         note(settling, &units, &looks);
         // At least twice: what was asked for just before comes before the second look.
-        looks = witness::look(&units, PATIENTLY)?;
+        looks = looker.look(PATIENTLY)?;
         note(settling, &units, &looks);
         let is_done = settling.ledger().units().iter().zip(&looks).all(|(known, look)| {
             let late = if known.disturbed { up_again } else { noticed };
@@ -74,14 +80,31 @@ pub(super) fn settle(settling: &mut impl Settling) -> Result<()> {
         if is_done {
             break;
         }
-        pause(AGAIN);
+        pause(again);
+        again = (again * 2).min(LONGEST);
     }
     for (unit, look) in units.iter().zip(&looks) {
         if let Some(changed) = settling.ledger().see_last(boot_us(), unit, &look.witness) {
             settling.tell(&changed);
         }
     }
-    Ok(())
+    // What has begun and was not seen to end is not nothing.
+    let moving = settling
+        .ledger()
+        .units()
+        .iter()
+        .zip(&looks)
+        .find(|(known, look)| !known.disturbed && !is_settled(look, &known.first));
+    match moving {
+        Some((known, look)) if look.has_job => {
+            Err(Error::failed(format!("systemd still has a job for {}", known.unit))
+                .hint("see 'systemctl --user list-jobs' and 'systemctl list-jobs'"))
+        }
+        Some((known, look)) => {
+            Err(Error::failed(format!("{} is on its way: {}", known.unit, look.witness.state())))
+        }
+        None => Ok(()),
+    }
 }
 
 fn note(settling: &mut impl Settling, units: &[Guarded], looks: &[Look]) {

@@ -38,7 +38,13 @@ pub fn take(units: &[Guarded]) -> Result<Snapshot> {
 /// # Errors
 /// When it cannot be written; an older one is then as it was.
 pub fn write(path: &Path, snapshot: &Snapshot) -> Result<()> {
-    files::write_document(&paths::absolute(Some(path))?, snapshot)
+    // Where a link leads to: a file is put in its place, not in that of the link.
+    let path = paths::absolute(Some(path))?;
+    if path.symlink_metadata().is_ok_and(|metadata| !metadata.is_file()) || path.ends_with("-") {
+        return Err(Error::usage(format!("{} is no file that could be written anew", path.display()))
+            .hint("name a file, there or not: -o before.json"));
+    }
+    files::write_document(&path, snapshot)
 }
 
 /// What a comparison showed.

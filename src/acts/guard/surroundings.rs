@@ -4,7 +4,7 @@
 use crate::hands::cgroup::Cgroup;
 use crate::hands::process;
 use crate::words::guard::witness::Guarded;
-use crate::words::unit::{self, FORGE_SLICE, GUARD_SLICE};
+use crate::words::unit::{self, FORGE_SLICE};
 
 /// What ran at some moment.
 #[derive(Debug, Clone, Default)]
@@ -26,31 +26,41 @@ pub(super) fn look(manager_group: &Cgroup) -> Surroundings {
         .map(String::from)
         .collect();
     sessions.sort();
-    let mut commands: Vec<String> = forge
-        .child(GUARD_SLICE)
-        .children()
-        .iter()
-        .filter_map(|name| unit::guard_of(name).map(ToOwned::to_owned))
-        .collect();
+    let mut commands = commands_in(&forge);
     commands.sort();
     Surroundings { sessions, commands }
 }
 
-/// Whether arguments name the unit, or its main process.
-pub(super) fn name_it(arguments: &[String], unit: &Guarded, main_pid: u32) -> bool {
-    let short = unit.unit.strip_suffix(".service").unwrap_or(&unit.unit);
-    let pid = main_pid.to_string();
-    let is_it = |word: &str| word == unit.unit || word == short || (main_pid != 0 && word == pid);
-    let is_part_of_name = |c: char| c.is_alphanumeric() || "-_.@\\:".contains(c);
-    arguments.iter().skip(1).any(|argument| argument.split(|c| !is_part_of_name(c)).any(is_it))
+/// The guarded commands in a group and below: those of a session are in its slice.
+fn commands_in(group: &Cgroup) -> Vec<String> {
+    let children = group.children();
+    let below: Vec<String> = children.iter().flat_map(|name| commands_in(&group.child(name))).collect();
+    let here = children.iter().filter_map(|name| unit::guard_of(name).map(ToOwned::to_owned));
+    here.chain(below).collect()
 }
 
-/// The names of the group's processes whose arguments name the unit, or its main process.
+/// What acts on units and processes.
+const TOOLS: [&str; 9] =
+    ["systemctl", "busctl", "gdbus", "dbus-send", "service", "kill", "pkill", "killall", "skill"];
+
+/// Whether arguments name the unit, or its main process, and what acts on such: a bench of a unit names
+/// it too, and any number may be a pid.
+pub(super) fn act_on(arguments: &[String], unit: &Guarded, main_pid: u32) -> bool {
+    let short = unit.unit.strip_suffix(".service").unwrap_or(&unit.unit);
+    let pid = main_pid.to_string();
+    let is_it = |word: &&str| *word == unit.unit || *word == short || (main_pid != 0 && *word == pid);
+    let is_part_of_name = |c: char| c.is_alphanumeric() || "-_.@\\:".contains(c);
+    let words: Vec<&str> =
+        arguments.iter().flat_map(|argument| argument.split(|c| !is_part_of_name(c))).collect();
+    words.iter().any(is_it) && words.iter().any(|word| TOOLS.contains(word))
+}
+
+/// The names of the group's processes that act on the unit, or its main process, by their arguments.
 pub(super) fn acting_on(group: &Cgroup, unit: &Guarded, main_pid: u32) -> Vec<String> {
     let mut names: Vec<String> = group
         .processes()
         .into_iter()
-        .filter(|pid| name_it(&process::arguments(*pid), unit, main_pid))
+        .filter(|pid| act_on(&process::arguments(*pid), unit, main_pid))
         .map(process::process_name)
         .collect();
     names.sort();

@@ -4,6 +4,7 @@
 
 use std::os::fd::AsFd;
 use std::path::Path;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -13,14 +14,14 @@ use super::surroundings::{self, Surroundings};
 use super::{pressure_on, units};
 use crate::acts::{World, notify};
 use crate::hands::cgroup::Cgroup;
-use crate::hands::clock::{Deadline, boot_us, local, micros, now_us};
+use crate::hands::clock::{Deadline, boot_us, local, micros, now_us, pause};
 use crate::hands::pressure::{self, Gauge, Whose};
 use crate::hands::process::{become_program, readable};
 use crate::hands::signals::Signals;
 use crate::hands::systemd::witness::{self, Seen};
 use crate::hands::systemd::{Manager, boot_id, machine_id};
 use crate::hands::{config, journal, paths, service};
-use crate::words::error::{Error, Kind, Result, Trying};
+use crate::words::error::{Error, Kind, Result};
 use crate::words::event::{self, Event, Subject};
 use crate::words::guard::ledger::{Changed, Known, Ledger};
 use crate::words::guard::pressure::{Brake, Move};
@@ -34,6 +35,9 @@ const SAMPLE: Duration = Duration::from_secs(1);
 
 /// What happens within that time after a disturbance is told in one notice.
 const TOGETHER: Duration = Duration::from_secs(3);
+
+/// How long people may take to be told at the end: less than the service has to stop.
+const TOLD: Duration = Duration::from_secs(15);
 
 /// Watches until it is asked to end. `config_file` is the configuration that was named.
 ///
@@ -60,6 +64,7 @@ pub fn watch(world: &World, config_file: Option<&Path>) -> Result<()> {
         gauge: Gauge::default(),
         notices: Vec::new(),
         notice_at: None,
+        tellers: Vec::new(),
     };
     // What happened while nobody watched.
     for (unit, look) in guarded.iter().zip(looks) {
@@ -68,8 +73,15 @@ pub fn watch(world: &World, config_file: Option<&Path>) -> Result<()> {
     watching.keep();
     service::ready(&watching.status());
     let mut next_sample = 0;
+    // A watch that hangs is ended by systemd, and what comes after it thaws.
+    let period = service::watchdog().map(|period| micros(period / 2));
+    let mut next_sign = 0;
     loop {
-        let timers = [watching.brake.is_some().then_some(next_sample), watching.notice_at];
+        let timers = [
+            watching.brake.is_some().then_some(next_sample),
+            watching.notice_at,
+            period.is_some().then_some(next_sign),
+        ];
         let next = timers.into_iter().flatten().min().unwrap_or(u64::MAX);
         let came = readable(&[signals.as_fd(), sight.as_fd()], Deadline::at_boot_us(next));
         if came[1] {
@@ -102,8 +114,9 @@ pub fn watch(world: &World, config_file: Option<&Path>) -> Result<()> {
                 ));
                 continue;
             }
-            watching.notify();
             thaw_all(world)?;
+            watching.notify();
+            watching.wait_for_notices();
             if signal == Signal::SIGHUP {
                 return again(config_file);
             }
@@ -112,6 +125,10 @@ pub fn watch(world: &World, config_file: Option<&Path>) -> Result<()> {
             return world.store.write_watched(None);
         }
         let now = boot_us();
+        if let Some(period) = period.filter(|_| now >= next_sign) {
+            service::well();
+            next_sign = now + period;
+        }
         if watching.brake.is_some() && now >= next_sample {
             next_sample = now + micros(SAMPLE);
             watching.sample()?;
@@ -165,14 +182,22 @@ pub fn thaw_all(world: &World) -> Result<()> {
         return Ok(());
     }
     let forge = Cgroup::new(&Manager::connect()?.control_group()?).child(FORGE_SLICE);
-    for session in &frozen {
-        let slice = unit::slice(session);
-        if forge.child(&slice).is_frozen() {
-            thaw(&slice, &forge.child(&slice))?;
-            journal::record(&Event::Thawed { subject: Subject::Session(session.clone()) });
+    let (mut left, mut failed) = (Vec::new(), None);
+    for session in frozen {
+        let slice = unit::slice(&session);
+        let group = forge.child(&slice);
+        if group.is_frozen() {
+            // The others are thawed all the same.
+            if let Err(error) = thaw(&slice, &group) {
+                failed.get_or_insert(error);
+                left.push(session);
+                continue;
+            }
+            journal::record(&Event::Thawed { subject: Subject::Session(session) });
         }
     }
-    world.store.write_frozen(&[])
+    world.store.write_frozen(&left)?;
+    failed.map_or(Ok(()), Err)
 }
 
 struct Watching<'a> {
@@ -183,8 +208,11 @@ struct Watching<'a> {
     brake: Option<Brake>,
     frozen: Vec<SessionId>,
     gauge: Gauge,
+    /// What is to be told.
     notices: Vec<String>,
     notice_at: Option<u64>,
+    /// Those who are telling it.
+    tellers: Vec<JoinHandle<()>>,
 }
 
 impl Watching<'_> {
@@ -247,10 +275,21 @@ impl Watching<'_> {
         let notice = notify::of_disturbance(&lines);
         let told = std::thread::Builder::new()
             .name("notify".to_owned())
-            .spawn(move || notify::tell(&world, &notice, true).map(drop))
-            .trying("cannot start a thread");
-        if let Err(error) = told {
-            tracing::debug!("{error}");
+            .spawn(move || drop(notify::tell(&world, &notice, true)));
+        self.tellers.retain(|teller| !teller.is_finished());
+        match told {
+            Ok(teller) => self.tellers.push(teller),
+            Err(error) => tracing::debug!("cannot start a thread: {error}"),
+        }
+    }
+
+    /// Waits until people are told, before this process is another or ends. A network that does not come
+    /// up is not waited for.
+    fn wait_for_notices(&self) {
+        let deadline = Deadline::after(TOLD);
+        // Threads have no wait with a deadline.
+        while self.tellers.iter().any(|teller| !teller.is_finished()) && !deadline.passed() {
+            pause(Duration::from_millis(20));
         }
     }
 
@@ -283,8 +322,12 @@ impl Watching<'_> {
             .filter_map(|id| SessionId::try_from(id).ok())
             .filter(|id| yields(id) && !forge.child(&unit::slice(id)).is_frozen())
             .collect();
-        // First the note: who comes after thaws by it.
-        self.world.store.write_frozen(&self.frozen)?;
+        // First the note: who comes after thaws by it. Without one nothing is frozen.
+        if let Err(error) = self.world.store.write_frozen(&self.frozen) {
+            service::status(&format!("cannot freeze what yields: {error}"));
+            self.frozen.clear();
+            return Ok(());
+        }
         for session in &self.frozen {
             match manager.freeze(&unit::slice(session)) {
                 Ok(()) => {

@@ -1,5 +1,5 @@
-//! The units of a guarded command, made in one transaction: its scope with the limits, and the
-//! service that looks after it when its guard is gone.
+//! The units of a guarded command, made in one transaction: its slice with the limits, its scope, and
+//! the service that looks after it when its guard is gone.
 
 use std::path::Path;
 
@@ -33,7 +33,12 @@ pub struct Guarding<'a> {
     pub id: &'a str,
     /// What people read.
     pub description: &'a str,
-    /// The limits, for the scope.
+    /// Its slice.
+    pub slice: &'a str,
+    /// Whether what the command leaves behind may stay: then the slice goes with it, and else when it is
+    /// stopped.
+    pub may_stay: bool,
+    /// The limits, for the slice.
     pub limits: &'a Limits,
     /// The process that becomes the command.
     pub process: &'a Process,
@@ -53,7 +58,7 @@ fn exec(forge: &Path, arguments: &[String]) -> Variant<'static> {
 }
 
 impl Manager {
-    /// Makes the scope and its keeper, moves the process into the scope, and waits until the manager
+    /// Makes slice, scope and keeper, moves the process into the scope, and waits until the manager
     /// says that it is done.
     ///
     /// # Errors
@@ -62,20 +67,25 @@ impl Manager {
         let (scope, keeper) = (unit::guard_scope(plan.id), unit::guard_keeper(plan.id));
         let transient = Transient {
             scope: &scope,
-            slice: GUARD_SLICE,
+            slice: plan.slice,
             description: plan.description,
             process: plan.process,
             more: &|| {
-                let mut more: Vec<Property<'_>> = vec![
+                vec![
                     // No command without its keeper.
                     ("Requires", Variant::new(vec![keeper.as_str()])),
                     ("After", Variant::new(vec![keeper.as_str()])),
-                ];
-                more.extend(accounting());
-                more.extend(limits(plan.limits));
-                more
+                ]
             },
             aux: &|| {
+                let mut slice: Vec<Property<'_>> = vec![
+                    ("Description", Variant::new(plan.description)),
+                    ("CollectMode", Variant::new("inactive-or-failed")),
+                    // What it has used is to be read when it has ended.
+                    ("StopWhenUnneeded", Variant::new(plan.may_stay)),
+                ];
+                slice.extend(accounting());
+                slice.extend(limits(plan.limits));
                 let service: Vec<Property<'_>> = vec![
                     ("Description", Variant::new(format!("Keeper: {}", plan.description))),
                     ("Type", Variant::new("exec")),
@@ -84,9 +94,11 @@ impl Manager {
                     ("Restart", Variant::new("on-failure")),
                     ("RestartUSec", Variant::new(KEEPER_AGAIN_US)),
                     ("TimeoutStopUSec", Variant::new(KEEPER_STOP_US)),
+                    // However often it is killed, there is another.
+                    ("StartLimitIntervalUSec", Variant::new(0u64)),
                     ("CollectMode", Variant::new("inactive-or-failed")),
                 ];
-                vec![(keeper.as_str(), service)]
+                vec![(plan.slice, slice), (keeper.as_str(), service)]
             },
         };
         self.start_transient(&transient, deadline).map_err(|error| match error {

@@ -4,6 +4,7 @@
 //! only taken as a reason to look: a look gives all properties of a moment, and no two looks at a
 //! unit that ran anew in between are the same ([`Witness`]).
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::future::poll_fn;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -21,7 +22,7 @@ use zbus::wire::{OwnedVariant, Variant};
 use zbus::{Connection, MatchRule, MessageStream, OwnedObjectPath};
 
 use super::proxy::ManagerProxy;
-use super::{CALL, deadlined, is_named, reason};
+use super::{CALL, deadlined, is_named, no_manager, reason};
 use crate::hands::clock::{Deadline, boot_us, pause};
 use crate::hands::journal;
 use crate::words::error::{Error, Kind, Result, Trying};
@@ -140,6 +141,7 @@ fn witness(all: &HashMap<String, OwnedVariant>) -> Witness {
         main_code: number(all, "ExecMainCode"),
         main_status: number(all, "ExecMainStatus"),
         control_group: text(all, "ControlGroup"),
+        freezer: text(all, "FreezerState"),
     }
 }
 
@@ -160,49 +162,77 @@ fn has_job(all: &HashMap<String, OwnedVariant>) -> bool {
     }
 }
 
-/// Looks at units once.
-///
-/// # Errors
-/// [`Kind::Bus`] when a manager cannot be reached for so long.
-pub fn look(units: &[Guarded], patience: Duration) -> Result<Vec<Look>> {
-    let deadline = Deadline::after(patience);
-    loop {
-        let eyes = || async {
-            let mut eyes: HashMap<Manager, Eye> = HashMap::new();
-            let mut looks = Vec::new();
-            for Guarded { manager, unit } in units {
-                if !eyes.contains_key(manager) {
-                    eyes.insert(*manager, Eye::connect(*manager).await.map_err(|error| (*manager, error))?);
+/// Looks at units again and again, over the same connections.
+pub struct Looker<'a> {
+    units: &'a [Guarded],
+    eyes: HashMap<Manager, Eye>,
+}
+
+impl<'a> Looker<'a> {
+    /// To look at those.
+    pub fn new(units: &'a [Guarded]) -> Self {
+        Self { units, eyes: HashMap::new() }
+    }
+
+    /// Looks once.
+    ///
+    /// # Errors
+    /// [`Kind::Bus`] when a manager cannot be reached for so long.
+    pub fn look(&mut self, patience: Duration) -> Result<Vec<Look>> {
+        let deadline = Deadline::after(patience);
+        loop {
+            let looked = async {
+                match self.try_look().await {
+                    Ok(looks) => Ok(Ok(looks)),
+                    Err((manager, error)) if is_away(&error) => Ok(Err(away(manager, &error))),
+                    Err((_, error)) => {
+                        Err(Error::failed(format!("cannot look at a unit: {}", reason(&error))))
+                    }
                 }
-                let look = eyes[manager].look(unit).await.map_err(|error| (*manager, error))?;
-                looks.push(look);
-            }
-            Ok::<_, (Manager, zbus::Error)>(looks)
-        };
-        let looked = async {
-            match eyes().await {
-                Ok(looks) => Ok(Ok(looks)),
-                Err((manager, error)) if is_away(&error) => Ok(Err(away(manager, &error))),
-                Err((_, error)) => Err(Error::failed(format!("cannot look at a unit: {}", reason(&error)))),
-            }
-        };
-        match zbus::block_on(deadlined(Deadline::after(CALL), "looking at units", looked))? {
-            Ok(looks) => return Ok(looks),
-            Err(error) if deadline.passed() => return Err(error),
-            Err(error) => {
-                journal::progress!("waiting up to {} s: {error}", deadline.left().as_secs());
-                pause(AGAIN);
+            };
+            match zbus::block_on(deadlined(Deadline::after(CALL), "looking at units", looked))? {
+                Ok(looks) => return Ok(looks),
+                Err(error) if deadline.passed() => return Err(error),
+                Err(error) => {
+                    self.eyes.clear();
+                    journal::progress!("waiting up to {} s: {error}", deadline.left().as_secs());
+                    pause(AGAIN);
+                }
             }
         }
     }
+
+    async fn try_look(&mut self) -> std::result::Result<Vec<Look>, (Manager, zbus::Error)> {
+        let mut looks = Vec::new();
+        for Guarded { manager, unit } in self.units {
+            let eye = match self.eyes.entry(*manager) {
+                Entry::Occupied(eye) => eye.into_mut(),
+                Entry::Vacant(none) => {
+                    none.insert(Eye::connect(*manager).await.map_err(|error| (*manager, error))?)
+                }
+            };
+            looks.push(eye.look(unit).await.map_err(|error| (*manager, error))?);
+        }
+        Ok(looks)
+    }
+}
+
+/// Looks at units once.
+///
+/// # Errors
+/// As for [`Looker::look`].
+pub fn look(units: &[Guarded], patience: Duration) -> Result<Vec<Look>> {
+    Looker::new(units).look(patience)
 }
 
 fn away(manager: Manager, error: &zbus::Error) -> Error {
-    let (who, hint) = match manager {
-        Manager::User => ("the systemd user manager", "see 'systemctl --user status'"),
-        Manager::System => ("systemd's system manager", "see 'systemctl status'"),
-    };
-    Error::new(Kind::Bus, format!("{who} cannot be reached: {}", reason(error))).hint(hint)
+    match manager {
+        Manager::User => no_manager(error),
+        Manager::System => {
+            let message = format!("systemd's system manager cannot be reached: {}", reason(error));
+            Error::new(Kind::Bus, message).hint("see 'systemctl status dbus'")
+        }
+    }
 }
 
 /// Whether the error is that nobody is there to be asked, or has no time: it may be there again.

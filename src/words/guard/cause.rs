@@ -10,7 +10,8 @@ use super::witness::Change;
 #[derive(Debug, Clone, Default)]
 pub struct Clues {
     /// The names of processes of the guarded command that were running at that moment, and of the
-    /// command itself, where their arguments name the unit or its main process.
+    /// command itself, where their arguments name the unit, or its main process, and a tool that acts on
+    /// such.
     pub acting: Vec<String>,
     /// The pressure on the unit then, or on the machine where the unit's own is not known.
     pub pressure: Pressure,
@@ -48,7 +49,10 @@ pub fn cause(first: &Changed, clues: &Clues) -> Cause {
         return because("it was out of memory", &[&result, &pressure]);
     }
     if !clues.acting.is_empty() {
-        let acting = format!("it names {unit} in the arguments of: {}", clues.acting.join(", "));
+        let acting = format!(
+            "arguments of it name {unit}, or its process, and a tool such as systemctl or kill: {}",
+            clues.acting.join(", ")
+        );
         return because("the guarded command itself", &[&acting]);
     }
     if matches!(after.result.as_str(), "watchdog" | "timeout") && clues.pressure.highest() >= HIGH {
@@ -62,6 +66,9 @@ pub fn cause(first: &Changed, clues: &Clues) -> Cause {
         (Change::Failed, 1 | 3) => because("it failed by itself", &[&ended.unwrap_or_default(), &result]),
         (Change::Failed, 2) => {
             because("not known: somebody or something killed it", &[&ended.unwrap_or_default()])
+        }
+        (Change::Frozen, _) => {
+            because("not known: somebody froze it", &["its processes live, and stand still"])
         }
         (Change::Stopping, _) => because(
             "not known: somebody had systemd stop or restart it",

@@ -39,6 +39,11 @@ pub enum What {
         /// Its process.
         process: String,
     },
+    /// The command moved into another control group: limits and the rest do not hold for it any more.
+    Left {
+        /// Its control group.
+        group: String,
+    },
     /// The command ended.
     Ended {
         /// How, in words.
@@ -91,6 +96,8 @@ impl Changed {
             }
             Change::Restarted => format!("was restarted{process}"),
             Change::MainProcess => format!("has another main process{process}"),
+            Change::Frozen => "is frozen: it stands still".to_owned(),
+            Change::Thawed => "runs again after it was frozen".to_owned(),
         }
     }
 }
@@ -106,6 +113,7 @@ impl What {
             Self::Frozen(_) => "frozen",
             Self::Thawed => "thawed",
             Self::Listened { .. } => "listened",
+            Self::Left { .. } => "left",
             Self::Ended { .. } => "ended",
             Self::Cleared { .. } => "cleared",
         }
@@ -121,6 +129,7 @@ impl What {
             Self::Frozen(percent) => format!("the command was frozen at a pressure of {percent} %"),
             Self::Thawed => "the command runs again".to_owned(),
             Self::Listened { address, process } => format!("{process} listened on {address}"),
+            Self::Left { group } => format!("the command moved to {group}, where nothing holds for it"),
             Self::Ended { result } => format!("the command ended: {result}"),
             Self::Cleared { processes } => format!("{processes} processes that it had left were ended"),
         }
@@ -178,6 +187,8 @@ pub struct Known {
     pub last: Witness,
     /// Whether it was disturbed.
     pub disturbed: bool,
+    /// How many of its changes were noted.
+    changes: usize,
 }
 
 /// All that was seen.
@@ -188,14 +199,19 @@ pub struct Ledger {
     untold: Option<Error>,
 }
 
-/// So many moments are kept: of a unit that fails again and again the first ones matter.
-const MOST: usize = 1000;
+/// So many changes of one unit are kept: of a unit that fails again and again the first ones matter.
+const MOST: usize = 200;
 
 impl Ledger {
     /// A ledger of units as they are now.
     pub fn new(units: impl IntoIterator<Item = (Guarded, Witness)>) -> Self {
-        let known =
-            |(unit, first): (Guarded, Witness)| Known { unit, last: first.clone(), first, disturbed: false };
+        let known = |(unit, first): (Guarded, Witness)| Known {
+            unit,
+            last: first.clone(),
+            first,
+            disturbed: false,
+            changes: 0,
+        };
         Self { units: units.into_iter().map(known).collect(), ..Self::default() }
     }
 
@@ -211,9 +227,7 @@ impl Ledger {
 
     /// Notes something.
     pub fn note(&mut self, at_us: u64, what: What) {
-        if self.moments.len() < MOST {
-            self.moments.push(Moment { at_us, what });
-        }
+        self.moments.push(Moment { at_us, what });
     }
 
     /// Notes how a unit looks; returns what of it changed, where that matters.
@@ -223,7 +237,10 @@ impl Ledger {
         let before = std::mem::replace(&mut known.last, now.clone());
         let changed = Changed { unit: unit.clone(), change: change?, before, after: now };
         known.disturbed |= changed.change.disturbs();
-        self.note(at_us, What::Changed(Box::new(changed.clone())));
+        known.changes += 1;
+        if known.changes <= MOST {
+            self.note(at_us, What::Changed(Box::new(changed.clone())));
+        }
         Some(changed)
     }
 

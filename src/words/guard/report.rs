@@ -128,8 +128,8 @@ pub struct Report {
     pub cpu_usec: Option<u64>,
     /// The most memory that they had, in bytes.
     pub memory_peak: Option<u64>,
-    /// How many processes the kernel killed for want of memory meanwhile, on the whole machine.
-    pub oom_kills: u64,
+    /// How many of them the kernel killed for want of memory; `None` where it does not count.
+    pub oom_kills: Option<u64>,
     /// How often the command was frozen.
     pub frozen_times: u64,
     /// For how long altogether, in milliseconds.
@@ -178,8 +178,8 @@ impl Report {
         );
         let names: Vec<&str> = self.units.iter().map(|unit| unit.unit.as_str()).collect();
         let result = match self.oom_kills {
-            0 => result,
-            kills => format!("{result}, and the kernel killed {kills} for want of memory meanwhile"),
+            None | Some(0) => result,
+            Some(kills) => format!("{result}, and the kernel killed {kills} of it for want of memory"),
         };
         match self.verdict {
             Verdict::Undisturbed if names.is_empty() => shown.line(format!("forge: {result}")),

@@ -114,6 +114,9 @@ pub struct Witness {
     pub main_status: i32,
     /// `ControlGroup=`; empty where it has none.
     pub control_group: String,
+    /// `FreezerState=`: `running`, `frozen` …
+    #[serde(default)]
+    pub freezer: String,
 }
 
 /// What changed of a unit between two looks.
@@ -135,6 +138,10 @@ pub enum Change {
     Restarted,
     /// It runs on, with another main process.
     MainProcess,
+    /// It stands still.
+    Frozen,
+    /// It runs again after it stood still.
+    Thawed,
 }
 
 impl Change {
@@ -149,14 +156,21 @@ impl Change {
             Self::Failed => "failed",
             Self::Restarted => "restarted",
             Self::MainProcess => "main_process",
+            Self::Frozen => "frozen",
+            Self::Thawed => "thawed",
         }
     }
 
     /// Whether that disturbs what the unit does for others.
     pub fn disturbs(self) -> bool {
         match self {
-            Self::Started | Self::Done | Self::Reloaded => false,
-            Self::Stopping | Self::Stopped | Self::Failed | Self::Restarted | Self::MainProcess => true,
+            Self::Started | Self::Done | Self::Reloaded | Self::Thawed => false,
+            Self::Stopping
+            | Self::Stopped
+            | Self::Failed
+            | Self::Restarted
+            | Self::MainProcess
+            | Self::Frozen => true,
         }
     }
 }
@@ -173,6 +187,19 @@ impl Witness {
     /// Whether its manager waits to start it again.
     fn is_between_runs(&self) -> bool {
         self.sub.starts_with("auto-restart")
+    }
+
+    /// Whether it is a job (Type=oneshot) that has done its work and clears up after itself. It was never
+    /// active in this run; one that is stopped is sent a signal.
+    fn is_job_at_its_end(&self) -> bool {
+        self.active == "deactivating"
+            && matches!(self.sub.as_str(), "stop" | "stop-post")
+            && self.active_enter_us < self.main_start_us
+    }
+
+    /// Whether it stands still, by itself or with the slice that it is in.
+    fn is_frozen(&self) -> bool {
+        self.freezer.starts_with("frozen") || self.freezer.starts_with("freezing")
     }
 
     /// Whether its manager is at work on it, and it will look otherwise soon.
@@ -202,8 +229,8 @@ impl Witness {
         }
         if !now.is_up() {
             // A job (Type=oneshot) is up as long as it is starting.
-            let is_done = self.active == "activating" && !self.is_between_runs() && now.result == "success";
-            return Some(if is_done { Change::Done } else { Change::Stopped });
+            let is_job = self.active == "activating" && !self.is_between_runs() || self.is_job_at_its_end();
+            return Some(if is_job && now.result == "success" { Change::Done } else { Change::Stopped });
         }
         if now.is_between_runs() && (is_other_run || !self.is_between_runs()) {
             return Some(Change::Failed);
@@ -213,7 +240,7 @@ impl Witness {
             return Some(Change::Restarted);
         }
         if now.active == "deactivating" {
-            return (self.active != "deactivating").then_some(Change::Stopping);
+            return (self.active != "deactivating" && !now.is_job_at_its_end()).then_some(Change::Stopping);
         }
         let has_both = self.main_pid != 0 && now.main_pid != 0;
         if has_both && (self.main_pid, self.main_start_us) != (now.main_pid, now.main_start_us) {
@@ -224,6 +251,9 @@ impl Witness {
         }
         if now.active_enter_us != self.active_enter_us && self.active == "active" && now.active == "active" {
             return Some(Change::Restarted);
+        }
+        if self.is_frozen() != now.is_frozen() {
+            return Some(if now.is_frozen() { Change::Frozen } else { Change::Thawed });
         }
         let reloads = |witness: &Self| matches!(witness.active.as_str(), "reloading" | "refreshing");
         (reloads(self) != reloads(now) && !reloads(now)).then_some(Change::Reloaded)
@@ -325,11 +355,22 @@ mod tests {
             Witness { active: "activating".into(), sub: "start".into(), invocation: "b".into(), ..running() };
         let done = Witness { invocation: "b".into(), ..inactive() };
         assert!(!disturbs(&inactive(), &job) && !disturbs(&job, &done) && !disturbs(&inactive(), &done));
+        // With ExecStopPost=; and one that is stopped.
+        let job = Witness { main_start_us: 90, ..job };
+        let stop_post = Witness { active: "deactivating".into(), sub: "stop-post".into(), ..job.clone() };
+        let done = Witness { main_start_us: 90, ..done };
+        assert!(!disturbs(&job, &stop_post) && !disturbs(&stop_post, &done));
+        assert!(disturbs(&job, &Witness { sub: "stop-sigterm".into(), ..stop_post }));
         let failed = Witness { active: "failed".into(), result: "exit-code".into(), ..done.clone() };
         assert!(disturbs(&job, &failed) && disturbs(&inactive(), &failed));
         let reloading = Witness { active: "reloading".into(), sub: "reload".into(), ..running() };
         assert_eq!(running().change(&reloading), None);
         assert_eq!(reloading.change(&running()), Some(Change::Reloaded));
         assert!(!disturbs(&inactive(), &running()), "it may be started");
+        // It stands still, by itself or with its slice.
+        for freezer in ["frozen", "frozen-by-parent", "freezing"] {
+            let frozen = Witness { freezer: freezer.into(), ..running() };
+            assert!(disturbs(&running(), &frozen) && !disturbs(&frozen, &running()), "{freezer}");
+        }
     }
 }

@@ -33,6 +33,14 @@ pub(crate) fn tests() -> Vec<Test> {
         inside!(pressure_freezes_and_thaws).limit_s(240),
         inside!(the_report_names_what_is_known),
         inside!(many_guards_at_once),
+        inside!(what_has_begun_is_no_calm),
+        inside!(nobody_who_reads_what_is_told),
+        inside!(a_caller_that_ignores_its_children),
+        inside!(a_guard_in_a_session_stays_in_it),
+        inside!(a_guard_in_a_guard_stays_in_it),
+        inside!(panes_of_a_guarded_tmux_are_of_it),
+        inside!(a_stopped_guard_does_not_leave_it_frozen).limit_s(240),
+        inside!(a_command_that_moves_away_is_told),
         inside!(snapshots_are_compared),
         inside!(snapshots_that_cannot_be_used),
     ]
@@ -114,7 +122,7 @@ impl Random {
 
 fn nothing_left_of_guards() {
     wait_until(Duration::from_secs(20), "all guarded commands and keepers to be gone", || {
-        let units = ["forge-guard-*.scope", "forge-guard-*.service"];
+        let units = ["forge-guard-*.scope", "forge-guard-*.service", "forge-guard-*.slice"];
         systemctl(&[&["list-units", "--all", "--no-legend", "--plain"][..], &units].concat())
             .stdout
             .is_empty()
@@ -316,12 +324,21 @@ fn what_belongs_to_a_units_life_is_no_disturbance() {
     let late = Production::start("late", "ExecStart=/bin/sleep 10000");
     systemctl(&["stop", "late"]).ok();
     assert_eq!(self::report(&late, "systemctl --user start late")["exit_status"], 0);
-    // Its process is frozen and goes on.
+    // One that stands still does nothing for anybody, by itself or with its slice.
     let still = Production::start("still", "ExecStart=/bin/sleep 10000");
-    assert_eq!(
-        self::report(&still, "systemctl --user freeze still; systemctl --user thaw still")["exit_status"],
-        0
-    );
+    for unit in ["still", "app.slice"] {
+        let report =
+            self::report(&still, &format!("systemctl --user freeze {unit}; systemctl --user thaw {unit}"));
+        // Quicker than a look it may be nothing.
+        assert!([0, 100].map(Value::from).contains(&report["exit_status"]), "{report}");
+        let frozen = format!("systemctl --user freeze {unit}; sleep 0.5; systemctl --user thaw {unit}");
+        let report = self::report(&still, &frozen);
+        assert_eq!(report["exit_status"], 100, "{unit}: {report}");
+        assert!(report["timeline"].to_string().contains("\"frozen\""), "{report}");
+    }
+    // A job with something to clear up.
+    let post = Production::start("post", "Type=oneshot\nExecStart=/bin/true\nExecStopPost=/bin/sleep 0.3");
+    assert_eq!(self::report(&post, "systemctl --user start post; sleep 0.5")["exit_status"], 0);
 }
 
 fn a_bus_that_goes_away() {
@@ -474,13 +491,13 @@ fn running(options: &[&str], command: &[&str]) -> (crate::ran::Background, Strin
     let cursor = journal_cursor();
     let running = start(&[&["forge", "guard", "run"], options, &["--"], command].concat());
     let id = event_since(&cursor, "guard_started")["FORGE_GUARD"].as_str().expect("an id").to_owned();
-    let group = user_unit_property(&format!("forge-guard-{id}.scope"), "ControlGroup");
+    let group = user_unit_property(&format!("forge-guard-{id}.slice"), "ControlGroup");
     (running, id, group)
 }
 
 /// The pid of a guard, which its id begins with.
 fn pid_of(id: &str) -> u32 {
-    id.split('-').next().and_then(|pid| pid.parse().ok()).expect("a pid")
+    id.split('_').next().and_then(|pid| pid.parse().ok()).expect("a pid")
 }
 
 fn a_guard_that_is_killed_leaves_nothing() {
@@ -519,7 +536,7 @@ fn a_keeper_that_is_killed_comes_back() {
     let _web = Production::lasting("web");
     let (running, id, group) = running(&["--unit", "web"], &["sleep", "1000"]);
     let keeper = format!("forge-guard-{id}.service");
-    for _ in 0..3 {
+    for _ in 0..8 {
         let pid = wait_for(Duration::from_secs(20), "the keeper", || {
             user_unit_property(&keeper, "MainPID").parse::<u32>().ok().filter(|pid| *pid != 0)
         });
@@ -631,6 +648,23 @@ fn deny(prefix: &[&str]) {
             assert_eq!(event["FORGE_PROCESS"], "python3", "{name}: {event}");
         }
     }
+    // A process that nobody may look into (PR_SET_DUMPABLE).
+    let hidden = "syscall(157, 4, 0, 0, 0, 0); socket(S, PF_INET, SOCK_STREAM, 0); listen(S, 5); sleep 20; print qq(still there)";
+    let command = [
+        "forge",
+        "guard",
+        "run",
+        "--unit",
+        &web.unit,
+        "--deny-listen",
+        "--",
+        "perl",
+        "-MSocket",
+        "-e",
+        hidden,
+    ];
+    let ran = run(&[prefix, &command].concat()).code(101);
+    assert!(ran.stderr.contains("perl (process "), "{ran}");
     // What stays allowed.
     for allowed in [
         "s = socket.socket(socket.AF_UNIX); s.bind('/tmp/guarded.sock'); s.listen(); os.unlink('/tmp/guarded.sock'); sys.exit(0)",
@@ -692,6 +726,7 @@ fn a_command_has_its_limits() {
     let limits = ["--memory-max", "300M", "--memory-high", "200M", "--cpu-quota", "50%", "--tasks-max", "60"];
     let (running, id, group) = running(&[&["--unit", "web"], &limits[..]].concat(), &["sleep", "1000"]);
     let scope = format!("forge-guard-{id}.scope");
+    let slice = format!("forge-guard-{id}.slice");
     for (property, value) in [
         ("MemoryMax", "314572800"),
         ("MemoryHigh", "209715200"),
@@ -699,10 +734,11 @@ fn a_command_has_its_limits() {
         ("TasksMax", "60"),
         ("CPUWeight", "10"),
         ("Slice", "forge-guard.slice"),
-        ("OOMPolicy", "continue"),
     ] {
-        assert_eq!(user_unit_property(&scope, property), value, "{property}");
+        assert_eq!(user_unit_property(&slice, property), value, "{property}");
     }
+    assert_eq!(user_unit_property(&scope, "Slice"), slice);
+    assert_eq!(user_unit_property(&scope, "OOMPolicy"), "continue");
     // Weights count among neighbours: of the slices too.
     assert_eq!(user_unit_property("forge-guard.slice", "CPUWeight"), "10");
     assert_eq!(user_unit_property("forge.slice", "CPUWeight"), "20");
@@ -732,14 +768,15 @@ pub(crate) fn pressure_freezes_and_thaws() {
     });
     let id = frozen["FORGE_GUARD"].as_str().expect("an id").to_owned();
     assert!(frozen["FORGE_PRESSURE"].as_str().expect("percent").parse::<u64>().expect("a number") >= 20);
-    let group = user_unit_property(&format!("forge-guard-{id}.scope"), "ControlGroup");
+    let slice = format!("forge-guard-{id}.slice");
+    let group = user_unit_property(&slice, "ControlGroup");
     let is_frozen = || {
         std::fs::read_to_string(format!("/sys/fs/cgroup{group}/cgroup.events"))
             .is_ok_and(|text| text.contains("frozen 1"))
     };
     assert!(is_frozen());
     // Somebody who thaws it has a reason.
-    systemctl(&["thaw", &format!("forge-guard-{id}.scope")]).ok();
+    systemctl(&["thaw", &slice]).ok();
     std::thread::sleep(Duration::from_secs(8));
     assert!(!is_frozen(), "it is left running for a while");
     wait_until(Duration::from_secs(60), "the next freeze", is_frozen);
@@ -907,4 +944,131 @@ fn snapshots_that_cannot_be_used() {
     // Where another's file lies in wait under the temporary name nothing is written into it.
     let ran = forge(&["guard", "snapshot", "--unit", "web", "-o", "/proc/none/x.json"]).code(1);
     assert!(ran.stderr.contains("/proc/none/x.json"), "{ran}");
+}
+
+fn what_has_begun_is_no_calm() {
+    let web = Production::lasting("web");
+    // It has to end first, and takes its time.
+    let _slow = Production::start(
+        "slow",
+        "ExecStart=/bin/sleep 10000\nExecStop=/bin/sleep 20\n[Unit]\nAfter=web.service\nBindsTo=web.service",
+    );
+    let ran = guarded(&web, &[], &["systemctl", "--user", "--no-block", "stop", "web"]).code(100);
+    assert!(ran.stderr.contains("systemd still has a job for web.service"), "{ran}");
+    systemctl(&["kill", "-s", "KILL", "slow"]);
+    // One that goes down before the command begins is not the command's doing.
+    let stops = Production::start("stops", "ExecStart=/bin/sleep 10000\nExecStop=/bin/sleep 1");
+    systemctl(&["--no-block", "restart", &stops.unit]).ok();
+    guarded(&stops, &[], &["sleep", "2"]).code(0);
+}
+
+fn nobody_who_reads_what_is_told() {
+    let web = Production::lasting("web");
+    let cursor = journal_cursor();
+    // A pipe that is full, and that nobody reads.
+    let line = "import os, subprocess, sys, time\nr, w = os.pipe()\nos.set_blocking(w, False)\ntry:\n  while True: os.write(w, b'x')\n\
+                except BlockingIOError: pass\nos.set_blocking(w, True)\n\
+                sys.exit(subprocess.run(['forge', 'guard', 'run', '--unit', 'web', '--', 'sleep', '4'], stderr=w, timeout=None).returncode)";
+    let mut running = start(&["python3", "-c", line]);
+    event_since(&cursor, "guard_started");
+    signal("KILL", web.pid());
+    event_since(&cursor, "guard_disturbed");
+    event_since(&cursor, "guard_finished");
+    running.kill();
+    shell("pkill -9 -f '^forge guard run'");
+    nothing_left_of_guards();
+}
+
+fn a_caller_that_ignores_its_children() {
+    let web = Production::lasting("web");
+    let line = format!(
+        "import os, signal\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)\n\
+         os.execvp('forge', ['forge', 'guard', 'run', '--unit', '{}', '--', 'sh', '-c', 'exit 3'])",
+        web.unit
+    );
+    run(&["python3", "-c", &line]).code(3);
+}
+
+fn a_guard_in_a_session_stays_in_it() {
+    let _web = Production::lasting("web");
+    let cursor = journal_cursor();
+    let line = "forge guard run --unit web -- sh -c 'trap \"\" TERM HUP; setsid sleep 2004 & sleep 2004'";
+    let (_session, _) = spawn("outer", &["--memory-max", "500M"], &["sh", "-c", line]);
+    let id = event_since(&cursor, "guard_started")["FORGE_GUARD"].as_str().expect("an id").to_owned();
+    let pid = wait_for(Duration::from_secs(20), "the command", || {
+        shell("pgrep -f '^sleep 2004'").stdout.lines().next()?.parse().ok()
+    });
+    let group = cgroup_of(pid);
+    assert!(group.contains(&format!("/forge-outer.slice/forge-outer-{id}.slice/")), "{group}");
+    // What holds for the session holds for it.
+    forge(&["freeze", "outer"]).ok();
+    let events = std::fs::read_to_string(format!("/sys/fs/cgroup{group}/cgroup.events")).expect("its events");
+    assert!(events.contains("frozen 1"), "{events}");
+    forge(&["stop", "--timeout", "1", "outer"]).ok();
+    assert!(!alive(pid), "it ended with its session");
+    nothing_left_of_guards();
+    crate::support::nothing_left_of("outer");
+}
+
+fn a_guard_in_a_guard_stays_in_it() {
+    let web = Production::lasting("web");
+    let inner =
+        "forge guard run -- sh -c 'trap \"\" TERM; sleep 2005 & sleep 2005' & sleep 1; kill -9 $!; sleep 0.2";
+    let ran = guarded(&web, &["--memory-max", "500M"], &["sh", "-c", inner]);
+    assert_eq!(ran.code, 0, "{ran}");
+    assert_eq!(shell("pgrep -c -f '^sleep 2005'").stdout.trim(), "0", "all of it ended");
+    nothing_left_of_guards();
+}
+
+fn panes_of_a_guarded_tmux_are_of_it() {
+    let web = Production::lasting("web");
+    let line = "tmux -L guarded new -d 'trap \"\" HUP TERM; nohup sleep 2006'; sleep 1";
+    guarded(&web, &[], &["sh", "-c", line]).code(0);
+    assert_eq!(shell("pgrep -c -f '^sleep 2006'").stdout.trim(), "0", "the pane ended");
+    nothing_left_of_guards();
+    let _ = std::fs::remove_file(crate::support::socket("guarded"));
+}
+
+fn a_stopped_guard_does_not_leave_it_frozen() {
+    let _web = Production::lasting("web");
+    let (running, id, group) = running(&["--unit", "web"], &["sleep", "1000"]);
+    systemctl(&["freeze", &format!("forge-guard-{id}.slice")]).ok();
+    signal("STOP", pid_of(&id));
+    let events =
+        || std::fs::read_to_string(format!("/sys/fs/cgroup{group}/cgroup.events")).unwrap_or_default();
+    assert!(events().contains("frozen 1"));
+    wait_until(Duration::from_secs(120), "its keeper to thaw it", || events().contains("frozen 0"));
+    signal("CONT", pid_of(&id));
+    signal("TERM", pid_of(&id));
+    running.wait(Duration::from_secs(20)).code(143);
+}
+
+fn a_command_that_moves_away_is_told() {
+    let web = Production::lasting("web");
+    let away = "G=/sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service/away; mkdir -p $G; echo $$ > $G/cgroup.procs; exec sleep 2";
+    let ran = guarded(&web, &[], &["sh", "-c", away]).code(0);
+    assert!(ran.stderr.contains("has moved to the control group"), "{ran}");
+    // It does not outlive its guard.
+    let cursor = journal_cursor();
+    let running = start(&[
+        "forge",
+        "guard",
+        "run",
+        "--unit",
+        "web",
+        "--",
+        "sh",
+        "-c",
+        &away.replace("sleep 2", "sleep 2007"),
+    ]);
+    let id = event_since(&cursor, "guard_started")["FORGE_GUARD"].as_str().expect("an id").to_owned();
+    wait_until(Duration::from_secs(20), "the move", || {
+        shell("pgrep -c -f '^sleep 2007'").stdout.trim() == "1"
+    });
+    signal("KILL", pid_of(&id));
+    running.wait(Duration::from_secs(20)).code(137);
+    wait_until(Duration::from_secs(30), "its end", || {
+        shell("pgrep -c -f '^sleep 2007'").stdout.trim() == "0"
+    });
+    nothing_left_of_guards();
 }

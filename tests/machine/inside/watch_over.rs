@@ -14,6 +14,7 @@ pub(crate) fn tests() -> Vec<Test> {
     vec![
         inside!(each_disturbance_is_recorded_and_told),
         inside!(what_happens_while_it_is_away_is_recorded),
+        inside!(a_notice_is_not_lost_with_the_watch),
         inside!(without_units_it_has_nothing_to_do),
         inside!(a_new_configuration_is_read),
         inside!(sessions_that_yield_are_frozen_under_pressure).limit_s(240),
@@ -125,6 +126,24 @@ fn what_happens_while_it_is_away_is_recorded() {
     systemctl(&["start", UNIT]).ok();
     std::thread::sleep(Duration::from_secs(1));
     assert_eq!(disturbances(&cursor).len(), 0);
+}
+
+fn a_notice_is_not_lost_with_the_watch() {
+    let web = Production::lasting("web");
+    let _told = TestFile::new("told", "");
+    let _watch = Watch::start(
+        "[guard]\nunits = ['web']\n[notify]\ncommand = ['sh', '-c', 'sleep 1; cat >> told; echo >> told']\n",
+    );
+    for (times, end) in [(1, "reload"), (2, "restart"), (3, "stop")] {
+        web.is_up();
+        let cursor = journal_cursor();
+        signal("KILL", web.pid());
+        until_disturbed(&cursor, 1);
+        systemctl(&[end, UNIT]).ok();
+        wait_until(Duration::from_secs(30), end, || {
+            std::fs::read_to_string("told").expect("what was told").lines().count() >= times
+        });
+    }
 }
 
 fn without_units_it_has_nothing_to_do() {
