@@ -33,7 +33,7 @@ use crate::words::guard::cause::{Cause, Clues, cause};
 use crate::words::guard::ledger::{Changed, Ledger, What};
 use crate::words::guard::pressure::{Brake, Move, Pressure};
 use crate::words::guard::report::{Denial, Peaks, Report, Verdict, timeline, units};
-use crate::words::guard::witness::{Guarded, Manager};
+use crate::words::guard::witness::{Guarded, Manager, Witness};
 use crate::words::limits::Limits;
 use crate::words::session::{Cause as SessionCause, End};
 use crate::words::time::rfc3339;
@@ -529,8 +529,28 @@ impl<'a> Running<'a> {
         units.or(host).unwrap_or_default().highest()
     }
 
+    /// Looks which units stand still: not every manager tells of that (252 does not).
+    fn see_frozen(&mut self) {
+        let looks: Vec<(Guarded, Witness)> = self
+            .ledger
+            .units()
+            .iter()
+            .filter(|known| known.last.is_up())
+            .map(|known| {
+                let frozen = Cgroup::new(&known.last.control_group).is_frozen();
+                (known.unit.clone(), Witness { frozen, ..known.last.clone() })
+            })
+            .collect();
+        for (unit, witness) in looks {
+            if let Some(changed) = self.ledger.see(boot_us(), &unit, witness) {
+                self.tell(&changed);
+            }
+        }
+    }
+
     /// Looks at pressure and usage, and brakes.
     fn sample(&mut self) -> Result<()> {
+        self.see_frozen();
         let percent = self.measure();
         let Some(brake) = &mut self.brake else { return Ok(()) };
         if brake.is_on() && !self.group.is_frozen() {

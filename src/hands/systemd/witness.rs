@@ -23,6 +23,7 @@ use zbus::{Connection, MatchRule, MessageStream, OwnedObjectPath};
 
 use super::proxy::ManagerProxy;
 use super::{CALL, deadlined, is_named, no_manager, reason};
+use crate::hands::cgroup::Cgroup;
 use crate::hands::clock::{Deadline, boot_us, pause};
 use crate::hands::journal;
 use crate::words::error::{Error, Kind, Result, Trying};
@@ -141,7 +142,8 @@ fn witness(all: &HashMap<String, OwnedVariant>) -> Witness {
         main_code: number(all, "ExecMainCode"),
         main_status: number(all, "ExecMainStatus"),
         control_group: text(all, "ControlGroup"),
-        freezer: text(all, "FreezerState"),
+        // FreezerState= is of the unit alone (252), and not of the slices above it.
+        frozen: Cgroup::new(&text(all, "ControlGroup")).is_frozen(),
     }
 }
 

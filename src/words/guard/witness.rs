@@ -114,9 +114,9 @@ pub struct Witness {
     pub main_status: i32,
     /// `ControlGroup=`; empty where it has none.
     pub control_group: String,
-    /// `FreezerState=`: `running`, `frozen` …
+    /// Whether it stands still, by itself or with the slice that it is in.
     #[serde(default)]
-    pub freezer: String,
+    pub frozen: bool,
 }
 
 /// What changed of a unit between two looks.
@@ -197,11 +197,6 @@ impl Witness {
             && self.active_enter_us < self.main_start_us
     }
 
-    /// Whether it stands still, by itself or with the slice that it is in.
-    fn is_frozen(&self) -> bool {
-        self.freezer.starts_with("frozen") || self.freezer.starts_with("freezing")
-    }
-
     /// Whether its manager is at work on it, and it will look otherwise soon.
     pub fn is_settling(&self) -> bool {
         matches!(self.active.as_str(), "activating" | "deactivating" | "reloading" | "refreshing")
@@ -252,8 +247,8 @@ impl Witness {
         if now.active_enter_us != self.active_enter_us && self.active == "active" && now.active == "active" {
             return Some(Change::Restarted);
         }
-        if self.is_frozen() != now.is_frozen() {
-            return Some(if now.is_frozen() { Change::Frozen } else { Change::Thawed });
+        if self.frozen != now.frozen {
+            return Some(if now.frozen { Change::Frozen } else { Change::Thawed });
         }
         let reloads = |witness: &Self| matches!(witness.active.as_str(), "reloading" | "refreshing");
         (reloads(self) != reloads(now) && !reloads(now)).then_some(Change::Reloaded)
@@ -367,10 +362,7 @@ mod tests {
         assert_eq!(running().change(&reloading), None);
         assert_eq!(reloading.change(&running()), Some(Change::Reloaded));
         assert!(!disturbs(&inactive(), &running()), "it may be started");
-        // It stands still, by itself or with its slice.
-        for freezer in ["frozen", "frozen-by-parent", "freezing"] {
-            let frozen = Witness { freezer: freezer.into(), ..running() };
-            assert!(disturbs(&running(), &frozen) && !disturbs(&frozen, &running()), "{freezer}");
-        }
+        let frozen = Witness { frozen: true, ..running() };
+        assert!(disturbs(&running(), &frozen) && !disturbs(&frozen, &running()));
     }
 }
