@@ -34,6 +34,7 @@ use super::landlock;
 use super::process::{raise_oom_score, readable};
 use crate::words::command::Argv;
 use crate::words::error::{Error, Kind, Result, Trying};
+use crate::words::guard::REFUSED;
 
 /// The verb that waits behind the first gate.
 pub const SERVER_VERB: &str = "gate-server";
@@ -298,9 +299,9 @@ pub fn start_guarded(gate: &Gate, command: &[OsString], stdout: Stdio) -> Result
 /// When nobody holds the gate, or listening cannot be denied.
 pub fn wait_then_exec_guarded(name: &str, command: &[OsString]) -> Result<u8> {
     let (mut stream, terms) = meet::<Terms>(name)?;
-    let given_up = || Error::failed("the guard is gone, and the command was not run");
     let (Some(terms), Some((program, arguments))) = (terms, command.split_first()) else {
-        return Err(given_up());
+        // Who held the gate has said why, or was killed.
+        return Ok(REFUSED);
     };
     if terms.deny_bind
         && let Err(error) = landlock::deny_bind()

@@ -1,5 +1,6 @@
 //! The audit log: each kind of event, with its fields, read back from the journal.
 
+use super::guarding::Production;
 use crate::suite::{Test, inside};
 use crate::support::{
     Session, dead_socket, event_since, forge, forge_json, journal, journal_cursor, run, shell, socket, spawn,
@@ -11,6 +12,7 @@ use std::time::Duration;
 pub(crate) fn tests() -> Vec<Test> {
     vec![
         inside!(each_event_has_its_fields),
+        inside!(guarded_commands_are_in_it),
         inside!(the_supervisors_unit_shows_them_too),
         inside!(logs_shows_one_session),
         inside!(without_a_journal_the_work_goes_on),
@@ -81,6 +83,30 @@ fn each_event_has_its_fields() {
         let event = event(kind);
         has(&event, priority, &["FORGE_SESSION", "FORGE_RESULT"], &[&used[..], &[field]].concat());
     }
+}
+
+fn guarded_commands_are_in_it() {
+    let web = Production::lasting("web");
+    let cursor = journal_cursor();
+    let event = |kind: &str| event_since(&cursor, kind);
+    let guard = ["guard", "run", "--unit", &web.unit, "--deny-listen", "--"];
+    let listens = "import socket, time\ns = socket.socket()\ns.listen()\ntime.sleep(20)";
+    forge(&[&guard[..], &["python3", "-c", listens]].concat()).code(101);
+    has(
+        &event("guard_started"),
+        "6",
+        &["FORGE_GUARD", "FORGE_PROGRAM", "FORGE_UNITS", "FORGE_DENY_LISTEN"],
+        &[],
+    );
+    has(&event("guard_listen"), "3", &["FORGE_GUARD", "FORGE_ADDRESS", "FORGE_PROCESS"], &["FORGE_PID"]);
+    let numbers = ["FORGE_EXIT_STATUS", "FORGE_ELAPSED_MS"];
+    let texts = ["FORGE_GUARD", "FORGE_PROGRAM", "FORGE_VERDICT", "FORGE_RESULT"];
+    has(&event("guard_finished"), "6", &texts, &numbers);
+    forge(&[&guard[..], &["systemctl", "--user", "restart", "web"]].concat()).code(100);
+    let texts = ["FORGE_GUARD", "FORGE_UNIT", "FORGE_MANAGER", "FORGE_CHANGE", "FORGE_RESULT"];
+    has(&event("guard_disturbed"), "3", &texts, &["FORGE_PID_BEFORE", "FORGE_PID_AFTER"]);
+    forge(&["guard", "run", "--refuse-if-active", "web", "--", "true"]).code(125);
+    has(&event("guard_refused"), "4", &["FORGE_PROGRAM", "FORGE_ERROR"], &[]);
 }
 
 fn the_supervisors_unit_shows_them_too() {

@@ -4,9 +4,15 @@
 mod boots;
 mod hostile;
 mod machine_facts;
+mod production;
 
 use crate::suite::Test;
 
 pub(crate) fn groups() -> Vec<(&'static str, Vec<Test>)> {
-    vec![("machine_facts", machine_facts::tests()), ("hostile", hostile::tests()), ("boots", boots::tests())]
+    vec![
+        ("machine_facts", machine_facts::tests()),
+        ("hostile", hostile::tests()),
+        ("boots", boots::tests()),
+        ("production", production::tests()),
+    ]
 }
