@@ -1,8 +1,11 @@
 //! Guarding: commands that may not disturb what matters, and a watch that sees who does.
 
+mod freezing;
 pub mod gone;
 mod listening;
+mod meter;
 pub mod run;
+mod running;
 mod settle;
 pub mod snapshot;
 mod surroundings;
