@@ -56,6 +56,9 @@ impl Printer {
             // A verb without a result, such as a hidden one, prints nothing.
             return if shown.json == Value::Null { Ok(()) } else { out(&shown.json.to_string()) };
         }
+        if self.quiet && shown.to_stderr {
+            return Ok(());
+        }
         for piece in &shown.text {
             let print = if shown.to_stderr { err } else { out };
             match piece {

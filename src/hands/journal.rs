@@ -40,14 +40,20 @@ macro_rules! progress {
 }
 pub(crate) use progress;
 
-/// Says at once, on standard error, what a person must know, unless nothing is to be said. It never waits
-/// for whoever reads that.
+/// Says at once, on standard error, what a person should know, unless only errors are to be said. It
+/// never waits for whoever reads that.
 macro_rules! told {
-    ($($text:tt)*) => { $crate::hands::journal::tell(format!($($text)*)) };
+    ($($text:tt)*) => { $crate::hands::journal::tell(format!($($text)*), false) };
 }
 pub(crate) use told;
 
-/// Whether anything is to be said.
+/// The same for what is an error.
+macro_rules! alarm {
+    ($($text:tt)*) => { $crate::hands::journal::tell(format!($($text)*), true) };
+}
+pub(crate) use alarm;
+
+/// Whether more than errors is to be said.
 static TELLS: AtomicBool = AtomicBool::new(false);
 
 /// What is said and was not read yet: by a thread of its own, since a pipe that nobody reads, or a
@@ -62,8 +68,8 @@ struct Teller {
 /// So many lines may wait to be read; what comes then is in the journal alone.
 const WAITING: usize = 1000;
 
-pub(crate) fn tell(line: String) {
-    if !TELLS.load(Ordering::Relaxed) {
+pub(crate) fn tell(line: String, is_error: bool) {
+    if !is_error && !TELLS.load(Ordering::Relaxed) {
         return;
     }
     let Ok(mut teller) = TELLER.lock() else { return };

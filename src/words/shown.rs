@@ -14,7 +14,8 @@ pub struct Shown {
     pub status: u8,
     /// The signal that ended the command that was run: forge ends by it, too.
     pub signal: Option<i32>,
-    /// Whether the text goes to standard error: standard output is a command's.
+    /// Whether the text goes to standard error: standard output is a command's, and the text was not asked
+    /// for.
     pub to_stderr: bool,
 }
 

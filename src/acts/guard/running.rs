@@ -18,7 +18,7 @@ use super::settle::{Settling, settle};
 use super::surroundings::{self, Surroundings};
 use crate::hands::cgroup::{self, Cgroup};
 use crate::hands::clock::{Deadline, boot_us, micros, now_us};
-use crate::hands::journal::{self, told};
+use crate::hands::journal::{self, alarm};
 use crate::hands::pressure;
 use crate::hands::process::{self, readable};
 use crate::hands::signals::{Origin, Signals};
@@ -136,7 +136,7 @@ impl<'a> Running<'a> {
         self.see(watch);
         let settled = settle(&mut self);
         if let Some(error) = failed.or(settled.err()) {
-            told!("forge: it cannot be told how the guarded units are: {error}");
+            alarm!("forge: it cannot be told how the guarded units are: {error}");
             self.ledger.cannot_tell(error);
         }
         let is_killed = end.signal == Some(Signal::SIGKILL as i32);
@@ -317,7 +317,7 @@ impl<'a> Running<'a> {
         self.listened = true;
         self.place.group.kill()?;
         let (address, process) = (row.address.to_string(), holder.name);
-        told!(
+        alarm!(
             "forge: {process} (process {}) listens on {address}, which is denied: the command is ended",
             holder.pid
         );
@@ -387,7 +387,7 @@ impl<'a> Running<'a> {
         // A process that has ended and was not waited for is in the root group.
         if !self.has_left && process::is_running(pid) {
             self.has_left = true;
-            told!(
+            alarm!(
                 "forge: the command has moved to the control group {group}: limits and the rest do not hold there"
             );
             self.ledger.note(boot_us(), What::Left { group });
@@ -475,7 +475,7 @@ impl Settling for Running<'_> {
             sessions: surroundings.sessions.clone(),
             commands: surroundings.commands.clone(),
         });
-        told!("forge: {} {} ({ms} ms after the command began)", changed.unit, changed.words());
+        alarm!("forge: {} {} ({ms} ms after the command began)", changed.unit, changed.words());
         let pressure = self.meter.pressure(self.ledger.units());
         if self.first.is_none() {
             let oom_kills = pressure::oom_kills().saturating_sub(self.oom_kills);

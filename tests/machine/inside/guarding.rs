@@ -141,6 +141,10 @@ fn a_command_is_as_without_a_guard() {
     assert_eq!(guarded(&web, &[], &["sh", "-c", "exit 0"]).stdout, "");
     let quiet = forge(&["-q", "guard", "run", "--unit", "web", "--", "true"]).ok();
     assert_eq!((quiet.stdout.as_str(), quiet.stderr.as_str()), ("", ""));
+    let loud = forge(&["-q", "guard", "run", "--unit", "web", "--", "systemctl", "--user", "restart", "web"])
+        .code(100);
+    let is_told = loud.stderr.lines().all(|line| line.starts_with("forge: web.service "));
+    assert!(loud.stdout.is_empty() && is_told && !loud.stderr.is_empty(), "{loud}");
     // Input, directory, environment and arguments of any bytes reach it.
     let line = "cd /tmp && printf 'a\\0b' | VAR=x forge guard run --unit web -- \
                 sh -c 'pwd; echo $VAR; od -An -c; printf %s \"$1\" | od -An -tx1' sh \"$(printf '\\377 \\042')\"";
