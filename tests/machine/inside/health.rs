@@ -107,6 +107,9 @@ fn what_belongs_to_no_session() {
     assert_eq!(probe["orphans"], 1, "{probe}");
     says(&probe, &format!("spawn-stray (process {})", pid.trim()), "kill-server");
     tmux("spawn-stray", &["kill-server"]).ok();
+    // It answers before it ends.
+    let server = pid.trim().parse().expect("a pid");
+    wait_until(Duration::from_secs(10), "the server's end", || !crate::support::alive(server));
     forge(&["sweep"]).ok();
     let mut left =
         start(&["systemd-run", "--user", "--scope", "-q", "--slice=forge-left.slice", "sleep", "1000"]);

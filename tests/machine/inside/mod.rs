@@ -23,6 +23,8 @@ use crate::suite::Test;
 pub(crate) fn groups() -> Vec<(&'static str, Vec<Test>)> {
     vec![
         ("machine_facts", machine_facts::tests()),
+        // The longest one early: the others go on beside it.
+        ("guarding", guarding::tests()),
         ("incident", incident::tests()),
         ("errors", errors::tests()),
         ("sockets", sockets::tests()),
@@ -37,7 +39,6 @@ pub(crate) fn groups() -> Vec<(&'static str, Vec<Test>)> {
         ("supervision", supervision::tests()),
         ("crashes", crashes::tests()),
         ("watching", watching::tests()),
-        ("guarding", guarding::tests()),
         ("watch_over", watch_over::tests()),
     ]
 }
