@@ -60,7 +60,6 @@ pub fn watch(world: &World, config_file: Option<&Path>) -> Result<()> {
         group: Cgroup::new(&manager.control_group()?),
         ledger: known(world, &guarded, &looks.iter().map(|look| look.witness.clone()).collect::<Vec<_>>()),
         brake: brake(world),
-        frozen: Vec::new(),
         gauge: Gauge::default(),
         notices: Vec::new(),
         notice_at: None,
@@ -85,23 +84,7 @@ pub fn watch(world: &World, config_file: Option<&Path>) -> Result<()> {
         let next = timers.into_iter().flatten().min().unwrap_or(u64::MAX);
         let came = readable(&[signals.as_fd(), sight.as_fd()], Deadline::at_boot_us(next));
         if came[1] {
-            let mut has_news = false;
-            for seen in sight.take() {
-                match seen {
-                    Seen::Unit { unit, witness, .. } => {
-                        watching.see(&unit, *witness);
-                        has_news = true;
-                    }
-                    Seen::Away { manager, .. } => {
-                        service::status(&format!("the {} manager, or its bus, is away", manager.word()));
-                    }
-                    Seen::Back { .. } => has_news = true,
-                }
-            }
-            if has_news {
-                watching.keep();
-                service::status(&watching.status());
-            }
+            watching.take_in(sight.take());
         }
         if came[0]
             && let Some(signal) = signals.next()
@@ -206,7 +189,6 @@ struct Watching<'a> {
     group: Cgroup,
     ledger: Ledger,
     brake: Option<Brake>,
-    frozen: Vec<SessionId>,
     gauge: Gauge,
     /// What is to be told.
     notices: Vec<String>,
@@ -229,6 +211,23 @@ impl Watching<'_> {
             [] => format!("watches {}", event::names(&units)),
             down => format!("watches {}; not up: {}", event::names(&units), event::names(down)),
         }
+    }
+
+    /// Takes in what the managers told.
+    fn take_in(&mut self, seen: Vec<Seen>) {
+        let mut is_away = None;
+        for seen in seen {
+            match seen {
+                Seen::Unit { unit, witness, .. } => self.see(&unit, *witness),
+                Seen::Away { manager, .. } => is_away = Some(manager),
+                Seen::Back { .. } => is_away = None,
+            }
+        }
+        self.keep();
+        service::status(&match is_away {
+            Some(manager) => format!("the {} manager, or its bus, is away", manager.word()),
+            None => self.status(),
+        });
     }
 
     /// Notes how a unit looks, and tells of a disturbance.
@@ -301,10 +300,7 @@ impl Watching<'_> {
         let Some(brake) = &mut self.brake else { return Ok(()) };
         match brake.judge(boot_us(), percent) {
             Some(Move::Freeze) => self.freeze(percent),
-            Some(Move::Thaw) => {
-                self.frozen.clear();
-                thaw_all(self.world)
-            }
+            Some(Move::Thaw) => thaw_all(self.world),
             None => Ok(()),
         }
     }
@@ -316,19 +312,18 @@ impl Watching<'_> {
         let forge = self.group.child(FORGE_SLICE);
         let yields =
             |id: &SessionId| self.world.config.sessions.get(id).is_some_and(|session| session.yields);
-        self.frozen = surroundings::look(&self.group)
+        let sessions: Vec<SessionId> = surroundings::look(&self.group)
             .sessions
             .into_iter()
             .filter_map(|id| SessionId::try_from(id).ok())
             .filter(|id| yields(id) && !forge.child(&unit::slice(id)).is_frozen())
             .collect();
         // First the note: who comes after thaws by it. Without one nothing is frozen.
-        if let Err(error) = self.world.store.write_frozen(&self.frozen) {
+        if let Err(error) = self.world.store.write_frozen(&sessions) {
             service::status(&format!("cannot freeze what yields: {error}"));
-            self.frozen.clear();
             return Ok(());
         }
-        for session in &self.frozen {
+        for session in &sessions {
             match manager.freeze(&unit::slice(session)) {
                 Ok(()) => {
                     let subject = Subject::Session(session.clone());
