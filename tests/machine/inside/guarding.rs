@@ -499,7 +499,7 @@ fn running(options: &[&str], command: &[&str]) -> (crate::ran::Background, Strin
 }
 
 /// The pid of a guard, which its id begins with.
-fn pid_of(id: &str) -> u32 {
+pub(crate) fn pid_of(id: &str) -> u32 {
     id.split('_').next().and_then(|pid| pid.parse().ok()).expect("a pid")
 }
 

@@ -1,6 +1,6 @@
 //! Guarded commands that want more than they may have, beside a unit that must not feel it.
 
-use crate::inside::guarding::{Production, pressure_freezes_and_thaws};
+use crate::inside::guarding::{Production, pid_of, pressure_freezes_and_thaws};
 use crate::suite::{Test, inside};
 use crate::support::{
     cgroup_file, event_since, journal_cursor, keyed, run_within, signal, start, user_unit_property,
@@ -34,8 +34,7 @@ fn a_guarded_loop_gets_its_small_share() {
     let [production, guarded] = [after[0] - before[0], after[1] - before[1]];
     // 100 to 20: the weights of app.slice and forge.slice.
     assert!(production > 3 * guarded && guarded > 0, "production {production} us, guarded {guarded} us");
-    let guard = id.split('-').next().and_then(|pid| pid.parse().ok()).expect("its pid");
-    signal("TERM", guard);
+    signal("TERM", pid_of(&id));
     running.wait(Duration::from_secs(120)).code(143);
 }
 
