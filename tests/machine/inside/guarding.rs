@@ -443,10 +443,10 @@ fn keys_of_a_terminal() {
     assert!(!screen().contains("status="), "the shell gave the line up, as after Ctrl-C:\n{}", screen());
     // Ctrl-Z stops it, fg continues it.
     keys(&[
-        "clear; forge guard run --unit web -- sh -c 'echo be\\gun; sleep 1; sleep 1; echo do\\ne'",
+        "clear; forge guard run --unit web -- sh -c 'echo wo\\rks; sleep 1; sleep 1; echo do\\ne'",
         "Enter",
     ]);
-    shows("begun");
+    shows("works");
     keys(&["C-z"]);
     shows("Stopped");
     let states = shell("ps -o stat= -C forge,sleep --no-headers | cut -c1 | sort -u").stdout;
