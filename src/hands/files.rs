@@ -100,12 +100,12 @@ pub fn write_document<T: Serialize>(path: &Path, value: &T) -> Result<()> {
 /// # Errors
 /// When there is a file and it cannot be read as such a value.
 pub fn read_document<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
-    let doing = || format!("cannot read {}", path.display());
-    match read_all(path, 0) {
-        Ok(bytes) => serde_json::from_slice(&bytes).map(Some).trying(doing()),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).trying(doing()),
-    }
+    parse(path, read_if_there(path, 0)?)
+}
+
+fn parse<T: DeserializeOwned>(path: &Path, bytes: Option<Vec<u8>>) -> Result<Option<T>> {
+    let Some(bytes) = bytes else { return Ok(None) };
+    serde_json::from_slice(&bytes).map(Some).trying(format!("cannot read {}", path.display()))
 }
 
 fn directory_of(path: &Path) -> Result<&Path> {
@@ -152,8 +152,7 @@ pub fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
 /// # Errors
 /// When there is a file and it cannot be read as such a value. Unreadable is not absent.
 pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
-    let Some(bytes) = read(path)? else { return Ok(None) };
-    serde_json::from_slice(&bytes).map(Some).trying(format!("cannot read {}", path.display()))
+    parse(path, read(path)?)
 }
 
 /// Reads a file; `None` where there is none.
@@ -161,7 +160,11 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
 /// # Errors
 /// When there is one and it cannot be read, or is a link.
 pub fn read(path: &Path) -> Result<Option<Vec<u8>>> {
-    match read_all(path, O_NOFOLLOW) {
+    read_if_there(path, O_NOFOLLOW)
+}
+
+fn read_if_there(path: &Path, flags: i32) -> Result<Option<Vec<u8>>> {
+    match read_all(path, flags) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         read => read.map(Some).trying(format!("cannot read {}", path.display())),
     }

@@ -1,10 +1,10 @@
 //! Gates that hold a process until what is to be around it is there.
 //!
-//! A session passes two while it is started. The first holds the process that becomes tmux until the manager has moved it into the
-//! session's scope, so that nothing of the session ever runs outside. The second holds the
-//! process in the pane until forge knows its ids and tmux has settled: then it becomes the
-//! program. A program that is held cannot end too early to be seen (tmux 3.3a loses the status
-//! of some panes that end within their first milliseconds), nor fork before tmux 3.4 and later
+//! A session passes two while it is started. The first holds the process that becomes tmux until the
+//! manager has moved it into the session's scope, so that nothing of the session ever runs outside.
+//! The second holds the process in the pane until forge knows its ids and tmux has settled: then it
+//! becomes the program. A program that is held cannot end too early to be seen (tmux 3.3a loses the
+//! status of some panes that end within their first milliseconds), nor fork before tmux 3.4 and later
 //! have moved its pane to a scope of its own.
 //!
 //! A guarded command passes one, of the second kind: it holds the process until it is in its scope,

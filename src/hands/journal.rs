@@ -78,7 +78,7 @@ pub(crate) fn tell(line: String, is_error: bool) {
         let write = move || {
             for line in waiting {
                 // Nobody may be there to read it; that is no reason to end.
-                let _ = writeln!(std::io::stderr(), "{line}");
+                let _ = writeln!(std::io::stderr(), "forge: {line}");
             }
         };
         let thread = std::thread::Builder::new().name("tell".to_owned()).spawn(write);

@@ -31,6 +31,8 @@ pub struct Stat {
     pub parent: u32,
     /// The controlling terminal's device number.
     pub tty: u32,
+    /// The kernel's flags (`PF_*` of its `sched.h`).
+    pub flags: u64,
     /// Clock ticks since boot at the start.
     pub start: u64,
 }
@@ -41,8 +43,16 @@ pub fn parse_stat(line: &str) -> Option<Stat> {
     let state = fields.next()?.chars().next()?;
     let parent = fields.next()?.parse().ok()?;
     let tty = fields.nth(2)?.parse::<i64>().ok()?;
-    let start = fields.nth(14)?.parse().ok()?;
-    Some(Stat { state, parent, tty: u32::try_from(tty).unwrap_or(0), start })
+    let flags = fields.nth(1)?.parse().ok()?;
+    let start = fields.nth(12)?.parse().ok()?;
+    Some(Stat { state, parent, tty: u32::try_from(tty).unwrap_or(0), flags, start })
+}
+
+impl Stat {
+    /// Whether it has ended: a zombie has, too.
+    pub fn has_ended(&self) -> bool {
+        matches!(self.state, 'Z' | 'X')
+    }
 }
 
 /// The process's [`Stat`]; `None` where there is no such process.
@@ -66,7 +76,7 @@ fn read_stat(pid: u32) -> std::io::Result<Option<Stat>> {
 pub fn life(pid: u32, start: u64) -> Life {
     match read_stat(pid) {
         Ok(Some(found)) if found.start == start => match found.state {
-            'Z' | 'X' => Life::Gone,
+            _ if found.has_ended() => Life::Gone,
             'T' => Life::Stopped,
             't' => Life::Traced,
             _ => Life::Alive,
@@ -96,17 +106,14 @@ pub fn arguments(pid: u32) -> Vec<String> {
 /// Whether a process ends, or is as good as ended: it is gone, or the kernel is taking it apart, or
 /// has a SIGKILL for it.
 pub fn is_ending(pid: u32) -> bool {
-    /// `PF_EXITING` of the kernel's `sched.h`, in field 9 of `proc_pid_stat(5)`.
+    /// `PF_EXITING`
     const EXITING: u64 = 0x4;
     const KILL: u64 = 1 << (nix::libc::SIGKILL - 1);
-    let Ok(line) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else {
+    let Some(found) = stat(pid) else {
         // Where others' processes are hidden (hidepid, proc(5)) nothing can be told by that.
         return std::fs::read("/proc/1/stat").is_ok();
     };
-    let fields: Vec<&str> =
-        line.rsplit_once(')').map(|(_, rest)| rest.split_ascii_whitespace().collect()).unwrap_or_default();
-    let flags: u64 = fields.get(6).and_then(|flags| flags.parse().ok()).unwrap_or(0);
-    if matches!(fields.first(), None | Some(&"Z" | &"X")) || flags & EXITING != 0 {
+    if found.has_ended() || found.flags & EXITING != 0 {
         return true;
     }
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
@@ -157,6 +164,15 @@ impl Process {
             Err(rustix::io::Errno::SRCH) => Ok(None),
             Err(error) => Err(error).trying(format!("cannot watch process {pid}")),
         }
+    }
+
+    /// Opens the very process that started then; `None` where it is gone, or the number is another's.
+    ///
+    /// # Errors
+    /// When the kernel refuses for another reason.
+    pub fn open_that(pid: u32, start: u64) -> Result<Option<Self>> {
+        // First the descriptor: from then on the number cannot become another's.
+        Ok(Self::open(pid)?.filter(|_| is_alive(pid, start)))
     }
 
     /// Its pid.
@@ -253,11 +269,6 @@ pub fn idle_io(pid: u32) -> bool {
 /// When the kernel refuses.
 pub fn hear_of_children() -> Result<()> {
     signal_hook::flag::register(nix::libc::SIGCHLD, Arc::default()).map(drop).trying("cannot handle SIGCHLD")
-}
-
-/// Whether a process is there, and not one that has ended and was not waited for.
-pub fn is_running(pid: u32) -> bool {
-    stat(pid).is_some_and(|stat| !matches!(stat.state, 'Z' | 'X'))
 }
 
 /// The CPU time of the children of this process that have ended and been waited for, and of theirs, in
@@ -393,6 +404,7 @@ mod tests {
         let line = "7 (a) R 1 (x)) S 42 7 7 34818 7 4194304 1 0 0 0 0 0 0 0 20 0 1 0 12345 1 1";
         let stat = parse_stat(line).unwrap();
         assert_eq!((stat.state, stat.parent, stat.tty, stat.start), ('S', 42, 34818, 12345));
+        assert_eq!(stat.flags, 4_194_304);
         for bad in ["", "7", "7 (x", "7 (x) S", "7 (x) S a"] {
             assert_eq!(parse_stat(bad), None);
         }

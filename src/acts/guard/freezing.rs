@@ -59,7 +59,7 @@ impl Freezing {
     fn freeze(&mut self, percent: u64) -> Option<What> {
         // A new connection: the bus may be another one since the beginning.
         if let Err(error) = Manager::connect().and_then(|manager| manager.freeze(&self.slice)) {
-            told!("forge: the command cannot be frozen: {error}");
+            told!("the command cannot be frozen: {error}");
             self.brake.release(boot_us());
             return None;
         }
@@ -67,7 +67,7 @@ impl Freezing {
         self.times += 1;
         let subject = Subject::Guarded(self.id.clone());
         journal::record(&Event::Frozen { subject, pressure: Some(percent) });
-        told!("forge: the command is frozen: the pressure on what is guarded is {percent} %");
+        told!("the command is frozen: the pressure on what is guarded is {percent} %");
         Some(What::Frozen(percent))
     }
 

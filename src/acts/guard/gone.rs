@@ -34,20 +34,12 @@ pub struct Who {
     pub start: u64,
 }
 
-impl Who {
-    /// The very process, where it still is there.
-    fn open(self) -> Result<Option<Process>> {
-        // First the descriptor: from then on the number cannot become another's.
-        Ok(Process::open(self.pid)?.filter(|_| is_alive(self.pid, self.start)))
-    }
-}
-
 /// Waits until the guard is gone. One that is stopped cannot thaw its command: then this does.
 ///
 /// # Errors
 /// When it cannot be watched.
 pub fn wait_for_guard(world: &World, slice: &str, guard: Who) -> Result<()> {
-    let Some(process) = guard.open()? else { return Ok(()) };
+    let Some(process) = Process::open_that(guard.pid, guard.start)? else { return Ok(()) };
     let mut was_stopped = false;
     while !process.wait(Deadline::after(LOOK)) {
         let is_stopped = life(guard.pid, guard.start) == Life::Stopped;
@@ -85,7 +77,7 @@ pub fn command(world: &World, slice: &str, guard: Who, command: Who, may_stay: b
     }
     end_tree(&group)?;
     // It may have moved to another group of the user's.
-    if let Some(process) = command.open()? {
+    if let Some(process) = Process::open_that(command.pid, command.start)? {
         process.signal(Signal::KILL)?;
     }
     remove(slice)

@@ -104,7 +104,7 @@ fn start<'a>(world: &World, order: &'a Order<'a>) -> Result<(Running<'a>, Watch)
     all_known(seen.iter().map(|(unit, look)| (unit, look.witness.load.as_str())))?;
     for (unit, look) in &seen {
         if !look.witness.is_up() {
-            told!("forge: {unit} is {} before the command begins", look.witness.active);
+            told!("{unit} is {} before the command begins", look.witness.active);
         }
     }
     let ledger = Ledger::new(seen.into_iter().map(|(unit, look)| (unit, look.witness)));
@@ -132,7 +132,7 @@ fn check(order: &Order<'_>) -> Result<()> {
     for name in order.refuse_if_active {
         let unit = Guarded::parse(Manager::User, name)?.unit;
         if !known.iter().any(|(known, _)| known.unit == unit) {
-            told!("forge: --refuse-if-active: neither manager knows {unit}");
+            told!("--refuse-if-active: neither manager knows {unit}");
         }
     }
     Ok(())
@@ -186,7 +186,7 @@ fn begin<'a>(world: &World, order: &'a Order<'a>, ledger: Ledger) -> Result<Runn
             deadline,
         )?;
         if !process::idle_io(child.id()) {
-            told!("forge: {program} has no idle IO priority: there is no ionice, or it does not work");
+            told!("{program} has no idle IO priority: there is no ionice, or it does not work");
         }
         Ok(waiting)
     });
@@ -199,10 +199,10 @@ fn begin<'a>(world: &World, order: &'a Order<'a>, ledger: Ledger) -> Result<Runn
         return Err(Error::failed(format!("{program} is not in {slice}, and was not run")));
     }
     if let Some(denial) = denied {
-        told!("forge: {program} may not listen on TCP ports: {}", denial.words());
+        told!("{program} may not listen on TCP ports: {}", denial.words());
     }
     if order.units.is_empty() {
-        told!("forge: no unit is guarded; name some with --unit, --system-unit or in [guard]");
+        told!("no unit is guarded; name some with --unit, --system-unit or in [guard]");
     }
     let place = Place { id: id.clone(), slice, group, manager_group };
     let running = Running::new(order, place, child.id(), ledger, denial);

@@ -136,7 +136,7 @@ impl<'a> Running<'a> {
         self.see(watch);
         let settled = settle(&mut self);
         if let Some(error) = failed.or(settled.err()) {
-            alarm!("forge: it cannot be told how the guarded units are: {error}");
+            alarm!("it cannot be told how the guarded units are: {error}");
             self.ledger.cannot_tell(error);
         }
         let is_killed = end.signal == Some(Signal::SIGKILL as i32);
@@ -215,11 +215,7 @@ impl<'a> Running<'a> {
     fn see(&mut self, watch: &Watch) {
         for seen in watch.take() {
             match seen {
-                Seen::Unit { at_us, unit, witness } => {
-                    if let Some(changed) = self.ledger.see(at_us, &unit, *witness) {
-                        self.tell(&changed);
-                    }
-                }
+                Seen::Unit { at_us, unit, witness } => self.look_at(at_us, &unit, *witness),
                 Seen::Away { at_us, manager } => self.ledger.note(at_us, What::Away(manager)),
                 Seen::Back { at_us, manager } => self.ledger.note(at_us, What::Back(manager)),
             }
@@ -318,7 +314,7 @@ impl<'a> Running<'a> {
         self.place.group.kill()?;
         let (address, process) = (row.address.to_string(), holder.name);
         alarm!(
-            "forge: {process} (process {}) listens on {address}, which is denied: the command is ended",
+            "{process} (process {}) listens on {address}, which is denied: the command is ended",
             holder.pid
         );
         self.ledger.note(boot_us(), What::Listened { address: address.clone(), process: process.clone() });
@@ -350,9 +346,7 @@ impl<'a> Running<'a> {
             })
             .collect();
         for (unit, witness) in looks {
-            if let Some(changed) = self.ledger.see(boot_us(), &unit, witness) {
-                self.tell(&changed);
-            }
+            self.look_at(boot_us(), &unit, witness);
         }
     }
 
@@ -385,10 +379,10 @@ impl<'a> Running<'a> {
             return;
         };
         // A process that has ended and was not waited for is in the root group.
-        if !self.has_left && process::is_running(pid) {
+        if !self.has_left && process::stat(pid).is_some_and(|stat| !stat.has_ended()) {
             self.has_left = true;
             alarm!(
-                "forge: the command has moved to the control group {group}: limits and the rest do not hold there"
+                "the command has moved to the control group {group}: limits and the rest do not hold there"
             );
             self.ledger.note(boot_us(), What::Left { group });
         }
@@ -465,8 +459,8 @@ impl Settling for Running<'_> {
         if !changed.change.disturbs() {
             return;
         }
-        // First what is gone in a moment.
-        let acting = self.acting_on(&changed.unit, changed.before.main_pid);
+        // First what is gone in a moment; the cause is that of the first disturbance.
+        let acting = self.first.is_none().then(|| self.acting_on(&changed.unit, changed.before.main_pid));
         let surroundings = surroundings::look(&self.place.manager_group);
         let ms = boot_us().saturating_sub(self.began_us) / 1000;
         journal::record(&Event::GuardDisturbed {
@@ -475,9 +469,9 @@ impl Settling for Running<'_> {
             sessions: surroundings.sessions.clone(),
             commands: surroundings.commands.clone(),
         });
-        alarm!("forge: {} {} ({ms} ms after the command began)", changed.unit, changed.words());
-        let pressure = self.meter.pressure(self.ledger.units());
-        if self.first.is_none() {
+        alarm!("{} {} ({ms} ms after the command began)", changed.unit, changed.words());
+        if let Some(acting) = acting {
+            let pressure = self.meter.pressure(self.ledger.units());
             let oom_kills = pressure::oom_kills().saturating_sub(self.oom_kills);
             let cause = cause(changed, &Clues { acting, pressure, oom_kills });
             self.first = Some((cause, surroundings));

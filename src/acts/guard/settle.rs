@@ -34,6 +34,13 @@ pub(super) trait Settling {
     fn ledger(&mut self) -> &mut Ledger;
     /// Tells of a change, at once.
     fn tell(&mut self, changed: &Changed);
+
+    /// Notes how a unit looks, and tells what changed.
+    fn look_at(&mut self, at_us: u64, unit: &Guarded, witness: Witness) {
+        if let Some(changed) = self.ledger().see(at_us, unit, witness) {
+            self.tell(&changed);
+        }
+    }
 }
 
 /// Waits, before a command begins, while a unit is going down: that is not the command's doing.
@@ -109,9 +116,7 @@ pub(super) fn settle(settling: &mut impl Settling) -> Result<()> {
 
 fn note(settling: &mut impl Settling, units: &[Guarded], looks: &[Look]) {
     for (unit, look) in units.iter().zip(looks) {
-        if let Some(changed) = settling.ledger().see(boot_us(), unit, look.witness.clone()) {
-            settling.tell(&changed);
-        }
+        settling.look_at(boot_us(), unit, look.witness.clone());
     }
 }
 

@@ -13,7 +13,7 @@ use crate::hands::{files, journal, paths};
 use crate::words::error::{Error, Result};
 use crate::words::event::Event;
 use crate::words::guard::ledger::{Changed, Ledger};
-use crate::words::guard::snapshot::{Seen, Snapshot, VERSION};
+use crate::words::guard::snapshot::{Snapshot, Unit, VERSION};
 use crate::words::guard::witness::Guarded;
 
 /// A snapshot of the units as they are.
@@ -24,13 +24,23 @@ pub fn take(units: &[Guarded]) -> Result<Snapshot> {
     let looks = systemd::witness::look(units, BRIEFLY)?;
     all_known(units.iter().zip(&looks).map(|(unit, look)| (unit, look.witness.load.as_str())))?;
     let seen = units.iter().cloned().zip(looks);
+    of(seen.map(|(unit, look)| Unit { unit, witness: look.witness }).collect())
+}
+
+/// A snapshot of units that look so now.
+pub(super) fn of(units: Vec<Unit>) -> Result<Snapshot> {
     Ok(Snapshot {
         version: VERSION,
         machine: systemd::machine_id()?,
         boot: boot_id()?,
         at_us: now_us(),
-        units: seen.map(|(unit, look)| Seen { unit, witness: look.witness }).collect(),
+        units,
     })
+}
+
+/// Whether a snapshot can be compared with this machine as it is: `false` when that has booted since.
+pub(super) fn is_of_this_boot(snapshot: &Snapshot) -> Result<bool> {
+    snapshot.is_of(&systemd::machine_id()?, &boot_id()?)
 }
 
 /// Writes a snapshot.
@@ -85,7 +95,7 @@ pub fn check(world: &World, path: &Path) -> Result<(Snapshot, Compared)> {
     let absolute = paths::absolute(Some(path))?;
     let snapshot: Snapshot =
         files::read_document(&absolute)?.ok_or_else(|| unusable(Error::failed("there is no such file")))?;
-    if !snapshot.is_of(&systemd::machine_id()?, &boot_id()?)? {
+    if !is_of_this_boot(&snapshot)? {
         return Ok((snapshot, Compared::Rebooted));
     }
     let units = snapshot.units.iter().map(|seen| (seen.unit.clone(), seen.witness.clone()));

@@ -10,6 +10,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use super::gone::thaw;
+use super::snapshot::{self, is_of_this_boot};
 use super::surroundings::{self, Surroundings};
 use super::{pressure_on, units};
 use crate::acts::{World, notify};
@@ -18,14 +19,14 @@ use crate::hands::clock::{Deadline, boot_us, local, micros, now_us, pause};
 use crate::hands::pressure::{self, Gauge, Whose};
 use crate::hands::process::{become_program, readable};
 use crate::hands::signals::Signals;
+use crate::hands::systemd::Manager;
 use crate::hands::systemd::witness::{self, Seen};
-use crate::hands::systemd::{Manager, boot_id, machine_id};
 use crate::hands::{config, journal, paths, service};
 use crate::words::error::{Error, Kind, Result};
 use crate::words::event::{self, Event, Subject};
 use crate::words::guard::ledger::{Changed, Known, Ledger};
 use crate::words::guard::pressure::{Brake, Move};
-use crate::words::guard::snapshot::{self, Snapshot, VERSION};
+use crate::words::guard::snapshot::Unit;
 use crate::words::guard::witness::{Guarded, Witness};
 use crate::words::name::SessionId;
 use crate::words::unit::{self, FORGE_SLICE};
@@ -137,11 +138,8 @@ fn again(config_file: Option<&Path>) -> Result<()> {
 /// The units as the last watch of this boot saw them, else as they are.
 fn known(world: &World, units: &[Guarded], now: &[Witness]) -> Ledger {
     let kept = world.store.watched().ok().flatten();
-    let same = |kept: &Snapshot| {
-        let (machine, boot) = (machine_id().unwrap_or_default(), boot_id().unwrap_or_default());
-        kept.is_of(&machine, &boot).unwrap_or(false)
-    };
-    let kept = kept.filter(same).map(|kept| kept.units).unwrap_or_default();
+    let kept =
+        kept.filter(|kept| is_of_this_boot(kept).unwrap_or(false)).map(|kept| kept.units).unwrap_or_default();
     Ledger::new(units.iter().zip(now).map(|(unit, now)| {
         let earlier = kept.iter().find(|seen| seen.unit == *unit);
         (unit.clone(), earlier.map_or_else(|| now.clone(), |seen| seen.witness.clone()))
@@ -249,15 +247,9 @@ impl Watching<'_> {
 
     /// Keeps how the units are, for the next watch. Where that does not work, it compares with nothing.
     fn keep(&self) {
-        let seen = |known: &Known| snapshot::Seen { unit: known.unit.clone(), witness: known.last.clone() };
-        let snapshot = Snapshot {
-            version: VERSION,
-            machine: machine_id().unwrap_or_default(),
-            boot: boot_id().unwrap_or_default(),
-            at_us: now_us(),
-            units: self.ledger.units().iter().map(seen).collect(),
-        };
-        if let Err(error) = self.world.store.write_watched(Some(&snapshot)) {
+        let unit = |known: &Known| Unit { unit: known.unit.clone(), witness: known.last.clone() };
+        let snapshot = snapshot::of(self.ledger.units().iter().map(unit).collect());
+        if let Err(error) = snapshot.and_then(|snapshot| self.world.store.write_watched(Some(&snapshot))) {
             tracing::debug!("cannot keep what the watch saw: {error}");
         }
     }

@@ -13,7 +13,7 @@ use crate::acts::{World, heal, observe};
 use crate::hands::cgroup::{Cgroup, OomKills};
 use crate::hands::clock::{Deadline, boot_us, local, micros, now_us};
 use crate::hands::config::{self, Config};
-use crate::hands::process::{Process, is_alive, ready};
+use crate::hands::process::{Process, ready};
 use crate::hands::signals::Signals;
 use crate::hands::{journal, service};
 use crate::words::condition::{Action, Condition};
@@ -67,21 +67,16 @@ pub(super) fn told(watched: &Watched, condition: Condition) -> String {
     format!("{state}: {program} is process {pane_pid}, up since {since}, {age}")
 }
 
-/// The very process, where it still is there.
-fn open(pid: u32, start: u64) -> Result<Option<Process>> {
-    // First the descriptor: from then on the number cannot become another's.
-    Ok(Process::open(pid)?.filter(|_| is_alive(pid, start)))
-}
-
 impl Supervisor {
     /// Watches a run to its end; returns the exit status for the manager.
     pub(super) fn watch(&mut self, world: &World, mut watch: Watch) -> Result<u8> {
         // From here on an end has to be told; before, to be killed is the same.
         let stops = Signals::take_over(&[Signal::SIGTERM, Signal::SIGINT])?;
         let mark = &watch.watched.mark;
-        let (Some(program), Some(server)) =
-            (open(mark.pane_pid, mark.pane_start)?, open(mark.server_pid, mark.server_start)?)
-        else {
+        let (Some(program), Some(server)) = (
+            Process::open_that(mark.pane_pid, mark.pane_start)?,
+            Process::open_that(mark.server_pid, mark.server_start)?,
+        ) else {
             stops.give_back();
             return self.ended(&mut watch, None, false);
         };

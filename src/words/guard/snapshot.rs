@@ -20,12 +20,12 @@ pub struct Snapshot {
     /// When, in microseconds since 1970.
     pub at_us: u64,
     /// The units.
-    pub units: Vec<Seen>,
+    pub units: Vec<Unit>,
 }
 
 /// One unit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Seen {
+pub struct Unit {
     /// Which.
     #[serde(flatten)]
     pub unit: Guarded,
@@ -61,7 +61,7 @@ mod tests {
     #[test]
     fn it_is_of_one_boot_of_one_machine() {
         let unit = Guarded::parse(Manager::System, "web").unwrap();
-        let units = vec![Seen { unit, witness: Witness::default() }];
+        let units = vec![Unit { unit, witness: Witness::default() }];
         let snapshot = Snapshot { version: VERSION, machine: "m".into(), boot: "b".into(), at_us: 1, units };
         assert!(snapshot.is_of("m", "b").unwrap());
         assert!(!snapshot.is_of("m", "c").unwrap());
