@@ -273,14 +273,6 @@ impl Ledger {
     pub fn is_disturbed(&self) -> bool {
         self.untold.is_some() || self.units.iter().any(|known| known.disturbed)
     }
-
-    /// The first disturbance.
-    pub fn first_disturbance(&self) -> Option<&Changed> {
-        self.moments.iter().find_map(|moment| match &moment.what {
-            What::Changed(changed) if changed.change.disturbs() => Some(&**changed),
-            _ => None,
-        })
-    }
 }
 
 #[cfg(test)]
@@ -311,7 +303,8 @@ mod tests {
         assert_eq!(again.words(), "was restarted: process 7, now 8");
         assert_eq!(ledger.see(3, &unit(), running("b", 8)), None);
         assert_eq!(ledger.moments().len(), 2);
-        assert_eq!(ledger.first_disturbance().unwrap().change, Change::Stopping);
+        let row = ledger.moments()[0].row(0);
+        assert_eq!((row.event, row.disturbs), ("stopping", true));
         let row = ledger.moments()[1].row(0);
         assert_eq!((row.event, row.unit.as_deref(), row.disturbs), ("restarted", Some("web.service"), true));
     }
@@ -332,7 +325,7 @@ mod tests {
     fn not_to_know_is_no_health() {
         let mut ledger = Ledger::new([(unit(), running("a", 7))]);
         ledger.cannot_tell(Error::failed("the bus is away"));
-        assert!(ledger.is_disturbed() && ledger.first_disturbance().is_none());
+        assert!(ledger.is_disturbed() && !ledger.moments().iter().any(|moment| moment.what.disturbs()));
     }
 
     #[test]

@@ -108,11 +108,6 @@ impl Brake {
         Self { percent, other_side_since: None, frozen_since: None, released: None }
     }
 
-    /// From what pressure on.
-    pub fn percent(&self) -> u64 {
-        self.percent
-    }
-
     /// Whether it has things frozen.
     pub fn is_on(&self) -> bool {
         self.frozen_since.is_some()
