@@ -8,7 +8,7 @@ help: ## list the targets
 setup: ## install what building and testing need (apt, by sudo if not root)
 	@tests/setup/install
 
-test: setup ## run all tests, on booted machines too; ends with `N passed, N failed`
+test: deb ## run all tests, on booted machines too; ends with `N passed, N failed`
 	@tests/setup/total
 
 test-vm: ## the tests of limits that are felt, in virtual machines (QEMU; no KVM needed)
@@ -20,7 +20,7 @@ lint: ## formatting, clippy, licences (cargo deny), shell scripts (shellcheck)
 	cargo clippy --locked --all-targets -- -D warnings
 	@if cargo deny --version >/dev/null 2>&1; then cargo deny check; \
 		else echo 'cargo deny is not installed: licences not checked'; fi
-	@if command -v shellcheck >/dev/null; then shellcheck tests/setup/* demo/* .ci/run; \
+	@if command -v shellcheck >/dev/null; then shellcheck tests/setup/* demo/* .ci/run packaging/deb packaging/install packaging/reproducible; \
 		else echo 'shellcheck is not installed: scripts not checked'; fi
 
 demo: setup ## show forge at work, here or in a throwaway machine
@@ -29,5 +29,6 @@ demo: setup ## show forge at work, here or in a throwaway machine
 bench: ## measure (not built yet)
 	@echo 'make bench: not built yet' >&2; exit 1
 
-deb: ## build the Debian package (not built yet)
-	@echo 'make deb: not built yet' >&2; exit 1
+deb: setup ## build the Debian package, into target/deb
+	@tests/setup/install deb
+	@packaging/deb
