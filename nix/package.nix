@@ -1,0 +1,41 @@
+# forge with its units, manual pages, completions and catalog, laid out as in the Debian package.
+{
+  lib,
+  rustPlatform,
+  tmux,
+  bash,
+  commit ? "",
+}:
+rustPlatform.buildRustPackage {
+  pname = "forge";
+  inherit ((lib.importTOML ../Cargo.toml).package) version;
+
+  src = lib.cleanSource ../.;
+  cargoLock.lockFile = ../Cargo.lock;
+
+  # The commit is for `forge --version`. tmux is for where PATH has none, as in services of NixOS.
+  env = {
+    FORGE_COMMIT = commit;
+    FORGE_TMUX = "${tmux}/bin/tmux";
+  };
+
+  nativeBuildInputs = [ bash ];
+  # The tests in tests/machine boot machines; a builder can only run these.
+  cargoTestFlags = [ "--lib" ];
+
+  installPhase = ''
+    runHook preInstall
+    bash packaging/install "$(find target -path '*/release/forge' -o -path '*/debug/forge' | head -n 1)" "$out"
+    runHook postInstall
+  '';
+
+  meta = {
+    description = "Keeps long-running tmux programs alive and harmless on a systemd machine";
+    license = [
+      lib.licenses.mit
+      lib.licenses.asl20
+    ];
+    mainProgram = "forge";
+    platforms = lib.platforms.linux;
+  };
+}
