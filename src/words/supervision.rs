@@ -143,19 +143,20 @@ impl Breaker {
     }
 }
 
-/// How long the pause before a restart is: `RestartSec=`, growing to `RestartMaxDelaySec=` in
-/// `RestartSteps=`. systemd does that from version 254 on; before, forge does.
+/// How long the pause before a restart is: `RestartSec=` of the unit, growing to `longest` in so many
+/// steps. From version 254 on systemd could do that (`RestartMaxDelaySec=`, `RestartSteps=`); one unit
+/// for all versions is worth more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Delays {
-    /// `RestartSec=`
+    /// The first.
     pub first: Duration,
-    /// `RestartSteps=`
+    /// After how many it has grown to the longest.
     pub steps: u32,
-    /// `RestartMaxDelaySec=`
+    /// The longest.
     pub longest: Duration,
 }
 
-/// What `units/user/forge-spawn@.service` has.
+/// What `units/user/forge-spawn@.service` begins with, and what comes of it.
 pub const DELAYS: Delays =
     Delays { first: Duration::from_secs(1), steps: 5, longest: Duration::from_secs(60) };
 
@@ -343,8 +344,6 @@ mod tests {
         let unit = include_str!("../../units/user/forge-spawn@.service");
         for line in [
             format!("\nRestartSec={}s\n", DELAYS.first.as_secs()),
-            format!("RestartSteps={}\n", DELAYS.steps),
-            format!("RestartMaxDelaySec={}s\n", DELAYS.longest.as_secs()),
             format!("\nSuccessExitStatus={}\n", status::AGAIN),
             format!("\nRestartForceExitStatus={} SIGTERM SIGINT SIGHUP\n", status::AGAIN),
             format!("\nRestartPreventExitStatus=2 {}\n", status::FOR_GOOD),

@@ -94,12 +94,11 @@ impl UnitFile {
         self.name.contains('/')
     }
 
-    /// The file for a forge at that path and a systemd of that version: a line that begins with
-    /// `#254# ` is for that version and later ones.
+    /// The file for a forge at that path.
     ///
     /// # Errors
     /// When the path cannot be written into a unit file.
-    pub fn render(self, forge: &Path, systemd: u32) -> Result<String> {
+    pub fn render(self, forge: &Path) -> Result<String> {
         let path = forge.to_string_lossy();
         if !forge.is_absolute() || path.contains(['\n', '"', '\\', '\'']) || path.contains('\u{fffd}') {
             return Err(Error::failed(format!(
@@ -111,26 +110,15 @@ impl UnitFile {
         // % begins a specifier, $ a variable (systemd.unit(5), systemd.service(5)).
         let path = path.replace('%', "%%").replace('$', "$$");
         let path = if path.contains(char::is_whitespace) { format!("\"{path}\"") } else { path };
-        let line = |whole: &'static str| match whole.strip_prefix('#').and_then(|rest| rest.split_once("# "))
-        {
-            Some((since, line)) => match since.parse::<u32>() {
-                Ok(since) if since <= systemd => Some(line),
-                Ok(_) => None,
-                Err(_) => Some(whole),
-            },
-            None => Some(whole),
-        };
-        let text =
-            self.template.lines().filter_map(line).fold(String::new(), |text, line| text + line + "\n");
-        Ok(text.replace(PROGRAM, &path))
+        Ok(self.template.replace(PROGRAM, &path))
     }
 
     /// The file as `forge units install` writes it, with the line that marks it.
     ///
     /// # Errors
     /// As for [`UnitFile::render`].
-    pub fn marked(self, forge: &Path, systemd: u32) -> Result<String> {
-        let text = self.render(forge, systemd)?;
+    pub fn marked(self, forge: &Path) -> Result<String> {
+        let text = self.render(forge)?;
         Ok(format!("{MARK}{}\n{text}", digest(&text)))
     }
 
@@ -271,35 +259,54 @@ mod tests {
     }
 
     #[test]
-    fn the_path_is_written_so_that_systemd_reads_it_back() {
-        let sweep = user(SWEEP);
-        assert!(
-            sweep
-                .render(Path::new("/usr/bin/forge"), 257)
-                .unwrap()
-                .contains("\nExecStart=/usr/bin/forge --quiet sweep\n")
-        );
-        let odd = sweep.render(Path::new("/opt/my tools/100%/forge"), 257).unwrap();
-        assert!(odd.contains("ExecStart=\"/opt/my tools/100%%/forge\" --quiet"), "{odd}");
-        assert!(
-            sweep.render(Path::new("forge"), 257).is_err() && sweep.render(Path::new("/a\"b"), 257).is_err()
-        );
+    fn the_manual_names_every_unit() {
+        let manual = include_str!("../../packaging/man/forge-units.7").replace("\\-", "-");
         for file in USER.iter().chain(&SYSTEM) {
-            assert!(!file.render(Path::new("/x/forge"), 252).unwrap().contains(PROGRAM), "{}", file.name);
+            assert!(manual.contains(file.name), "{}", file.name);
         }
     }
 
     #[test]
-    fn what_a_systemd_does_not_know_is_not_written_for_it() {
-        let supervisor = USER.into_iter().find(|file| file.name == "forge-spawn@.service").unwrap();
-        let render = |systemd| supervisor.render(Path::new("/x/forge"), systemd).unwrap();
-        assert!(render(254).contains("\nRestartSteps=5\n") && !render(253).contains("RestartSteps"));
-        assert!(!render(253).contains("#254#") && !render(257).contains("#254#"));
+    fn the_package_has_this_version() {
+        let changelog = include_str!("../../packaging/debian/changelog");
+        assert!(changelog.starts_with(concat!("forge (", env!("CARGO_PKG_VERSION"), ") ")), "{changelog}");
+    }
+
+    #[test]
+    fn the_packages_enable_what_an_install_enables() {
+        let rules = include_str!("../../packaging/debian/rules").replace("\\\n", "");
+        let line = rules.lines().find_map(|line| line.strip_prefix("ENABLED = ")).unwrap();
+        let nix = include_str!("../../nix/settings.nix");
+        let mut enabled: Vec<&str> =
+            USER.into_iter().filter(|file| file.is_enabled()).map(|file| file.name).collect();
+        enabled.sort_unstable();
+        let words = |text: &'static str| text.split('"').filter(|word| word.starts_with("forge-"));
+        let mut wanted: Vec<&str> = words(nix.split("wants = {").nth(1).unwrap()).collect();
+        wanted.sort_unstable();
+        assert_eq!(line.split_whitespace().collect::<Vec<_>>(), enabled);
+        assert_eq!(wanted, enabled);
+    }
+
+    #[test]
+    fn the_path_is_written_so_that_systemd_reads_it_back() {
+        let sweep = user(SWEEP);
+        assert!(
+            sweep
+                .render(Path::new("/usr/bin/forge"))
+                .unwrap()
+                .contains("\nExecStart=/usr/bin/forge --quiet sweep\n")
+        );
+        let odd = sweep.render(Path::new("/opt/my tools/100%/forge")).unwrap();
+        assert!(odd.contains("ExecStart=\"/opt/my tools/100%%/forge\" --quiet"), "{odd}");
+        assert!(sweep.render(Path::new("forge")).is_err() && sweep.render(Path::new("/a\"b")).is_err());
+        for file in USER.iter().chain(&SYSTEM) {
+            assert!(!file.render(Path::new("/x/forge")).unwrap().contains(PROGRAM), "{}", file.name);
+        }
     }
 
     #[test]
     fn the_author_of_a_file_is_known() {
-        let text = user("forge.slice").marked(Path::new("/usr/bin/forge"), 257).unwrap();
+        let text = user("forge.slice").marked(Path::new("/usr/bin/forge")).unwrap();
         assert_eq!(author(&text), Author::Forge);
         assert_eq!(author(&text.replace("Sessions", "My sessions")), Author::ForgeAndSomebody);
         assert_eq!(author("[Unit]\n"), Author::Somebody);
@@ -308,8 +315,8 @@ mod tests {
 
     #[test]
     fn an_install_touches_only_what_is_forges() {
-        let old = user(SWEEP).marked(Path::new("/old/forge"), 257).unwrap();
-        let new = user(SWEEP).marked(Path::new("/new/forge"), 257).unwrap();
+        let old = user(SWEEP).marked(Path::new("/old/forge")).unwrap();
+        let new = user(SWEEP).marked(Path::new("/new/forge")).unwrap();
         let text = |text: &str| There::Text(text.to_owned());
         let edited = old.replace("Nice=10", "Nice=11");
         for (there, packaged, change) in [

@@ -36,9 +36,6 @@ const STEP: Duration = Duration::from_millis(100);
 /// How much longer than its prompt a start may take.
 const BESIDE_THE_PROMPT: Duration = Duration::from_secs(120);
 
-/// The first systemd that lets the pause before a restart grow.
-const GROWING_PAUSES: u32 = 254;
-
 impl Supervisor {
     /// Comes by the session, whatever there is of it.
     pub(super) fn come_up(&mut self, world: &World) -> Result<Run> {
@@ -74,7 +71,7 @@ impl Supervisor {
             stop::clear(world, &[found], stop::TIMEOUT)?;
         }
         drop(turn);
-        self.start(world, service.restart_pause)
+        self.start(world, (!service.pause_grows).then_some(service.restart_pause))
     }
 
     /// What there is of the session, once nobody else is starting or ending it.
@@ -192,9 +189,11 @@ impl Supervisor {
     }
 
     /// Starts the session, when it is its turn. The manager has made that pause.
-    fn start(&mut self, world: &World, paused: Duration) -> Result<Run> {
+    fn start(&mut self, world: &World, paused: Option<Duration>) -> Result<Run> {
         self.is_end_told = false;
-        self.pause_before_restart(world, paused)?;
+        if let Some(paused) = paused {
+            self.pause_before_restart(paused);
+        }
         let turn = self.turn(world)?;
         let spec = self.spec(world)?;
         let resumption = resumption(&world.paths.home, &Conversations::of_all(&world.store)?, &spec);
@@ -219,20 +218,19 @@ impl Supervisor {
         Ok(Run::Up(Box::new(self.watched(mark, &cgroup, argv.name().to_owned()))))
     }
 
-    /// The rest of the pause, where the manager knows no growing ones and each is as the first.
-    fn pause_before_restart(&mut self, world: &World, paused: Duration) -> Result<()> {
-        if self.terms.restarts == 0 || world.manager()?.major_version()? >= GROWING_PAUSES {
-            return Ok(());
+    /// The rest of the pause before a restart: the manager's is as long as the first each time.
+    fn pause_before_restart(&mut self, paused: Duration) {
+        if self.terms.restarts == 0 {
+            return;
         }
         let whole = Delays { first: paused, ..DELAYS }.before(self.terms.restarts);
         let deadline = Deadline::after(whole.saturating_sub(paused));
         if deadline.passed() {
-            return Ok(());
+            return;
         }
         service::extend_start(whole + BESIDE_THE_PROMPT);
         service::status(&format!("waits {} s before restart {}", whole.as_secs(), self.terms.restarts));
         self.wait_or_poke(deadline);
-        Ok(())
     }
 
     /// Waits for one of the turns in which sessions are started.

@@ -166,6 +166,10 @@ pub(super) trait Service {
 
     #[zbus(property(emits_changed_signal = "false"), name = "RestartUSec")]
     fn restart_pause(&self) -> zbus::Result<u64>;
+
+    /// Known from 254 on.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn restart_steps(&self) -> zbus::Result<u32>;
 }
 
 #[zbus::proxy(interface = "org.freedesktop.systemd1.Slice", default_service = "org.freedesktop.systemd1")]

@@ -29,6 +29,8 @@ pub struct Service {
     pub breaker: Breaker,
     /// `RestartSec=`
     pub restart_pause: Duration,
+    /// Whether the manager lets that pause grow (`RestartSteps=`).
+    pub pause_grows: bool,
 }
 
 impl Manager {
@@ -49,6 +51,8 @@ impl Manager {
                     interval: Duration::from_micros(unit.start_limit_interval().await?),
                 },
                 restart_pause: Duration::from_micros(service.restart_pause().await?),
+                // Before 254 there is no such property.
+                pause_grows: service.restart_steps().await.is_ok_and(|steps| steps > 0),
             })
         };
         zbus::block_on(ask).map_err(|error| told(&error, format!("cannot ask for {name}")))
