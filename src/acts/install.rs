@@ -64,8 +64,17 @@ fn packaged(own: &Path, search: &[PathBuf], name: &str) -> Option<PathBuf> {
 /// # Errors
 /// When the manager does not answer, or forge's path cannot be written into a unit.
 pub fn plan_install(world: &World) -> Result<Vec<Step>> {
-    let (forge, systemd) = (paths::forge()?, world.manager()?.major_version()?);
-    plan(world, |file, there, packaged| Ok(to_install(there, &file.marked(&forge, systemd)?, packaged)))
+    let forge = paths::forge()?;
+    let steps = plan(world, |file, there, packaged| Ok(to_install(there, &file.marked(&forge)?, packaged)))?;
+    let writes = |step: &Step| matches!(step.change, Change::Write(_) | Change::Update(_));
+    if paths::is_passing(&forge) && steps.iter().any(writes) {
+        return Err(Error::new(
+            Kind::Usage,
+            format!("units that name {} would break with the next upgrade", forge.display()),
+        )
+        .hint("install forge into a profile ('nix profile install'), and call it from there"));
+    }
+    Ok(steps)
 }
 
 /// What an uninstall would do.

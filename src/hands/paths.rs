@@ -225,17 +225,51 @@ pub fn find_program(name: &str, path: Option<&OsStr>) -> Option<PathBuf> {
     std::env::split_paths(path?).map(|dir| dir.join(name)).find(|file| runs(file))
 }
 
-/// tmux.
+/// tmux; where it is not in PATH, the one that the builder of a package named (`FORGE_TMUX`).
 ///
 /// # Errors
 /// When it is not installed.
 pub fn tmux() -> Result<PathBuf> {
-    find_program("tmux", std::env::var_os("PATH").as_deref()).ok_or_else(|| {
+    let builders = || find_program(option_env!("FORGE_TMUX")?, None);
+    find_program("tmux", std::env::var_os("PATH").as_deref()).or_else(builders).ok_or_else(|| {
         Error::new(Kind::Missing, "tmux is not installed, or not in PATH").hint("sudo apt-get install tmux")
     })
 }
 
-/// forge itself, as a path that can be executed later and by others.
+/// The directory of Nix's packages. A path in it is of one version, and goes away when no profile has
+/// that version any more and the garbage is collected.
+const NIX_STORE: &str = "/nix/store";
+
+/// Whether the file goes away with the next upgrade.
+pub fn is_passing(path: &Path) -> bool {
+    path.starts_with(NIX_STORE)
+}
+
+/// The profiles of Nix that may have a program, for where `PATH` does not name them: a service's does
+/// not.
+fn nix_profiles() -> Vec<PathBuf> {
+    let own = Paths::from_environment().into_iter().flat_map(|paths| {
+        let state = paths.state.parent().unwrap_or(&paths.state).join("nix/profile");
+        [paths.home.join(".nix-profile"), state]
+    });
+    let machines = [
+        PathBuf::from("/etc/profiles/per-user").join(user_name()),
+        PathBuf::from("/run/current-system/sw"),
+        PathBuf::from("/nix/var/nix/profiles/default"),
+    ];
+    own.chain(machines).map(|profile| profile.join("bin")).collect()
+}
+
+/// The path by which a profile has that very program.
+fn in_a_profile(program: &Path, search: &OsStr, profiles: &[PathBuf]) -> Option<PathBuf> {
+    let name = program.file_name()?;
+    std::env::split_paths(search).chain(profiles.iter().cloned()).map(|dir| dir.join(name)).find(|path| {
+        path.is_absolute() && !is_passing(path) && path.canonicalize().is_ok_and(|at| at == program)
+    })
+}
+
+/// forge itself, as a path that can be executed later and by others. One in a store of packages is
+/// named as a profile has it, so that it lasts, where one does.
 ///
 /// # Errors
 /// When the running binary has no usable path any more.
@@ -247,7 +281,9 @@ pub fn forge() -> Result<PathBuf> {
         None => path,
     };
     if path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.mode() & 0o111 != 0) {
-        return Ok(path);
+        let search = std::env::var_os("PATH").unwrap_or_default();
+        let lasting = is_passing(&path).then(|| in_a_profile(&path, &search, &nix_profiles())).flatten();
+        return Ok(lasting.unwrap_or(path));
     }
     Err(Error::new(Kind::Missing, format!("forge's own binary {} is gone", path.display()))
         .hint("install forge again"))
