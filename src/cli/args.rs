@@ -14,13 +14,14 @@ Exit status:
   3  something needed is missing (user manager, bus, tmux)
   4  a deadline passed
   5  found unhealthy
-  'run' and 'guard run' end with their command's exit status, or 125 when that never ran.
-  'guard run' ends with 100 when a guarded unit was disturbed, 101 when the command listened
-  although that was denied; 'guard check' with 0, 100 or 125.";
+  'run' and 'guard run' end with their command's exit status, or 125 when it
+  never ran. 'guard run' ends with 100 when a guarded unit was disturbed, 101
+  when the command listened although that was denied; 'guard check' with 0, 100
+  or 125.";
 
 /// Keeps long-running tmux programs alive and harmless on a systemd machine.
 #[derive(Debug, Parser)]
-#[command(name = "forge", version, after_help = EXIT_STATUS, disable_help_subcommand = false, max_term_width = 100)]
+#[command(name = "forge", version = env!("FORGE_VERSION"), after_help = EXIT_STATUS, disable_help_subcommand = false, max_term_width = 100)]
 pub(super) struct Cli {
     /// Read this configuration file instead of ~/.config/forge/forge.toml
     #[arg(long, global = true, value_name = "FILE")]
@@ -127,6 +128,42 @@ mod tests {
         let gates = [gate::SERVER_VERB, gate::PANE_VERB, gate::GUARDED_VERB];
         for name in gates.into_iter().chain([end::VERB, KEEPER_VERB, GONE_VERB]) {
             assert!(command.find_subcommand(name).is_some_and(clap::Command::is_hide_set), "{name}");
+        }
+    }
+
+    /// The lines of examples: two blanks before, and what they say after at least two more.
+    fn examples(command: &clap::Command) -> Vec<String> {
+        let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let lines = text.lines().skip_while(|line| *line != "Examples:").skip(1);
+        let own = lines.take_while(|line| line.starts_with("  "));
+        let own = own.map(|line| line.trim_start().split("  ").next().unwrap_or_default().to_owned());
+        let visible = command.get_subcommands().filter(|verb| !verb.is_hide_set());
+        own.chain(visible.flat_map(examples)).collect()
+    }
+
+    #[test]
+    fn every_verb_has_examples_and_they_can_be_used() {
+        let mut command = Cli::command();
+        command.build();
+        let visible = |command: &clap::Command| {
+            let verbs =
+                command.get_subcommands().filter(|verb| !verb.is_hide_set() && verb.get_name() != "help");
+            verbs.cloned().collect::<Vec<_>>()
+        };
+        for verb in visible(&command) {
+            assert!(!examples(&verb).is_empty(), "{}", verb.get_name());
+            for below in visible(&verb) {
+                assert!(!examples(&below).is_empty(), "{} {}", verb.get_name(), below.get_name());
+            }
+        }
+        for example in examples(&command) {
+            let words = shlex::split(&example).unwrap();
+            let words: Vec<_> = words.into_iter().take_while(|word| word != "|" && word != ">").collect();
+            if words[0] == "forge" {
+                Cli::try_parse_from(&words).unwrap_or_else(|error| panic!("{example}: {error}"));
+            } else {
+                assert_eq!(words[0], "systemctl", "{example}");
+            }
         }
     }
 

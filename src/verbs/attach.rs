@@ -13,6 +13,10 @@ use crate::words::shown::Shown;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  forge attach demo             Ctrl-b d leaves it
+  forge attach -r demo          only watches")]
 pub struct Args {
     /// The session
     name: String,

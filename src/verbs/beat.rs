@@ -9,6 +9,10 @@ use crate::words::shown::Shown;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  forge beat        in a session, or in a hook of an agent in one
+  forge beat agent")]
 pub struct Args {
     /// The session [default: the one that this is called in]
     name: Option<String>,

@@ -12,6 +12,10 @@ use crate::words::shown::Shown;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  forge capture demo
+  forge capture demo -n 100        and 100 lines above the screen")]
 pub struct Args {
     /// The session
     name: String,

@@ -7,6 +7,10 @@ use crate::words::shown::Shown;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  forge completions bash > ~/.local/share/bash-completion/completions/forge
+  forge completions fish > ~/.config/fish/completions/forge.fish")]
 pub struct Args {
     /// The shell
     shell: Shell,

@@ -10,6 +10,9 @@ use crate::words::shown::Shown;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  forge doctor")]
 pub struct Args {}
 
 /// Finds what on this machine would stop forge from working; the exit status is 5 when something

@@ -9,14 +9,22 @@ use crate::words::name::SessionId;
 use crate::words::shown::Shown;
 
 /// The arguments.
-pub type Args = Which;
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  forge freeze agent        it keeps its memory, and uses no CPU
+  forge thaw agent")]
+pub struct Args {
+    #[command(flatten)]
+    which: Which,
+}
 
 /// Makes all processes of sessions stand still.
 ///
 /// # Errors
 /// When there is no such session, or the manager cannot.
 pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
-    let found = observe::matching(world, &arguments.patterns()?)?;
+    let found = observe::matching(world, &arguments.which.patterns()?)?;
     freeze::freeze(world, &found)?;
     let sessions: Vec<&SessionId> = found.iter().map(|found| &found.id).collect();
     Ok(sessions

@@ -21,6 +21,12 @@ use crate::words::shown::Shown;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  forge guard run --unit web -- make -j8
+  forge guard run --system-unit postgresql --freeze-on-pressure 40 -- ./bench.sh
+  forge guard snapshot --unit web -o before.json
+  forge guard check before.json")]
 pub struct Args {
     #[command(subcommand)]
     what: What,
@@ -29,8 +35,16 @@ pub struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum What {
     /// Run a command, and end with 100 when a guarded unit was disturbed meanwhile
+    #[command(after_help = "\
+Examples:
+  forge guard run --unit web -- make -j8
+  forge guard run --refuse-if-active backup --deny-listen -- cargo test
+  forge guard run --memory-max 4G --freeze-on-pressure 40 -- ./bench.sh")]
     Run(Box<Run>),
     /// Note how the guarded units are, for 'guard check'
+    #[command(after_help = "\
+Examples:
+  forge guard snapshot --unit web -o before.json")]
     Snapshot {
         #[command(flatten)]
         units: Units,
@@ -39,11 +53,17 @@ enum What {
         output: PathBuf,
     },
     /// End with 100 when a guarded unit was disturbed since a snapshot
+    #[command(after_help = "\
+Examples:
+  forge guard check before.json")]
     Check {
         /// The file
         file: PathBuf,
     },
     /// Record and tell each disturbance: what forge-guard-watch.service runs
+    #[command(after_help = "\
+Examples:
+  systemctl --user enable --now forge-guard-watch.service")]
     Watch,
 }
 

@@ -11,6 +11,11 @@ use crate::words::usage;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  forge list
+  forge list 'agent-*'
+  forge --json list | jq '.sessions[] | select(.state != \"running\")'")]
 pub struct Args {
     /// Only these sessions: a name or a pattern
     #[arg(value_name = "PATTERN")]

@@ -8,6 +8,11 @@ use crate::words::shown::Shown;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  forge logs web
+  forge logs web --follow
+  forge --json logs web -n 1        one record, as journalctl -o json")]
 pub struct Args {
     /// The session [default: all]
     name: Option<String>,

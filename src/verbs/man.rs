@@ -1,36 +1,114 @@
 //! `forge man`
 
-use clap_mangen::Man;
+use std::path::PathBuf;
 
+use clap::Command;
+use clap_mangen::Man;
+use clap_mangen::roff::{Roff, roman};
+use serde_json::json;
+
+use crate::hands::files;
 use crate::words::error::{Error, Kind, Result, Trying};
 use crate::words::shown::Shown;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  forge man | man -l -
+  forge man guard run | man -l -
+  forge man --dir ~/.local/share/man/man1")]
 pub struct Args {
     /// The page of one verb [default: the page of forge]
-    verb: Option<String>,
+    verb: Vec<String>,
+    /// Write all pages into this directory
+    #[arg(long, value_name = "DIR", conflicts_with = "verb")]
+    dir: Option<PathBuf>,
 }
 
-/// Prints a manual page; `forge man | man -l -` reads it.
+/// Prints a manual page, or writes them all.
 ///
 /// # Errors
-/// When there is no such verb.
-pub fn run(arguments: &Args, mut command: clap::Command) -> Result<Shown> {
+/// When there is no such verb, or a page cannot be written.
+pub fn run(arguments: &Args, mut command: Command) -> Result<Shown> {
     command.build();
-    let command = match &arguments.verb {
-        None => command,
-        Some(verb) => command
-            .find_subcommand(verb)
-            .filter(|found| !found.is_hide_set())
-            .cloned()
-            .map(|found| found.display_name(format!("forge-{verb}")))
-            .ok_or_else(|| {
-                Error::new(Kind::Usage, format!("forge has no verb '{verb}'")).hint("'forge help' lists them")
-            })?,
-    };
-    let mut page = Vec::new();
-    Man::new(command).render(&mut page).trying("cannot make the page")?;
-    let page = String::from_utf8(page).trying("cannot make the page")?;
-    Ok(Shown::new(&serde_json::json!({ "page": page })).raw(page.trim_end()))
+    let pages = Pages::of(&command);
+    if let Some(dir) = &arguments.dir {
+        files::make_dir(dir)?;
+        let mut written = Vec::new();
+        for (name, command) in &pages.commands {
+            let path = dir.join(format!("{name}.1"));
+            files::write(&path, pages.page(name, command)?.as_bytes(), 0o644)?;
+            written.push(path);
+        }
+        let line = format!("wrote {} pages into {}", written.len(), dir.display());
+        return Ok(Shown::new(&json!({ "pages": written })).line(line));
+    }
+    let wanted = [&["forge".to_owned()], &arguments.verb[..]].concat().join("-");
+    let (name, command) = pages.commands.iter().find(|(name, _)| *name == wanted).ok_or_else(|| {
+        Error::new(Kind::Usage, format!("forge has no verb '{}'", arguments.verb.join(" ")))
+            .hint("'forge help' lists them")
+    })?;
+    let page = pages.page(name, command)?;
+    Ok(Shown::new(&json!({ "page": page })).raw(page.trim_end()))
+}
+
+/// The pages of forge, of its verbs, and of theirs.
+struct Pages<'a> {
+    commands: Vec<(String, &'a Command)>,
+    /// What the page of forge has and all others repeat.
+    exit_status: String,
+}
+
+impl<'a> Pages<'a> {
+    fn of(forge: &'a Command) -> Self {
+        let mut commands = vec![("forge".to_owned(), forge)];
+        let mut next = 0;
+        while let Some((name, command)) = commands.get(next).cloned() {
+            let below =
+                command.get_subcommands().filter(|verb| !verb.is_hide_set() && verb.get_name() != "help");
+            commands.extend(below.map(|verb| (format!("{name}-{}", verb.get_name()), verb)));
+            next += 1;
+        }
+        Self { commands, exit_status: after_help(forge) }
+    }
+
+    /// One page. What a command says after its options are sections of their own: a title, then lines.
+    fn page(&self, name: &str, command: &Command) -> Result<String> {
+        let man = Man::new(command.clone().display_name(name.to_owned()))
+            .title(name)
+            .source(concat!("forge ", env!("CARGO_PKG_VERSION")))
+            .manual("forge");
+        let mut page = Vec::new();
+        let doing = "cannot make the page";
+        man.render_title(&mut page).trying(doing)?;
+        man.render_name_section(&mut page).trying(doing)?;
+        man.render_synopsis_section(&mut page).trying(doing)?;
+        man.render_description_section(&mut page).trying(doing)?;
+        man.render_options_section(&mut page).trying(doing)?;
+        if self.commands.iter().any(|(below, _)| below.starts_with(&format!("{name}-"))) {
+            man.render_subcommands_section(&mut page).trying(doing)?;
+        }
+        let own = after_help(command);
+        let exit_status = if name == "forge" { "" } else { &self.exit_status };
+        let mut rest = Roff::new();
+        for section in own.split("\n\n").chain([exit_status]).filter(|section| !section.is_empty()) {
+            let (title, lines) = section.split_once('\n').unwrap_or((section, ""));
+            rest.control("SH", [title.trim_end_matches(':').to_uppercase().as_str()]);
+            rest.control("nf", []);
+            rest.text([roman(lines)]);
+            rest.control("fi", []);
+        }
+        let others = ["forge(1)", "forge.toml(5)", "forge-units(7)", "tmux(1)", "systemctl(1)"];
+        rest.control("SH", ["SEE ALSO"]);
+        rest.text([roman(
+            others.into_iter().filter(|page| *page != format!("{name}(1)")).collect::<Vec<_>>().join(", "),
+        )]);
+        rest.to_writer(&mut page).trying(doing)?;
+        String::from_utf8(page).trying(doing)
+    }
+}
+
+fn after_help(command: &Command) -> String {
+    command.get_after_help().map(ToString::to_string).unwrap_or_default()
 }

@@ -10,6 +10,9 @@ use crate::words::shown::Shown;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  forge notify test")]
 pub struct Args {
     #[command(subcommand)]
     what: What,
@@ -18,10 +21,19 @@ pub struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum What {
     /// Tell how everything is after a boot, and what was restored
+    #[command(after_help = "\
+Examples:
+  forge notify boot")]
     Boot,
     /// Try every way that is configured, once
+    #[command(after_help = "\
+Examples:
+  forge notify test")]
     Test,
     /// Tell that a unit failed
+    #[command(after_help = "\
+Examples:
+  forge notify failure backup.service")]
     Failure {
         /// The unit
         unit: String,

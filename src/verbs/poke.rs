@@ -9,6 +9,9 @@ use crate::words::shown::Shown;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  forge poke web        after a change of its configuration")]
 pub struct Args {
     /// The session
     name: String,

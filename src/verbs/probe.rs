@@ -8,6 +8,10 @@ use crate::words::shown::Shown;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  forge probe
+  forge probe --metrics        for Prometheus")]
 pub struct Args {
     /// Print the rows for Prometheus
     #[arg(long)]

@@ -8,7 +8,15 @@ use crate::words::error::Result;
 use crate::words::shown::Shown;
 
 /// The arguments.
-pub type Args = Which;
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  forge restart web
+  forge restart 'agent-*'")]
+pub struct Args {
+    #[command(flatten)]
+    which: Which,
+}
 
 /// Ends sessions whole and starts them again as they were started.
 ///
@@ -17,7 +25,7 @@ pub type Args = Which;
 pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
     let mut restarted = Vec::new();
     let mut failed = None;
-    let (found, kept) = observe::matching_or_kept(world, &arguments.patterns()?)?;
+    let (found, kept) = observe::matching_or_kept(world, &arguments.which.patterns()?)?;
     let found = found.into_iter().map(|found| (found.id.clone(), Some(found)));
     for (id, found) in found.chain(kept.into_iter().map(|id| (id, None))) {
         match restart(world, &id, found) {

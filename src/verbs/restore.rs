@@ -13,6 +13,10 @@ use crate::words::time::rfc3339;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  forge restore --dry-run
+  forge restore")]
 pub struct Args {
     /// Only say what would be done
     #[arg(long)]

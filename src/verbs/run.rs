@@ -18,7 +18,14 @@ use crate::words::shown::Shown;
 use crate::words::spec::{Keeper, Spec};
 
 /// The arguments.
-pub type Args = Wanted;
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  forge run job -- make test        ends when make ends, with its exit status")]
+pub struct Args {
+    #[command(flatten)]
+    wanted: Wanted,
+}
 
 /// The exit status when the command never ran, or its own is not known.
 pub const OWN_FAILURE: u8 = 125;
@@ -32,9 +39,9 @@ pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
     // Before the start: a signal at any moment from here on stops the session, none is lost.
     let signals = Signals::take_over(&[Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP])?;
 
-    let spec = Spec { keeper: Keeper::Caller, ..arguments.spec(world)? };
+    let spec = Spec { keeper: Keeper::Caller, ..arguments.wanted.spec(world)? };
     let id = &spec.session;
-    let how = if arguments.replace { How::Replacing } else { How::New };
+    let how = if arguments.wanted.replace { How::Replacing } else { How::New };
     let spawned = spawn(world, Order::new(&spec, how))?;
     // Where the caller is a systemd service of Type=notify; nothing otherwise.
     service::ready(&format!("session {id} runs {} as process {}", spec.command.name(), spawned.pane_pid));

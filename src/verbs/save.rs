@@ -7,6 +7,9 @@ use crate::words::shown::Shown;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  forge save")]
 pub struct Args {
     /// Wait for a shutdown and save then, where logind grants a delay of it; else do nothing
     #[arg(long, hide = true)]

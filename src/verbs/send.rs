@@ -9,6 +9,10 @@ use crate::words::shown::Shown;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  forge send agent 'go on'
+  forge send agent y --no-enter")]
 pub struct Args {
     /// The session
     name: String,

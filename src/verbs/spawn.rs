@@ -10,6 +10,12 @@ use crate::words::socket::stale_sockets;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  forge spawn demo -- top
+  forge spawn agent --ready '❯' --ready-timeout 60 -- claude --continue
+  forge spawn web --supervise --port 7890 --memory-max 2G -- ./server
+  forge spawn claude-1        starts what [sessions.claude-1] of the configuration says")]
 pub struct Args {
     #[command(flatten)]
     wanted: Wanted,

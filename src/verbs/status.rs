@@ -9,6 +9,10 @@ use crate::words::{unit, usage};
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  forge status demo
+  forge --json status demo | jq .pane_pid")]
 pub struct Args {
     /// The session
     name: String,

@@ -11,6 +11,11 @@ use crate::words::shown::Shown;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  forge stop demo
+  forge stop 'bridge-*' --timeout 20        20 seconds to end, then killed
+  forge stop --all")]
 pub struct Args {
     #[command(flatten)]
     which: Which,

@@ -11,6 +11,11 @@ use crate::words::shown::Shown;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  systemctl --user start forge-spawn@web
+  systemctl --user enable forge-spawn@web        at every boot
+  systemctl --user edit forge-spawn@.service     pauses, limits, the watchdog")]
 pub struct Args {
     /// The session
     name: String,

@@ -10,6 +10,11 @@ use crate::words::socket::{Report, stale_sockets};
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  forge sweep --dry-run
+  forge sweep
+  forge sweep --dir /srv/tmux")]
 pub struct Args {
     /// Only say what would be removed
     #[arg(long)]

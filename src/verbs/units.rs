@@ -9,7 +9,6 @@ use crate::acts::World;
 use crate::acts::install::{self, Done, Step};
 use crate::acts::verify::{self, Verified};
 use crate::hands::paths;
-use crate::hands::systemd::Manager;
 use crate::words::error::{Error, Kind, Result};
 use crate::words::order::{dot, reduced, tree};
 use crate::words::shown::Shown;
@@ -17,6 +16,12 @@ use crate::words::unit_file::{Change, SYSTEM, There, USER};
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  forge units install --now --linger
+  forge units install --dry-run
+  forge units verify
+  forge units graph | dot -Tsvg > order.svg")]
 pub struct Args {
     #[command(subcommand)]
     what: What,
@@ -25,6 +30,10 @@ pub struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum What {
     /// Write forge's units for your user manager, and enable them
+    #[command(after_help = "\
+Examples:
+  forge units install --now --linger
+  forge units install --dry-run")]
     Install {
         /// Start them at once too
         #[arg(long)]
@@ -37,19 +46,33 @@ enum What {
         dry_run: bool,
     },
     /// Take forge's units away again; sessions go on, and your drop-ins stay
+    #[command(after_help = "\
+Examples:
+  forge units uninstall --dry-run
+  forge units uninstall")]
     Uninstall {
         /// Only show what would be removed
         #[arg(long)]
         dry_run: bool,
     },
     /// Print the units as they would be written
+    #[command(after_help = "\
+Examples:
+  forge units show forge-spawn@.service")]
     Show {
         /// Only this one [default: all for the user manager]
         unit: Option<String>,
     },
     /// Compare the order that the manager really has with the one that the units ask for
+    #[command(after_help = "\
+Examples:
+  forge units verify")]
     Verify,
     /// Draw the order, as a tree and for Graphviz: forge units graph | dot -Tsvg
+    #[command(after_help = "\
+Examples:
+  forge units graph
+  forge units graph | dot -Tsvg > order.svg")]
     Graph,
 }
 
@@ -67,7 +90,7 @@ pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
             let done = install::uninstall(world, &steps)?;
             Ok(changed(&steps, &done, json!({})))
         }
-        What::Show { unit } => show(world, unit.as_deref()),
+        What::Show { unit } => show(unit.as_deref()),
         What::Verify => Ok(verified(&verify::verify(world)?)),
         What::Graph => graph(world),
     }
@@ -184,10 +207,8 @@ fn would(steps: &[Step]) -> Shown {
     refusals(shown, steps)
 }
 
-fn show(world: &World, unit: Option<&str>) -> Result<Shown> {
+fn show(unit: Option<&str>) -> Result<Shown> {
     let forge = paths::forge()?;
-    // Without a manager, for the newest.
-    let systemd = world.manager().and_then(Manager::major_version).unwrap_or(u32::MAX);
     let wanted: Vec<_> = match unit {
         None => USER.to_vec(),
         Some(name) => {
@@ -201,7 +222,7 @@ fn show(world: &World, unit: Option<&str>) -> Result<Shown> {
     };
     let mut texts = Vec::new();
     for file in &wanted {
-        texts.push((file.name, file.render(&forge, systemd)?));
+        texts.push((file.name, file.render(&forge)?));
     }
     let json: Vec<_> = texts.iter().map(|(name, text)| json!({ "unit": name, "text": text })).collect();
     let mut shown = Shown::new(&json!({ "units": json }));

@@ -13,6 +13,10 @@ use crate::words::shown::Shown;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  forge wait web --ready --timeout 60
+  forge wait job --exit --json        with its exit status, however it ended")]
 pub struct Args {
     /// The session
     name: String,
