@@ -456,6 +456,34 @@ mod tests {
         assert_eq!(guarded, ["web.service", "db.socket", "nginx.service (system)"]);
     }
 
+    /// The keys of a table, as an unknown one is answered.
+    fn keys(table: &str) -> Vec<String> {
+        let text = format!("{table}\nno-such-key = 1\n");
+        let error = toml::from_str::<Config>(&text).unwrap_err();
+        let known = unknown_key(error.message()).unwrap().1;
+        known.into_iter().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_manual_has_every_key_and_no_other() {
+        let manual = include_str!("../../packaging/man/forge.toml.5");
+        let sections = ["sweep", "limits", "sessions.NAME", "restore", "guard", "notify"];
+        for table in sections.into_iter().chain(["notify.telegram", "notify.webhook"]) {
+            let section = manual.split(&format!(".SH \"[{table}]\"\n")).nth(1).expect(table);
+            let section = section.split("\n.SH ").next().unwrap();
+            let told: Vec<&str> =
+                section.split(".TP\n.B ").skip(1).map(|key| key.lines().next().unwrap()).collect();
+            assert_eq!(told, keys(&format!("[{}]", table.replace("NAME", "a"))), "[{table}]");
+        }
+    }
+
+    #[test]
+    fn the_sample_is_good_and_stands_in_the_readme() {
+        let sample = include_str!("../../packaging/forge.toml");
+        parse(sample).and_then(|config| check_together(&config)).unwrap();
+        assert!(include_str!("../../README.md").contains(&format!("```toml\n{sample}```\n")));
+    }
+
     #[test]
     fn an_unknown_key_names_the_nearest_known_one() {
         let error = parse("[sessions.a]\n\ncomand = 'x'\n").unwrap_err();
