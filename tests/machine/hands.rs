@@ -47,7 +47,7 @@ pub(crate) fn in_namespace(run: &Run, args: &[String]) -> i32 {
     let Some(Wanted { debian, user, argv }) = parse(args) else {
         return 2;
     };
-    let mut machine = Machine::new(debian, run);
+    let mut machine = Machine::new(debian, "", run);
     // The person's command has no deadline.
     machine.deadline = Instant::now() + Duration::from_secs(86_400 * 365);
     let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();

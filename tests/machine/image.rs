@@ -41,10 +41,11 @@ systemctl mask apt-daily.timer apt-daily-upgrade.timer fstrim.timer e2scrub_all.
 rm -rf /var/cache/apt/archives/*.deb /var/lib/apt/lists/*
 ";
 
-/// The tree of a container, built now if it is not there yet.
-pub(crate) fn tree(debian: Debian) -> PathBuf {
-    let recipe = [PACKAGES, more_packages(debian), FINISH];
-    cached(debian.name(), &recipe, |tree| build(debian, &[PACKAGES, more_packages(debian)], FINISH, tree))
+/// The tree of a container with these packages too, built now if it is not there yet.
+pub(crate) fn tree(debian: Debian, packages: &str) -> PathBuf {
+    let packages = [PACKAGES, more_packages(debian), packages];
+    let recipe = [&packages[..], &[FINISH]].concat();
+    cached(debian.name(), &recipe, |tree| build(debian, &packages, FINISH, tree))
 }
 
 /// What a virtual machine needs besides. `udev` names the ports and loads what they need.

@@ -44,8 +44,8 @@ struct Booted {
 }
 
 impl Machine {
-    /// Makes and boots a fresh machine.
-    pub(crate) fn new(debian: Debian, run: &Run) -> Self {
+    /// Makes and boots a fresh machine that has these packages too.
+    pub(crate) fn new(debian: Debian, packages: &str, run: &Run) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(1);
         let name = format!("{}-{}", debian.name(), COUNT.fetch_add(1, Ordering::Relaxed));
         let dir = run.dir.join(&name);
@@ -56,7 +56,7 @@ impl Machine {
         let options = format!(
             "lowerdir={}:{},upperdir={},workdir={}",
             run.layer().display(),
-            image::tree(debian).display(),
+            image::tree(debian, packages).display(),
             dir.join("upper").display(),
             dir.join("work").display()
         );

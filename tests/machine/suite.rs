@@ -94,19 +94,26 @@ pub(crate) use {inside, outside};
 pub(crate) struct Group {
     pub(crate) name: &'static str,
     pub(crate) tests: Vec<Test>,
+    /// Debian's packages that its container has beside those of all, each with a comma in front.
+    pub(crate) packages: &'static str,
+}
+
+/// A group that needs nothing special.
+pub(crate) fn group(name: &'static str, tests: Vec<Test>) -> Group {
+    Group { name, tests, packages: "" }
 }
 
 /// All groups; inside and outside tests of one name share a machine.
 pub(crate) fn groups(kind: Kind) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     let listed = match kind {
-        Kind::Container => [crate::inside::groups(), crate::outside::groups()].concat(),
+        Kind::Container => crate::inside::groups().into_iter().chain(crate::outside::groups()).collect(),
         Kind::Virtual => crate::vm::groups(),
     };
-    for (name, tests) in listed {
-        match groups.iter_mut().find(|group| group.name == name) {
-            Some(group) => group.tests.extend(tests),
-            None => groups.push(Group { name, tests }),
+    for listed in listed {
+        match groups.iter_mut().find(|group| group.name == listed.name) {
+            Some(group) => group.tests.extend(listed.tests),
+            None => groups.push(listed),
         }
     }
     groups

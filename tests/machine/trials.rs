@@ -29,6 +29,7 @@ enum Booted {
 struct Job {
     debian: Debian,
     group: &'static str,
+    packages: &'static str,
     tests: Vec<(Test, Sender<Outcome>)>,
 }
 
@@ -62,7 +63,7 @@ pub(crate) fn run(args: &[String], run: &Result<Run, String>) -> i32 {
     // are then built side by side.
     for group in suite::groups(kind) {
         for debian in Debian::ALL {
-            let mut job = Job { debian, group: group.name, tests: Vec::new() };
+            let mut job = Job { debian, group: group.name, packages: group.packages, tests: Vec::new() };
             for test in group.tests.iter().filter(|test| test.runs_on(debian)) {
                 let name = format!("{}::{}::{}", debian.name(), group.name, test.name);
                 let (sender, receiver) = channel::<Outcome>();
@@ -114,7 +115,7 @@ fn work(kind: Kind, job: Job, run: &Result<Run, String>) {
             Err(reason) => Err(format!("no machine can run here: {reason}")),
             Ok(run) => {
                 if machine.is_none() && no_boot.is_none() {
-                    match caught(|| boot(kind, job.debian, run)) {
+                    match caught(|| boot(kind, job.debian, job.packages, run)) {
                         Ok(booted) => machine = Some(booted),
                         Err(message) => no_boot = Some(message),
                     }
@@ -135,9 +136,9 @@ fn work(kind: Kind, job: Job, run: &Result<Run, String>) {
     let _ = caught(|| drop(machine));
 }
 
-fn boot(kind: Kind, debian: Debian, run: &Run) -> Booted {
+fn boot(kind: Kind, debian: Debian, packages: &str, run: &Run) -> Booted {
     match kind {
-        Kind::Container => Booted::Container(Box::new(Machine::new(debian, run))),
+        Kind::Container => Booted::Container(Box::new(Machine::new(debian, packages, run))),
         Kind::Virtual => Booted::Virtual(Box::new(Vm::new(debian, run))),
     }
 }

@@ -1,6 +1,6 @@
 //! What ends a session by force, one thing or several at once, and what its supervisor makes of it.
 
-use crate::suite::{Test, inside};
+use crate::suite::{Debian, Test, inside};
 use crate::support::{
     DropIn, Homebase, Supervised, TestFile, alive, configured, event_since, events_since, forge, forge_json,
     journal_cursor, nothing_left_of, run, run_within, shell, signal, start, systemctl, wait_for, wait_until,
@@ -17,6 +17,7 @@ pub(crate) fn tests() -> Vec<Test> {
         inside!(a_crashed_session_takes_its_conversation_up_again),
         inside!(what_the_run_left_behind_is_ended_before_the_next),
         inside!(pauses_grow),
+        inside!(pauses_that_systemd_makes_grow_are_its_own).only(Debian::Trixie),
         inside!(too_many_failures_open_the_breaker),
         inside!(a_poke_forgives_nothing),
         inside!(a_start_that_fails_counts_too),
@@ -25,7 +26,7 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
-const MANY: &str = "[Unit]\nStartLimitIntervalSec=0\n[Service]\nRestartSec=50ms\nRestartSteps=0\n";
+const MANY: &str = "[Unit]\nStartLimitIntervalSec=0\n[Service]\nRestartSec=50ms\n";
 
 type Kill = fn(&Supervised);
 
@@ -159,11 +160,12 @@ fn what_the_run_left_behind_is_ended_before_the_next() {
     assert!(left() != old && left().lines().count() == 1, "{old} {}", left());
 }
 
-fn pauses_grow() {
-    let _settings = DropIn::new("slow", "[Unit]\nStartLimitBurst=100\n");
-    let it = Supervised::named("slow");
+/// The first pauses before a restart of a session that crashes at once, in milliseconds.
+fn pauses(name: &str, settings: &str) -> Vec<u128> {
+    let _settings = DropIn::new(name, &format!("[Unit]\nStartLimitBurst=100\n[Service]\n{settings}"));
+    let _it = Supervised::named(name);
     let cursor = journal_cursor();
-    forge(&["spawn", "slow", "--supervise", "--", "sh", "-c", "sleep 0.2; exit 1"]).ok();
+    forge(&["spawn", name, "--supervise", "--", "sh", "-c", "sleep 0.2; exit 1"]).ok();
     let times = |kind: &str| -> Vec<u128> {
         events_since(&cursor)
             .iter()
@@ -172,22 +174,30 @@ fn pauses_grow() {
             .collect()
     };
     wait_until(Duration::from_secs(60), "five starts", || times("spawned").len() >= 5);
-    let pauses: Vec<u128> = times("crashed")
+    times("crashed")
         .iter()
         .zip(times("spawned").iter().skip(1))
         .map(|(end, start)| (start - end) / 1000)
-        .collect();
-    // By RestartSteps= and RestartMaxDelaySec= of systemd, or, before 254, by the same curve.
+        .collect()
+}
+
+fn pauses_grow() {
+    let pauses = pauses("slow", "");
     for (pause, at_least) in pauses.iter().zip([1000, 2267, 5143, 11665]) {
         assert!(*pause >= at_least, "{pauses:?}");
     }
     assert!(pauses[0] < 2267 && pauses[2] < 11665, "{pauses:?}");
-    drop(it);
+}
+
+fn pauses_that_systemd_makes_grow_are_its_own() {
+    let pauses = pauses("own", "RestartSec=50ms\nRestartSteps=1\nRestartMaxDelaySec=1s\n");
+    // By forge's own curve the second would be 206 ms long, and the fourth 3536.
+    assert!(pauses[1] >= 1000 && pauses[3] < 3536, "{pauses:?}");
 }
 
 fn too_many_failures_open_the_breaker() {
     let homebase = Homebase::start();
-    let _settings = DropIn::new("flap", "[Service]\nRestartSec=50ms\nRestartSteps=0\n");
+    let _settings = DropIn::new("flap", "[Service]\nRestartSec=50ms\n");
     let told = "told.json";
     let _ = std::fs::remove_file(told);
     let _configuration = configured(
@@ -240,8 +250,7 @@ fn too_many_failures_open_the_breaker() {
 }
 
 fn a_start_that_fails_counts_too() {
-    let _settings =
-        DropIn::new("unstartable", "[Unit]\nStartLimitBurst=3\n[Service]\nRestartSec=50ms\nRestartSteps=0\n");
+    let _settings = DropIn::new("unstartable", "[Unit]\nStartLimitBurst=3\n[Service]\nRestartSec=50ms\n");
     let _configuration = configured("[sessions.unstartable]\ncommand = 'nosuchprogram'\n");
     let cursor = journal_cursor();
     let it = Supervised::named("unstartable");
@@ -263,7 +272,7 @@ fn nothing_left_but_the_file(name: &str) {
 fn a_run_that_lasts_clears_the_history() {
     let _settings = DropIn::new(
         "lasting",
-        "[Unit]\nStartLimitIntervalSec=4s\nStartLimitBurst=3\n[Service]\nRestartSec=50ms\nRestartSteps=0\n",
+        "[Unit]\nStartLimitIntervalSec=4s\nStartLimitBurst=3\n[Service]\nRestartSec=50ms\n",
     );
     let it = Supervised::spawn("lasting", &[], &["sleep", "1000"]);
     for _ in 0..3 {

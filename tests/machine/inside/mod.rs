@@ -18,27 +18,27 @@ mod units;
 mod watch_over;
 mod watching;
 
-use crate::suite::Test;
+use crate::suite::{Group, group};
 
-pub(crate) fn groups() -> Vec<(&'static str, Vec<Test>)> {
+pub(crate) fn groups() -> Vec<Group> {
     vec![
-        ("machine_facts", machine_facts::tests()),
+        group("machine_facts", machine_facts::tests()),
         // The longest one early: the others go on beside it.
-        ("guarding", guarding::tests()),
-        ("incident", incident::tests()),
-        ("errors", errors::tests()),
-        ("sockets", sockets::tests()),
-        ("ending", ending::tests()),
-        ("by_hand", by_hand::tests()),
-        ("audit", audit::tests()),
-        ("many", many::tests()),
-        ("killed", killed::tests()),
-        ("units", units::tests()),
-        ("health", health::tests()),
-        ("notices", notices::tests()),
-        ("supervision", supervision::tests()),
-        ("crashes", crashes::tests()),
-        ("watching", watching::tests()),
-        ("watch_over", watch_over::tests()),
+        group("guarding", guarding::tests()),
+        group("incident", incident::tests()),
+        group("errors", errors::tests()),
+        group("sockets", sockets::tests()),
+        group("ending", ending::tests()),
+        group("by_hand", by_hand::tests()),
+        group("audit", audit::tests()),
+        group("many", many::tests()),
+        group("killed", killed::tests()),
+        group("units", units::tests()),
+        group("health", health::tests()),
+        group("notices", notices::tests()),
+        group("supervision", supervision::tests()),
+        group("crashes", crashes::tests()),
+        group("watching", watching::tests()),
+        group("watch_over", watch_over::tests()),
     ]
 }

@@ -30,7 +30,7 @@ pub(crate) fn tests() -> Vec<Test> {
 }
 
 /// A supervisor that looks every second.
-const CLOSELY: &str = "[Service]\nWatchdogSec=3s\nRestartSec=50ms\nRestartSteps=0\n";
+const CLOSELY: &str = "[Service]\nWatchdogSec=3s\nRestartSec=50ms\n";
 
 fn kinds_since(cursor: &u128) -> Vec<String> {
     events_since(cursor)
@@ -143,7 +143,7 @@ fn a_wedged_server_that_recovers_is_left_alone() {
 }
 
 fn without_a_beat_it_is_told_nudged_and_restarted() {
-    let _settings = DropIn::new("mute", "[Service]\nRestartSec=50ms\nRestartSteps=0\n");
+    let _settings = DropIn::new("mute", "[Service]\nRestartSec=50ms\n");
     let _configuration = configured(
         "[sessions.mute]\ncommand = ['sh', '-c', 'cat > /home/ada/typed; sleep 1000']\nstuck_after = 3\n\
          nudge_text = 'are you there?'\nstuck_restart_after = 7\n",
@@ -360,7 +360,7 @@ fn a_port_that_an_earlier_run_left() {
 }
 
 fn ports_of_a_supervised_session() {
-    let _settings = DropIn::new("served", "[Service]\nRestartSec=50ms\nRestartSteps=0\n");
+    let _settings = DropIn::new("served", "[Service]\nRestartSec=50ms\n");
     let bridge = "import os,signal,socket,time\nsignal.signal(signal.SIGHUP,signal.SIG_IGN)\nsignal.signal(signal.SIGTERM,signal.SIG_IGN)\ns=socket.create_server(('',7894))\nprint('up',flush=True)\ntime.sleep(1000)";
     let _configuration = configured(&format!(
         "[sessions.served]\ncommand = ['python3', '-c', \"\"\"{bridge}\"\"\"]\nready = 'up'\nports = [7894]\n"

@@ -4,15 +4,21 @@
 mod boots;
 mod hostile;
 mod machine_facts;
+mod nix;
+mod package;
 mod production;
+mod readme;
 
-use crate::suite::Test;
+use crate::suite::{Group, group};
 
-pub(crate) fn groups() -> Vec<(&'static str, Vec<Test>)> {
+pub(crate) fn groups() -> Vec<Group> {
     vec![
-        ("machine_facts", machine_facts::tests()),
-        ("hostile", hostile::tests()),
-        ("boots", boots::tests()),
-        ("production", production::tests()),
+        group("machine_facts", machine_facts::tests()),
+        group("hostile", hostile::tests()),
+        group("boots", boots::tests()),
+        group("production", production::tests()),
+        group("package", package::tests()),
+        Group { packages: readme::PACKAGES, ..group("readme", readme::tests()) },
+        Group { packages: nix::PACKAGES, ..group("nix", nix::tests()) },
     ]
 }

@@ -6,17 +6,18 @@ mod cpu;
 mod guarding;
 mod memory;
 
-use crate::suite::Test;
+use crate::suite::{Group, group};
 
 /// The deadline of each. An emulated machine is slow, and two of them share the processors.
 const LIMIT_S: u64 = 600;
 
-pub(crate) fn groups() -> Vec<(&'static str, Vec<Test>)> {
+pub(crate) fn groups() -> Vec<Group> {
     let groups = [
-        ("controllers", controllers::tests()),
-        ("cpu", cpu::tests()),
-        ("memory", memory::tests()),
-        ("guarding", guarding::tests()),
+        group("controllers", controllers::tests()),
+        group("cpu", cpu::tests()),
+        group("memory", memory::tests()),
+        group("guarding", guarding::tests()),
     ];
-    groups.map(|(name, tests)| (name, tests.into_iter().map(|test| test.limit_s(LIMIT_S)).collect())).into()
+    let slower = |of: Group| group(of.name, of.tests.into_iter().map(|test| test.limit_s(LIMIT_S)).collect());
+    groups.map(slower).into()
 }

@@ -1,0 +1,15 @@
+# What a module makes of a configuration:
+# nix eval --impure --json FLAKE#nixosModules.default --apply 'import evaluated.nix { … }'
+{ system, settings }:
+module:
+let
+  lib = import ./nixpkgs/lib.nix;
+  pkgs = import ./nixpkgs/packages.nix { inherit lib system; };
+in
+(lib.evalModules {
+  modules = [
+    module
+    { services.forge = settings; }
+  ];
+  specialArgs = { inherit pkgs; };
+}).config
