@@ -3,7 +3,7 @@
   lib,
   rustPlatform,
   tmux,
-  bash,
+  perl,
   commit ? "",
 }:
 rustPlatform.buildRustPackage {
@@ -19,13 +19,16 @@ rustPlatform.buildRustPackage {
     FORGE_TMUX = "${tmux}/bin/tmux";
   };
 
-  nativeBuildInputs = [ bash ];
+  nativeBuildInputs = [ perl ];
+  postPatch = ''
+    patchShebangs packaging
+  '';
   # The tests in tests/machine boot machines; a builder can only run these.
   cargoTestFlags = [ "--lib" ];
 
   installPhase = ''
     runHook preInstall
-    bash packaging/install "$(find target -path '*/release/forge' -o -path '*/debug/forge' | head -n 1)" "$out"
+    packaging/install "$(find target -path '*/release/forge')" "$out"
     runHook postInstall
   '';
 

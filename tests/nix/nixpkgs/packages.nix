@@ -15,6 +15,7 @@ let
           ''
             export PATH=/usr/bin:/bin HOME=$TMPDIR
             runHook() { :; }
+            patchShebangs() { :; }
             ${script}
           ''
         ];
@@ -51,7 +52,7 @@ let
       in
       make (builtins.intersectAttrs (builtins.functionArgs make) packages // given);
 
-    bash = here "bash";
+    perl = here "perl";
     tmux = here "tmux";
     # Of these it is only tested that the flake names them rightly.
     cargo = here "cargo";
@@ -79,6 +80,8 @@ let
           package.env
           // {
             inherit (package) src;
+            CARGO_PROFILE_RELEASE_LTO = "off";
+            CARGO_PROFILE_RELEASE_OPT_LEVEL = "0";
             crates = ''
               [source.crates-io]
               replace-with = "vendored"
@@ -93,8 +96,9 @@ let
           cd source
           mkdir .cargo
           printf '%s' "$crates" >.cargo/config.toml
-          cargo build --frozen --bin forge
-          cargo test --frozen ${toString package.cargoTestFlags}
+          ${package.postPatch}
+          cargo build --frozen --release --bin forge
+          cargo test --frozen --release ${toString package.cargoTestFlags}
           ${package.installPhase}
         '';
   };
