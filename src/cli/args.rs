@@ -6,7 +6,14 @@ use clap::{Parser, Subcommand};
 
 use crate::verbs;
 
-const EXIT_STATUS: &str = "\
+const AFTER_HELP: &str = "\
+Examples:
+  forge spawn demo -- top          in a tmux server, scope and slice of its own
+  forge                            how everything is
+  forge attach demo
+  forge stop demo                  it and all it started
+  forge units install --linger     for what is to survive a reboot
+
 Exit status:
   0  done
   1  failed
@@ -21,7 +28,7 @@ Exit status:
 
 /// Keeps long-running tmux programs alive and harmless on a systemd machine.
 #[derive(Debug, Parser)]
-#[command(name = "forge", version = env!("FORGE_VERSION"), after_help = EXIT_STATUS, disable_help_subcommand = false, max_term_width = 100)]
+#[command(name = "forge", version = env!("FORGE_VERSION"), after_help = AFTER_HELP, disable_help_subcommand = false, max_term_width = 100)]
 pub(super) struct Cli {
     /// Read this configuration file instead of ~/.config/forge/forge.toml
     #[arg(long, global = true, value_name = "FILE")]
@@ -131,38 +138,30 @@ mod tests {
         }
     }
 
-    /// The lines of examples: two blanks before, and what they say after at least two more.
-    fn examples(command: &clap::Command) -> Vec<String> {
-        let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-        let lines = text.lines().skip_while(|line| *line != "Examples:").skip(1);
-        let own = lines.take_while(|line| line.starts_with("  "));
-        let own = own.map(|line| line.trim_start().split("  ").next().unwrap_or_default().to_owned());
-        let visible = command.get_subcommands().filter(|verb| !verb.is_hide_set());
-        own.chain(visible.flat_map(examples)).collect()
+    /// The command and all below it that have a page.
+    fn documented(command: &clap::Command) -> Vec<&clap::Command> {
+        let below = command.get_subcommands().filter(|verb| !verb.is_hide_set() && verb.get_name() != "help");
+        [command].into_iter().chain(below.flat_map(documented)).collect()
     }
 
     #[test]
-    fn every_verb_has_examples_and_they_can_be_used() {
+    fn every_page_has_examples_and_they_can_be_used() {
         let mut command = Cli::command();
         command.build();
-        let visible = |command: &clap::Command| {
-            let verbs =
-                command.get_subcommands().filter(|verb| !verb.is_hide_set() && verb.get_name() != "help");
-            verbs.cloned().collect::<Vec<_>>()
-        };
-        for verb in visible(&command) {
-            assert!(!examples(&verb).is_empty(), "{}", verb.get_name());
-            for below in visible(&verb) {
-                assert!(!examples(&below).is_empty(), "{} {}", verb.get_name(), below.get_name());
-            }
-        }
-        for example in examples(&command) {
-            let words = shlex::split(&example).unwrap();
-            let words: Vec<_> = words.into_iter().take_while(|word| word != "|" && word != ">").collect();
-            if words[0] == "forge" {
-                Cli::try_parse_from(&words).unwrap_or_else(|error| panic!("{example}: {error}"));
-            } else {
-                assert_eq!(words[0], "systemctl", "{example}");
+        for command in documented(&command) {
+            let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let lines = text.lines().skip_while(|line| *line != "Examples:").skip(1);
+            // Two blanks before, and what they say after at least two more.
+            let examples: Vec<_> = lines.map_while(|line| line.strip_prefix("  ")).collect();
+            assert!(!examples.is_empty(), "{command}");
+            for example in examples.into_iter().filter_map(|line| line.split("  ").next()) {
+                let words = shlex::split(example).unwrap();
+                let words: Vec<_> = words.into_iter().take_while(|word| word != "|" && word != ">").collect();
+                if words[0] == "forge" {
+                    Cli::try_parse_from(&words).unwrap_or_else(|error| panic!("{example}: {error}"));
+                } else {
+                    assert_eq!(words[0], "systemctl", "{example}");
+                }
             }
         }
     }

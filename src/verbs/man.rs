@@ -56,7 +56,7 @@ pub fn run(arguments: &Args, mut command: Command) -> Result<Shown> {
 /// The pages of forge, of its verbs, and of theirs.
 struct Pages<'a> {
     commands: Vec<(String, &'a Command)>,
-    /// What the page of forge has and all others repeat.
+    /// The last section of forge's page, which all others repeat.
     exit_status: String,
 }
 
@@ -70,7 +70,9 @@ impl<'a> Pages<'a> {
             commands.extend(below.map(|verb| (format!("{name}-{}", verb.get_name()), verb)));
             next += 1;
         }
-        Self { commands, exit_status: after_help(forge) }
+        let help = after_help(forge);
+        let exit_status = help.rsplit("\n\n").next().unwrap_or_default().to_owned();
+        Self { commands, exit_status }
     }
 
     /// One page. What a command says after its options are sections of their own: a title, then lines.
