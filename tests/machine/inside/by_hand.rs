@@ -209,7 +209,7 @@ fn generated_texts() {
         assert!(forge(&["completions", shell]).ok().stdout.contains("capture"), "{shell}");
     }
     let page = forge(&["man"]).ok().stdout;
-    for part in [".TH forge 1", "spawn", "Exit status"] {
+    for part in [".TH forge 1", "spawn", "EXIT STATUS", "EXAMPLES"] {
         assert!(page.contains(part), "{part}");
     }
     assert!(forge(&["man", "spawn"]).ok().stdout.contains("ready"));
