@@ -15,13 +15,8 @@ test-vm: ## the tests of limits that are felt, in virtual machines (QEMU; no KVM
 	@tests/setup/install vm
 	@tests/setup/total --test machine -- --vm
 
-lint: ## formatting, clippy, licences (cargo deny), shell scripts (shellcheck)
-	cargo fmt --check
-	cargo clippy --locked --all-targets -- -D warnings
-	@if cargo deny --version >/dev/null 2>&1; then cargo deny check; \
-		else echo 'cargo deny is not installed: licences not checked'; fi
-	@if command -v shellcheck >/dev/null; then shellcheck tests/setup/* demo/* .ci/run packaging/deb packaging/install packaging/reproducible; \
-		else echo 'shellcheck is not installed: scripts not checked'; fi
+lint: setup ## formatting, clippy, dependencies (cargo deny), shell scripts (shellcheck)
+	@tests/setup/lint
 
 demo: setup ## show forge at work, here or in a throwaway machine
 	@demo/run
