@@ -229,7 +229,9 @@ mod tests {
         std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o777)).unwrap();
         let error = Directory::open(&open).unwrap_err();
         assert!(error.message.contains("0777") && error.hint.unwrap().starts_with("chmod 700"));
-        assert!(Directory::open(Path::new("/etc/hostname")).unwrap_err().message.contains("no directory"));
+        let file = root.path().join("file");
+        std::fs::File::create(&file).unwrap();
+        assert!(Directory::open(&file).unwrap_err().message.contains("no directory"));
         assert!(Directory::open(&root.path().join("none")).unwrap().is_none());
     }
 
