@@ -1,3 +1,9 @@
+# shellcheck shell=sh
+# Whether this is the machine that systemd runs, and not a tree that another is made of.
+running() {
+    [ -z "${DPKG_ROOT:-}" ] && [ -d /run/systemd/system ]
+}
+
 # The user managers that run, by uid.
 managers() {
     systemctl list-units --plain --no-legend --state=active 'user@*.service' |
@@ -9,6 +15,13 @@ managers() {
 manager() { # UID ARGUMENTS...
     uid=$1
     shift
-    timeout 60 systemctl --user --machine="$uid@.host" --quiet "$@" </dev/null ||
-        echo "forge: the user manager of uid $uid did not: $*" >&2
+    timeout 60 systemctl --user --machine="$uid@.host" --quiet "$@" </dev/null
+}
+
+# What it refuses is no reason to end the installation.
+tell() { # UID ARGUMENTS...
+    manager "$@" || {
+        echo "forge: the user manager of uid $1 did not: $*" >&2
+        return 1
+    }
 }
