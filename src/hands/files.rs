@@ -17,13 +17,16 @@ use crate::words::error::{Error, Result, Trying};
 /// The largest file that is read: everything forge writes is far below.
 const LARGEST: u64 = 1 << 20;
 
+/// The bit of a mode that lets everybody write.
+const FOR_OTHERS: u32 = 0o002;
+
 /// How many files this process has written.
 static WRITTEN: AtomicU32 = AtomicU32::new(0);
 
 /// Makes a directory that only the user can enter, and its parents.
 ///
 /// # Errors
-/// When it cannot be made, or is somebody else's.
+/// When it cannot be made, is somebody else's, or others can write in it.
 pub fn private_dir(path: &Path) -> Result<()> {
     let doing = || format!("cannot make the directory {}", path.display());
     DirBuilder::new().recursive(true).mode(0o700).create(path).trying(doing())?;
@@ -38,6 +41,10 @@ pub fn private_dir(path: &Path) -> Result<()> {
             metadata.uid()
         ))
         .hint("forge keeps its files only in directories of your own"));
+    }
+    if metadata.mode() & FOR_OTHERS != 0 {
+        return Err(Error::failed(format!("others can write in {}", path.display()))
+            .hint(format!("look at what is in it, then: chmod o-w '{}'", path.display())));
     }
     Ok(())
 }
@@ -100,7 +107,7 @@ pub fn write_document<T: Serialize>(path: &Path, value: &T) -> Result<()> {
 /// # Errors
 /// When there is a file and it cannot be read as such a value.
 pub fn read_document<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
-    parse(path, read_if_there(path, 0)?)
+    parse(path, if_there(path, open(path, 0).and_then(contents))?)
 }
 
 fn parse<T: DeserializeOwned>(path: &Path, bytes: Option<Vec<u8>>) -> Result<Option<T>> {
@@ -155,16 +162,28 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     parse(path, read(path)?)
 }
 
-/// Reads a file; `None` where there is none.
+/// Reads a file of the user's; `None` where there is none.
 ///
 /// # Errors
-/// When there is one and it cannot be read, or is a link.
+/// When there is one and it cannot be read, is a link, or can be somebody else's work.
 pub fn read(path: &Path) -> Result<Option<Vec<u8>>> {
-    read_if_there(path, O_NOFOLLOW)
+    if_there(path, open(path, O_NOFOLLOW).and_then(of_the_user).and_then(contents))
 }
 
-fn read_if_there(path: &Path, flags: i32) -> Result<Option<Vec<u8>>> {
-    match read_all(path, flags) {
+/// That nobody else can have written it: the directory may let others in, as an old one of the user's.
+fn of_the_user(file: File) -> std::io::Result<File> {
+    let metadata = file.metadata()?;
+    if ![0, nix::unistd::geteuid().as_raw()].contains(&metadata.uid()) {
+        return Err(std::io::Error::other(format!("it belongs to uid {}", metadata.uid())));
+    }
+    if metadata.mode() & FOR_OTHERS != 0 {
+        return Err(std::io::Error::other("others can write it"));
+    }
+    Ok(file)
+}
+
+fn if_there(path: &Path, read: std::io::Result<Vec<u8>>) -> Result<Option<Vec<u8>>> {
+    match read {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         read => read.map(Some).trying(format!("cannot read {}", path.display())),
     }
@@ -175,11 +194,14 @@ fn read_if_there(path: &Path, flags: i32) -> Result<Option<Vec<u8>>> {
 /// # Errors
 /// When it cannot be read.
 pub fn read_following(path: &Path) -> Result<Vec<u8>> {
-    read_all(path, 0).trying(format!("cannot read {}", path.display()))
+    open(path, 0).and_then(contents).trying(format!("cannot read {}", path.display()))
 }
 
-fn read_all(path: &Path, flags: i32) -> std::io::Result<Vec<u8>> {
-    let file = OpenOptions::new().read(true).custom_flags(flags | O_CLOEXEC | O_NONBLOCK).open(path)?;
+fn open(path: &Path, flags: i32) -> std::io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(flags | O_CLOEXEC | O_NONBLOCK).open(path)
+}
+
+fn contents(file: File) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(LARGEST).read_to_end(&mut bytes)?;
     Ok(bytes)
@@ -221,6 +243,7 @@ pub(crate) fn write_text_for_tests(path: &Path, text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn a_value_comes_back_and_no_other_file_stays() {
@@ -265,6 +288,22 @@ mod tests {
         let path = root.path().join("half.json");
         File::create(&path).unwrap().write_all(b"[1,").unwrap();
         assert!(read_json::<Vec<u8>>(&path).is_err());
+    }
+
+    #[test]
+    fn what_others_can_write_is_not_read_and_nothing_is_kept_with_it() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("kept/value.json");
+        write_json(&path, &1).unwrap();
+        let allow = |path: &Path, mode| {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        };
+        allow(&path, 0o666);
+        assert!(read_json::<u8>(&path).unwrap_err().message.contains("others can write it"));
+        allow(&path, 0o664);
+        assert_eq!(read_json::<u8>(&path).unwrap(), Some(1));
+        allow(path.parent().unwrap(), 0o777);
+        assert!(write_json(&path, &2).unwrap_err().message.contains("others can write in"));
     }
 
     #[test]
