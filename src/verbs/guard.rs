@@ -39,7 +39,14 @@ enum What {
 Examples:
   forge guard run --unit web -- make -j8
   forge guard run --refuse-if-active backup --deny-listen -- cargo test
-  forge guard run --memory-max 4G --freeze-on-pressure 40 -- ./bench.sh")]
+  forge guard run --memory-max 4G --freeze-on-pressure 40 -- ./bench.sh
+
+Exit status:
+  2    wrong usage
+  100  a guarded unit was disturbed
+  101  the command listened although that was denied
+  125  the command was not run
+  else the command's own; 128 and the number of the signal that ended it")]
     Run(Box<Run>),
     /// Note how the guarded units are, for 'guard check'
     #[command(after_help = "\
@@ -55,7 +62,13 @@ Examples:
     /// End with 100 when a guarded unit was disturbed since a snapshot
     #[command(after_help = "\
 Examples:
-  forge guard check before.json")]
+  forge guard check before.json
+
+Exit status:
+  0    nothing was disturbed
+  2    wrong usage
+  100  a guarded unit was disturbed
+  125  that is not known")]
     Check {
         /// The file
         file: PathBuf,

@@ -30,7 +30,8 @@ pub struct Args {
 ///
 /// # Errors
 /// When there is no such verb, or a page cannot be written.
-pub fn run(arguments: &Args, mut command: Command) -> Result<Shown> {
+pub fn run(arguments: &Args, command: Command) -> Result<Shown> {
+    let mut command = without_help(command);
     command.build();
     let pages = Pages::of(&command);
     if let Some(dir) = &arguments.dir {
@@ -53,10 +54,13 @@ pub fn run(arguments: &Args, mut command: Command) -> Result<Shown> {
     Ok(Shown::new(&json!({ "page": page })).raw(page.trim_end()))
 }
 
+/// How a section of exit statuses begins.
+const EXIT_STATUS: &str = "Exit status:\n";
+
 /// The pages of forge, of its verbs, and of theirs.
 struct Pages<'a> {
     commands: Vec<(String, &'a Command)>,
-    /// The last section of forge's page, which all others repeat.
+    /// The last section of forge's page, for those that have none of their own.
     exit_status: String,
 }
 
@@ -65,8 +69,7 @@ impl<'a> Pages<'a> {
         let mut commands = vec![("forge".to_owned(), forge)];
         let mut next = 0;
         while let Some((name, command)) = commands.get(next).cloned() {
-            let below =
-                command.get_subcommands().filter(|verb| !verb.is_hide_set() && verb.get_name() != "help");
+            let below = command.get_subcommands().filter(|verb| !verb.is_hide_set());
             commands.extend(below.map(|verb| (format!("{name}-{}", verb.get_name()), verb)));
             next += 1;
         }
@@ -77,24 +80,27 @@ impl<'a> Pages<'a> {
 
     /// One page. What a command says after its options are sections of their own: a title, then lines.
     fn page(&self, name: &str, command: &Command) -> Result<String> {
-        let man = Man::new(command.clone().display_name(name.to_owned()))
-            .title(name)
-            .source(concat!("forge ", env!("CARGO_PKG_VERSION")))
-            .manual("forge");
-        let mut page = Vec::new();
+        let man = Man::new(command.clone().display_name(name.to_owned()));
         let doing = "cannot make the page";
-        man.render_title(&mut page).trying(doing)?;
+        // The crate leaves the date out where there is none, so that the rest is in the wrong place; and
+        // its synopsis does not tell which arguments follow `--`.
+        let title = format!(".TH {name} 1 \"\" \"forge {}\" \"forge\"\n", env!("CARGO_PKG_VERSION"));
+        let mut page = title.into_bytes();
         man.render_name_section(&mut page).trying(doing)?;
-        man.render_synopsis_section(&mut page).trying(doing)?;
+        let usage = command.clone().render_usage().to_string();
+        let mut synopsis = Roff::new();
+        synopsis.control("SH", ["SYNOPSIS"]);
+        synopsis.text([roman(usage.trim_start_matches("Usage:").trim())]);
+        synopsis.to_writer(&mut page).trying(doing)?;
         man.render_description_section(&mut page).trying(doing)?;
         man.render_options_section(&mut page).trying(doing)?;
         if self.commands.iter().any(|(below, _)| below.starts_with(&format!("{name}-"))) {
             man.render_subcommands_section(&mut page).trying(doing)?;
         }
         let own = after_help(command);
-        let exit_status = if name == "forge" { "" } else { &self.exit_status };
+        let forges = if own.contains(EXIT_STATUS) { "" } else { &self.exit_status };
         let mut rest = Roff::new();
-        for section in own.split("\n\n").chain([exit_status]).filter(|section| !section.is_empty()) {
+        for section in own.split("\n\n").chain([forges]).filter(|section| !section.is_empty()) {
             let (title, lines) = section.split_once('\n').unwrap_or((section, ""));
             rest.control("SH", [title.trim_end_matches(':').to_uppercase().as_str()]);
             rest.control("nf", []);
@@ -109,6 +115,13 @@ impl<'a> Pages<'a> {
         rest.to_writer(&mut page).trying(doing)?;
         String::from_utf8(page).trying(doing)
     }
+}
+
+/// `help` has no page.
+fn without_help(command: Command) -> Command {
+    let below = |command: &Command| command.get_subcommands().next().is_some();
+    let command = if below(&command) { command.disable_help_subcommand(true) } else { command };
+    command.mut_subcommands(without_help)
 }
 
 fn after_help(command: &Command) -> String {

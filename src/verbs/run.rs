@@ -21,7 +21,12 @@ use crate::words::spec::{Keeper, Spec};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  forge run job -- make test        ends when make ends, with its exit status")]
+  forge run job -- make test        ends when make ends, with its exit status
+
+Exit status:
+  2    wrong usage
+  125  the command never ran, or how it ended is not known
+  else the command's own; 128 and the number of the signal that ended it")]
 pub struct Args {
     #[command(flatten)]
     wanted: Wanted,

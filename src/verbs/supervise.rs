@@ -15,7 +15,14 @@ use crate::words::shown::Shown;
 Examples:
   systemctl --user start forge-spawn@web
   systemctl --user enable forge-spawn@web        at every boot
-  systemctl --user edit forge-spawn@.service     pauses, limits, the watchdog")]
+  systemctl --user edit forge-spawn@.service     pauses, limits, the watchdog
+
+Exit status:
+  0   its session ended as it should
+  1   its session failed, and is to be started again
+  2   the configuration cannot be used
+  5   its session is not to be started again
+  75  its session ended as it should, and is to be started again all the same")]
 pub struct Args {
     /// The session
     name: String,
