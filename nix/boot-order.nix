@@ -26,28 +26,32 @@ testers.runNixOSTest {
   };
 
   testScript = ''
+    import json
+
     as_ada = "sudo -u ada XDG_RUNTIME_DIR=/run/user/1000 "
 
-    def since(unit, edge):
-        shown = machine.succeed(as_ada + f"systemctl --user show --value -p {edge}TimestampMonotonic {unit}")
-        return int(shown)
-
     def check():
+        # A manager that lingers is nothing that multi-user.target waits for.
+        machine.wait_for_unit("user@1000.service")
         machine.wait_for_unit("forge-post-boot-sessions.service", "ada")
-        swept = since("forge-tmux-socket-sweep.service", "ExecMainExit")
-        restored = since("forge-post-boot-sessions.service", "ExecMainStart")
-        assert 0 < swept <= restored, f"swept at {swept}, restored at {restored}"
+        of_it = "FORGE_EVENT=sweep_done FORGE_EVENT=restored"
+        lines = machine.succeed(f"journalctl --boot --output=json _UID=1000 {of_it}").splitlines()
+        events = [json.loads(line)["FORGE_EVENT"] for line in lines]
+        assert events.index("sweep_done") < events.index("restored"), events
         machine.succeed(as_ada + "forge units verify")
         machine.succeed(as_ada + "forge --json list | grep -q '\"state\": *\"running\"'")
 
     machine.wait_for_unit("multi-user.target")
     check()
-    # A dead socket does not survive the next boot either.
     machine.succeed(as_ada + "forge spawn kept -- sleep 1000")
+    machine.succeed(as_ada + "tmux -L dead new-session -d 'sleep 1000'")
+    machine.succeed(as_ada + "sh -c 'kill -9 $(tmux -L dead display-message -p \"#{pid}\")'")
+    machine.succeed("test -S /tmp/tmux-1000/dead")
     machine.shutdown()
     machine.start()
     machine.wait_for_unit("multi-user.target")
     check()
     machine.succeed(as_ada + "forge status kept")
+    machine.fail("test -e /tmp/tmux-1000/dead")
   '';
 }

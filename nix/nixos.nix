@@ -10,7 +10,6 @@ let
   cfg = config.services.forge;
   common = import ./settings.nix { inherit flake lib pkgs cfg; };
   wanted = kind: lib.filter (lib.hasSuffix ".${kind}") (lib.concatLists (lib.attrValues common.wants));
-  named = lib.removeSuffix;
 in
 {
   options.services.forge = common.options // {
@@ -34,13 +33,13 @@ in
     environment.etc."forge/forge.toml".source = common.file;
 
     systemd.packages = [ cfg.package ];
-    systemd.user.services = lib.genAttrs (map (named ".service") (wanted "service")) (_: {
+    systemd.user.services = lib.genAttrs (map (lib.removeSuffix ".service") (wanted "service")) (_: {
       wantedBy = [ "default.target" ];
       # What they start finds its programs where a login does, not in the short PATH that NixOS gives to
       # services.
       environment.PATH = lib.mkForce null;
     });
-    systemd.user.timers = lib.genAttrs (map (named ".timer") (wanted "timer")) (_: {
+    systemd.user.timers = lib.genAttrs (map (lib.removeSuffix ".timer") (wanted "timer")) (_: {
       wantedBy = [ "timers.target" ];
     });
 

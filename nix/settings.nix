@@ -48,13 +48,12 @@ in
       };
       written = toml.generate "forge.toml" all;
     in
-    # Without a user manager forge ends with 3, after it has read its configuration; with 2 where that
-    # cannot be used.
+    # Without a user manager forge ends with 3, after it has read its configuration.
     pkgs.runCommand "forge.toml" { } ''
       status=0
       HOME=$TMPDIR XDG_RUNTIME_DIR=$TMPDIR DBUS_SESSION_BUS_ADDRESS= \
         ${cfg.package}/bin/forge --config ${written} list || status=$?
-      [ "$status" != 2 ]
+      [ "$status" = 3 ]
       cp ${written} $out
     '';
 
