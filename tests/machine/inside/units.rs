@@ -22,7 +22,7 @@ pub(crate) fn tests() -> Vec<Test> {
         inside!(verify_knows_a_unit_by_its_other_name),
         inside!(a_service_of_the_user_fails_and_is_told),
         inside!(a_unit_is_printed_for_others),
-        inside!(an_install_that_is_killed_can_be_done_again),
+        inside!(an_install_that_is_killed_can_be_done_again).limit_s(300),
         inside!(a_manager_that_executes_itself_again_is_the_same),
     ]
 }

@@ -87,6 +87,9 @@ fn a_profile_has_it_and_its_units_last(machine: &mut Machine) {
     let hook =
         user(machine, &format!("tmux -S {} show-hooks -p", status["socket"].as_str().expect("it"))).stdout;
     assert!(hook.contains("/home/ada/.nix-profile/bin/forge"), "{hook}");
+    // Units name what a garbage collection leaves.
+    user(machine, "nix-collect-garbage --option build-users-group '' -d");
+    user(machine, "systemctl --user restart forge-spawn@name");
     user(machine, &format!("{forge} doctor"));
     for page in ["man1/forge.1", "man5/forge.toml.5", "man7/forge-units.7"] {
         user(machine, &format!("test -s ~/.nix-profile/share/man/{page}*"));

@@ -15,7 +15,9 @@ pub(crate) fn tests() -> Vec<Test> {
         outside!(after_an_install_the_first_example_works),
         outside!(it_is_whole),
         outside!(an_upgrade_ends_no_session).limit_s(240),
+        outside!(an_upgrade_starts_nothing_that_was_disabled),
         outside!(a_removal_ends_no_session_and_an_install_takes_over).limit_s(240),
+        outside!(a_manager_that_does_not_answer_costs_no_session).limit_s(400),
         outside!(after_a_purge_nothing_is_left).limit_s(240),
         outside!(sessions_come_back_after_a_boot).limit_s(240),
     ]
@@ -109,6 +111,14 @@ fn untouched(machine: &Machine, (plain, kept): &(Value, Value)) {
     }
 }
 
+/// The same where there is no forge to ask.
+#[track_caller]
+fn alive(machine: &Machine, (plain, kept): &(Value, Value)) {
+    for session in [plain, kept] {
+        machine.root(&["test", "-e", &format!("/proc/{}", session["pane_pid"])]).ok();
+    }
+}
+
 fn wait_until(what: &str, mut probe: impl FnMut() -> bool) {
     let end = std::time::Instant::now() + Duration::from_secs(30);
     while !probe() {
@@ -170,9 +180,13 @@ fn it_is_whole(machine: &mut Machine) {
     // A template is enabled for what its users want.
     assert_ne!(is(machine, "is-enabled", "forge-spawn@.service"), "enabled");
     machine.user(&["forge", "units", "verify"]).ok();
-    // What it names as its own source.
+    // It is built of these sources; what was changed since, git may have told later.
     let version = machine.user(&["forge", "--version"]).ok().stdout;
-    assert!(version.starts_with(&format!("forge {} (", env!("CARGO_PKG_VERSION"))), "{version}");
+    let commit = env!("FORGE_VERSION").trim_end_matches(')').trim_end_matches("-dirty");
+    assert!(
+        version.starts_with(&format!("forge {commit}")),
+        "{version}, and not {commit}: 'make deb' builds it anew"
+    );
     user(machine, "bash -c '. /usr/share/bash-completion/completions/forge && complete -p forge'");
 }
 
@@ -202,16 +216,32 @@ fn an_upgrade_ends_no_session(machine: &mut Machine) {
     user(machine, "forge stop kept");
 }
 
+fn an_upgrade_starts_nothing_that_was_disabled(machine: &mut Machine) {
+    without_forge(machine);
+    install(machine, &older(machine));
+    machine.root(&["systemctl", "--global", "disable", "forge-tmux-socket-sweep.timer"]).ok();
+    let stopped = ["forge-tmux-socket-sweep.timer", "forge-guard-watch.service"];
+    machine.user(&[&["systemctl", "--user", "stop"], &stopped[..]].concat()).ok();
+    machine.user(&["systemctl", "--user", "mask", "forge-guard-watch.service"]).ok();
+    let upgraded = install(machine, &package());
+    assert!(!upgraded.stderr.contains("did not"), "{upgraded}");
+    for unit in stopped {
+        assert_eq!(is(machine, "is-active", unit), "inactive", "{unit}");
+    }
+    assert_eq!(is(machine, "is-enabled", "forge-tmux-socket-sweep.timer"), "disabled");
+    assert_eq!(is(machine, "is-active", "forge-session-save.service"), "active");
+    machine.user(&["systemctl", "--user", "unmask", "forge-guard-watch.service"]).ok();
+}
+
 fn a_removal_ends_no_session_and_an_install_takes_over(machine: &mut Machine) {
     without_forge(machine);
     install(machine, &package());
     let before = at_work(machine);
+    let old = supervisor(machine, "kept");
     let removed = machine.root(&["apt-get", "-q", "-y", "remove", "forge"]).ok();
     assert!(removed.stdout.contains("forge-spawn-plain.scope"), "it says what goes on: {removed}");
-    for session in [&before.0, &before.1] {
-        let pid = session["pane_pid"].to_string();
-        machine.root(&["test", "-e", &format!("/proc/{pid}")]).ok();
-    }
+    alive(machine, &before);
+    assert_eq!(supervisor(machine, "kept"), old);
     assert_eq!(is(machine, "is-active", "forge-tmux-socket-sweep.timer"), "inactive");
     install(machine, &package());
     untouched(machine, &before);
@@ -221,6 +251,27 @@ fn a_removal_ends_no_session_and_an_install_takes_over(machine: &mut Machine) {
         "/usr/bin/forge\n"
     );
     assert_eq!(is(machine, "is-active", "forge-tmux-socket-sweep.timer"), "active");
+    user(machine, "forge stop plain kept");
+}
+
+/// Its sessions are alive, whatever it does not say.
+fn a_manager_that_does_not_answer_costs_no_session(machine: &mut Machine) {
+    without_forge(machine);
+    install(machine, &package());
+    let before = at_work(machine);
+    let manager = machine.root(&["systemctl", "show", "--value", "-p", "MainPID", "user@1000"]).ok().stdout;
+    let signal = |signal: &str| machine.root(&["kill", signal, manager.trim()]).ok();
+    signal("-STOP");
+    let reinstalled = machine.root(&["apt-get", "-q", "-y", "reinstall", "/var/tmp/forge.deb"]).ok();
+    assert!(reinstalled.stderr.contains("user manager of uid 1000 did not"), "{reinstalled}");
+    let removed = machine.root(&["apt-get", "-q", "-y", "remove", "forge"]).ok();
+    assert!(removed.stderr.contains("user manager of uid 1000 did not"), "{removed}");
+    signal("-CONT");
+    // It does what it was asked meanwhile.
+    machine.user(&["systemctl", "--user", "daemon-reload"]).ok();
+    alive(machine, &before);
+    install(machine, &package());
+    untouched(machine, &before);
     user(machine, "forge stop plain kept");
 }
 
@@ -236,10 +287,13 @@ fn after_a_purge_nothing_is_left(machine: &mut Machine) {
     without_forge(machine);
     let before = files(machine);
     install(machine, &package());
-    user(machine, "forge spawn short -- sleep 1000 && forge stop short");
+    let sessions = at_work(machine);
     machine.root(&["systemctl", "enable", "forge-tmux-socket-sweep@1000.service"]).ok();
     assert_ne!(files(machine), before);
     machine.root(&["apt-get", "-q", "-y", "purge", "forge"]).ok();
+    alive(machine, &sessions);
+    // As the removal says.
+    machine.user(&["systemctl", "--user", "stop", "forge-spawn@kept", "forge.slice"]).ok();
     let after = files(machine);
     let left: Vec<_> = after.iter().filter(|file| !before.contains(file)).collect();
     let lost: Vec<_> = before.iter().filter(|file| !after.contains(file)).collect();
