@@ -20,8 +20,9 @@ manager() { # UID ARGUMENTS...
 
 # What it refuses is no reason to end the installation.
 tell() { # UID ARGUMENTS...
-    manager "$@" || {
-        echo "forge: the user manager of uid $1 did not: $*" >&2
-        return 1
-    }
+    manager "$@" && return
+    uid=$1
+    shift
+    echo "forge: the user manager of uid $uid did not: $*" >&2
+    return 1
 }
