@@ -18,6 +18,7 @@ pub(crate) fn tests() -> Vec<Test> {
         outside!(what_was_on_a_screen_stays_out_of_the_journal),
         outside!(sessions_of_one_directory_keep_their_own_conversations),
         outside!(what_could_not_be_planned_is_not_forgotten),
+        outside!(what_another_user_wrote_is_not_started),
         outside!(sixty_come_back).limit_s(300),
         outside!(a_full_disk_forgets_nobody),
         outside!(half_a_file_holds_up_nobody).limit_s(180),
@@ -498,6 +499,35 @@ fn what_could_not_be_planned_is_not_forgotten(machine: &mut Machine) {
     assert_eq!(running(machine), ["here", "later"]);
     machine.user(&["forge", "stop", "--all"]).ok();
     sh(machine, "rm -r .config/forge");
+}
+
+/// The state directory may once have been open to all.
+fn what_another_user_wrote_is_not_started(machine: &mut Machine) {
+    let file = "/home/ada/.local/state/forge/sessions/planted.json";
+    sh(
+        machine,
+        &format!("forge spawn planted -- sleep 1000 && cp {file} /tmp/planted && forge stop planted"),
+    );
+    let plant = |owner: &str, mode: &str| {
+        machine.root(&["install", "-o", owner, "-g", owner, "-m", mode, "/tmp/planted", file]).ok();
+    };
+    for (owner, mode, why) in [
+        ("mallory", "644", "belongs to uid 1001"),
+        ("ada", "666", "others can write"),
+        ("mallory", "600", ""),
+    ] {
+        plant(owner, mode);
+        let refused = machine.user(&["forge", "restart", "planted"]).code(1);
+        assert!(refused.stderr.contains("planted.json") && refused.stderr.contains(why), "{refused}");
+        assert_eq!(running(machine), [""; 0], "{owner} {mode}");
+    }
+    plant("mallory", "644");
+    machine.power_cut();
+    let restored = machine.user(&["forge", "restore"]).code(1);
+    let told = format!("{}{}", restored.stdout, restored.stderr);
+    assert!(told.contains("planted") && told.contains("belongs to uid 1001"), "{restored}");
+    assert_eq!(running(machine), [""; 0]);
+    machine.root(&["sh", "-c", "rm -r /home/ada/.local/state/forge"]).ok();
 }
 
 fn sixty_come_back(machine: &mut Machine) {
