@@ -14,6 +14,7 @@ pub(crate) fn tests() -> Vec<Test> {
     vec![
         outside!(after_an_install_the_first_example_works),
         outside!(it_is_whole),
+        outside!(who_does_not_use_it_has_nothing_of_it),
         outside!(an_upgrade_ends_no_session).limit_s(240),
         outside!(an_upgrade_starts_nothing_that_was_disabled),
         outside!(a_removal_ends_no_session_and_an_install_takes_over).limit_s(240),
@@ -188,6 +189,20 @@ fn it_is_whole(machine: &mut Machine) {
         "{version}, and not {commit}: 'make deb' builds it anew"
     );
     user(machine, "bash -c '. /usr/share/bash-completion/completions/forge && complete -p forge'");
+}
+
+fn who_does_not_use_it_has_nothing_of_it(machine: &mut Machine) {
+    without_forge(machine);
+    machine.root(&["rm", "-rf", "/home/mallory/.local/state/forge", "/tmp/tmux-1001"]).ok();
+    install(machine, &package());
+    for unit in forge::words::unit_file::USER.iter().filter(|unit| unit.is_enabled()) {
+        if unit.name.ends_with(".service") {
+            machine.as_user("mallory", &["systemctl", "--user", "start", unit.name]).ok();
+            let show = ["systemctl", "--user", "show", "--value", "-p", "ConditionResult", unit.name];
+            assert_eq!(machine.as_user("mallory", &show).ok().stdout, "no\n", "{}", unit.name);
+        }
+    }
+    machine.root(&["sh", "-c", "! test -e /home/mallory/.local/state/forge"]).ok();
 }
 
 fn an_upgrade_ends_no_session(machine: &mut Machine) {
