@@ -15,7 +15,7 @@ test-vm: ## the tests of limits that are felt, in virtual machines (QEMU; no KVM
 	@tests/setup/install vm
 	@tests/setup/total --test machine -- --vm
 
-lint: setup ## formatting, clippy, dependencies (cargo deny), shell scripts (shellcheck)
+lint: ## formatting, clippy, dependencies (cargo deny), shell scripts (shellcheck)
 	@tests/setup/lint
 
 demo: setup ## show forge at work, here or in a throwaway machine
@@ -24,6 +24,6 @@ demo: setup ## show forge at work, here or in a throwaway machine
 bench: ## measure (not built yet)
 	@echo 'make bench: not built yet' >&2; exit 1
 
-deb: setup ## build the Debian package, into target/deb
+deb: ## build the Debian package, into target/deb
 	@tests/setup/install deb
 	@packaging/deb
