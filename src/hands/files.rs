@@ -17,9 +17,6 @@ use crate::words::error::{Error, Result, Trying};
 /// The largest file that is read: everything forge writes is far below.
 const LARGEST: u64 = 1 << 20;
 
-/// The bit of a mode that lets everybody write.
-const FOR_OTHERS: u32 = 0o002;
-
 /// How many files this process has written.
 static WRITTEN: AtomicU32 = AtomicU32::new(0);
 
@@ -33,20 +30,22 @@ pub fn private_dir(path: &Path) -> Result<()> {
     let dir =
         OpenOptions::new().read(true).custom_flags(O_DIRECTORY | O_CLOEXEC).open(path).trying(doing())?;
     let metadata = dir.metadata().trying(doing())?;
+    match not_the_users_alone(&metadata) {
+        Some(why) => Err(Error::failed(format!("{}: {why}", path.display()))
+            .hint("forge keeps its files in directories of your own; look at what is in it, then mend that")),
+        None => Ok(()),
+    }
+}
+
+/// Why a file or a directory may be somebody else's work, where it may. What a group may write, and who is
+/// in it, is the user's to say.
+fn not_the_users_alone(metadata: &Metadata) -> Option<String> {
     let uid = nix::unistd::geteuid().as_raw();
     if metadata.uid() != uid {
-        return Err(Error::failed(format!(
-            "{} belongs to uid {}, not to you ({uid})",
-            path.display(),
-            metadata.uid()
-        ))
-        .hint("forge keeps its files only in directories of your own"));
+        return Some(format!("it belongs to uid {}, not to you ({uid})", metadata.uid()));
     }
-    if metadata.mode() & FOR_OTHERS != 0 {
-        return Err(Error::failed(format!("others can write in {}", path.display()))
-            .hint(format!("look at what is in it, then: chmod o-w '{}'", path.display())));
-    }
-    Ok(())
+    (metadata.mode() & 0o002 != 0)
+        .then(|| format!("everybody may write it (mode {:04o})", metadata.mode() & 0o7777))
 }
 
 /// Makes a directory, and its parents, as other programs would.
@@ -159,27 +158,29 @@ pub fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
 /// # Errors
 /// When there is a file and it cannot be read as such a value. Unreadable is not absent.
 pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
-    parse(path, read(path)?)
+    parse(path, read_own(path)?)
 }
 
-/// Reads a file of the user's; `None` where there is none.
+/// Reads a file; `None` where there is none.
 ///
 /// # Errors
-/// When there is one and it cannot be read, is a link, or can be somebody else's work.
+/// When there is one and it cannot be read, or is a link.
 pub fn read(path: &Path) -> Result<Option<Vec<u8>>> {
-    if_there(path, open(path, O_NOFOLLOW).and_then(of_the_user).and_then(contents))
+    if_there(path, open(path, O_NOFOLLOW).and_then(contents))
 }
 
-/// That nobody else can have written it: the directory may let others in, as an old one of the user's.
-fn of_the_user(file: File) -> std::io::Result<File> {
-    let metadata = file.metadata()?;
-    if ![0, nix::unistd::geteuid().as_raw()].contains(&metadata.uid()) {
-        return Err(std::io::Error::other(format!("it belongs to uid {}", metadata.uid())));
-    }
-    if metadata.mode() & FOR_OTHERS != 0 {
-        return Err(std::io::Error::other("others can write it"));
-    }
-    Ok(file)
+/// Reads a file that forge keeps; `None` where there is none.
+///
+/// # Errors
+/// When there is one and it cannot be read, is a link, or may be somebody else's work.
+pub fn read_own(path: &Path) -> Result<Option<Vec<u8>>> {
+    let own = |file: File| match not_the_users_alone(&file.metadata()?) {
+        Some(why) => {
+            Err(std::io::Error::other(format!("{why}; mend that if what is in it is yours, else remove it")))
+        }
+        None => Ok(file),
+    };
+    if_there(path, open(path, O_NOFOLLOW).and_then(own).and_then(contents))
 }
 
 fn if_there(path: &Path, read: std::io::Result<Vec<u8>>) -> Result<Option<Vec<u8>>> {
@@ -299,11 +300,11 @@ mod tests {
             std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
         };
         allow(&path, 0o666);
-        assert!(read_json::<u8>(&path).unwrap_err().message.contains("others can write it"));
+        assert!(read_json::<u8>(&path).unwrap_err().message.contains("everybody may write it (mode 0666)"));
         allow(&path, 0o664);
         assert_eq!(read_json::<u8>(&path).unwrap(), Some(1));
         allow(path.parent().unwrap(), 0o777);
-        assert!(write_json(&path, &2).unwrap_err().message.contains("others can write in"));
+        assert!(write_json(&path, &2).unwrap_err().message.contains("everybody may write it (mode 0777)"));
     }
 
     #[test]

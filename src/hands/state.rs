@@ -113,7 +113,7 @@ impl Store {
     /// When there is one and it cannot be read.
     pub fn spec(&self, id: &SessionId) -> Result<Option<Spec>> {
         let path = self.spec_path(id);
-        let Some(bytes) = files::read(&path)? else { return Ok(None) };
+        let Some(bytes) = files::read_own(&path)? else { return Ok(None) };
         match read_spec(id, &bytes) {
             Kept::Spec(spec) => Ok(Some(*spec)),
             Kept::Broken(why) => Err(Error::failed(format!("cannot read {}: {why}", path.display()))),
@@ -139,7 +139,7 @@ impl Store {
             let id = name.to_str().and_then(|name| name.strip_suffix(".json"));
             let Some(id) = id.and_then(|id| SessionId::try_from(id.to_owned()).ok()) else { continue };
             let path = self.spec_path(&id);
-            let kept = match files::read(&path) {
+            let kept = match files::read_own(&path) {
                 // It went while we looked.
                 Ok(None) => continue,
                 Ok(Some(bytes)) => read_spec(&id, &bytes),
@@ -356,7 +356,7 @@ impl Store {
     /// [`Kind::Taken`] with the pid that has it, when another process does.
     pub fn claim(&self, id: &SessionId) -> Result<Claim> {
         files::private_dir(&self.locks).map_err(|error| match error.kind {
-            Kind::Failed => Error::new(Kind::Missing, error.message)
+            Kind::Failed if error.hint.is_none() => Error::new(Kind::Missing, error.message)
                 .hint("log in on the machine, or run 'loginctl enable-linger', so that systemd makes it"),
             _ => error,
         })?;

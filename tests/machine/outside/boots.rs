@@ -513,7 +513,7 @@ fn what_another_user_wrote_is_not_started(machine: &mut Machine) {
     };
     for (owner, mode, why) in [
         ("mallory", "644", "belongs to uid 1001"),
-        ("ada", "666", "others can write"),
+        ("ada", "666", "everybody may write it"),
         ("mallory", "600", ""),
     ] {
         plant(owner, mode);
