@@ -1,6 +1,6 @@
 //! Tells the program which commit it is built from, for `forge --version`: what `FORGE_COMMIT` says
 //! (packages are built from trees without a repository), else what git says, if it knows, with `-dirty` where
-//! something was changed since.
+//! what it is made of was changed since.
 
 #![allow(
     clippy::disallowed_methods,
@@ -11,10 +11,13 @@
 use std::path::Path;
 use std::process::Command;
 
+/// What the program is made of.
+const PARTS: [&str; 5] = ["build.rs", "Cargo.lock", "Cargo.toml", "src", "units"];
+
 fn main() {
     println!("cargo:rerun-if-env-changed=FORGE_COMMIT");
-    for of_it in ["build.rs", "Cargo.lock", "Cargo.toml", "src", "units"] {
-        println!("cargo:rerun-if-changed={of_it}");
+    for part in PARTS {
+        println!("cargo:rerun-if-changed={part}");
     }
     // It moves with every commit and checkout.
     if let Some(moves) =
@@ -22,9 +25,11 @@ fn main() {
     {
         println!("cargo:rerun-if-changed={moves}");
     }
-    let commit = std::env::var("FORGE_COMMIT")
-        .ok()
-        .or_else(|| git(&["describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]));
+    let commit = std::env::var("FORGE_COMMIT").ok().or_else(|| {
+        let commit = git(&["rev-parse", "--short=12", "HEAD"])?;
+        let unchanged = git(&[&["diff", "--quiet", "HEAD", "--"], &PARTS[..]].concat()).is_some();
+        Some(if unchanged { commit } else { commit + "-dirty" })
+    });
     let version = env!("CARGO_PKG_VERSION");
     match commit.filter(|commit| !commit.is_empty()) {
         Some(commit) => println!("cargo:rustc-env=FORGE_VERSION={version} ({commit})"),

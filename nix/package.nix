@@ -10,7 +10,10 @@ rustPlatform.buildRustPackage {
   pname = "forge";
   inherit ((lib.importTOML ../Cargo.toml).package) version;
 
-  src = lib.cleanSource ../.;
+  src = lib.cleanSourceWith {
+    src = lib.cleanSource ../.;
+    filter = path: _: baseNameOf path != "target";
+  };
   cargoLock.lockFile = ../Cargo.lock;
 
   # The commit is for `forge --version`. tmux is for where PATH has none, as in services of NixOS.

@@ -145,6 +145,7 @@ let
     mapAttrsToList = f: set: map (name: f name set.${name}) (attrNames set);
     importTOML = path: builtins.fromTOML (builtins.readFile path);
     cleanSource = path: path;
+    cleanSourceWith = { src, filter }: builtins.filterSource filter src;
 
     mkOption = option: option // { _type = "option"; };
     mkEnableOption =
