@@ -60,7 +60,7 @@ const EXIT_STATUS: &str = "Exit status:\n";
 /// The pages of forge, of its verbs, and of theirs.
 struct Pages<'a> {
     commands: Vec<(String, &'a Command)>,
-    /// The last section of forge's page, for those that have none of their own.
+    /// Those of forge, for pages that have none of their own.
     exit_status: String,
 }
 
@@ -74,7 +74,8 @@ impl<'a> Pages<'a> {
             next += 1;
         }
         let help = after_help(forge);
-        let exit_status = help.rsplit("\n\n").next().unwrap_or_default().to_owned();
+        let mut sections = help.split("\n\n").filter(|section| section.starts_with(EXIT_STATUS));
+        let exit_status = sections.next().unwrap_or_default().to_owned();
         Self { commands, exit_status }
     }
 
@@ -119,9 +120,7 @@ impl<'a> Pages<'a> {
 
 /// `help` has no page.
 fn without_help(command: Command) -> Command {
-    let below = |command: &Command| command.get_subcommands().next().is_some();
-    let command = if below(&command) { command.disable_help_subcommand(true) } else { command };
-    command.mut_subcommands(without_help)
+    command.disable_help_subcommand(true).mut_subcommands(without_help)
 }
 
 fn after_help(command: &Command) -> String {

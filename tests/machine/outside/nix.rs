@@ -97,13 +97,18 @@ fn a_profile_has_it_and_its_units_last(machine: &mut Machine) {
     user(machine, &format!("{forge} stop name && {forge} units uninstall"));
 }
 
-/// What a module makes of these settings.
-fn evaluated(machine: &Machine, module: &str, settings: &str) -> Value {
+/// A part of what a module makes of these settings.
+fn part(machine: &Machine, module: &str, settings: &str, part: &str, form: &str) -> Ran {
     let line = format!(
-        "{NIX} eval --impure --json {OVERRIDE} {FLAKE}#{module}.default --apply \
-         'import /home/ada/forge/tests/nix/evaluated.nix {{ system = \"x86_64-linux\"; settings = {settings}; }}'"
+        "{NIX} eval --impure --{form} {OVERRIDE} {FLAKE}#{module}.default --apply 'module: (import \
+         /home/ada/forge/tests/nix/evaluated.nix {{ system = \"x86_64-linux\"; settings = {settings}; }} \
+         module){part}'"
     );
-    user(machine, &line).json()
+    user(machine, &line)
+}
+
+fn evaluated(machine: &Machine, module: &str, settings: &str) -> Value {
+    part(machine, module, settings, "", "json").json()
 }
 
 fn the_modules_give_the_same_units(machine: &mut Machine) {
@@ -127,12 +132,8 @@ fn the_modules_give_the_same_units(machine: &mut Machine) {
     assert_eq!(nixos["systemd"]["packages"], json!([nixos["services"]["forge"]["package"]]));
     // What is written is what was meant, and what forge cannot read is not built.
     let file = |settings: &str| {
-        let line = format!(
-            "{NIX} eval --impure --raw {OVERRIDE} {FLAKE}#nixosModules.default --apply 'module: (import \
-             /home/ada/forge/tests/nix/evaluated.nix {{ system = \"x86_64-linux\"; settings = {settings}; }} \
-             module).environment.etc.\"forge/forge.toml\".source.drvPath'"
-        );
-        let drv = user(machine, &line).stdout;
+        let drv = ".environment.etc.\"forge/forge.toml\".source.drvPath";
+        let drv = part(machine, "nixosModules", settings, drv, "raw").stdout;
         machine.user(&[
             "sh",
             "-lc",
