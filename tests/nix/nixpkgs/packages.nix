@@ -17,6 +17,9 @@ let
             runHook() { :; }
             patchShebangs() { :; }
             ${script}
+            # Nix kills a builder whose output is at its end. A program in the shell's place, as the last
+            # of its commands would be, may close it before it ends.
+            :
           ''
         ];
       }
