@@ -3,6 +3,7 @@
 use crate::machine::{Machine, USER};
 use crate::ran::Ran;
 use crate::suite::{Debian, Test, outside};
+use crate::support;
 use serde_json::Value;
 use std::time::{Duration, Instant};
 
@@ -139,7 +140,7 @@ fn set_up(machine: &Machine) {
 
 /// Waits until the units of a boot are through.
 #[track_caller]
-fn wait_for_restore(machine: &Machine) {
+pub(super) fn wait_for_restore(machine: &Machine) {
     let end = Instant::now() + Duration::from_secs(60);
     loop {
         let state = machine.user(&["systemctl", "--user", "is-active", "forge-post-boot-sessions.service"]);
@@ -152,12 +153,8 @@ fn wait_for_restore(machine: &Machine) {
 }
 
 #[track_caller]
-fn wait_until(what: &str, mut probe: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(40);
-    while !probe() {
-        assert!(Instant::now() < end, "waited in vain for {what}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+fn wait_until(what: &str, probe: impl FnMut() -> bool) {
+    support::wait_until(Duration::from_secs(40), what, probe);
 }
 
 #[track_caller]

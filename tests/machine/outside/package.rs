@@ -5,10 +5,14 @@
 use crate::machine::Machine;
 use crate::ran::{self, Ran};
 use crate::suite::{Test, outside};
+use crate::support::wait_until;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
+
+/// How long what an installation set going may take.
+const SOON: Duration = Duration::from_secs(30);
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
@@ -120,14 +124,6 @@ fn alive(machine: &Machine, (plain, kept): &(Value, Value)) {
     }
 }
 
-fn wait_until(what: &str, mut probe: impl FnMut() -> bool) {
-    let end = std::time::Instant::now() + Duration::from_secs(30);
-    while !probe() {
-        assert!(std::time::Instant::now() < end, "waited in vain for {what}");
-        std::thread::sleep(Duration::from_millis(100));
-    }
-}
-
 fn after_an_install_the_first_example_works(machine: &mut Machine) {
     without_forge(machine);
     install(machine, &package());
@@ -212,21 +208,21 @@ fn an_upgrade_ends_no_session(machine: &mut Machine) {
     let before = at_work(machine);
     let old = supervisor(machine, "kept");
     install(machine, &package());
-    wait_until("the new supervisor", || !["0", &old].contains(&supervisor(machine, "kept").as_str()));
+    wait_until(SOON, "the new supervisor", || !["0", &old].contains(&supervisor(machine, "kept").as_str()));
     untouched(machine, &before);
     let new = supervisor(machine, "kept");
     assert_eq!(machine.root(&["readlink", &format!("/proc/{new}/exe")]).ok().stdout, "/usr/bin/forge\n");
     // It does its work.
     let pid = before.1["pane_pid"].to_string();
     machine.root(&["kill", "-9", &pid]).ok();
-    wait_until("the restart", || {
+    wait_until(SOON, "the restart", || {
         let now = machine.user(&["forge", "--json", "status", "kept"]);
         now.code == 0 && now.json()["state"] == "running" && now.json()["pane_pid"] != before.1["pane_pid"]
     });
     assert_eq!(status(machine, "plain")["pane_pid"], before.0["pane_pid"]);
     // So does the plain one's hook, which was set by the old one.
     machine.root(&["kill", "-9", &before.0["pane_pid"].to_string()]).ok();
-    wait_until("the end", || machine.user(&["forge", "status", "plain"]).code == 1);
+    wait_until(SOON, "the end", || machine.user(&["forge", "status", "plain"]).code == 1);
     user(machine, "forge stop kept");
 }
 
@@ -259,7 +255,7 @@ fn a_removal_ends_no_session_and_an_install_takes_over(machine: &mut Machine) {
     assert_eq!(is(machine, "is-active", "forge-tmux-socket-sweep.timer"), "inactive");
     install(machine, &package());
     untouched(machine, &before);
-    wait_until("the new supervisor", || {
+    wait_until(SOON, "the new supervisor", || {
         let program = format!("/proc/{}/exe", supervisor(machine, "kept"));
         machine.root(&["readlink", &program]).stdout == "/usr/bin/forge\n"
     });
@@ -311,7 +307,7 @@ fn after_a_purge_nothing_is_left(machine: &mut Machine) {
     alive(machine, &sessions);
     // As the removal says. What the supervisor's unit would run at its end is gone, too.
     machine.user(&["systemctl", "--user", "stop", "forge.slice"]).ok();
-    wait_until("the supervisor's end", || is(machine, "is-active", "forge-spawn@kept") != "active");
+    wait_until(SOON, "the supervisor's end", || is(machine, "is-active", "forge-spawn@kept") != "active");
     machine.user(&["systemctl", "--user", "reset-failed"]).ok();
     let after = files(machine);
     let left: Vec<_> = after.iter().filter(|file| !before.contains(file)).collect();
@@ -331,7 +327,7 @@ fn sessions_come_back_after_a_boot(machine: &mut Machine) {
     install(machine, &package());
     at_work(machine);
     machine.reboot();
-    wait_until("the sessions", || {
+    wait_until(SOON, "the sessions", || {
         ["plain", "kept"].iter().all(|name| {
             let now = machine.user(&["forge", "--json", "status", name]);
             now.code == 0 && now.json()["state"] == "running"

@@ -1,11 +1,11 @@
 //! The README's commands, run as they stand there, in its order; what it shows of their output is
 //! compared, numbers aside. A command that is in the README and not here fails the first test.
 
+use super::boots::wait_for_restore;
 use crate::machine::Machine;
 use crate::ran::Ran;
 use crate::suite::{self, Kind, Test, outside};
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
 
 /// What some of the commands need beside forge.
 pub(crate) const PACKAGES: &str = ",sudo,graphviz,man-db";
@@ -280,12 +280,7 @@ fn the_commands_do_what_they_say(machine: &mut Machine) {
             Reboot(before) => {
                 machine.user(&["bash", "-lc", before]).ok();
                 machine.reboot();
-                let end = Instant::now() + Duration::from_secs(60);
-                let up = |unit: &str| machine.user(&["systemctl", "--user", "is-active", unit]).stdout;
-                while !["active\n", "failed\n"].contains(&up("forge-post-boot-sessions.service").as_str()) {
-                    assert!(Instant::now() < end, "no end of the restore");
-                    std::thread::sleep(Duration::from_millis(100));
-                }
+                wait_for_restore(machine);
             }
             Target | By(_) | Named => {}
         }
