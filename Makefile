@@ -1,9 +1,9 @@
 # The commands of the project. `make` alone lists them.
 
-.PHONY: help setup test test-vm lint demo bench deb
+.PHONY: help setup test test-vm test-faults lint demo bench deb
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 9
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 13
 
 setup: ## install what building and testing need (apt, by sudo if not root)
 	@tests/setup/install
@@ -14,6 +14,10 @@ test: deb ## run all tests, on booted machines too; ends with `N passed, N faile
 test-vm: ## the tests of limits that are felt, in virtual machines (QEMU; no KVM needed)
 	@tests/setup/install vm
 	@tests/setup/total --test machine -- --vm
+
+test-faults: ## each system call failing once, no room, a hostile user, an hour's churn (a long run)
+	@tests/setup/install
+	@tests/setup/total --test machine -- --faults
 
 lint: ## formatting, clippy, dependencies (cargo deny), shell scripts (shellcheck)
 	@tests/setup/lint

@@ -6,7 +6,8 @@
 //! mounts down; only empty cgroup folders can stay, and the next run removes
 //! those.
 
-use crate::{ran, trials};
+use crate::ran;
+use crate::suite::List;
 use std::fs::{self, File};
 use std::io::IsTerminal as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -72,7 +73,7 @@ pub(crate) fn enter(args: &[String]) -> Result<i32, String> {
         ("nsenter", "util-linux"),
         ("mount", "mount"),
     ];
-    if args.first().is_some_and(|arg| arg == trials::VIRTUAL) {
+    if args.first().and_then(|arg| List::named(arg)) == Some(List::Virtual) {
         tools.extend([
             ("qemu-system-x86_64", "qemu-system-x86"),
             ("/sbin/mke2fs", "e2fsprogs"),

@@ -6,7 +6,8 @@
 //! `cargo test --test machine -- trixie::sweep`.
 //!
 //! The tests in `vm` run in virtual machines, for what a container cannot show, and only when they
-//! are asked for: `cargo test --test machine -- --vm [FILTER]`.
+//! are asked for: `cargo test --test machine -- --vm [FILTER]`. So does the long form of the faults:
+//! `cargo test --test machine -- --faults [FILTER]`.
 //!
 //! Two more modes are for hands and for `make demo`:
 //! `… --shell DEBIAN [--user USER]` and `… --run DEBIAN [--user USER] -- ARGV…`.
@@ -25,6 +26,7 @@
 )]
 
 mod enter;
+mod faults;
 mod hands;
 mod host;
 mod image;
@@ -39,7 +41,7 @@ mod trials;
 mod vm;
 
 use std::process::exit;
-use suite::Kind;
+use suite::List;
 
 fn main() {
     let mut args: Vec<String> = std::env::args().skip(1).collect();
@@ -63,7 +65,7 @@ fn main() {
 /// One test, in the machine, as the user. A panic ends it with status 101.
 fn inside_part(args: &[String]) -> i32 {
     let wanted = args.get(1).expect("--inside GROUP::TEST");
-    for group in [Kind::Container, Kind::Virtual].into_iter().flat_map(suite::groups) {
+    for group in List::ALL.into_iter().flat_map(suite::groups) {
         for test in group.tests {
             if format!("{}::{}", group.name, test.name) == *wanted
                 && let suite::Body::Inside(body) = test.body

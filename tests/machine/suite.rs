@@ -25,13 +25,28 @@ impl Debian {
     }
 }
 
-/// What a machine is. The tests of each are a list of their own.
+/// The lists of tests; a run is of one of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// A container of systemd-nspawn.
-    Container,
-    /// A virtual machine.
+pub(crate) enum List {
+    /// What `cargo test` runs, in containers of systemd-nspawn.
+    Usual,
+    /// The long form of the faults, in containers too.
+    Faults,
+    /// What needs a virtual machine.
     Virtual,
+}
+
+impl List {
+    pub(crate) const ALL: [Self; 3] = [Self::Usual, Self::Faults, Self::Virtual];
+
+    /// The argument that asks for it; the usual one is for who asks for none.
+    pub(crate) fn named(argument: &str) -> Option<Self> {
+        match argument {
+            "--faults" => Some(Self::Faults),
+            "--vm" => Some(Self::Virtual),
+            _ => None,
+        }
+    }
 }
 
 /// Where a test runs.
@@ -103,12 +118,16 @@ pub(crate) fn group(name: &'static str, tests: Vec<Test>) -> Group {
     Group { name, tests, packages: "" }
 }
 
-/// All groups; inside and outside tests of one name share a machine.
-pub(crate) fn groups(kind: Kind) -> Vec<Group> {
+/// The groups of a list; inside and outside tests of one name share a machine.
+pub(crate) fn groups(list: List) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
-    let listed = match kind {
-        Kind::Container => crate::inside::groups().into_iter().chain(crate::outside::groups()).collect(),
-        Kind::Virtual => crate::vm::groups(),
+    let listed: Vec<Group> = match list {
+        List::Usual => [crate::inside::groups(), crate::faults::groups(), crate::outside::groups()]
+            .into_iter()
+            .flatten()
+            .collect(),
+        List::Faults => crate::faults::long_groups(),
+        List::Virtual => crate::vm::groups(),
     };
     for listed in listed {
         match groups.iter_mut().find(|group| group.name == listed.name) {

@@ -5,7 +5,7 @@ use crate::host::{self, Run};
 use crate::machine::{self, Machine, USER};
 use crate::qemu::Vm;
 use crate::ran;
-use crate::suite::{self, Body, Debian, Kind, Test};
+use crate::suite::{self, Body, Debian, List, Test};
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -13,9 +13,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-
-/// First argument of a run of the virtual machines' tests.
-pub(crate) const VIRTUAL: &str = "--vm";
 
 type Outcome = Result<(), String>;
 
@@ -46,22 +43,23 @@ pub(crate) fn main(args: &[String]) -> i32 {
     }
 }
 
-fn parse(args: &[String]) -> (Kind, Arguments) {
-    let (kind, args) = match args.split_first() {
-        Some((first, rest)) if first == VIRTUAL => (Kind::Virtual, rest),
-        _ => (Kind::Container, args),
-    };
-    (kind, Arguments::from_iter(std::iter::once("machine").chain(args.iter().map(String::as_str))))
+fn parse(args: &[String]) -> (List, Arguments) {
+    let asked = args.first().and_then(|first| List::named(first));
+    let args = &args[usize::from(asked.is_some())..];
+    (
+        asked.unwrap_or(List::Usual),
+        Arguments::from_iter(std::iter::once("machine").chain(args.iter().map(String::as_str))),
+    )
 }
 
 /// Runs the selected trials; without a `Run`, all of them fail for that reason.
 pub(crate) fn run(args: &[String], run: &Result<Run, String>) -> i32 {
-    let (kind, mut args) = parse(args);
+    let (list, mut args) = parse(args);
     let mut trials = Vec::new();
     let mut jobs = VecDeque::new();
     // Release within group: the first two machines need both images, which
     // are then built side by side.
-    for group in suite::groups(kind) {
+    for group in suite::groups(list) {
         for debian in Debian::ALL {
             let mut job = Job { debian, group: group.name, packages: group.packages, tests: Vec::new() };
             for test in group.tests.iter().filter(|test| test.runs_on(debian)) {
@@ -82,11 +80,11 @@ pub(crate) fn run(args: &[String], run: &Result<Run, String>) -> i32 {
         }
     }
     keep_panics();
-    let machines = args.test_threads.unwrap_or(match kind {
+    let machines = args.test_threads.unwrap_or(match list {
         // Tests wait more than they compute.
-        Kind::Container => 4,
-        // An emulated processor computes all the time.
-        Kind::Virtual => 2,
+        List::Usual => 4,
+        // An emulated processor computes all the time, and so do faults one after another.
+        List::Faults | List::Virtual => 2,
     });
     let jobs = Arc::new(Mutex::new(jobs));
     for _ in 0..machines.max(1) {
@@ -95,7 +93,7 @@ pub(crate) fn run(args: &[String], run: &Result<Run, String>) -> i32 {
             loop {
                 let job = jobs.lock().expect("the jobs").pop_front();
                 let Some(job) = job else { break };
-                work(kind, job, &run);
+                work(list, job, &run);
             }
         });
     }
@@ -106,7 +104,7 @@ pub(crate) fn run(args: &[String], run: &Result<Run, String>) -> i32 {
 }
 
 /// Runs the tests of one job, in a machine that lives no longer than needed.
-fn work(kind: Kind, job: Job, run: &Result<Run, String>) {
+fn work(list: List, job: Job, run: &Result<Run, String>) {
     let mut machine: Option<Booted> = None;
     // What kept one machine from booting keeps the next: no second wait for it.
     let mut no_boot: Option<String> = None;
@@ -115,7 +113,7 @@ fn work(kind: Kind, job: Job, run: &Result<Run, String>) {
             Err(reason) => Err(format!("no machine can run here: {reason}")),
             Ok(run) => {
                 if machine.is_none() && no_boot.is_none() {
-                    match caught(|| boot(kind, job.debian, job.packages, run)) {
+                    match caught(|| boot(list, job.debian, job.packages, run)) {
                         Ok(booted) => machine = Some(booted),
                         Err(message) => no_boot = Some(message),
                     }
@@ -136,10 +134,10 @@ fn work(kind: Kind, job: Job, run: &Result<Run, String>) {
     let _ = caught(|| drop(machine));
 }
 
-fn boot(kind: Kind, debian: Debian, packages: &str, run: &Run) -> Booted {
-    match kind {
-        Kind::Container => Booted::Container(Box::new(Machine::new(debian, packages, run))),
-        Kind::Virtual => Booted::Virtual(Box::new(Vm::new(debian, run))),
+fn boot(list: List, debian: Debian, packages: &str, run: &Run) -> Booted {
+    match list {
+        List::Usual | List::Faults => Booted::Container(Box::new(Machine::new(debian, packages, run))),
+        List::Virtual => Booted::Virtual(Box::new(Vm::new(debian, run))),
     }
 }
 

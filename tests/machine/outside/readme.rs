@@ -4,7 +4,7 @@
 use super::boots::wait_for_restore;
 use crate::machine::Machine;
 use crate::ran::Ran;
-use crate::suite::{self, Kind, Test, outside};
+use crate::suite::{self, List, Test, outside};
 use std::collections::BTreeSet;
 
 /// What some of the commands need beside forge.
@@ -247,7 +247,7 @@ fn every_command_is_tested(_: &mut Machine) {
             }
             By(test) => {
                 let (group, name) = test.split_once("::").expect("GROUP::TEST");
-                let groups = suite::groups(Kind::Container);
+                let groups = suite::groups(List::Usual);
                 let group = groups.iter().find(|known| known.name == group).expect(test);
                 assert!(group.tests.iter().any(|known| known.name == name), "there is no {test}");
             }
