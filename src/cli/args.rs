@@ -101,12 +101,6 @@ pub(super) enum Verb {
     /// Print a manual page
     Man(verbs::man::Args),
     #[command(hide = true)]
-    GateServer(verbs::gate_server::Args),
-    #[command(hide = true)]
-    GatePane(verbs::gate_pane::Args),
-    #[command(hide = true)]
-    GateGuarded(verbs::gate_guarded::Args),
-    #[command(hide = true)]
     GuardKeeper(verbs::guard_keeper::Args),
     #[command(hide = true)]
     GuardGone(verbs::guard_gone::Args),
@@ -121,7 +115,6 @@ mod tests {
     use super::*;
     use crate::acts::end;
     use crate::acts::guard::run::{GONE_VERB, KEEPER_VERB};
-    use crate::hands::gate;
     use clap::CommandFactory;
 
     #[test]
@@ -132,8 +125,7 @@ mod tests {
     #[test]
     fn the_hidden_verbs_are_those_that_the_hands_call() {
         let command = Cli::command();
-        let gates = [gate::SERVER_VERB, gate::PANE_VERB, gate::GUARDED_VERB];
-        for name in gates.into_iter().chain([end::VERB, KEEPER_VERB, GONE_VERB]) {
+        for name in [end::VERB, KEEPER_VERB, GONE_VERB] {
             assert!(command.find_subcommand(name).is_some_and(clap::Command::is_hide_set), "{name}");
         }
     }

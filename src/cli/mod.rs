@@ -22,8 +22,15 @@ use print::Printer;
 
 /// Runs forge: the whole program.
 pub fn main() -> ExitCode {
-    if let Some(name) = verbs::supervise::watched(&paths::arguments()) {
-        let printer = Printer::new(false, true);
+    let arguments = paths::arguments();
+    let printer = Printer::new(false, true);
+    if let Some(done) = verbs::gate::run(&arguments) {
+        return match done {
+            Ok(shown) => printer.shown(&shown),
+            Err(error) => printer.failed(&error, error.kind.exit_status()),
+        };
+    }
+    if let Some(name) = verbs::supervise::watched(&arguments) {
         journal::open(false, false, false);
         return match unconfigured().and_then(|world| verbs::supervise::run_watching(&world, &name)) {
             Ok(shown) => printer.shown(&shown),
@@ -122,11 +129,8 @@ fn run(cli: &Cli, printer: Printer) -> Result<Shown> {
         Verb::Units(arguments) => verbs::units::run(&unconfigured()?, arguments),
         Verb::Completions(arguments) => verbs::completions::run(arguments, &Cli::command()),
         Verb::Man(arguments) => verbs::man::run(arguments, Cli::command()),
-        Verb::GateServer(arguments) => verbs::gate_server::run(arguments),
-        Verb::GateGuarded(arguments) => verbs::gate_guarded::run(arguments),
         Verb::GuardKeeper(arguments) => verbs::guard_keeper::run(&unconfigured()?, arguments),
         Verb::GuardGone(arguments) => verbs::guard_gone::run(&unconfigured()?, arguments),
-        Verb::GatePane(arguments) => verbs::gate_pane::run(arguments),
         Verb::PaneDied(arguments) => verbs::pane_died::run(&unconfigured()?, arguments),
         Verb::SupervisorGone(arguments) => verbs::supervisor_gone::run(&unconfigured()?, arguments),
     }

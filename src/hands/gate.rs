@@ -107,7 +107,7 @@ impl Held {
 ///
 /// # Errors
 /// When the gate was abandoned, or the command cannot be executed.
-pub fn wait_then_exec_server(command: &[String]) -> Result<std::convert::Infallible> {
+pub fn wait_then_exec_server(command: &[OsString]) -> Result<std::convert::Infallible> {
     let (program, arguments) =
         command.split_first().ok_or_else(|| Error::usage("there is no command to wait for"))?;
     let mut byte = [0];
@@ -117,7 +117,7 @@ pub fn wait_then_exec_server(command: &[String]) -> Result<std::convert::Infalli
     // What the caller blocks (a foreground run waits for signals) is not for the session.
     SigSet::empty().thread_set_mask().trying("cannot unblock signals")?;
     Err(Command::new(program).args(arguments).stdin(Stdio::null()).exec())
-        .trying(format!("cannot run {program}"))
+        .trying(format!("cannot run {}", program.display()))
 }
 
 /// What the process in the pane is told to become.
