@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use zbus::export::futures_core::Stream;
 
-use super::proxy::{JobProxy, JobRemoved, JobRemovedStream};
+use super::proxy::{JobProxy, JobRemoved};
 use super::{Manager, deadlined, is_gone, is_named, told};
 use crate::hands::clock::Deadline;
 use crate::words::error::{Error, Kind, Result};
@@ -34,18 +34,31 @@ const STILL_THERE: Duration = Duration::from_secs(1);
 /// The ends of jobs, subscribed to before any is made.
 pub(super) struct Jobs {
     connection: zbus::Connection,
-    stream: JobRemovedStream,
+    stream: zbus::MessageStream,
     ended: BTreeMap<String, String>,
+}
+
+const DOING: &str = "cannot watch the manager's jobs";
+
+/// The signal, by its sender's well-known name: the proxy's own stream asks the bus twice more, for
+/// who has the name and for whoever gets it.
+fn job_removed() -> zbus::Result<zbus::MatchRule<'static>> {
+    zbus::MatchRule::builder()
+        .msg_type(zbus::message::Type::Signal)
+        .sender("org.freedesktop.systemd1")
+        .path("/org/freedesktop/systemd1")
+        .interface("org.freedesktop.systemd1.Manager")
+        .member("JobRemoved")
+        .build()
 }
 
 impl Jobs {
     /// Subscribes.
     pub(super) async fn watch(manager: &Manager) -> Result<Self> {
-        let stream = manager
-            .proxy
-            .receive_job_removed()
+        let rule = job_removed().map_err(|error| told(&error, DOING))?;
+        let stream = zbus::MessageStream::for_match_rule(rule, &manager.connection, None)
             .await
-            .map_err(|error| told(&error, "cannot watch the manager's jobs"))?;
+            .map_err(|error| told(&error, DOING))?;
         Ok(Self { connection: manager.connection.clone(), stream, ended: BTreeMap::new() })
     }
 
@@ -87,7 +100,7 @@ impl Jobs {
                     Error::new(Kind::Bus, "the connection to the user bus was lost")
                         .hint("try again; see 'systemctl --user status dbus'")
                 })?;
-            self.note(&signal);
+            self.note(signal);
         }
     }
 
@@ -97,14 +110,15 @@ impl Jobs {
         let mut call = pin!(call);
         poll_fn(|context| {
             while let Poll::Ready(Some(signal)) = Pin::new(&mut self.stream).poll_next(context) {
-                self.note(&signal);
+                self.note(signal);
             }
             call.as_mut().poll(context)
         })
         .await
     }
 
-    fn note(&mut self, signal: &JobRemoved) {
+    fn note(&mut self, signal: zbus::Result<zbus::Message>) {
+        let Some(signal) = signal.ok().and_then(JobRemoved::from_message) else { return };
         if let Ok(arguments) = signal.args() {
             self.ended.insert(arguments.job.to_string(), arguments.result.clone());
         }
