@@ -1,6 +1,7 @@
 //! One attempt at starting a session, from the gate to the running program.
 
 use std::path::PathBuf;
+use std::process::Child;
 use std::time::{Duration, Instant};
 
 use super::spawn::Order;
@@ -76,14 +77,13 @@ pub(super) fn start(world: &World, order: Order<'_>) -> std::result::Result<Star
             StartError::Other(error) => error.into(),
         });
     }
-    // From here on the units are there. On disk before the session starts: a power cut at any
-    // later moment finds what to bring back.
+    // From here on the units are there. tmux starts while the specification is written, and the
+    // program only after that: a power cut at any later moment finds what to bring back.
+    let server = held.release()?;
     let kept = world.store.remove_end(&spec.session).and_then(|()| world.store.write_spec(spec));
-    if let Err(error) = kept {
-        held.abandon();
-        return Err(error.into());
-    }
-    let ids = start_server(held)?;
+    let ids = server_ids(server);
+    kept?;
+    let ids = ids?;
     Ok(open_pane(order, &gate, &ids, &forge)?)
 }
 
@@ -115,10 +115,10 @@ fn first_process(world: &World, spec: &Spec) -> Result<Behind> {
     }
 }
 
-/// Lets tmux run, and demands the ids that it prints when it made a session. Its exit status
-/// alone says nothing: a socket that could not be made exits 0.
-fn start_server(held: Held) -> Result<Ids> {
-    let output = process::finish(held.release()?, "tmux", Deadline::after(START)).map_err(|error| {
+/// Demands the ids that tmux prints when it made a session. Its exit status alone says nothing: a
+/// socket that could not be made exits 0.
+fn server_ids(tmux: Child) -> Result<Ids> {
+    let output = process::finish(tmux, "tmux", Deadline::after(START)).map_err(|error| {
         if error.kind == Kind::Deadline {
             error.hint("does your tmux.conf run something that waits?")
         } else {
