@@ -57,8 +57,12 @@ struct Units {
 /// # Errors
 /// When the manager does not answer.
 pub fn all(world: &World, wanted: impl Fn(&SessionId) -> bool) -> Result<Vec<Found>> {
+    among(world, &[unit::SCOPE_PATTERN, unit::SLICE_PATTERN, unit::SERVICE_PATTERN], wanted)
+}
+
+fn among(world: &World, units: &[&str], wanted: impl Fn(&SessionId) -> bool) -> Result<Vec<Found>> {
     let manager = world.manager()?;
-    let listed = manager.units(&[unit::SCOPE_PATTERN, unit::SLICE_PATTERN, unit::SERVICE_PATTERN])?;
+    let listed = manager.units(units)?;
     let mut units: BTreeMap<SessionId, Units> = BTreeMap::new();
     for row in &listed {
         // A slice is active to its end: that it is being stopped, only its job tells.
@@ -184,7 +188,9 @@ fn ask_all(sockets: &[Option<&Path>], deadline: Deadline) -> Vec<Answer> {
 /// # Errors
 /// When the manager does not answer.
 pub fn one(world: &World, id: &SessionId) -> Result<Option<Found>> {
-    Ok(all(world, |other| other == id)?.pop())
+    let units = [unit::scope(id), unit::slice(id), unit::service(id)].map(|name| unit::pattern(&name));
+    let units: Vec<&str> = units.iter().map(String::as_str).collect();
+    Ok(among(world, &units, |other| other == id)?.pop())
 }
 
 /// One session that must be there.

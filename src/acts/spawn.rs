@@ -214,7 +214,7 @@ fn leave_to_supervisor(world: &World, id: &SessionId) -> Result<()> {
 /// Sweeps before the spawn. One that removes nothing is not worth a record, and does not hide
 /// from the probe what the last one did remove.
 fn clean(world: &World) -> Report {
-    let report = sweep::sweep(world, &sweep::Plan::new(world, &[], false));
+    let report = sweep::sweep(world, &sweep::Plan::before_spawn(world));
     if !report.removed.is_empty() {
         sweep::record(world, &report);
     } else if world.store.last_sweep().is_ok_and(|last| last.is_none()) {

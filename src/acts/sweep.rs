@@ -14,6 +14,7 @@ use crate::hands::config::Sweep;
 use crate::hands::journal;
 use crate::hands::tmux::directory::Directory;
 use crate::hands::tmux::knock::{Caller, Knock, answers, knock};
+use crate::hands::tmux::listeners::Listeners;
 use crate::words::error::{Kind, Result};
 use crate::words::event::Event;
 use crate::words::socket::{LastSweep, Report};
@@ -35,6 +36,8 @@ pub struct Plan {
     pub timeout: Duration,
     /// Only say what would be removed.
     pub dry_run: bool,
+    /// Only remove what is dead: who listens is neither woken nor healed.
+    pub wakes_nobody: bool,
 }
 
 impl Plan {
@@ -53,7 +56,13 @@ impl Plan {
             own_only: false,
             timeout: Duration::from_millis(*timeout_ms),
             dry_run,
+            wakes_nobody: false,
         }
+    }
+
+    /// What is swept before a spawn. It costs the same however many sessions there are.
+    pub fn before_spawn(world: &World) -> Self {
+        Self { wakes_nobody: true, ..Self::new(world, &[], false) }
     }
 
     fn is_protected(&self, name: &OsStr) -> bool {
@@ -78,7 +87,7 @@ pub fn sweep(world: &World, plan: &Plan) -> Report {
             Err(error) => report.skip(path.clone(), error.message),
         }
     }
-    if !plan.dry_run {
+    if !plan.dry_run && !plan.wakes_nobody {
         report.healed = heal::sessions(world);
     }
     report.elapsed_ms = millis_since(start);
@@ -111,6 +120,7 @@ fn sweep_directory(directory: &Directory, plan: &Plan) -> Result<Report> {
     let path = |name: &OsStr| directory.path().join(name);
     let mut called: Vec<(OsString, Caller)> = Vec::new();
     let mut refused: Vec<OsString> = Vec::new();
+    let listeners = if plan.wakes_nobody { Listeners::list() } else { Listeners::default() };
     for name in directory.names()? {
         let stat = match directory.stat(&name) {
             Ok(Some(stat)) => stat,
@@ -131,6 +141,10 @@ fn sweep_directory(directory: &Directory, plan: &Plan) -> Result<Report> {
         report.scanned += 1;
         if plan.is_protected(&name) {
             report.protected.push(path(&name));
+            continue;
+        }
+        if listeners.has(&stat) {
+            report.live.push(path(&name));
             continue;
         }
         match knock(directory, &name) {

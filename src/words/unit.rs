@@ -86,6 +86,11 @@ pub fn service(id: &SessionId) -> String {
     format!("forge-spawn@{id}.service")
 }
 
+/// A pattern of the manager's that matches that unit alone: in a pattern, `\\x2d` is `x2d`.
+pub fn pattern(unit: &str) -> String {
+    unit.replace('\\', "\\\\")
+}
+
 /// The name of the socket, as `tmux -L` takes it.
 pub fn socket(id: &SessionId) -> String {
     format!("spawn-{id}")

@@ -6,6 +6,7 @@
 
 pub mod directory;
 pub mod knock;
+pub mod listeners;
 pub mod watch;
 
 use std::ffi::OsString;
