@@ -25,8 +25,8 @@ lint: ## formatting, clippy, dependencies (cargo deny), shell scripts (shellchec
 demo: setup ## show forge at work, here or in a throwaway machine
 	@demo/run
 
-bench: ## measure (not built yet)
-	@echo 'make bench: not built yet' >&2; exit 1
+bench: setup ## measure forge beside what people use otherwise, in a throwaway machine (a long run)
+	@bench/run
 
 deb: ## build the Debian package, into target/deb
 	@tests/setup/install deb

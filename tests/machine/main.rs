@@ -10,7 +10,8 @@
 //! `cargo test --test machine -- --faults [FILTER]`.
 //!
 //! Two more modes are for hands and for `make demo`:
-//! `… --shell DEBIAN [--user USER]` and `… --run DEBIAN [--user USER] -- ARGV…`.
+//! `… --shell DEBIAN [--user USER]` and `… --run DEBIAN [--user USER] -- ARGV…`. One is for `make
+//! bench`: `… --bench [DEBIAN] [PART…]`.
 
 #![allow(
     clippy::case_sensitive_file_extension_comparisons,
@@ -25,6 +26,7 @@
     reason = "the rules of the product: a test panics to fail, and polls from outside what it tests"
 )]
 
+mod bench;
 mod enter;
 mod faults;
 mod hands;
@@ -49,12 +51,15 @@ fn main() {
         Some("--inside") => exit(inside_part(&args)),
         Some("--agent") => exit(qemu::agent()),
         Some("--shell" | "--run") => exit(hands::main(&args)),
+        Some(bench::BENCH) => exit(bench::main(&args)),
+        Some(bench::MEASURE) => exit(bench::measure(&args)),
         Some(host::IN_NAMESPACE) if std::process::id() == 1 => exit(host::init(&args)),
         Some(host::IN_NAMESPACE) => {
             let run = host::Run::here(&args.remove(1));
             args.remove(0);
             match args.first().map(String::as_str) {
                 Some("--shell" | "--run") => exit(hands::in_namespace(&run, &args)),
+                Some(bench::BENCH) => exit(bench::in_namespace(&run, &args)),
                 _ => exit(trials::run(&args, &Ok(run))),
             }
         }

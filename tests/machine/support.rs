@@ -110,7 +110,7 @@ pub(crate) fn wait_for<T>(limit: Duration, what: &str, mut probe: impl FnMut() -
 /// Waits until journald has stored all that was sent to it so far: it takes records in their order,
 /// and nothing else tells how far it is.
 #[track_caller]
-fn journal_catches_up() {
+pub(crate) fn journal_catches_up() {
     let mark = journal_cursor().to_string();
     let fields = [("FORGE_TEST_MARK", mark.as_str())];
     journal_send(Priority::Debug, "a mark of the tests", fields.into_iter()).expect("journald");

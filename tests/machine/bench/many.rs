@@ -1,0 +1,98 @@
+//! Many sessions: a hundred started at once, and looks at those that exist.
+
+use super::rounds::{Signs, clear, finish, grow_to, in_turns, millis, start, timed};
+use super::spawn::{bare_argv, end_servers, forge_argv, systemd_run_argv};
+use super::{Goal, Row, Unit, Way};
+use crate::support::systemctl;
+use std::process::Child;
+use std::time::Instant;
+
+/// How a user would look at sessions without forge.
+const LOOP: &str = r#"for s in /tmp/tmux-1000/spawn-*; do timeout 2 tmux -S "$s" list-sessions; done"#;
+
+pub(super) fn rows(rounds: usize) -> Vec<Row> {
+    let mut rows = vec![at_once(10, rounds), at_once(100, rounds)];
+    for sessions in [20, 100, 300] {
+        grow_to(sessions);
+        rows.extend(looks(sessions, rounds));
+    }
+    clear();
+    rows
+}
+
+fn labels(count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("bench-{number}")).collect()
+}
+
+/// From the first command until the last program runs and the last command has returned.
+fn crowd(commands: impl Iterator<Item = Vec<String>>, signs: &Signs) -> f64 {
+    let begin = Instant::now();
+    let children: Vec<Child> = commands.map(|argv| start(&argv)).collect();
+    signs.wait(children.len());
+    for child in children {
+        finish(child, "one of many");
+    }
+    millis(begin)
+}
+
+fn at_once(count: usize, rounds: usize) -> Row {
+    let (signs, labels) = (Signs::new(), labels(count));
+    let mut taken = in_turns(
+        rounds,
+        &mut [
+            &mut || {
+                let took = crowd(labels.iter().map(|label| forge_argv(label)), &signs);
+                clear();
+                took
+            },
+            &mut || {
+                let took = crowd(labels.iter().map(|label| systemd_run_argv(label)), &signs);
+                end_servers(&labels);
+                systemctl(&["stop", "bench-*.slice"]);
+                took
+            },
+            &mut || {
+                let took = crowd(labels.iter().map(|label| bare_argv(label)), &signs);
+                end_servers(&labels);
+                took
+            },
+        ],
+    )
+    .into_iter();
+    let mut next = || taken.next().expect("three ways");
+    Row {
+        what: "spawns at once, until all are up".to_owned(),
+        size: format!("{count} sessions"),
+        unit: Unit::Milliseconds,
+        forge: next(),
+        peer: Some(Way::new("systemd-run --scope tmux", next())),
+        floor: Some(Way::new("tmux alone", next())),
+        goals: vec![],
+    }
+}
+
+fn looks(sessions: usize, rounds: usize) -> Vec<Row> {
+    let units = ["systemctl", "--user", "list-units", "--no-legend", "forge-*"];
+    let mut taken = in_turns(
+        rounds,
+        &mut [
+            &mut || timed(&["forge", "-q", "list"]),
+            &mut || timed(&["forge", "-q", "probe"]),
+            &mut || timed(&["sh", "-c", LOOP]),
+            &mut || timed(&units),
+        ],
+    )
+    .into_iter();
+    let mut next = || taken.next().expect("four ways");
+    let (list, probe, each, units) = (next(), next(), next(), next());
+    let row = |what: &str, forge: Vec<f64>| Row {
+        what: what.to_owned(),
+        size: format!("{sessions} sessions"),
+        unit: Unit::Milliseconds,
+        forge,
+        peer: Some(Way::new("tmux list-sessions for each", each.clone())),
+        floor: Some(Way::new("systemctl --user list-units", units.clone())),
+        goals: vec![Goal::AtMost(50.0)],
+    };
+    vec![row("list", list), row("probe", probe)]
+}

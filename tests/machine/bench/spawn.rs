@@ -1,0 +1,107 @@
+//! One session, from the command until its program runs, and until the command has ended.
+
+use super::rounds::{Signs, clear, finish, gone, grow_to, in_turns, millis, start};
+use super::{Goal, Row, Unit, Way};
+use crate::support::{forge, socket, systemctl, tmux};
+use std::time::Instant;
+
+/// What is timed of a start.
+#[derive(Clone, Copy)]
+struct Times {
+    runs: f64,
+    returns: f64,
+}
+
+fn times(argv: &[String], signs: &Signs) -> Times {
+    let begin = Instant::now();
+    let child = start(argv);
+    signs.wait(1);
+    let runs = millis(begin);
+    finish(child, &argv[0]);
+    Times { runs, returns: millis(begin) }
+}
+
+/// Ends a tmux server that forge does not know, with its socket.
+pub(super) fn end_server(label: &str) {
+    let pid = tmux(label, &["-N", "display", "-p", "#{pid}"]).ok().stdout.trim().parse().expect("a pid");
+    tmux(label, &["-N", "kill-server"]);
+    gone(pid);
+    std::fs::remove_file(socket(label)).expect("its socket");
+}
+
+/// The same for several.
+pub(super) fn end_servers(labels: &[String]) {
+    for label in labels {
+        end_server(label);
+    }
+}
+
+fn argv(program: &[&str]) -> Vec<String> {
+    program.iter().chain(&Signs::PROGRAM).map(|&word| word.to_owned()).collect()
+}
+
+pub(super) fn forge_argv(name: &str) -> Vec<String> {
+    argv(&["forge", "-q", "spawn", name, "--"])
+}
+
+pub(super) fn bare_argv(label: &str) -> Vec<String> {
+    argv(&["tmux", "-L", label, "new-session", "-d"])
+}
+
+/// In a slice of its own, as forge has it: what limits a session, and ends it whole.
+pub(super) fn systemd_run_argv(label: &str) -> Vec<String> {
+    let (slice, unit) = (format!("--slice={label}.slice"), format!("--unit={label}.scope"));
+    let scope = ["systemd-run", "--user", "--quiet", "--scope", &slice, &unit, "--"];
+    argv(&[&scope[..], &["tmux", "-L", label, "new-session", "-d"]].concat())
+}
+
+pub(super) fn rows(rounds: usize) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for crowd in [0, 100, 300] {
+        grow_to(crowd);
+        rows.extend(beside(crowd, rounds));
+    }
+    clear();
+    rows
+}
+
+fn beside(crowd: usize, rounds: usize) -> Vec<Row> {
+    let signs = Signs::new();
+    let taken = in_turns(
+        rounds,
+        &mut [
+            &mut || {
+                let times = times(&forge_argv("bench"), &signs);
+                forge(&["-q", "stop", "bench"]).ok();
+                times
+            },
+            &mut || {
+                let times = times(&systemd_run_argv("bench"), &signs);
+                end_server("bench");
+                systemctl(&["stop", "bench.slice"]);
+                times
+            },
+            &mut || {
+                let times = times(&bare_argv("bench"), &signs);
+                end_server("bench");
+                times
+            },
+        ],
+    );
+    let row = |what: &str, of: fn(&Times) -> f64, goals: Vec<Goal>| {
+        let values = |way: usize| taken[way].iter().map(of).collect::<Vec<f64>>();
+        Row {
+            what: what.to_owned(),
+            size: format!("{crowd} others"),
+            unit: Unit::Milliseconds,
+            forge: values(0),
+            peer: Some(Way::new("systemd-run --scope tmux", values(1))),
+            floor: Some(Way::new("tmux alone", values(2))),
+            goals,
+        }
+    };
+    vec![
+        row("spawn: the program runs", |times| times.runs, vec![Goal::OfPeer(1.0)]),
+        row("spawn: the command returns", |times| times.returns, vec![]),
+    ]
+}
