@@ -122,7 +122,16 @@ pub type Given = (String, String);
 /// Everybody may read a command line, and the journal keeps that of everybody who writes to it.
 pub fn without_values(arguments: &[OsString]) -> Option<(Vec<OsString>, Vec<Given>)> {
     // Other verbs have no such option; what looks like it there is theirs.
-    let verb = arguments.iter().find(|argument| !argument.as_encoded_bytes().starts_with(b"-"))?;
+    let mut words = arguments.iter();
+    let verb = loop {
+        let word = words.next()?;
+        if word == "--config" {
+            // Its value is a word of its own, and not the verb.
+            words.next();
+        } else if !word.as_encoded_bytes().starts_with(b"-") {
+            break word;
+        }
+    };
     if verb != "spawn" && verb != "run" {
         return None;
     }
@@ -232,6 +241,8 @@ mod tests {
         assert_eq!(rest, line("spawn x --env=A --env=B --env=C -q -- env --env D=4"));
         assert_eq!(values, [("A".to_owned(), "1".to_owned()), ("B".to_owned(), "2=3".to_owned())]);
         assert_eq!(without_values(&line("spawn x --env A -- env --env D=4")), None);
+        let (rest, values) = without_values(&line("--config f.toml run x --env A=1")).unwrap();
+        assert_eq!((rest, values.len()), (line("--config f.toml run x --env=A"), 1));
         assert_eq!(without_values(&line("send x --env=A=1")), None);
         // What is wrong is left for the parser to refuse.
         assert_eq!(without_values(&line("spawn x --env 1=2")), None);
