@@ -380,10 +380,10 @@ fn explain(text: &str, error: &toml::de::Error) -> Error {
     }
 }
 
-/// Reads serde's "unknown field `x`, expected one of `a`, `b`".
+/// Reads serde's "unknown field `x`, expected one of `a`, `b`". The key may have any character in it.
 fn unknown_key(message: &str) -> Option<(&str, Vec<&str>)> {
-    let mut quoted = message.strip_prefix("unknown field ")?.split('`').skip(1).step_by(2);
-    Some((quoted.next()?, quoted.collect()))
+    let (key, known) = message.strip_prefix("unknown field `")?.rsplit_once("`, expected ")?;
+    Some((key, known.split('`').skip(1).step_by(2).collect()))
 }
 
 /// The known key that is most like it, if one is.
@@ -494,6 +494,9 @@ mod tests {
             error.hint.as_deref(),
             Some("known keys: sweep, limits, sessions, restore, notify, guard")
         );
+        let error = parse("[restore]\n'a`b' = 1\n").unwrap_err();
+        assert_eq!(error.message, "line 2: unknown key 'a`b'");
+        assert_eq!(error.hint.as_deref(), Some("known keys: concurrency"));
     }
 
     #[test]
