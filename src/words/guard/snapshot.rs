@@ -70,5 +70,9 @@ mod tests {
         let text = serde_json::to_string(&snapshot).unwrap();
         assert_eq!(serde_json::from_str::<Snapshot>(&text).unwrap(), snapshot);
         assert!(text.contains(r#""manager":"system","unit":"web.service""#), "{text}");
+        let other = text.replace("web.service", "../*");
+        assert!(
+            serde_json::from_str::<Snapshot>(&other).unwrap_err().to_string().contains("'../*' is no name")
+        );
     }
 }

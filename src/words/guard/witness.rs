@@ -33,11 +33,27 @@ impl Manager {
 
 /// A unit that is guarded.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "Named")]
 pub struct Guarded {
     /// Whose it is.
     pub manager: Manager,
     /// Its name, with its type.
     pub unit: String,
+}
+
+/// The same as a file has it, which may come from elsewhere and name anything.
+#[derive(Deserialize)]
+struct Named {
+    manager: Manager,
+    unit: String,
+}
+
+impl TryFrom<Named> for Guarded {
+    type Error = Error;
+
+    fn try_from(named: Named) -> Result<Self> {
+        Self::parse(named.manager, &named.unit)
+    }
 }
 
 impl Guarded {
@@ -235,7 +251,9 @@ impl Witness {
             return Some(Change::Restarted);
         }
         if now.active == "deactivating" {
-            return (self.active != "deactivating" && !now.is_job_at_its_end()).then_some(Change::Stopping);
+            // What was active was no job, although its main process may be younger than that.
+            let is_job = self.active == "activating" && now.is_job_at_its_end();
+            return (self.active != "deactivating" && !is_job).then_some(Change::Stopping);
         }
         let has_both = self.main_pid != 0 && now.main_pid != 0;
         if has_both && (self.main_pid, self.main_start_us) != (now.main_pid, now.main_start_us) {
@@ -358,6 +376,10 @@ mod tests {
         assert!(disturbs(&job, &Witness { sub: "stop-sigterm".into(), ..stop_post }));
         let failed = Witness { active: "failed".into(), result: "exit-code".into(), ..done.clone() };
         assert!(disturbs(&job, &failed) && disturbs(&inactive(), &failed));
+        // A service that has executed itself anew since, and is stopped by its ExecStop=.
+        let renewed = Witness { main_start_us: 99, ..running() };
+        let stopping = Witness { active: "deactivating".into(), sub: "stop".into(), ..renewed.clone() };
+        assert!(disturbs(&renewed, &stopping));
         let reloading = Witness { active: "reloading".into(), sub: "reload".into(), ..running() };
         assert_eq!(running().change(&reloading), None);
         assert_eq!(reloading.change(&running()), Some(Change::Reloaded));
