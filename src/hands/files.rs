@@ -14,8 +14,8 @@ use serde::de::DeserializeOwned;
 
 use crate::words::error::{Error, Result, Trying};
 
-/// The largest file that is read: everything forge writes is far below.
-const LARGEST: u64 = 1 << 20;
+/// The largest file that is read, and so the largest that is written: nearly everything is far below.
+const LARGEST: usize = 1 << 20;
 
 /// How many files this process has written.
 static WRITTEN: AtomicU32 = AtomicU32::new(0);
@@ -98,6 +98,13 @@ pub fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
 pub fn write_document<T: Serialize>(path: &Path, value: &T) -> Result<()> {
     let mut bytes = serde_json::to_vec_pretty(value).trying(format!("cannot write {}", path.display()))?;
     bytes.push(b'\n');
+    if bytes.len() > LARGEST {
+        return Err(Error::failed(format!(
+            "cannot write {}: it would be too long to be read",
+            path.display()
+        ))
+        .hint("is there a very long value in the environment or among the arguments?"));
+    }
     write(path, &bytes, 0o600)
 }
 
@@ -204,8 +211,9 @@ fn open(path: &Path, flags: i32) -> std::io::Result<File> {
 
 fn contents(file: File) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    file.take(LARGEST).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    file.take(LARGEST as u64 + 1).read_to_end(&mut bytes)?;
+    // Its beginning is not the file.
+    if bytes.len() > LARGEST { Err(ErrorKind::FileTooLarge.into()) } else { Ok(bytes) }
 }
 
 /// The room on the disk of a directory, or of where it would be made, in bytes.
@@ -289,6 +297,19 @@ mod tests {
         let path = root.path().join("half.json");
         File::create(&path).unwrap().write_all(b"[1,").unwrap();
         assert!(read_json::<Vec<u8>>(&path).is_err());
+    }
+
+    #[test]
+    fn what_is_too_long_to_be_read_is_not_written() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("value.json");
+        let text = |length: usize| "x".repeat(length);
+        write_json(&path, &text(LARGEST - 3)).unwrap();
+        assert_eq!(read_json::<String>(&path).unwrap(), Some(text(LARGEST - 3)));
+        assert!(write_json(&path, &text(LARGEST - 2)).unwrap_err().hint.is_some());
+        assert_eq!(read_json::<String>(&path).unwrap().unwrap().len(), LARGEST - 3, "it is as it was");
+        File::options().append(true).open(&path).unwrap().write_all(b"\n").unwrap();
+        assert!(read_json::<String>(&path).is_err(), "not by its beginning");
     }
 
     #[test]
