@@ -70,21 +70,20 @@ pub fn reduced(edges: &BTreeSet<Edge>) -> BTreeSet<Edge> {
             *next == to || (seen.insert((*next).to_owned()) && reaches(next, to, followers, seen))
         })
     }
-    let followers = followers(edges);
-    edges
-        .iter()
-        .filter(|edge| {
-            let others = followers.get(edge.first.as_str()).into_iter().flatten();
-            !others
-                .filter(|other| **other != edge.then)
-                .any(|other| reaches(other, &edge.then, &followers, &mut BTreeSet::new()))
-        })
-        .cloned()
-        .collect()
+    // One by one: in a circle two may follow from each other, and one of them has to stay.
+    let mut left = edges.clone();
+    for edge in edges {
+        left.remove(edge);
+        if !reaches(&edge.first, &edge.then, &followers(&left), &mut BTreeSet::new()) {
+            left.insert(edge.clone());
+        }
+    }
+    left
 }
 
 /// The order as a tree: what comes first on the left, each unit below what it comes after. A unit
-/// that comes after several stands below each of them, and is drawn out once.
+/// that comes after several stands below each of them, and is drawn out once. A circle has no first one:
+/// it is drawn from its smallest name on.
 pub fn tree(edges: &BTreeSet<Edge>) -> Vec<String> {
     fn draw(
         unit: &str,
@@ -108,9 +107,12 @@ pub fn tree(edges: &BTreeSet<Edge>) -> Vec<String> {
     let followers = followers(edges);
     let later: BTreeSet<&str> = edges.iter().map(|edge| edge.then.as_str()).collect();
     let (mut drawn, mut lines) = (BTreeSet::new(), Vec::new());
-    for root in followers.keys().copied().filter(|unit| !later.contains(unit)) {
-        lines.push(root.to_owned());
-        draw(root, &followers, "", &mut drawn, &mut lines);
+    let first = followers.keys().filter(|unit| !later.contains(**unit));
+    for root in first.chain(followers.keys()) {
+        if drawn.insert((*root).to_owned()) {
+            lines.push((*root).to_owned());
+            draw(root, &followers, "", &mut drawn, &mut lines);
+        }
     }
     lines
 }
@@ -142,12 +144,19 @@ mod tests {
     fn what_follows_from_others_is_not_drawn() {
         let all = edges(&[("a", "b"), ("b", "c"), ("a", "c")]);
         assert_eq!(reduced(&all), edges(&[("a", "b"), ("b", "c")]));
+        // Of a circle nothing is lost: without a > b and a > c nobody would see that a is first.
+        let circle = edges(&[("a", "b"), ("a", "c"), ("b", "c"), ("c", "b")]);
+        assert_eq!(reduced(&circle), edges(&[("a", "c"), ("b", "c"), ("c", "b")]));
     }
 
     #[test]
     fn an_order_is_drawn() {
         let order = edges(&[("a", "b"), ("a", "c"), ("b", "d"), ("c", "d"), ("d", "e")]);
         assert_eq!(tree(&order), ["a", "├─b", "│ └─d", "│   └─e", "└─c", "  └─d …"]);
+        assert_eq!(
+            tree(&edges(&[("b", "c"), ("c", "b"), ("d", "d")])),
+            ["b", "└─c", "  └─b …", "d", "└─d …"]
+        );
         assert!(dot(&order).contains(&"  \"a\" -> \"b\";".to_owned()));
     }
 }
