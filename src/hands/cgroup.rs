@@ -14,7 +14,7 @@ use rustix::fs::{XattrFlags, getxattr, setxattr};
 use rustix::process::Signal;
 
 use super::clock::{Deadline, boot_us, now_us};
-use super::process::Process;
+use super::process::{Process, read_proc};
 use crate::words::error::{Error, Kind, Result, Trying};
 use crate::words::session::Mark;
 use crate::words::usage::Usage;
@@ -32,11 +32,11 @@ const BEAT: &str = "user.forge.beat";
 /// The path of a process's cgroup in the hierarchy, as in `/proc/PID/cgroup`; `None` where
 /// the process is gone or there is no version 2 hierarchy.
 pub fn of_process(pid: u32) -> Option<String> {
-    parse(&std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?).map(ToOwned::to_owned)
+    path_in(&read_proc(&format!("{pid}/cgroup")).ok()?).map(ToOwned::to_owned)
 }
 
-/// The line of the version 2 hierarchy. Others stand beside it on a hybrid machine.
-fn parse(text: &str) -> Option<&str> {
+/// The path in the line of the version 2 hierarchy. Others stand beside it on a hybrid machine.
+pub fn path_in(text: &str) -> Option<&str> {
     text.lines().find_map(|line| line.strip_prefix("0::"))
 }
 
@@ -338,7 +338,7 @@ fn gone(error: &std::io::Error) -> bool {
 }
 
 /// The value of a key in a flat-keyed file.
-fn keyed(text: &str, key: &str) -> Option<u64> {
+pub fn keyed(text: &str, key: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
 }
 
@@ -349,8 +349,8 @@ mod tests {
     #[test]
     fn the_line_of_version_2_counts() {
         let text = "9:name=systemd:/et/payload\n8:pids:/\n0::/user.slice/x\n";
-        assert_eq!(parse(text), Some("/user.slice/x"));
-        assert_eq!(parse("8:pids:/\n"), None);
+        assert_eq!(path_in(text), Some("/user.slice/x"));
+        assert_eq!(path_in("8:pids:/\n"), None);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::cgroup;
-use super::process::process_name;
+use super::process::{process_name, read_proc};
 use crate::words::error::{Result, Trying};
 
 /// `TCP_LISTEN` in the tables.
@@ -74,13 +74,13 @@ pub fn rows() -> Result<Vec<Row>> {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
             Err(error) => return Err(error).trying(format!("cannot read {table}")),
         };
-        found.extend(text.lines().filter_map(parse));
+        found.extend(text.lines().filter_map(parse_row));
     }
     Ok(found)
 }
 
 /// A line of the table, where it is of a socket that listens.
-fn parse(line: &str) -> Option<Row> {
+pub fn parse_row(line: &str) -> Option<Row> {
     let mut fields = line.split_ascii_whitespace();
     let (address, port) = fields.nth(1)?.split_once(':')?;
     let state = fields.nth(1)?;
@@ -112,7 +112,7 @@ pub fn processes() -> Vec<u32> {
 pub fn hidden(pid: u32, uid: u32) -> Option<Holder> {
     let denied = std::fs::read_dir(format!("/proc/{pid}/fd")).err()?;
     // The directory of such a process is root's; its user is told in the file.
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let status = read_proc(&format!("{pid}/status")).ok()?;
     let owner =
         status.lines().find_map(|line| line.strip_prefix("Uid:")?.split_whitespace().nth(1)?.parse().ok());
     let is_hidden = denied.kind() == std::io::ErrorKind::PermissionDenied && owner == Some(uid);
@@ -154,12 +154,12 @@ mod tests {
     #[test]
     fn rows_are_read() {
         let v4 = "   0: 0100007F:1ED2 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 4711 1 x";
-        let row = parse(v4).unwrap();
+        let row = parse_row(v4).unwrap();
         assert_eq!((row.address.to_string().as_str(), row.uid, row.inode), ("127.0.0.1:7890", 1000, 4711));
         let v6 = "   1: 00000000000000000000000000000000:1ED2 00000000000000000000000000000000:0000 0A 0:0 0:0 0 0 0 42";
-        assert_eq!(parse(v6).unwrap().address.to_string(), "[::]:7890");
-        assert!(parse(&v4.replace(" 0A ", " 01 ")).is_none(), "a connection is no listener");
-        assert!(parse("  sl  local_address rem_address   st tx_queue rx_queue").is_none());
+        assert_eq!(parse_row(v6).unwrap().address.to_string(), "[::]:7890");
+        assert!(parse_row(&v4.replace(" 0A ", " 01 ")).is_none(), "a connection is no listener");
+        assert!(parse_row("  sl  local_address rem_address   st tx_queue rx_queue").is_none());
     }
 
     #[test]

@@ -62,13 +62,20 @@ pub fn stat(pid: u32) -> Option<Stat> {
 
 /// The same; an error where it cannot be told.
 fn read_stat(pid: u32) -> std::io::Result<Option<Stat>> {
-    match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
+    match read_proc(&format!("{pid}/stat")) {
         Ok(line) => Ok(parse_stat(&line)),
         // The second when the process ends while its file is open.
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) if error.raw_os_error() == Some(Errno::ESRCH as i32) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Reads a file below `/proc`. There may be a process's name in it, which need not be UTF-8: the kernel cuts
+/// the name of a program after 15 bytes, wherever that is.
+pub(super) fn read_proc(file: &str) -> std::io::Result<String> {
+    let bytes = std::fs::read(Path::new("/proc").join(file))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// How the very process that started then is; a zombie is gone. Where it cannot be told (no
@@ -93,7 +100,7 @@ pub fn is_alive(pid: u32, start: u64) -> bool {
 
 /// A process's name, as the kernel keeps it: 15 bytes at most.
 pub fn process_name(pid: u32) -> String {
-    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    let name = read_proc(&format!("{pid}/comm")).unwrap_or_default();
     name.trim_end().escape_debug().to_string()
 }
 
@@ -116,7 +123,7 @@ pub fn is_ending(pid: u32) -> bool {
     if found.has_ended() || found.flags & EXITING != 0 {
         return true;
     }
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let status = read_proc(&format!("{pid}/status")).unwrap_or_default();
     let pending = ["SigPnd:", "ShdPnd:"].into_iter().filter_map(|key| {
         let mask = status.lines().find_map(|line| line.strip_prefix(key))?;
         u64::from_str_radix(mask.trim(), 16).ok()
@@ -408,6 +415,26 @@ mod tests {
         for bad in ["", "7", "7 (x", "7 (x) S", "7 (x) S a"] {
             assert_eq!(parse_stat(bad), None);
         }
+    }
+
+    #[test]
+    fn a_process_whose_name_is_no_text_is_seen_to_live_and_to_end() {
+        let script = r"printf '\320) Z 1 (' >/proc/$$/comm; echo; read -r line";
+        let mut child = Command::new("sh")
+            .args(["-c", script])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+        let pid = child.id();
+        let start = stat(pid).unwrap().start;
+        assert_eq!((life(pid, start), is_ending(pid)), (Life::Alive, false));
+        assert_eq!(process_name(pid), "\u{fffd}) Z 1 (");
+        child.kill().unwrap();
+        assert!(Process::open(pid).unwrap().unwrap().wait(Deadline::after(Duration::from_secs(20))));
+        assert_eq!(life(pid, start), Life::Gone, "a zombie is gone");
+        child.wait().unwrap();
     }
 
     #[test]
