@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::hands::{journal, paths};
 use crate::words::error::{Error, Kind};
-use crate::words::shown::{Piece, Shown};
+use crate::words::shown::{Piece, Shown, plain};
 
 /// How things are printed: for people, or for bots.
 #[derive(Debug, Clone, Copy)]
@@ -90,7 +90,7 @@ impl Printer {
 
     fn tell(prefix: &str, error: &Error) {
         let mut stderr = std::io::stderr().lock();
-        let (red, plain) =
+        let (red, no_colour) =
             if stderr.is_terminal() && !paths::no_color() { ("\u{1b}[31m", "\u{1b}[0m") } else { ("", "") };
         let mut message = error.message.as_str();
         if journal::is_stderr() {
@@ -98,9 +98,9 @@ impl Printer {
             message = message.lines().next().unwrap_or_default();
         }
         // Nobody may be there to read it; that is no reason to fail otherwise.
-        let _ = writeln!(stderr, "{red}forge:{plain} {prefix}{message}");
+        let _ = writeln!(stderr, "{red}forge:{no_colour} {prefix}{}", plain(message));
         if let Some(hint) = &error.hint {
-            let _ = writeln!(stderr, "hint: {hint}");
+            let _ = writeln!(stderr, "hint: {}", plain(hint));
         }
     }
 

@@ -9,6 +9,7 @@ use super::guard::report::{Denial, Verdict};
 use super::guard::witness::{Guarded, Manager};
 use super::name::SessionId;
 use super::session::End;
+use super::shown::plain;
 use super::socket::stale_sockets;
 use super::unit;
 use super::usage::{self, Usage};
@@ -471,8 +472,12 @@ impl Event {
         }
     }
 
-    /// The text for people.
+    /// The text for people, without what journalctl would not show.
     pub fn message(&self) -> String {
+        plain(&self.text())
+    }
+
+    fn text(&self) -> String {
         match self {
             Self::Spawned { session, program, swept: 0, .. } => format!("spawned {session}: {program}"),
             Self::Spawned { session, program, swept, .. } => {

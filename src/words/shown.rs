@@ -35,6 +35,14 @@ pub enum Piece {
     },
 }
 
+/// The text without control characters: files, programs and units may be named so that a terminal would
+/// take the name for commands, and journalctl shows no text that has them.
+pub fn plain(text: &str) -> String {
+    let is_command = |c: char| c.is_control() && c != '\n' && c != '\t';
+    let shown = |c: char| if is_command(c) { c.escape_default().to_string() } else { c.to_string() };
+    text.chars().map(shown).collect()
+}
+
 impl Shown {
     /// A result that bots read as that value. A value that is no JSON cannot be built here.
     pub fn new(json: &impl Serialize) -> Self {
@@ -43,8 +51,8 @@ impl Shown {
 
     /// With one more line.
     #[must_use]
-    pub fn line(mut self, line: impl Into<String>) -> Self {
-        self.text.push(Piece::Line(line.into()));
+    pub fn line(mut self, line: impl AsRef<str>) -> Self {
+        self.text.push(Piece::Line(plain(line.as_ref())));
         self
     }
 
@@ -58,6 +66,7 @@ impl Shown {
     /// With a table.
     #[must_use]
     pub fn table(mut self, head: &[&'static str], rows: Vec<Vec<String>>) -> Self {
+        let rows = rows.into_iter().map(|row| row.iter().map(|cell| plain(cell)).collect()).collect();
         self.text.push(Piece::Table { head: head.to_vec(), rows });
         self
     }
@@ -74,5 +83,15 @@ impl Shown {
     pub fn exit(mut self, status: u8) -> Self {
         self.status = status;
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_no_command_to_a_terminal() {
+        assert_eq!(plain("a\u{1b}[31m\r\u{9b}1m ❯\n\tb"), "a\\u{1b}[31m\\r\\u{9b}1m ❯\n\tb");
     }
 }
