@@ -35,7 +35,7 @@ pub fn restart(world: &World, session: &SessionId, found: Option<Found>) -> Resu
         }
         supervised::start(world, session)?
     } else {
-        let resumption = resumption(&world.paths.home, &all, &spec);
+        let resumption = resumption(&world.paths.home, &world.store, &spec);
         let spec = resumption.noted(spec);
         spawn(world, Order { spec: &spec, argv: &resumption.argv, how: How::Again(found.as_ref()) })?
     };

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use super::resume::{Conversations, resumption};
+use super::resume::resumption;
 use super::spawn::{How, Order, Spawned, is_abandoned, spawn};
 use super::{World, observe, specify, supervised};
 use crate::hands::clock::{Deadline, now_us};
@@ -170,11 +170,7 @@ fn start(world: &World, spec: &Spec, planned: Option<&Spec>) -> Fate {
     if planned.is_some_and(|planned| planned.keeper == Keeper::Supervisor) {
         return start_supervised(world, &session, planned);
     }
-    let all = match Conversations::of_all(&world.store) {
-        Ok(all) => all,
-        Err(error) => return failed(&session, &error, None),
-    };
-    let resumption = resumption(&world.paths.home, &all, spec);
+    let resumption = resumption(&world.paths.home, &world.store, spec);
     let spec = resumption.noted(spec.clone());
     match spawn(world, Order { spec: &spec, argv: &resumption.argv, how: How::Restored(planned) }) {
         Ok(spawned) => again(session, &spawned, resumption.id, resumption.fresh),

@@ -383,6 +383,16 @@ impl Store {
         }
     }
 
+    /// The right to start a session with that conversation, where no other is being started with it.
+    ///
+    /// # Errors
+    /// When the lock cannot be made.
+    pub fn claim_conversation(&self, conversation: &str) -> Result<Option<Claim>> {
+        files::private_dir(&self.locks)?;
+        // No session's id has a dot in it.
+        try_lock(&self.locks.join(format!("conversation.{conversation}")))
+    }
+
     /// Waits for the turn to clear a session whose program ended. A spawn of the name waits for its
     /// end: what clears goes by names, and must not meet the next run.
     ///

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::silence::last_output_us;
 use super::{Run, Supervisor, how_it_ended};
 use crate::acts::observe::{self, Found};
-use crate::acts::resume::{Conversations, resumption};
+use crate::acts::resume::resumption;
 use crate::acts::spawn::{How, Order, Spawned, spawn};
 use crate::acts::{World, end, specify, stop};
 use crate::hands::cgroup::Cgroup;
@@ -196,13 +196,13 @@ impl Supervisor {
         }
         let turn = self.turn(world)?;
         let spec = self.spec(world)?;
-        let resumption = resumption(&world.paths.home, &Conversations::of_all(&world.store)?, &spec);
-        let (spec, argv) = (resumption.noted(spec), resumption.argv);
-        service::extend_start(Duration::from_secs(spec.ready_timeout_s) + BESIDE_THE_PROMPT);
+        let resumption = resumption(&world.paths.home, &world.store, &spec);
+        let (spec, argv) = (resumption.noted(spec), &resumption.argv);
+        service::extend_start(Duration::from_secs(spec.ready_timeout_s).saturating_add(BESIDE_THE_PROMPT));
         service::status(&format!("starts {}", argv.name()));
         self.record.running = Some(0);
         self.write_record(world);
-        let spawned = spawn(world, Order { spec: &spec, argv: &argv, how: How::Supervised })?;
+        let spawned = spawn(world, Order { spec: &spec, argv, how: How::Supervised })?;
         drop(turn);
         if self.terms.restarts > 0 {
             let why = self.record.failure.clone().unwrap_or_else(|| "an end that nobody saw".to_owned());
@@ -228,7 +228,7 @@ impl Supervisor {
         if deadline.passed() {
             return;
         }
-        service::extend_start(whole + BESIDE_THE_PROMPT);
+        service::extend_start(whole.saturating_add(BESIDE_THE_PROMPT));
         service::status(&format!("waits {} s before restart {}", whole.as_secs(), self.terms.restarts));
         self.wait_or_poke(deadline);
     }
