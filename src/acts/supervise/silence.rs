@@ -135,7 +135,7 @@ impl Supervisor {
             // What it used is only known between two looks.
             wait = wait.min(stuck_after / 4);
         }
-        watch.signs.due = Some(boot_us() + micros(wait));
+        watch.signs.due = Some(boot_us().saturating_add(micros(wait)));
         false
     }
 
