@@ -17,6 +17,7 @@ test-vm: ## the tests of limits that are felt, in virtual machines (QEMU; no KVM
 
 test-faults: ## each system call failing once, no room, a hostile user, an hour's churn (a long run)
 	@tests/setup/install
+	@PROPTEST_CASES=10000 tests/setup/total --test properties
 	@tests/setup/total --test machine -- --faults
 
 lint: ## formatting, clippy, dependencies (cargo deny), shell scripts (shellcheck)

@@ -1,0 +1,247 @@
+//! What people ask for on a command line: sizes, shares, variables, commands, text to type.
+
+use std::ffi::{OsStr, OsString};
+
+use forge::words::command::Argv;
+use forge::words::environment::{Assignment, FORGE_SESSION, check_name, for_session, without_values};
+use forge::words::limits::{Limits, Percent, Size};
+use forge::words::ready::Ready;
+use forge::words::resume::{check_id, claude_conversation, claude_project, needs_id, with_id};
+use forge::words::typing::{PIECE, clean, pieces};
+use proptest::option;
+use proptest::prelude::*;
+
+use crate::{id, properties, text};
+
+fn variable() -> impl Strategy<Value = String> {
+    "[A-Za-z_][A-Za-z0-9_]{0,9}".prop_filter("forge sets it itself", |name| check_name(name).is_ok())
+}
+
+pub(crate) fn limits() -> impl Strategy<Value = Limits> {
+    let number = || option::of(1..1_000_000u64);
+    let weight = || option::of(1..=10_000u64);
+    (number(), number(), weight(), number(), weight(), number()).prop_map(
+        |(memory_max, memory_high, cpu_weight, cpu_quota, io_weight, tasks_max)| Limits {
+            memory_max: memory_max.map(Size),
+            memory_high: memory_high.map(Size),
+            cpu_weight,
+            cpu_quota: cpu_quota.map(Percent),
+            io_weight,
+            tasks_max,
+        },
+    )
+}
+
+pub(crate) fn argv() -> impl Strategy<Value = Argv> {
+    proptest::collection::vec(text(), 1..5).prop_filter_map("no command", |words| Argv::new(words).ok())
+}
+
+/// One word or two of a command line for `spawn`, what is left of it, and the variable in it.
+type Part = (Vec<String>, Vec<String>, Option<(String, String)>);
+
+fn part() -> impl Strategy<Value = Part> {
+    let same = |words: &[&str]| {
+        let words: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
+        (words.clone(), words, None)
+    };
+    let value = "[ -~é=]{0,12}";
+    prop_oneof![
+        proptest::sample::select(vec![
+            same(&["--json"]),
+            same(&["-q"]),
+            same(&["--ready", "env"]),
+            same(&["--cwd=--env"]),
+            same(&["--port", "80"]),
+        ]),
+        (variable(), value, any::<bool>()).prop_map(|(name, value, two)| {
+            let given = format!("{name}={value}");
+            let words = if two { vec!["--env".to_owned(), given] } else { vec![format!("--env={given}")] };
+            (words, vec![format!("--env={name}")], Some((name, value)))
+        }),
+        variable().prop_map(|name| {
+            (vec!["--env".to_owned(), name.clone()], vec![format!("--env={name}")], None)
+        }),
+    ]
+}
+
+/// An option that may stand before the verb.
+fn global() -> impl Strategy<Value = Vec<String>> {
+    let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
+    proptest::sample::select(vec![
+        words(&["--config", "forge.toml"]),
+        words(&["--config", "run"]),
+        words(&["--config=x"]),
+        words(&["-v"]),
+    ])
+}
+
+properties! {
+    #[test]
+    fn a_size_is_its_number_times_its_unit(number: u64, unit in 0..6usize, lower: bool) {
+        let name = ["", "B", "K", "M", "G", "T"][unit];
+        let name = if lower { name.to_lowercase() } else { name.to_owned() };
+        let whole = u128::from(number) << (10 * unit.saturating_sub(1));
+        let read = format!("{number}{name}").parse::<Size>().ok().map(|size| u128::from(size.0));
+        prop_assert_eq!(read, Some(whole).filter(|whole| *whole <= u128::from(u64::MAX)));
+    }
+
+    #[test]
+    fn what_is_no_size_or_share_is_told_and_named(text in text()) {
+        for error in [text.parse::<Size>().map(drop), text.parse::<Percent>().map(drop)] {
+            let Err(error) = error else { continue };
+            prop_assert!(error.message.contains(text.trim()) && error.hint.is_some());
+        }
+        if let Ok(share) = text.parse::<Percent>() {
+            prop_assert_eq!(format!("{}%", share.0).parse::<Percent>().unwrap(), share);
+        }
+    }
+
+    #[test]
+    fn limits_are_kept_as_they_are_and_ones_own_come_first(own in limits(), defaults in limits()) {
+        own.check().unwrap();
+        let json = serde_json::to_string(&own).unwrap();
+        prop_assert_eq!(&serde_json::from_str::<Limits>(&json).unwrap(), &own);
+        let both = own.clone().or(&defaults);
+        let of = |limits: &Limits, name: &str| limits.properties().into_iter().find(|known| known.0 == name);
+        for (name, _) in both.properties() {
+            prop_assert_eq!(of(&both, name), of(&own, name).or(of(&defaults, name)));
+        }
+        prop_assert_eq!(own.clone().or(&own), own);
+    }
+
+    #[test]
+    fn a_value_is_never_repeated_in_an_error(name in text(), value in "[a-z]{30}") {
+        match format!("{name}={value}").parse::<Assignment>() {
+            Ok(given) => prop_assert_eq!(format!("{}={}", given.name, given.value.unwrap()), format!("{name}={value}")),
+            Err(error) => prop_assert!(!error.message.contains(&value)),
+        }
+    }
+
+    #[test]
+    fn no_value_stays_on_a_command_line(
+        globals in proptest::collection::vec(global(), 0..3),
+        verb in proptest::sample::select(vec!["spawn", "run"]),
+        parts in proptest::collection::vec(part(), 0..6),
+        program in option::of(proptest::collection::vec("(--env|--env=A=1|A=1|--|[a-z]{1,3})", 0..4)),
+    ) {
+        let (mut line, mut left) = (globals.concat(), globals.concat());
+        line.extend([verb.to_owned(), "demo".to_owned()]);
+        left.extend([verb.to_owned(), "demo".to_owned()]);
+        let mut values = Vec::new();
+        for (words, rest, value) in parts {
+            line.extend(words);
+            left.extend(rest);
+            values.extend(value);
+        }
+        // What stands after -- is the program's.
+        for line in [&mut line, &mut left] {
+            line.extend(program.iter().flat_map(|words| ["--".to_owned()].into_iter().chain(words.clone())));
+        }
+        let os = |line: &[String]| line.iter().map(OsString::from).collect::<Vec<_>>();
+        let expected = Some((os(&left), values)).filter(|(_, values)| !values.is_empty());
+        prop_assert_eq!(without_values(&os(&line)), expected);
+    }
+
+    #[test]
+    fn any_command_line_is_left_or_shortened_but_never_a_panic(words in proptest::collection::vec(text(), 0..8)) {
+        let line: Vec<OsString> = words.iter().map(OsString::from).collect();
+        if let Some((rest, values)) = without_values(&line) {
+            prop_assert!(!values.is_empty() && rest.len() <= line.len());
+            // Done again, there is nothing left to do.
+            prop_assert_eq!(without_values(&rest), None);
+        }
+    }
+
+    #[test]
+    fn a_program_gets_its_callers_environment_and_nothing_of_its_callers_place(
+        callers in proptest::collection::btree_map(
+            prop_oneof![variable(), "(TMUX|TMUX_PANE|LISTEN_[A-Z]{1,3}|FORGE_[A-Z]{1,9}|NOTIFY_SOCKET|PATH)"],
+            "[a-z:/]{0,9}", 0..6,
+        ),
+        path in option::of("[a-z:/]{1,9}"),
+        given in proptest::collection::vec((variable(), "[a-z]{0,3}"), 0..4),
+        id in id(),
+    ) {
+        let os = |map: &std::collections::BTreeMap<String, String>| {
+            map.iter().map(|(name, value)| (name.into(), value.into())).collect::<Vec<(OsString, OsString)>>()
+        };
+        let kept: Vec<(String, String)> = path.iter().map(|path| ("PATH".to_owned(), path.clone())).collect();
+        let environment = for_session(os(&callers), &kept, &given, &id);
+        let value = |name: &str| {
+            let mut found = environment.iter().filter(|(known, _)| known == OsStr::new(name));
+            let value = found.next().map(|(_, value)| value.to_str().unwrap().to_owned());
+            assert!(found.next().is_none(), "{name} is there twice");
+            value
+        };
+        prop_assert_eq!(value(FORGE_SESSION), Some(id.to_string()));
+        for (name, _) in &given {
+            let last = given.iter().rfind(|(known, _)| known == name).unwrap();
+            prop_assert_eq!(value(name), Some(last.1.clone()));
+        }
+        let is_given = |name: &str| given.iter().any(|(known, _)| known == name);
+        for (name, _) in &environment {
+            let name = name.to_str().unwrap();
+            let is_place = name.starts_with("TMUX") || name.starts_with("LISTEN_") || name == "NOTIFY_SOCKET";
+            prop_assert!(!is_place || is_given(name), "{}", name);
+            prop_assert!(!name.starts_with("FORGE_") || name == FORGE_SESSION);
+        }
+        if !is_given("PATH") {
+            let found = value("PATH").unwrap_or_default();
+            for dir in path.iter().chain(callers.get("PATH")).flat_map(|path| path.split(':')) {
+                prop_assert!(found.split(':').any(|known| known == dir), "{} is not in {}", dir, found);
+            }
+        }
+    }
+
+    #[test]
+    fn a_command_is_kept_as_it_is(argv in argv(), line in text()) {
+        let json = serde_json::to_string(&argv).unwrap();
+        prop_assert_eq!(&serde_json::from_str::<Argv>(&json).unwrap(), &argv);
+        let words = argv.as_slice().iter().map(String::as_str);
+        let quoted = serde_json::to_string(&shlex::try_join(words).unwrap()).unwrap();
+        prop_assert_eq!(&serde_json::from_str::<Argv>(&quoted).unwrap(), &argv);
+        if let Ok(argv) = serde_json::from_str::<Argv>(&serde_json::to_string(&line).unwrap()) {
+            prop_assert!(!argv.program().is_empty());
+        }
+    }
+
+    #[test]
+    fn a_ready_pattern_is_refused_or_shows_something(pattern in text(), screen in text()) {
+        if let Ok(ready) = Ready::parse(&pattern) {
+            prop_assert!(!ready.matches(""));
+            ready.matches(&screen);
+            let json = serde_json::to_string(&ready).unwrap();
+            prop_assert_eq!(serde_json::from_str::<Ready>(&json).unwrap(), ready);
+        }
+    }
+
+    #[test]
+    fn an_id_that_is_taken_is_one_argument_and_no_option(id in text(), argv in argv()) {
+        if check_id(&id).is_ok() {
+            prop_assert!(!id.is_empty() && !id.starts_with('-') && !id.contains(char::is_whitespace));
+            prop_assert!(!crate::has_control(&id) && !id.contains('\0'));
+            let with = Argv::new([argv.as_slice(), &["{resume_id}".to_owned()]].concat()).unwrap();
+            let filled = with_id(&with, &id).unwrap();
+            prop_assert!(needs_id(&with) && filled.as_slice().last() == Some(&id));
+            prop_assert_eq!(filled.as_slice().len(), with.as_slice().len());
+        }
+        if let Some(found) = claude_conversation(&id) {
+            prop_assert_eq!(format!("{found}.jsonl"), id.clone());
+            prop_assert!(check_id(found).is_ok());
+        }
+        // One name, whatever the path: it leads nowhere else.
+        let project = claude_project(std::path::Path::new(&id));
+        prop_assert!(project.chars().all(|c| c.is_ascii_alphanumeric() || c == '-'));
+    }
+
+    #[test]
+    fn a_text_is_typed_whole_and_without_keys(text in text(), times in 1..300usize) {
+        let clean = clean(&text);
+        prop_assert!(!clean.contains(char::is_control));
+        prop_assert_eq!(forge::words::typing::clean(&clean), clean.clone());
+        prop_assert!(text.contains(char::is_control) || clean == text);
+        let long = clean.repeat(times);
+        prop_assert_eq!(pieces(&long).concat(), long.clone());
+        prop_assert!(pieces(&long).iter().all(|piece| !piece.is_empty() && piece.len() <= PIECE));
+    }
+}

@@ -1,0 +1,204 @@
+//! What is seen of guarded units: random looks, and snapshots that come from elsewhere.
+
+use forge::words::guard::cause::{Clues, cause};
+use forge::words::guard::ledger::{Changed, Ledger};
+use forge::words::guard::snapshot::{Snapshot, Unit, VERSION};
+use forge::words::guard::witness::{Change, Guarded, Manager, Witness};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+
+use crate::{has_control, properties, text};
+
+fn manager() -> impl Strategy<Value = Manager> {
+    select(vec![Manager::User, Manager::System])
+}
+
+fn unit() -> impl Strategy<Value = Guarded> {
+    (manager(), "[a-z0-9:_.\\\\-]{0,9}[a-z]")
+        .prop_filter_map("no unit", |(manager, name)| Guarded::parse(manager, &name).ok())
+}
+
+/// A look at a unit: any, in the words that managers use.
+fn witness() -> impl Strategy<Value = Witness> {
+    let active = select(vec![
+        "active",
+        "reloading",
+        "refreshing",
+        "activating",
+        "deactivating",
+        "inactive",
+        "failed",
+        "maintenance",
+    ]);
+    let sub = select(vec![
+        "running",
+        "exited",
+        "dead",
+        "auto-restart",
+        "start",
+        "stop",
+        "stop-post",
+        "stop-sigterm",
+        "failed",
+    ]);
+    let result = select(vec!["success", "exit-code", "signal", "oom-kill", "watchdog", "timeout"]);
+    let numbers = (0..3u32, 0..4u32, [0..4u64, 0..4u64], 0..4i32, select(vec![0, 3, 9, 15]));
+    (active, sub, result, "[ab]?", numbers, any::<bool>()).prop_map(
+        |(
+            active,
+            sub,
+            result,
+            invocation,
+            (restarts, main_pid, [start, enter], main_code, main_status),
+            frozen,
+        )| Witness {
+            load: "loaded".into(),
+            active: active.into(),
+            sub: sub.into(),
+            invocation,
+            restarts,
+            main_pid,
+            main_start_us: start,
+            active_enter_us: enter,
+            changed_us: start,
+            result: result.into(),
+            main_code,
+            main_status,
+            control_group: String::new(),
+            frozen,
+        },
+    )
+}
+
+pub(crate) fn snapshot() -> impl Strategy<Value = Snapshot> {
+    let units = vec((unit(), witness()).prop_map(|(unit, witness)| Unit { unit, witness }), 0..3);
+    (text(), text(), any::<u64>(), units).prop_map(|(machine, boot, at_us, units)| Snapshot {
+        version: VERSION,
+        machine,
+        boot,
+        at_us,
+        units,
+    })
+}
+
+/// A unit that runs and does its work.
+fn running() -> impl Strategy<Value = Witness> {
+    witness().prop_map(|witness| Witness {
+        active: "active".into(),
+        sub: "running".into(),
+        frozen: false,
+        ..witness
+    })
+}
+
+properties! {
+    #[test]
+    fn what_did_not_change_is_no_change(look in witness(), times in 1..5usize, unit in unit()) {
+        let mut ledger = Ledger::new([(unit.clone(), look.clone())]);
+        for at in 0..times {
+            prop_assert_eq!(ledger.see(at as u64, &unit, look.clone()), None);
+        }
+        prop_assert_eq!(ledger.see_last(9, &unit, &look), None);
+        prop_assert!(!ledger.is_disturbed() && ledger.moments().is_empty());
+    }
+
+    #[test]
+    fn a_unit_that_was_up_and_runs_anew_was_disturbed_however_it_looks(
+        before in running(), after in witness(), between in vec(witness(), 0..6),
+    ) {
+        let after = Witness { invocation: "another".into(), ..after };
+        prop_assert!(before.change(&after).is_some_and(Change::disturbs), "{:?}", before.change(&after));
+        let unit = Guarded::parse(Manager::User, "web").unwrap();
+        let mut ledger = Ledger::new([(unit.clone(), before)]);
+        for (at, look) in (1..).zip(between) {
+            ledger.see(at, &unit, look);
+        }
+        ledger.see_last(99, &unit, &after);
+        prop_assert!(ledger.is_disturbed());
+    }
+
+    #[test]
+    fn one_that_is_up_is_never_found_down_unnoticed(before in running(), after in witness()) {
+        let change = before.change(&after);
+        if matches!(after.active.as_str(), "inactive" | "failed" | "deactivating") || after.frozen {
+            prop_assert!(change.is_some_and(Change::disturbs), "{:?}", change);
+        }
+    }
+
+    #[test]
+    fn a_disturbance_is_kept_and_told(looks in vec(witness(), 1..40), unit in unit()) {
+        let mut ledger = Ledger::new([(unit.clone(), looks[0].clone())]);
+        let (mut disturbed, mut changes) = (false, 0);
+        for (at, look) in (0..).zip(&looks) {
+            let before = ledger.units()[0].last.clone();
+            let changed = ledger.see(at, &unit, look.clone());
+            prop_assert_eq!(changed.as_ref().map(|changed| changed.change), before.change(look));
+            if let Some(changed) = changed {
+                changes += 1;
+                disturbed |= changed.change.disturbs();
+                prop_assert_eq!((&changed.before, &changed.after), (&before, look));
+                told(&changed)?;
+            }
+            prop_assert_eq!(ledger.is_disturbed(), disturbed);
+        }
+        prop_assert_eq!(ledger.moments().len(), changes);
+        prop_assert!(ledger.moments().is_sorted_by_key(|moment| moment.at_us));
+        let other = Guarded { unit: format!("x{}", unit.unit), ..unit };
+        prop_assert_eq!(ledger.see(0, &other, looks[0].clone()), None, "that is not guarded");
+    }
+
+    #[test]
+    fn any_name_is_a_unit_that_a_manager_can_have_or_refused(manager in manager(), name in text()) {
+        match Guarded::parse(manager, &name) {
+            Ok(guarded) => {
+                prop_assert!(guarded.unit.len() <= 255 && !guarded.unit.contains(['/', '*', '?', '[', ' ']));
+                let typed = format!("{name}.service");
+                prop_assert!(guarded.unit == name || guarded.unit == typed);
+                prop_assert_eq!(Guarded::parse(manager, &guarded.unit).unwrap(), guarded);
+            }
+            Err(error) => prop_assert!(error.hint.is_some() && !has_control(&error.message)),
+        }
+    }
+
+    #[test]
+    fn a_snapshot_names_only_what_may_be_a_unit(snapshot in snapshot(), name in text(), cut: Index) {
+        let json = serde_json::to_string(&snapshot).unwrap();
+        prop_assert_eq!(&serde_json::from_str::<Snapshot>(&json).unwrap(), &snapshot);
+        prop_assert!(serde_json::from_slice::<Snapshot>(&json.as_bytes()[..cut.index(json.len())]).is_err());
+        let Some(first) = snapshot.units.first() else { return Ok(()) };
+        // Somebody wrote another name into it.
+        let quoted = |name: &str| format!("\"unit\":{}", serde_json::to_string(name).unwrap());
+        let changed = json.replace(&quoted(&first.unit.unit), &quoted(&name));
+        if let Ok(read) = serde_json::from_str::<Snapshot>(&changed) {
+            for unit in read.units {
+                let named = Guarded::parse(unit.unit.manager, &unit.unit.unit);
+                prop_assert_eq!(named, Ok(unit.unit));
+            }
+        }
+    }
+
+    #[test]
+    fn a_snapshot_is_of_one_boot_of_one_machine(snapshot in snapshot(), machine in text(), boot in text(), version: u32) {
+        let read = Snapshot { version, ..snapshot };
+        match read.is_of(&machine, &boot) {
+            Ok(same) => prop_assert!(version == VERSION && read.machine == machine && same == (read.boot == boot)),
+            Err(error) => {
+                prop_assert!(version != VERSION || read.machine != machine);
+                prop_assert!(error.hint.is_some());
+            }
+        }
+    }
+}
+
+/// What is said of a change names no more than there is, and claims no cause without a reason.
+fn told(changed: &Changed) -> Result<(), TestCaseError> {
+    prop_assert!(!changed.words().is_empty() && !has_control(&changed.words()));
+    for oom_kills in [0, 2] {
+        let cause = cause(changed, &Clues { oom_kills, ..Clues::default() });
+        prop_assert!(
+            cause.likely.starts_with("not known") || cause.because.iter().any(|why| !why.is_empty())
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,150 @@
+//! What comes back after a boot, and with which conversation.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use forge::acts::resume::resumption;
+use forge::hands::resume::claude_dir;
+use forge::words::name::SessionId;
+use forge::words::restore::{Kept, Step, plan};
+use forge::words::spec::{Keeper, Spec};
+use proptest::collection::{btree_map, btree_set, vec};
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use crate::kept::store;
+use crate::properties;
+
+/// Few names, so that they meet.
+fn name() -> impl Strategy<Value = SessionId> {
+    "[a-e]".prop_map(|name| SessionId::from_name(&name).unwrap())
+}
+
+/// A session of that name; the rest of its specification changes nothing here.
+fn session(id: &SessionId) -> Spec {
+    let resume = ["claude", "--resume={resume_id}"];
+    let spec = serde_json::json!({
+        "version": 1, "session": id, "command": ["claude"], "cwd": "/", "ready_timeout_s": 30,
+        "resume": resume, "resume_id": "claude",
+    });
+    serde_json::from_value(spec).unwrap()
+}
+
+fn kept() -> impl Strategy<Value = BTreeMap<SessionId, Kept>> {
+    let keeper = select(vec![Keeper::Forge, Keeper::Caller, Keeper::Supervisor]);
+    let kept =
+        (name(), 0..8, keeper, any::<[bool; 2]>()).prop_map(|(id, what, keeper, [over, as_configured])| {
+            let kept = match what {
+                0 => Kept::Broken("half".into()),
+                1 => Kept::Unusable("newer".into()),
+                _ => Kept::Spec(Box::new(Spec { keeper, over, as_configured, ..session(&id) })),
+            };
+            (id, kept)
+        });
+    vec(kept, 0..5).prop_map(|kept| kept.into_iter().collect())
+}
+
+/// Working directories: the first two have one directory of conversations.
+const DIRS: [&str; 3] = ["/srv/a", "/srv-a", "/srv/b"];
+
+/// Sessions that take up conversations of Claude Code, and the conversations that there are, the oldest
+/// first.
+fn agents() -> impl Strategy<Value = (Vec<Spec>, Vec<Vec<String>>)> {
+    let conversation = || "[p-t]";
+    let agent = (select(DIRS.to_vec()), option::of(conversation()), any::<[bool; 2]>());
+    let agents = vec(agent, 1..5).prop_map(|agents| {
+        let agent = |(at, (dir, saved_id, [fresh, over])): (usize, (&str, Option<String>, [bool; 2]))| {
+            let id = SessionId::from_name(&format!("s{at}")).unwrap();
+            Spec { cwd: dir.into(), saved_id, fresh, over, ..session(&id) }
+        };
+        agents.into_iter().enumerate().map(agent).collect()
+    });
+    let conversations = btree_set(conversation(), 0..4).prop_map(|names| names.into_iter().collect());
+    (agents, vec(conversations, DIRS.len()))
+}
+
+properties! {
+    #[test]
+    fn what_was_stopped_or_runs_is_not_started_and_nothing_twice(
+        kept in kept(),
+        configured in btree_map(name(), any::<bool>(), 0..5),
+        present in btree_set(name(), 0..3),
+    ) {
+        let steps = plan(kept.clone(), &configured, &present);
+        for (id, step) in &steps {
+            let boots = configured.get(id) == Some(&true);
+            let starts = matches!(step, Step::Again(_) | Step::Configured { .. } | Step::SetAside { configured: true, .. });
+            prop_assert!(!starts || !present.contains(id), "{} is there", id);
+            prop_assert!(!starts || boots || kept.contains_key(id), "{} was stopped", id);
+            if let Step::Again(spec) | Step::Configured { before: Some(spec) } | Step::Forget(spec) = step {
+                prop_assert_eq!(&spec.session, id);
+            }
+            match kept.get(id) {
+                Some(Kept::Spec(spec)) if spec.over => prop_assert!(!starts || boots, "{} was over", id),
+                Some(Kept::Spec(spec)) if spec.keeper == Keeper::Caller => prop_assert!(!starts, "{} is its caller's", id),
+                Some(Kept::Spec(_)) => prop_assert!(starts || present.contains(id), "{} is lost", id),
+                // A file that cannot be read now, or is a newer forge's, stays where it is.
+                Some(Kept::Unusable(_)) => prop_assert!(matches!(step, Step::Refuse(_))),
+                Some(Kept::Broken(_)) => {
+                    let aside = matches!(step, Step::SetAside { .. });
+                    prop_assert!(aside, "{} cannot be read", id);
+                },
+                None => prop_assert!(boots),
+            }
+        }
+        let expected: BTreeSet<_> = configured.iter()
+            .filter(|(id, boots)| **boots && !present.contains(*id)).map(|(id, _)| id).chain(kept.keys()).collect();
+        prop_assert_eq!(steps.keys().collect::<BTreeSet<_>>(), expected);
+    }
+
+    #[test]
+    fn no_two_sessions_have_one_conversation(
+        (agents, conversations) in agents(),
+        is_under_way in vec(any::<bool>(), 5),
+    ) {
+        let root = tempfile::tempdir().unwrap();
+        let (home, store) = (root.path().join("home"), store(root.path()));
+        for (dir, names) in DIRS.iter().zip(&conversations) {
+            let dir = claude_dir(&home, dir.as_ref());
+            std::fs::create_dir_all(&dir).unwrap();
+            for name in names {
+                std::fs::write(dir.join(format!("{name}.jsonl")), "{}\n").unwrap();
+            }
+        }
+        for agent in &agents {
+            store.write_spec(agent).unwrap();
+        }
+        let (mut taken, mut under_way) = (BTreeSet::new(), Vec::new());
+        for (agent, is_under_way) in agents.iter().zip(is_under_way) {
+            let resumption = resumption(&home, &store, agent);
+            if let Some(id) = &resumption.id {
+                let there = claude_dir(&home, &agent.cwd);
+                let file = there.join(format!("{id}.jsonl"));
+                prop_assert!(file.exists());
+                prop_assert!(taken.insert(file), "{} has the conversation of another", agent.session);
+            }
+            // Some are up, and some are still being started, when the next is.
+            if is_under_way {
+                under_way.push(resumption);
+            } else {
+                store.write_spec(&Spec { over: false, ..resumption.noted(agent.clone()) }).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn who_is_alone_takes_up_the_conversation_that_is_there((agents, conversations) in agents()) {
+        let root = tempfile::tempdir().unwrap();
+        let (home, store) = (root.path().join("home"), store(root.path()));
+        let (agent, names) = (&agents[0], &conversations[0]);
+        let dir = claude_dir(&home, &agent.cwd);
+        std::fs::create_dir_all(&dir).unwrap();
+        for name in names {
+            std::fs::write(dir.join(format!("{name}.jsonl")), "{}\n").unwrap();
+        }
+        store.write_spec(agent).unwrap();
+        let resumption = resumption(&home, &store, agent);
+        prop_assert_eq!(resumption.id.is_some(), !agent.fresh && !names.is_empty());
+        prop_assert_eq!(resumption.fresh.is_some(), !agent.fresh && names.is_empty());
+    }
+}
