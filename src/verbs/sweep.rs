@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::acts::World;
 use crate::acts::sweep::{Plan, record, sweep};
 use crate::words::error::Result;
-use crate::words::shown::Shown;
+use crate::words::shown::{Shown, legible};
 use crate::words::socket::{Report, stale_sockets};
 
 /// The arguments.
@@ -42,16 +42,16 @@ fn show(report: &Report, dry_run: bool) -> Shown {
     let mut shown = Shown::new(report);
     let removed = if dry_run { "would remove" } else { "removed" };
     for path in &report.removed {
-        shown = shown.line(format!("{removed} {}", path.display()));
+        shown = shown.line(format!("{removed} {}", legible(path)));
     }
     for path in &report.healed {
-        shown = shown.line(format!("healed {}: its server made it again", path.display()));
+        shown = shown.line(format!("healed {}: its server made it again", legible(path)));
     }
     for path in &report.unresponsive {
-        shown = shown.line(format!("left {}: its server does not answer, but lives", path.display()));
+        shown = shown.line(format!("left {}: its server does not answer, but lives", legible(path)));
     }
     for skipped in &report.skipped {
-        shown = shown.line(format!("left {}: {}", skipped.path.display(), skipped.reason));
+        shown = shown.line(format!("left {}: {}", legible(&skipped.path), skipped.reason));
     }
     let protected = match report.protected.len() {
         0 => String::new(),

@@ -9,7 +9,7 @@ use super::guard::report::{Denial, Verdict};
 use super::guard::witness::{Guarded, Manager};
 use super::name::SessionId;
 use super::session::End;
-use super::shown::plain;
+use super::shown::{legible, plain};
 use super::socket::stale_sockets;
 use super::unit;
 use super::usage::{self, Usage};
@@ -527,12 +527,12 @@ impl Event {
                     limit.unwrap_or_default()
                 )
             }
-            Self::Swept { socket, .. } => format!("removed dead socket {}", socket.display()),
+            Self::Swept { socket, .. } => format!("removed dead socket {}", legible(socket)),
             Self::SweepDone { scanned, removed, unresponsive, elapsed_ms, .. } => format!(
                 "sweep done: {removed} of {scanned} sockets removed, {unresponsive} unresponsive, {elapsed_ms} ms"
             ),
             Self::SocketHealed { session, socket } => {
-                format!("{session} has its socket {} again", socket.display())
+                format!("{session} has its socket {} again", legible(socket))
             }
             Self::Frozen { subject, pressure: None } => format!("froze {subject}"),
             Self::Frozen { subject, pressure: Some(percent) } => {

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::name::SessionId;
 use super::restore::Restored;
 use super::session::State;
+use super::shown::legible;
 use super::socket::{LastSweep, stale_sockets};
 use super::time::as_rfc3339;
 use super::usage;
@@ -385,7 +386,7 @@ fn problems(facts: &Facts) -> Vec<Problem> {
         .collect();
     if let Some(first) = known.first() {
         problems.push(Problem::new(
-            format!("{} tmux servers do not answer, the first on {}", known.len(), first.display()),
+            format!("{} tmux servers do not answer, the first on {}", known.len(), legible(first)),
             "look whether they are stopped (ps, state T); nothing of forge touches them",
         ));
     }

@@ -1,5 +1,7 @@
 //! What a verb has to say, before it is printed: for people and for bots.
 
+use std::path::Path;
+
 use serde::Serialize;
 use serde_json::Value;
 
@@ -38,8 +40,18 @@ pub enum Piece {
 /// The text without control characters: files, programs and units may be named so that a terminal would
 /// take the name for commands, and journalctl shows no text that has them.
 pub fn plain(text: &str) -> String {
-    let is_command = |c: char| c.is_control() && c != '\n' && c != '\t';
-    let shown = |c: char| if is_command(c) { c.escape_default().to_string() } else { c.to_string() };
+    spelled_out(text, &['\n', '\t'])
+}
+
+/// A path in a line of text: its name may be anybody's, and have line breaks in it.
+pub fn legible(path: &Path) -> String {
+    spelled_out(&path.to_string_lossy(), &[])
+}
+
+fn spelled_out(text: &str, kept: &[char]) -> String {
+    let shown = |c: char| {
+        if c.is_control() && !kept.contains(&c) { c.escape_default().to_string() } else { c.to_string() }
+    };
     text.chars().map(shown).collect()
 }
 
@@ -93,5 +105,6 @@ mod tests {
     #[test]
     fn a_name_is_no_command_to_a_terminal() {
         assert_eq!(plain("a\u{1b}[31m\r\u{9b}1m ❯\n\tb"), "a\\u{1b}[31m\\r\\u{9b}1m ❯\n\tb");
+        assert_eq!(legible(Path::new("/tmp/x\ny ❯")), "/tmp/x\\ny ❯");
     }
 }
