@@ -2,7 +2,7 @@
 //! The directory is opened once, and everything in it is reached through that descriptor.
 
 use std::ffi::{OsStr, OsString};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -13,6 +13,10 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 
 use crate::words::error::{Error, Kind, Result, Trying};
+use crate::words::shown::legible;
+
+/// Who owns, in a user namespace, what nobody in it does: as the root of the machine is seen there.
+const UNMAPPED: u32 = 65534;
 
 /// An open directory of sockets, the user's own.
 #[derive(Debug)]
@@ -76,6 +80,34 @@ impl Directory {
         Ok(Some(Self { fd, path: path.to_owned(), uid }))
     }
 
+    /// Refuses a path on which others could put a directory of theirs, or a link, in the place of the
+    /// user's. To sweep is safe there all the same; but tmux looks at its directory once and goes by
+    /// the path from then on: its socket and its lock would be made, and removed, where they lead it.
+    ///
+    /// # Errors
+    /// [`Kind::Unsafe`], with the directory that is open to others.
+    pub fn check_way(to: &Path) -> Result<()> {
+        let uid = geteuid().as_raw();
+        for step in to.ancestors().skip(1) {
+            // What is not there is told by who needs it.
+            let Ok(stat) = nix::sys::stat::lstat(step) else { continue };
+            let (mode, owner) = (stat.st_mode & 0o7777, stat.st_uid);
+            let why = if ![0, uid, UNMAPPED].contains(&owner) {
+                format!("{} belongs to uid {owner}, who can put another in its place", legible(step))
+            } else if mode & 0o1002 == 0o002 {
+                format!("everybody can put another in its place ({} has mode {mode:04o})", legible(step))
+            } else {
+                continue;
+            };
+            return Err(Error::new(
+                Kind::Unsafe,
+                format!("{} is not safe for tmux sockets: {why}", legible(to)),
+            )
+            .hint("set TMUX_TMPDIR to a directory of your own, or to none"));
+        }
+        Ok(())
+    }
+
     /// Its path, for messages.
     pub fn path(&self) -> &Path {
         &self.path
@@ -118,7 +150,7 @@ impl Directory {
         match fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(stat)),
             Err(Errno::ENOENT) => Ok(None),
-            Err(error) => Err(error).trying(format!("cannot look at {}", self.path.join(name).display())),
+            Err(error) => Err(error).trying(format!("cannot look at {}", legible(&self.path.join(name)))),
         }
     }
 
@@ -143,9 +175,18 @@ impl Directory {
         }
     }
 
-    /// A path to that name that leads through the open descriptor.
-    pub(super) fn reach(&self, name: &OsStr) -> PathBuf {
-        Path::new("/proc/self/fd").join(self.fd.as_fd().as_raw_fd().to_string()).join(name)
+    /// Holds on to a socket of the user's own, whatever its name leads to from now on; `None` where
+    /// there is none by that name.
+    ///
+    /// # Errors
+    /// The kernel's word for why it cannot be had.
+    pub(super) fn hold(&self, name: &OsStr) -> nix::Result<Option<OwnedFd>> {
+        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        match openat(&self.fd, name, flags, Mode::empty()) {
+            Ok(fd) => Ok(self.is_own_socket(&fstat(&fd)?).then_some(fd)),
+            Err(Errno::ENOENT) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Takes tmux's start lock of a socket without waiting; `None` when somebody has it, or the
@@ -156,7 +197,7 @@ impl Directory {
     pub fn lock(&self, socket: &OsStr) -> Result<Option<StartLock>> {
         let mut name = socket.to_owned();
         name.push(".lock");
-        let doing = || format!("cannot lock {}", self.path.join(&name).display());
+        let doing = || format!("cannot lock {}", legible(&self.path.join(&name)));
         let flags =
             OFlag::O_CREAT | OFlag::O_WRONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
         let fd = openat(&self.fd, name.as_os_str(), flags, Mode::from_bits_truncate(0o600)).trying(doing())?;
@@ -177,7 +218,7 @@ impl Directory {
     pub fn remove(&self, socket: &OsStr, lock: StartLock, lock_too: bool) -> Result<()> {
         let remove = |name: &OsStr| match unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir) {
             Ok(()) | Err(Errno::ENOENT) => Ok(()),
-            Err(error) => Err(error).trying(format!("cannot remove {}", self.path.join(name).display())),
+            Err(error) => Err(error).trying(format!("cannot remove {}", legible(&self.path.join(name)))),
         };
         remove(socket)?;
         if lock_too {
@@ -233,6 +274,21 @@ mod tests {
         std::fs::File::create(&file).unwrap();
         assert!(Directory::open(&file).unwrap_err().message.contains("no directory"));
         assert!(Directory::open(&root.path().join("none")).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_way_that_others_can_turn_is_refused() {
+        let root = private();
+        let (field, below) = (root.path().join("field"), root.path().join("field/below"));
+        std::fs::create_dir_all(&below).unwrap();
+        let mode = |mode| std::fs::set_permissions(&field, std::fs::Permissions::from_mode(mode)).unwrap();
+        let refusal = || Directory::check_way(&below.join("tmux-1")).unwrap_err();
+        mode(0o777);
+        assert!(refusal().message.contains("field has mode 0777") && refusal().kind == Kind::Unsafe);
+        mode(0o1777);
+        Directory::check_way(&below.join("tmux-1")).unwrap();
+        mode(0o770);
+        Directory::check_way(&below.join("tmux-1")).unwrap();
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //! answer too, since a server that stands still does not even do that.
 
 use std::ffi::OsStr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::sys::socket::sockopt::PeerCredentials;
@@ -29,7 +29,7 @@ pub enum Knock {
     Full,
     /// Nobody listens.
     Refused,
-    /// There is nothing by that name.
+    /// There is no socket of the user's by that name.
     Missing,
     /// It cannot be told: why.
     Unknown(String),
@@ -43,17 +43,24 @@ pub struct Caller {
 
 /// Connects without waiting. Nothing is locked, so a refusal may also mean a server that is
 /// just starting, between bind(2) and listen(2).
+///
+/// By the socket itself and not by its name: where others may write in the directory, the name may be
+/// a link by now, and whoever listens behind that would be asked.
 pub fn knock(directory: &Directory, name: &OsStr) -> Knock {
-    let path = directory.reach(name);
-    let Ok(address) = UnixAddr::new(&path) else {
-        return Knock::Unknown("its name is too long to connect to".to_owned());
+    let held = match directory.hold(name) {
+        Ok(Some(held)) => held,
+        Ok(None) => return Knock::Missing,
+        Err(error) => return Knock::Unknown(error.desc().to_owned()),
     };
+    let path = format!("/proc/self/fd/{}", held.as_raw_fd());
     let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
-    let fd = match socket(AddressFamily::Unix, SockType::Stream, flags, None) {
-        Ok(fd) => fd,
+    let made = UnixAddr::new(path.as_str())
+        .and_then(|address| Ok((address, socket(AddressFamily::Unix, SockType::Stream, flags, None)?)));
+    let (address, fd) = match made {
+        Ok(made) => made,
         Err(error) => return Knock::Unknown(format!("no socket to ask with: {}", error.desc())),
     };
-    match connect(std::os::fd::AsRawFd::as_raw_fd(&fd), &address) {
+    match connect(fd.as_raw_fd(), &address) {
         Ok(()) => {
             ask_version(&fd);
             Knock::Open(Caller { fd })
@@ -83,7 +90,7 @@ fn ask_version(fd: &OwnedFd) {
         message.extend_from_slice(&word.to_ne_bytes());
     }
     // Where it cannot be sent the server is at its end or stands still; the wait tells which.
-    let _ = send(std::os::fd::AsRawFd::as_raw_fd(fd), &message, MsgFlags::MSG_NOSIGNAL);
+    let _ = send(fd.as_raw_fd(), &message, MsgFlags::MSG_NOSIGNAL);
 }
 
 /// Waits for all answers side by side; says for each caller whether its server answered.
@@ -134,6 +141,21 @@ mod tests {
         assert_eq!(ask(&directory, OsStr::new("silent"), soon()), Answer::Silent);
         drop(silent);
         assert_eq!(ask(&directory, OsStr::new("silent"), soon()), Answer::Refused);
+    }
+
+    #[test]
+    fn the_socket_is_asked_and_not_what_its_name_leads_to() {
+        let (root, outside) = (private(), private());
+        let listener = UnixListener::bind(outside.path().join("s")).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        std::os::unix::fs::symlink(outside.path().join("s"), root.path().join("link")).unwrap();
+        let directory = Directory::open(root.path()).unwrap().unwrap();
+        assert!(matches!(knock(&directory, OsStr::new("link")), Knock::Missing));
+        assert!(listener.accept().is_err(), "nobody came");
+        // Nor does a name that is too long for an address matter.
+        let long = "l".repeat(200);
+        std::fs::rename(outside.path().join("s"), root.path().join(&long)).unwrap();
+        assert!(matches!(knock(&directory, OsStr::new(&long)), Knock::Open(_)));
     }
 
     #[test]
