@@ -223,8 +223,9 @@ fn clean(world: &World) -> Report {
     report
 }
 
-/// tmux must be able to make its socket, or what it says later helps nobody.
+/// tmux must be able to make its socket, or what it says later helps nobody; and to make it there.
 fn usable(socket_dir: &std::path::Path) -> Result<()> {
+    Directory::check_way(socket_dir)?;
     match Directory::open(socket_dir)? {
         Some(directory) if !directory.is_writable() => Err(Error::new(
             Kind::Unsafe,

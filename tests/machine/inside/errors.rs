@@ -190,6 +190,11 @@ fn socket_directories_that_are_not_safe() {
     let _file = TestFile::new(&format!("{file}/tmux-1000"), "");
     refused(&spawn_in(&file), 1, "unsafe", "it is no directory");
     nothing_left_of("unsafe");
+    // tmux goes by the path again and again: whoever can put another directory there leads it elsewhere.
+    let anybodys = root("anybodys");
+    chmod(&anybodys, 0o777);
+    refused(&spawn_in(&anybodys), 1, "unsafe", "everybody can put another in its place");
+    nothing_left_of("unsafe");
     // A sweep says so too, and goes on.
     let report = run(&["env", "TMUX_TMPDIR=/tmp/dirs/open", "forge", "--json", "sweep"]).ok().json();
     assert!(report["skipped"][0]["reason"].as_str().expect("a reason").contains("0777"), "{report}");
