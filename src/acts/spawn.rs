@@ -253,8 +253,7 @@ fn attempts(world: &World, order: Order<'_>, report: &mut Report) -> Result<(Sta
                             .hint(format!("see 'systemctl --user status {}'", unit::scope(id))));
                     }
                     Some(found) => stop::clear(world, &[found], CLEARING)?,
-                    // An empty slice that is just going, or was left loaded.
-                    None => drop(world.manager()?.stop(&[unit::slice(id)], Deadline::after(CLEARING))?),
+                    None => stop::clear_empty(world, id, CLEARING)?,
                 }
                 cleared = true;
             }
@@ -286,8 +285,7 @@ fn clear_up(world: &World, order: Order<'_>) -> Result<()> {
     }
     // tmux may have asked for the scope of a pane that is gone by now: an empty scope, which
     // nothing ends, and which keeps the slice and so the name.
-    let deadline = Deadline::after(CLEARING);
-    world.manager()?.stop(&[unit::slice(&spec.session)], deadline)?;
+    stop::clear_empty(world, &spec.session, CLEARING)?;
     sweep::remove_own(&world.paths.socket_dir().join(unit::socket(&spec.session)))?;
     // Not one that this attempt did not come to replace.
     if order.keeps_spec() { Ok(()) } else { world.store.remove_that_spec(spec) }

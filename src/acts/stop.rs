@@ -74,11 +74,7 @@ impl Target {
 
     /// The manager does not stop what is frozen, and no process can end while it is.
     fn thaw(&self, manager: &Manager) -> Result<()> {
-        if self.cgroup.is_frozen() {
-            manager.thaw(&self.slice)?;
-        }
-        // A unit inside that somebody froze by itself: 257 would keep it, and its name, for ever.
-        self.cgroup.frozen_inside().iter().try_for_each(|inside| manager.thaw(inside))
+        thaw(manager, &self.cgroup, &self.slice)
     }
 
     /// Kills what did not end when asked.
@@ -86,6 +82,26 @@ impl Target {
         self.killed = self.cgroup.processes().len() as u64;
         self.cgroup.kill()
     }
+}
+
+fn thaw(manager: &Manager, cgroup: &Cgroup, slice: &str) -> Result<()> {
+    if cgroup.is_frozen() {
+        manager.thaw(slice)?;
+    }
+    // A unit inside that somebody froze by itself: 257 would keep it, and its name, for ever.
+    cgroup.frozen_inside().iter().try_for_each(|inside| manager.thaw(inside))
+}
+
+/// Ends the slice of a session that has no process any more, where the manager still has it: it is just
+/// going, was left loaded, or is kept by 257 because all in it was killed while it was frozen.
+///
+/// # Errors
+/// When the manager cannot.
+pub(super) fn clear_empty(world: &World, id: &SessionId, timeout: Duration) -> Result<()> {
+    let (manager, slice) = (world.manager()?, unit::slice(id));
+    let cgroup = Cgroup::new(&manager.control_group()?).child(unit::FORGE_SLICE).child(&slice);
+    thaw(manager, &cgroup, &slice)?;
+    manager.stop(&[slice], Deadline::after(timeout)).map(drop)
 }
 
 /// Ends the sessions, all at once, and tells the journal. They are not restored.
@@ -196,6 +212,7 @@ pub(super) fn over(world: &World, id: &SessionId) -> Result<()> {
 pub fn forget(world: &World, kept: Vec<SessionId>) -> Result<Vec<Stopped>> {
     kept.into_iter()
         .map(|session| {
+            clear_empty(world, &session, SOON)?;
             world.store.remove_spec(&session)?;
             let (processes, killed, elapsed_ms) = (0, 0, 0);
             let usage = Usage::default();
