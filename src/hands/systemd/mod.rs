@@ -36,6 +36,10 @@ use proxy::ManagerProxy;
 /// thousands of units stays silent for seconds.
 const CALL: Duration = Duration::from_secs(20);
 
+/// How long the kernel may take to freeze or thaw a unit before the manager is asked again; it is
+/// milliseconds.
+const DONE: Duration = Duration::from_secs(1);
+
 /// `SystemState=` from the moment in which a shutdown is asked for.
 const STOPPING: &str = "stopping";
 
@@ -152,8 +156,7 @@ impl Manager {
     /// # Errors
     /// When the manager cannot.
     pub fn freeze(&self, unit: &str) -> Result<()> {
-        zbus::block_on(self.proxy.freeze_unit(unit))
-            .map_err(|error| told(&error, format!("cannot freeze {unit}")))
+        asked_again(&format!("cannot freeze {unit}"), || self.proxy.freeze_unit(unit))
     }
 
     /// Lets them run again.
@@ -161,8 +164,21 @@ impl Manager {
     /// # Errors
     /// When the manager cannot.
     pub fn thaw(&self, unit: &str) -> Result<()> {
-        zbus::block_on(self.proxy.thaw_unit(unit))
-            .map_err(|error| told(&error, format!("cannot thaw {unit}")))
+        asked_again(&format!("cannot thaw {unit}"), || self.proxy.thaw_unit(unit))
+    }
+}
+
+/// Asks the manager for what it answers when the kernel has done it. One that reads its units anew
+/// meanwhile (daemon-reload) does what it was asked and never answers (measured on 252 and 257); asked
+/// once more, it says at once that it is done.
+fn asked_again<F: Future<Output = zbus::Result<()>>>(doing: &str, ask: impl Fn() -> F) -> Result<()> {
+    let deadline = Deadline::after(CALL);
+    loop {
+        let answer = async { ask().await.map_err(|error| told(&error, doing)) };
+        match zbus::block_on(deadlined(deadline.min(Deadline::after(DONE)), doing, answer)) {
+            Err(error) if error.kind == Kind::Deadline && !deadline.passed() => {}
+            answered => return answered,
+        }
     }
 }
 
