@@ -51,6 +51,8 @@ pub fn program_ended(world: &World, id: &SessionId) -> Result<()> {
     }
     // Who is ending the session tells about it.
     let (State::Dead, Some(mark)) = (found.state(), &found.mark) else { return Ok(()) };
+    // It tells by its socket, which somebody may have deleted.
+    heal::heal(id, mark);
     let server = Server::new(&paths::tmux()?, &mark.socket);
     let kills = found.cgroup.oom_kills();
     if kills > 0 {

@@ -15,7 +15,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use super::observe::{self, Found};
-use super::{World, end, stop};
+use super::{World, end, heal, stop};
 use crate::hands::clock::{Deadline, boot_us, now_us, pause};
 use crate::hands::config::Config;
 use crate::hands::journal;
@@ -272,7 +272,7 @@ impl Supervisor {
             // While we waited for the turn. The next supervisor adopts it.
             return Ok(status::FAILED);
         }
-        let end = how_it_ended(mark, cause, oom);
+        let end = how_it_ended(&self.id, mark, cause, oom);
         let status = self.conclude(world, found.as_ref(), Some(mark), &end)?.unwrap_or(status::FAILED);
         // How it was started is not known: another start would be of something else.
         Ok(if is_forgotten { status::FOR_GOOD } else { status })
@@ -326,7 +326,7 @@ impl Supervisor {
 }
 
 /// How the program ended, as far as that can be told.
-fn how_it_ended(mark: &Mark, cause: Option<Cause>, oom: bool) -> End {
+fn how_it_ended(id: &SessionId, mark: &Mark, cause: Option<Cause>, oom: bool) -> End {
     let unknown = |cause| End::unknown(mark.since_us, now_us(), cause);
     if cause.is_some() {
         return unknown(cause);
@@ -335,6 +335,8 @@ fn how_it_ended(mark: &Mark, cause: Option<Cause>, oom: bool) -> End {
         // A manager that takes no OOMPolicy= ends the whole scope for one such kill.
         return unknown(Some(if oom { Cause::OutOfMemory } else { Cause::ServerEnded }));
     }
+    // It tells by its socket, which somebody may have deleted.
+    heal::heal(id, mark);
     let told = paths::tmux().and_then(|tmux| end::how(&Server::new(&tmux, &mark.socket), mark, 0));
     // Where one such kill is the end of a pane's scope, the manager asks the rest of it to end.
     let killed = [Signal::SIGKILL, Signal::SIGTERM].map(|signal| Some(signal as i32));

@@ -170,7 +170,7 @@ impl Supervisor {
     ) -> Result<Option<u8>> {
         let mark = remains.and_then(|found| found.mark.as_ref()).filter(|mark| mark.up);
         let end = match mark {
-            Some(mark) => how_it_ended(mark, None, false),
+            Some(mark) => how_it_ended(&self.id, mark, None, false),
             None if since_us == 0 => return self.conclude_start(world, remains),
             None => End::unknown(since_us, now_us(), Some(Cause::ServerEnded)),
         };

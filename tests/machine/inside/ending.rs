@@ -2,11 +2,11 @@
 
 use crate::suite::{Test, inside};
 use crate::support::{
-    Homebase, Session, TestFile, alive, event_since, forge, forge_json, journal_cursor, nothing_left_of,
-    processes_in, run, shell, socket, spawn, start, wait_until,
+    Homebase, Session, Supervised, TestFile, alive, event_since, forge, forge_json, journal_cursor,
+    nothing_left_of, processes_in, run, shell, slice_of, socket, spawn, start, wait_until,
 };
 use serde_json::Value;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
@@ -14,11 +14,14 @@ pub(crate) fn tests() -> Vec<Test> {
         inside!(a_tree_of_two_hundred_is_ended),
         inside!(only_what_matches_is_stopped),
         inside!(frozen_and_wedged_sessions_can_be_stopped),
+        inside!(killed_while_frozen_it_leaves_no_name_behind),
+        inside!(a_manager_that_reloads_freezes_and_thaws_all_the_same),
         inside!(a_session_can_stop_itself),
         inside!(a_starting_session_can_be_stopped),
         inside!(two_stops_at_once_both_end_well),
         inside!(remains_are_ended_before_a_respawn),
         inside!(a_program_that_ends_takes_its_session_with_it),
+        inside!(an_end_without_a_socket_is_told_all_the_same),
         inside!(what_ends_a_run_does_not_end_the_next),
         inside!(one_that_cannot_be_cleared_does_not_keep_the_others),
         inside!(what_the_user_keeps_stays),
@@ -102,6 +105,33 @@ fn frozen_and_wedged_sessions_can_be_stopped() {
     forge(&["stop", "frozen", "wedged"]).ok();
     nothing_left_of("frozen");
     nothing_left_of("wedged");
+}
+
+fn killed_while_frozen_it_leaves_no_name_behind() {
+    let killed = || {
+        let (session, spawned) = spawn("ice", &[], &["sleep", "1000"]);
+        forge(&["freeze", "ice"]).ok();
+        std::fs::write(format!("/sys/fs/cgroup{}/cgroup.kill", slice_of("ice")), "1").expect("a kill of all");
+        wait_until(Duration::from_secs(5), "the end", || !alive(pid(&spawned["server_pid"])));
+        session
+    };
+    let _first = killed();
+    let _second = killed();
+    // 257 keeps the slice, frozen and empty.
+    forge(&["stop", "ice"]).ok();
+    nothing_left_of("ice");
+}
+
+fn a_manager_that_reloads_freezes_and_thaws_all_the_same() {
+    let (_session, _) = spawn("solid", &[], &["sleep", "1000"]);
+    let mut reloads = start(&["sh", "-c", "while :; do systemctl --user daemon-reload; done"]);
+    for verb in ["freeze", "thaw"].iter().cycle().take(60) {
+        let begin = Instant::now();
+        forge(&[verb, "solid"]).ok();
+        assert!(begin.elapsed() < Duration::from_secs(15), "{verb} took {} ms", begin.elapsed().as_millis());
+    }
+    reloads.kill();
+    assert_eq!(forge_json(&["status", "solid"])["state"], "running");
 }
 
 fn a_session_can_stop_itself() {
@@ -188,6 +218,28 @@ fn a_program_that_ends_takes_its_session_with_it() {
         let status = forge(&["status", "brief"]).code(1);
         assert!(status.stderr.contains("exit status 4"), "{status}");
     }
+}
+
+fn an_end_without_a_socket_is_told_all_the_same() {
+    let program = ["sh", "-c", "while [ -e going ]; do sleep 0.05; done; exit $0"];
+    let going = || TestFile::new("going", "");
+    let gone = |label: &str| {
+        std::fs::remove_file(socket(label)).expect("a socket");
+        std::fs::remove_file("going").expect("a file");
+    };
+    let _going = going();
+    let (_session, _) = spawn("mute", &[], &[&program[..], &["4"]].concat());
+    gone("spawn-mute");
+    let ended = forge_json(&["wait", "mute", "--exit", "--timeout", "20"]);
+    assert_eq!(ended["status"], 4);
+    nothing_left_of("mute");
+    // A supervisor that is not told takes a clean end for a crash.
+    let _going = going();
+    let mute = Supervised::spawn("mute", &[], &[&program[..], &["0"]].concat());
+    let cursor = journal_cursor();
+    gone("spawn-mute");
+    assert_eq!(event_since(&cursor, "exited")["FORGE_SESSION"], "mute");
+    mute.becomes("inactive");
 }
 
 fn what_the_user_keeps_stays() {
