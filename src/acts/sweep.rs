@@ -207,16 +207,19 @@ pub fn remove_dead(directory: &Directory, name: &OsStr, dry_run: bool) -> Result
         });
     }
     let Some(lock) = directory.lock(name)? else { return Ok(Fate::Busy) };
-    match knock(directory, name) {
-        Knock::Refused => {}
-        Knock::Missing => return Ok(Fate::Gone),
-        Knock::Open(_) | Knock::Full | Knock::Unknown(_) => return Ok(Fate::Alive),
-    }
-    match directory.stat(name)? {
-        Some(stat) if directory.is_own_socket(&stat) => {}
-        _ => return Ok(Fate::Gone),
-    }
     let session = name.to_str().and_then(unit::session_of_socket);
+    let is_there = match knock(directory, name) {
+        Knock::Refused => directory.stat(name)?.is_some_and(|stat| directory.is_own_socket(&stat)),
+        Knock::Missing => false,
+        Knock::Open(_) | Knock::Full | Knock::Unknown(_) => return Ok(Fate::Alive),
+    };
+    if !is_there {
+        // Another sweep was faster, and the file of the lock is ours now.
+        if session.is_some() {
+            directory.remove_lock(lock)?;
+        }
+        return Ok(Fate::Gone);
+    }
     directory.remove(name, lock, session.is_some())?;
     journal::record(&Event::Swept { socket: directory.path().join(name), session });
     Ok(Fate::Removed)
@@ -237,9 +240,31 @@ pub fn remove_own(socket: &std::path::Path) -> Result<()> {
     };
     if directory.stat(name)?.is_some_and(|stat| directory.is_own_socket(&stat)) {
         let Some(lock) = directory.lock(name)? else { return Ok(()) };
-        if matches!(knock(&directory, name), Knock::Refused) {
-            directory.remove(name, lock, true)?;
+        match knock(&directory, name) {
+            Knock::Refused => directory.remove(name, lock, true)?,
+            // A sweep was faster.
+            Knock::Missing => directory.remove_lock(lock)?,
+            Knock::Open(_) | Knock::Full | Knock::Unknown(_) => {}
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hands::tmux::directory::private_for_tests;
+
+    #[test]
+    fn who_comes_second_leaves_no_lock_of_forges_own() {
+        let root = private_for_tests();
+        let directory = Directory::open(root.path()).unwrap().unwrap();
+        // Another sweep has removed both since we looked.
+        for (name, stays) in [("spawn-a", false), ("other", true)] {
+            assert_eq!(remove_dead(&directory, OsStr::new(name), false).unwrap(), Fate::Gone);
+            assert_eq!(root.path().join(format!("{name}.lock")).exists(), stays, "{name}");
+        }
+        remove_own(&root.path().join("spawn-a")).unwrap();
+        assert_eq!(directory.names().unwrap(), ["other.lock"]);
+    }
 }

@@ -216,16 +216,25 @@ impl Directory {
     /// # Errors
     /// When it cannot be removed.
     pub fn remove(&self, socket: &OsStr, lock: StartLock, lock_too: bool) -> Result<()> {
-        let remove = |name: &OsStr| match unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir) {
+        self.unlink(socket)?;
+        if lock_too { self.remove_lock(lock) } else { Ok(()) }
+    }
+
+    /// Removes the file of a lock that is held: of forge's own socket, that somebody else removed.
+    ///
+    /// # Errors
+    /// When it cannot be removed.
+    pub fn remove_lock(&self, lock: StartLock) -> Result<()> {
+        let removed = self.unlink(&lock.name);
+        drop(lock);
+        removed
+    }
+
+    fn unlink(&self, name: &OsStr) -> Result<()> {
+        match unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir) {
             Ok(()) | Err(Errno::ENOENT) => Ok(()),
             Err(error) => Err(error).trying(format!("cannot remove {}", legible(&self.path.join(name)))),
-        };
-        remove(socket)?;
-        if lock_too {
-            remove(&lock.name)?;
         }
-        drop(lock);
-        Ok(())
     }
 }
 

@@ -2,7 +2,6 @@
 //! second user. One file per group.
 
 mod boots;
-mod hostile;
 mod machine_facts;
 mod nix;
 mod package;
@@ -14,7 +13,6 @@ use crate::suite::{Group, group};
 pub(crate) fn groups() -> Vec<Group> {
     vec![
         group("machine_facts", machine_facts::tests()),
-        group("hostile", hostile::tests()),
         group("boots", boots::tests()),
         group("production", production::tests()),
         group("package", package::tests()),
