@@ -345,7 +345,11 @@ mod tests {
         for line in [
             format!("\nRestartSec={}s\n", DELAYS.first.as_secs()),
             format!("\nSuccessExitStatus={}\n", status::AGAIN),
-            format!("\nRestartForceExitStatus={} SIGTERM SIGINT SIGHUP\n", status::AGAIN),
+            format!(
+                "\nRestartForceExitStatus={} SIGTERM SIGINT SIGHUP {} 3 4 ",
+                status::AGAIN,
+                status::FAILED
+            ),
             format!("\nRestartPreventExitStatus=2 {}\n", status::FOR_GOOD),
         ] {
             assert!(unit.contains(&line), "the unit lacks {line}");

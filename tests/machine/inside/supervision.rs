@@ -18,6 +18,7 @@ pub(crate) fn tests() -> Vec<Test> {
         inside!(a_stopped_session_can_be_started_again_and_a_forgotten_one_is_gone),
         inside!(a_supervisor_that_is_killed_is_replaced_and_adopts),
         inside!(a_supervisor_that_is_asked_to_end_is_replaced),
+        inside!(failures_that_are_reset_are_restarted_all_the_same),
         inside!(restarts_by_hand_use_nothing_up),
         inside!(a_supervisor_that_hangs_is_replaced_and_adopts),
         inside!(a_supervisor_that_is_upgraded_or_restarted_adopts),
@@ -529,6 +530,25 @@ fn the_program_goes_first_when_memory_is_short() {
     for scope in ["forge-spawn-frugal.scope", "forge-spawn-plain.scope"] {
         assert_eq!(crate::support::user_unit_property(scope, "OOMPolicy"), "continue");
     }
+}
+
+fn failures_that_are_reset_are_restarted_all_the_same() {
+    // Between the end of a supervisor and the next.
+    let _settings = DropIn::new("reset", "[Service]\nRestartSec=50ms\nExecStopPost=sleep 1\n");
+    let it = Supervised::spawn("reset", &[], &["sleep", "1000"]);
+    let before = it.up();
+    let reset = || {
+        wait_until(Duration::from_secs(10), "the end", || it.service("SubState") == "stop-post");
+        systemctl(&["reset-failed"]).ok();
+    };
+    signal("KILL", it.pid());
+    reset();
+    wait_until(Duration::from_secs(20), "the next", || it.service("SubState") != "stop-post");
+    assert_eq!(it.up()["pane_pid"], before["pane_pid"]);
+    let program = it.program();
+    signal("KILL", program);
+    reset();
+    it.up_after(program);
 }
 
 fn a_supervisor_that_is_asked_to_end_is_replaced() {
