@@ -3,14 +3,17 @@
 //!
 //! Each has a short form, which is part of the usual tests, and a long one: `make test-faults`.
 
-use crate::suite::Group;
+mod hostile;
+mod soak;
+
+use crate::suite::{Group, group};
 
 /// What `cargo test` runs.
 pub(crate) fn groups() -> Vec<Group> {
-    vec![]
+    vec![group("soak", soak::tests()), group("hostile", hostile::tests())]
 }
 
 /// The long form.
 pub(crate) fn long_groups() -> Vec<Group> {
-    vec![]
+    vec![group("soak", soak::long_tests()), group("hostile", hostile::long_tests())]
 }
