@@ -18,14 +18,21 @@
 
 static int dir, journal;
 
-/* A connection, or -1 with the reason in errno. */
+/* A connection to the socket itself, whatever its name leads to by now; or -1 with the reason in
+ * errno. */
 static int call(const char *name) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d/%s", dir, name);
+    struct stat stat;
+    int held = openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (held < 0 || fstat(held, &stat) != 0 || !S_ISSOCK(stat.st_mode))
+        err(1, "%s", name);
+    snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d", held);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (connect(fd, (struct sockaddr *)&address, sizeof address) == 0)
-        return fd;
+    int connected = connect(fd, (struct sockaddr *)&address, sizeof address);
     int why = errno;
+    close(held);
+    if (connected == 0)
+        return fd;
     close(fd);
     errno = why;
     return -1;
