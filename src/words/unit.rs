@@ -155,6 +155,13 @@ mod tests {
     }
 
     #[test]
+    fn a_pattern_keeps_what_is_escaped() {
+        let id = SessionId::from_name("my-agent").unwrap();
+        assert_eq!(pattern(&slice(&id)), r"forge-my\\x2dagent.slice");
+        assert_eq!(pattern(&scope(&id)), scope(&id));
+    }
+
+    #[test]
     fn guarded_commands_are_told_from_sessions() {
         let id = guard_id(7, 12);
         assert_eq!(guard_of(&guard_scope(&id)), Some("7_12"));

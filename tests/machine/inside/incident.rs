@@ -14,6 +14,7 @@ pub(crate) fn tests() -> Vec<Test> {
         inside!(server_and_program_are_in_the_slice),
         inside!(panes_that_tmux_moves_stay_in_the_slice).only(Debian::Trixie),
         inside!(another_server_killed_in_the_middle_does_not_matter),
+        inside!(a_spawn_wakes_no_other_server),
         inside!(a_protected_socket_stays),
         inside!(a_socket_error_is_retried_once),
         inside!(a_second_socket_error_reaches_the_user),
@@ -105,6 +106,27 @@ fn another_server_killed_in_the_middle_does_not_matter() {
     homebase.untouched();
     // What the last round killed after its spawn had swept.
     forge(&["sweep"]).ok();
+}
+
+fn a_spawn_wakes_no_other_server() {
+    let homebase = Homebase::start();
+    let (_other, other) = spawn("other", &[], &["sleep", "1000"]);
+    dead_socket("dead");
+    // It may still be busy with its start.
+    std::thread::sleep(Duration::from_millis(500));
+    let woken = || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", other["server_pid"]));
+        let status = status.expect("the other server's status");
+        status.lines().find(|line| line.starts_with("voluntary_ctxt_switches")).expect("a count").to_owned()
+    };
+    let before = woken();
+    let (_session, spawned) = spawn("alone", &[], &["sleep", "1000"]);
+    assert_eq!(spawned["swept"].as_array().map(Vec::len), Some(1), "{spawned}");
+    assert_eq!(woken(), before);
+    // A look asks it whether it answers.
+    forge(&["list"]).ok();
+    assert_ne!(woken(), before);
+    homebase.untouched();
 }
 
 fn a_protected_socket_stays() {

@@ -1,7 +1,7 @@
 //! Many sessions: at once, and side by side.
 
 use crate::suite::{Test, inside};
-use crate::support::{Homebase, forge, forge_json, run_within, shell, start, user_unit_property};
+use crate::support::{Homebase, forge, forge_json, run_within, shell, spawn, start, user_unit_property};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -54,8 +54,19 @@ fn fifty_at_once_all_come_up() {
     homebase.untouched();
 }
 
+/// How many messages forge sends on the bus for a look.
+fn messages(verb: &str) -> usize {
+    let argv = ["strace", "-f", "-qq", "-o", "/tmp/messages", "-e", "trace=sendmsg", "forge", "-q", verb];
+    run_within(Duration::from_secs(60), &argv);
+    std::fs::read_to_string("/tmp/messages").expect("strace's output").matches("sendmsg(").count()
+}
+
 fn three_hundred_exist_side_by_side() {
     let homebase = Homebase::start();
+    let (_one, _) = spawn("mass-1", &[], &["sleep", "1000"]);
+    let few = ["list", "probe"].map(messages);
+    assert!(few[0] > 1, "strace saw nothing: {few:?}");
+    forge(&["stop", "mass-1"]).ok();
     let spawn = "seq 300 | xargs -P 6 -I{} forge -q spawn mass-{} -- sleep 1000";
     run_within(Duration::from_secs(300), &["sh", "-c", spawn]).ok();
     let begin = Instant::now();
@@ -64,6 +75,7 @@ fn three_hundred_exist_side_by_side() {
     assert_eq!(found.len(), 300);
     all_are_apart(&found);
     assert_eq!(forge(&["list"]).ok().stdout.lines().count(), 301);
+    assert_eq!(["list", "probe"].map(messages), few, "the manager is asked no more for 300 than for one");
     stop_all();
     homebase.untouched();
 }
