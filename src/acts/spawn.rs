@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::attempt::{self, Failure, Started};
 use super::observe::{self, Found};
 use super::ports::{self, Freed};
-use super::{World, stop, sweep};
+use super::{World, heal, stop, sweep};
 use crate::hands::clock::{Deadline, millis_since};
 use crate::hands::journal;
 use crate::hands::paths;
@@ -206,7 +206,7 @@ fn claimed(world: &World, order: Order<'_>) -> Result<Spawned> {
 /// Refuses a name whose supervisor is at work, or is about to be.
 fn leave_to_supervisor(world: &World, id: &SessionId) -> Result<()> {
     match observe::one(world, id)? {
-        Some(found) if found.is_supervised() => Err(taken(&found)),
+        Some(found) if found.is_supervised() => Err(refused(&found)),
         _ => Ok(()),
     }
 }
@@ -246,7 +246,7 @@ fn attempts(world: &World, order: Order<'_>, report: &mut Report) -> Result<(Sta
             Ok(started) => return Ok((started, attempt)),
             Err(Failure::Exists) => {
                 match observe::one(world, id)? {
-                    Some(found) if !is_abandoned(&found) => return Err(taken(&found)),
+                    Some(found) if !is_abandoned(&found) => return Err(refused(&found)),
                     // Once: whatever comes back by itself is not ours to fight with.
                     Some(_) | None if cleared => {
                         return Err(Error::new(Kind::Taken, format!("the units of {id} cannot be had"))
@@ -297,6 +297,15 @@ fn clear_up(world: &World, order: Order<'_>) -> Result<()> {
 pub(super) fn is_abandoned(found: &Found) -> bool {
     !found.has_scope
         || found.mark.as_ref().is_none_or(|mark| !mark.up || !is_alive(mark.server_pid, mark.server_start))
+}
+
+/// The refusal for one that runs. The hint is to attach to it, so its socket is made again where it is
+/// gone.
+fn refused(found: &Found) -> Error {
+    if let Some(mark) = &found.mark {
+        heal::heal(&found.id, mark);
+    }
+    taken(found)
 }
 
 /// The refusal, naming who has the name.
