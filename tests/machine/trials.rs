@@ -119,7 +119,7 @@ fn work(list: List, job: Job, run: &Result<Run, String>) {
                     }
                 }
                 let outcome = match (&mut machine, &no_boot) {
-                    (Some(machine), _) => one(machine, job.group, &test),
+                    (Some(machine), _) => one(list, machine, job.group, &test),
                     (None, reason) => Err(reason.clone().unwrap_or_default()),
                 };
                 if outcome.is_err() {
@@ -141,7 +141,7 @@ fn boot(list: List, debian: Debian, packages: &str, run: &Run) -> Booted {
     }
 }
 
-fn one(booted: &mut Booted, group: &str, test: &Test) -> Outcome {
+fn one(list: List, booted: &mut Booted, group: &str, test: &Test) -> Outcome {
     let wanted = format!("{group}::{}", test.name);
     let argv = ["/usr/lib/forge-tests/machine", "--inside", &wanted];
     let outcome = caught(|| match (&mut *booted, test.body) {
@@ -151,7 +151,11 @@ fn one(booted: &mut Booted, group: &str, test: &Test) -> Outcome {
                 Body::Outside(body) => body(machine),
                 Body::Inside(_) => {
                     let command = machine.command(USER, &argv);
-                    ran::run(command, &wanted, test.limit).ok();
+                    let ran = ran::run(command, &wanted, test.limit).ok();
+                    if list == List::Faults {
+                        // How much was tried is what a long run is for.
+                        print!("{}", ran.stdout);
+                    }
                 }
             }
         }

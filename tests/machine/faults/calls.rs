@@ -1,0 +1,385 @@
+//! Each system call of the verbs that change something fails once, is interrupted, comes late, or is
+//! the last: no live server is lost, nobody else's socket is touched, no half-written file is read as
+//! good, and the next run of the same verb succeeds and leaves nothing behind.
+
+use super::inject::{Hit, faults_of};
+use super::left::{Files, programs};
+use crate::suite::{Test, inside};
+use crate::support::{
+    Homebase, Session, TestFile, configured, forge, nothing_left_of, run, socket, spawn, systemctl, tmux,
+    wait_until,
+};
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+use std::collections::BTreeMap;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The short form: one fault of so many.
+pub(crate) fn tests() -> Vec<Test> {
+    vec![
+        inside!(a_spawn_with_some_faults).limit_s(240),
+        inside!(a_sweep_with_some_faults).limit_s(240),
+        inside!(a_stop_with_some_faults).limit_s(240),
+        inside!(a_restore_with_some_faults).limit_s(240),
+        inside!(an_install_with_some_faults).limit_s(240),
+    ]
+}
+
+/// The long form: every fault.
+pub(crate) fn long_tests() -> Vec<Test> {
+    vec![
+        inside!(a_spawn_with_every_fault).limit_s(7200),
+        inside!(a_spawn_that_waits_with_every_fault).limit_s(7200),
+        inside!(a_sweep_with_every_fault).limit_s(7200),
+        inside!(a_stop_with_every_fault).limit_s(7200),
+        inside!(a_restore_with_every_fault).limit_s(7200),
+        inside!(an_install_with_every_fault).limit_s(7200),
+    ]
+}
+
+/// How many of the faults are tried.
+#[derive(Clone, Copy)]
+enum Breadth {
+    /// So many, evenly spread.
+    Some(usize),
+    Every,
+}
+
+/// As many as take 15 s.
+const SOME: Breadth = Breadth::Some(40);
+
+/// After so many broken invariants the others tell nothing new.
+const ENOUGH: usize = 30;
+
+/// Tries the faults of one command line. `before` sets the stage, and `after` looks at what came of it.
+fn try_faults(breadth: Breadth, arguments: &[&str], mut before: impl FnMut(), mut after: impl FnMut(&Hit)) {
+    let bystanders = Bystanders::new();
+    before();
+    let faults = faults_of(arguments);
+    after(&Hit::none());
+    let stride = match breadth {
+        Breadth::Some(wanted) => faults.len() / wanted,
+        Breadth::Every => 1,
+    };
+    let (mut tried, mut unreached) = (BTreeMap::<&str, usize>::new(), 0);
+    let mut broken = Vec::new();
+    let mut slowest = (Duration::ZERO, String::new());
+    for fault in faults.iter().step_by(stride) {
+        before();
+        let hit = fault.strike(arguments);
+        let reached = hit.reached.as_deref().unwrap_or_default();
+        *(if hit.reached.is_some() { tried.entry(fault.word()).or_default() } else { &mut unreached }) += 1;
+        if hit.took > slowest.0 {
+            slowest = (hit.took, fault.to_string());
+        }
+        let kept = catch_unwind(AssertUnwindSafe(|| {
+            hit.check(fault);
+            bystanders.untouched();
+            after(&hit);
+            bystanders.untouched();
+        }));
+        if let Err(panic) = kept {
+            let why = panic.downcast_ref::<String>().map(String::as_str);
+            let why = why.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or_default();
+            broken.push(format!("{fault}\n{reached}\n{}\n{why}", hit.ran));
+            println!("BROKEN {}: {}", broken.len(), broken.last().unwrap());
+            for name in ["cut", "kept", "configured"] {
+                forge(&["stop", "--timeout", "1", name]);
+            }
+        }
+        if broken.len() == ENOUGH {
+            break;
+        }
+    }
+    let count: usize = tried.values().sum();
+    println!(
+        "forge {}: {count} faults tried {tried:?}, {} invariants broken; {unreached} not reached; the \
+         slowest took {} ms: {}",
+        arguments.join(" "),
+        broken.len(),
+        slowest.0.as_millis(),
+        slowest.1
+    );
+    assert!(count > 20, "only {count} faults were reached");
+    assert!(broken.is_empty(), "{} invariants broken:\n\n{}", broken.len(), broken.join("\n\n"));
+}
+
+/// Servers that are alive, and nobody's business.
+struct Bystanders {
+    homebase: Homebase,
+    _neighbour: Session,
+    servers: [(&'static str, i32); 2],
+}
+
+impl Bystanders {
+    fn new() -> Self {
+        let homebase = Homebase::start();
+        let (neighbour, _) = spawn("neighbour", &[], &["sleep", "3000"]);
+        let servers = ["homebase", "spawn-neighbour"].map(|label| (label, listener(label)));
+        Self { homebase, _neighbour: neighbour, servers }
+    }
+
+    /// They are the same, and are reached.
+    fn untouched(&self) {
+        for (label, pid) in self.servers {
+            assert_eq!(listener(label), pid, "the server of {label}");
+        }
+        assert_eq!(programs("sleep 3000"), 1, "the neighbour's program");
+    }
+}
+
+impl Drop for Bystanders {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.homebase.untouched();
+        }
+    }
+}
+
+/// The process that listens on the socket, by the kernel's word; 0 where none does.
+fn listener(label: &str) -> i32 {
+    let Ok(stream) = UnixStream::connect(socket(label)) else { return 0 };
+    getsockopt(&stream, PeerCredentials).map_or(0, |peer| peer.pid())
+}
+
+/// Leaves a socket that nobody listens on.
+fn dead(label: &str) {
+    let _ = std::fs::remove_file(socket(label));
+    drop(UnixListener::bind(socket(label)).expect("a socket"));
+}
+
+/// No process waits behind a gate that nobody will open.
+fn gates_are_gone() {
+    wait_until(Duration::from_secs(10), "the processes behind the gates to end", || {
+        programs("gate-server") + programs("gate-pane") == 0
+    });
+}
+
+fn is_running(name: &str) -> bool {
+    let status = forge(&["--json", "status", name]);
+    status.code == 0 && status.json()["state"] == "running"
+}
+
+fn spawns(breadth: Breadth, arguments: &[&str]) {
+    let files = Files::of_sessions();
+    let before = || {};
+    let after = |hit: &Hit| {
+        files.are_whole();
+        let there = is_running("cut");
+        if hit.ran.code == 0 {
+            assert!(there, "it was said to be spawned");
+        } else if !hit.died() && !there {
+            // What failed says so, and leaves nothing.
+            nothing_left_of("cut");
+        }
+        files.age();
+        let next = forge(&["--json", "spawn", "cut", "--", "sleep", "2000"]);
+        if next.code != 0 {
+            assert_eq!(next.json()["error"]["kind"], "taken", "{next}");
+            assert!(there, "refused for what is not whole: {next}");
+        }
+        assert!(is_running("cut"), "after {next}");
+        assert_eq!(programs("sleep 1000") + programs("sleep 2000"), 1, "one program alone");
+        forge(&["stop", "cut"]).ok();
+        nothing_left_of("cut");
+        gates_are_gone();
+        files.are_whole();
+        files.have_no_leftovers();
+    };
+    try_faults(breadth, arguments, before, after);
+}
+
+const PLAIN: [&str; 5] = ["spawn", "cut", "--", "sleep", "1000"];
+
+fn a_spawn_with_some_faults() {
+    spawns(SOME, &PLAIN);
+}
+
+fn a_spawn_with_every_fault() {
+    spawns(Breadth::Every, &PLAIN);
+}
+
+fn a_spawn_that_waits_with_every_fault() {
+    let program = "echo up; exec sleep 1000";
+    spawns(Breadth::Every, &["spawn", "cut", "--ready", "up", "--", "sh", "-c", program]);
+}
+
+/// A server that stands still: it is wedged, and not dead.
+struct Wedged(i32);
+
+impl Wedged {
+    fn new() -> Self {
+        tmux("wedged", &["new", "-d", "sleep 10000"]).ok();
+        let pid = listener("wedged");
+        run(&["kill", "-s", "STOP", &pid.to_string()]).ok();
+        Self(pid)
+    }
+}
+
+impl Drop for Wedged {
+    fn drop(&mut self) {
+        run(&["kill", "-s", "CONT", &self.0.to_string()]);
+        tmux("wedged", &["kill-server"]);
+        let _ = std::fs::remove_file(socket("wedged"));
+    }
+}
+
+fn sweeps(breadth: Breadth) {
+    const DEAD: [&str; 3] = ["dead-1", "dead-2", "spawn-gone"];
+    let files = Files::of_sessions();
+    let _config = configured("[sweep]\nprotect = ['keep-*']\ntimeout_ms = 30\n");
+    let wedged = Wedged::new();
+    dead("keep-me");
+    let _not_a_socket = TestFile::new(socket("notes").to_str().unwrap(), "mine\n");
+    let before = || DEAD.into_iter().for_each(dead);
+    let spared = || {
+        assert!(socket("keep-me").exists(), "a protected socket was removed");
+        assert!(socket("notes").exists(), "a file was removed");
+        assert!(socket("wedged").exists(), "a wedged server's socket was removed");
+        assert!(Path::new(&format!("/proc/{}", wedged.0)).exists(), "the wedged server");
+    };
+    let after = |_: &Hit| {
+        spared();
+        files.are_whole();
+        files.age();
+        forge(&["sweep"]).ok();
+        spared();
+        let left: Vec<&str> = DEAD.into_iter().filter(|label| socket(label).exists()).collect();
+        assert!(left.is_empty(), "the next sweep left {left:?}");
+        assert!(!socket("spawn-gone.lock").exists(), "the next sweep left the lock of its own socket");
+        files.are_whole();
+        files.have_no_leftovers();
+    };
+    try_faults(breadth, &["sweep"], before, after);
+    for label in ["keep-me", "keep-me.lock", "dead-1.lock", "dead-2.lock"] {
+        let _ = std::fs::remove_file(socket(label));
+    }
+}
+
+fn a_sweep_with_some_faults() {
+    sweeps(SOME);
+}
+
+fn a_sweep_with_every_fault() {
+    sweeps(Breadth::Every);
+}
+
+fn stops(breadth: Breadth) {
+    let files = Files::of_sessions();
+    let before = || {
+        forge(&["spawn", "cut", "--", "sleep", "1000"]).ok();
+    };
+    let after = |hit: &Hit| {
+        files.are_whole();
+        if hit.ran.code != 0 {
+            let next = forge(&["--json", "stop", "cut"]);
+            assert!(next.code == 0 || next.json()["error"]["kind"] == "no_session", "{next}");
+            // The socket of a session that is gone goes with the next sweep, or spawn.
+            forge(&["sweep"]).ok();
+        }
+        assert_eq!(programs("sleep 1000"), 0, "the program");
+        nothing_left_of("cut");
+        files.have_no_leftovers();
+    };
+    try_faults(breadth, &["stop", "cut"], before, after);
+}
+
+fn a_stop_with_some_faults() {
+    stops(SOME);
+}
+
+fn a_stop_with_every_fault() {
+    stops(Breadth::Every);
+}
+
+/// The programs of the two sessions that are to be restored: one was running, one is configured.
+const RESTORED: [(&str, &str); 2] = [("kept", "sleep 1001"), ("configured", "sleep 1002")];
+
+fn restores(breadth: Breadth) {
+    let files = Files::of_sessions();
+    let (noted, spec) = (files.state("restored.json"), files.state("sessions/kept.json"));
+    drop(spawn("kept", &[], &["sleep", "1"]));
+    let (session, _) = spawn("kept", &[], &["sleep", "1001"]);
+    let kept = std::fs::read(&spec).expect("a specification");
+    drop(session);
+    let _config = configured(
+        "[restore]\nconcurrency = 1\n[sessions.configured]\ncommand = ['sleep', '1002']\nboot = true\n",
+    );
+    let before = || {
+        // As if this life of the manager had just begun.
+        let _ = std::fs::remove_file(&noted);
+        std::fs::write(&spec, &kept).expect("a specification");
+    };
+    let after = |hit: &Hit| {
+        files.are_whole();
+        if hit.ran.code == 0 {
+            assert!(RESTORED.iter().all(|(name, _)| is_running(name)), "they were said to be restored");
+        }
+        files.age();
+        forge(&["restore"]).ok();
+        let told = std::fs::read_to_string(&noted).expect("what the restore noted");
+        let told: serde_json::Value = serde_json::from_str(&told).expect("JSON");
+        for (name, program) in RESTORED {
+            if !is_running(name) {
+                // Told, and not lost.
+                let failed = told["failed"].as_array().expect("a list");
+                assert!(failed.iter().any(|failed| failed["session"] == name), "{name}: {told}");
+                forge(&["restart", name]).ok();
+            }
+            assert_eq!(programs(program), 1, "{name}'s program");
+            forge(&["stop", name]).ok();
+            nothing_left_of(name);
+        }
+        gates_are_gone();
+        files.are_whole();
+        files.have_no_leftovers();
+    };
+    try_faults(breadth, &["restore"], before, after);
+}
+
+fn a_restore_with_some_faults() {
+    restores(SOME);
+}
+
+fn a_restore_with_every_fault() {
+    restores(Breadth::Every);
+}
+
+fn installs(breadth: Breadth) {
+    let files = Files::of_units();
+    let own = TestFile::new(".config/systemd/user/forge-spawn@.service.d/mine.conf", "[Service]\nNice=1\n");
+    let other = TestFile::new(".config/systemd/user/mine.service", "[Service]\nExecStart=true\n");
+    forge(&["units", "install"]).ok();
+    let wanted: Vec<(PathBuf, Vec<u8>)> = files.all();
+    let before = || {
+        forge(&["units", "uninstall"]).ok();
+    };
+    let after = |hit: &Hit| {
+        for (path, text) in files.all() {
+            let whole = wanted.iter().any(|wanted| *wanted == (path.clone(), text.clone()));
+            assert!(whole || path.extension().is_some_and(|end| end == "tmp"), "{}", path.display());
+        }
+        if hit.ran.code == 0 {
+            assert_eq!(files.all(), wanted, "they were said to be installed");
+        }
+        files.age();
+        forge(&["units", "install"]).ok();
+        assert_eq!(files.all(), wanted, "after the next install");
+        for unit in ["forge-tmux-socket-sweep.timer", "forge-post-boot-sessions.service"] {
+            assert_eq!(systemctl(&["is-enabled", unit]).stdout, "enabled\n");
+        }
+    };
+    try_faults(breadth, &["units", "install"], before, after);
+    drop((own, other));
+    forge(&["units", "uninstall"]).ok();
+}
+
+fn an_install_with_some_faults() {
+    installs(SOME);
+}
+
+fn an_install_with_every_fault() {
+    installs(Breadth::Every);
+}

@@ -1,0 +1,278 @@
+//! One fault at a time, by strace: a system call of forge fails, is interrupted, comes late, or is
+//! the last thing that forge does.
+
+use crate::ran::Ran;
+use crate::support::start;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+/// Where strace writes what it saw.
+const TRACE: &str = "/tmp/calls";
+
+/// The longest of forge's own deadlines that one fault can lead to is 30 s.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// What can fail, and how. EINTR stands where the kernel interrupts that call.
+const CAN_FAIL: [(&str, &[&str]); 50] = [
+    ("accept4", &["EMFILE", "ECONNABORTED", "EINTR"]),
+    ("access", &["EACCES"]),
+    ("bind", &["EADDRINUSE"]),
+    ("brk", &["ENOMEM"]),
+    ("clone3", &["EAGAIN"]),
+    ("connect", &["ECONNREFUSED", "ENOENT", "EAGAIN", "EINTR"]),
+    ("dup2", &["EBUSY", "EINTR"]),
+    ("epoll_create1", &["EMFILE"]),
+    ("epoll_ctl", &["ENOMEM"]),
+    ("epoll_pwait", &["EINTR"]),
+    ("epoll_wait", &["EINTR"]),
+    ("execve", &["ENOMEM"]),
+    ("faccessat2", &["EACCES"]),
+    ("fcntl", &["ENOLCK", "EAGAIN", "EINTR"]),
+    ("flock", &["EWOULDBLOCK", "ENOLCK", "EINTR"]),
+    ("fstat", &["EIO"]),
+    ("fsync", &["EIO", "ENOSPC", "EINTR"]),
+    ("getcwd", &["ENOENT"]),
+    ("getdents64", &["EIO"]),
+    ("getrandom", &["ENOSYS", "EINTR"]),
+    ("getsockopt", &["ENOMEM"]),
+    ("getxattr", &["EIO", "ENODATA"]),
+    ("listen", &["EADDRINUSE"]),
+    ("lseek", &["EIO"]),
+    ("mkdir", &["ENOSPC", "EACCES"]),
+    ("mmap", &["ENOMEM"]),
+    ("mprotect", &["ENOMEM"]),
+    ("mremap", &["ENOMEM"]),
+    ("newfstatat", &["EACCES", "EIO"]),
+    ("openat", &["EMFILE", "EACCES", "ENOSPC", "EINTR"]),
+    ("pidfd_open", &["EMFILE"]),
+    ("pidfd_send_signal", &["EPERM"]),
+    ("pipe2", &["EMFILE"]),
+    ("poll", &["ENOMEM", "EINTR"]),
+    ("prlimit64", &["EPERM"]),
+    ("read", &["EIO", "EINTR"]),
+    ("readlink", &["EIO"]),
+    ("recvfrom", &["ECONNRESET", "EINTR"]),
+    ("recvmsg", &["ECONNRESET", "EINTR"]),
+    ("rename", &["ENOSPC", "EIO"]),
+    ("sendmsg", &["EPIPE", "ENOBUFS", "EAGAIN", "EINTR"]),
+    ("sendto", &["ECONNREFUSED", "EAGAIN", "EINTR"]),
+    ("setpgid", &["EACCES"]),
+    ("setxattr", &["ENOSPC", "EPERM"]),
+    ("socket", &["EMFILE"]),
+    ("statx", &["EACCES", "EIO"]),
+    ("timerfd_create", &["EMFILE"]),
+    ("unlink", &["EACCES"]),
+    ("unlinkat", &["EACCES"]),
+    ("write", &["ENOSPC", "EIO", "EINTR"]),
+];
+
+/// What waits or changes something, and does not fail with right arguments. (Of a close the kernel may
+/// tell an error, and has closed all the same.)
+const CANNOT_FAIL: [&str; 4] = ["close", "futex", "timerfd_settime", "wait4"];
+
+/// What neither fails nor matters: a fault at the call before or after it is the same.
+const OF_NO_CONSEQUENCE: [&str; 24] = [
+    "arch_prctl",
+    "clock_nanosleep",
+    "exit",
+    "exit_group",
+    "getegid",
+    "geteuid",
+    "getgid",
+    "getpid",
+    "gettid",
+    "getuid",
+    "ioctl",
+    "madvise",
+    "munmap",
+    "prctl",
+    "pread64",
+    "restart_syscall",
+    "rseq",
+    "rt_sigaction",
+    "rt_sigprocmask",
+    "rt_sigreturn",
+    "sched_getaffinity",
+    "set_robust_list",
+    "set_tid_address",
+    "sigaltstack",
+];
+
+/// Where there is no memory and no thread to be had the runtimes below forge, Rust's and zbus's, may
+/// end the process at once. Then it is as if it had been killed.
+const MAY_END_IT: [&str; 4] = ["brk", "clone3", "mmap", "mprotect"];
+
+/// What is done to a call.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Error(&'static str),
+    Delay,
+    Kill,
+}
+
+impl Kind {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Error("EINTR") => "interrupted",
+            Self::Error(_) => "failed",
+            Self::Delay => "delayed",
+            Self::Kill => "killed",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Error(name) => write!(out, "error={name}"),
+            // Longer than all that forge does takes, so that others are faster.
+            Self::Delay => out.write_str("delay_enter=30000"),
+            Self::Kill => out.write_str("signal=KILL"),
+        }
+    }
+}
+
+/// One fault, at the `nth` such call: of the main thread alone; or of each thread, and of each child
+/// until it is executed.
+pub(crate) struct Fault {
+    call: String,
+    kind: Kind,
+    nth: usize,
+    everywhere: bool,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let whose = if self.everywhere { "each thread's and child's" } else { "the main thread's" };
+        write!(out, "{whose} {} {}: {}", self.call, self.nth, self.kind)
+    }
+}
+
+/// What came of a fault.
+pub(crate) struct Hit {
+    pub(crate) ran: Ran,
+    pub(crate) took: Duration,
+    /// The call as strace shows it; `None` where forge did not come to it.
+    pub(crate) reached: Option<String>,
+    in_time: bool,
+    may_end_it: bool,
+}
+
+impl Hit {
+    /// A run without a fault, that went well.
+    pub(crate) fn none() -> Self {
+        let ran = Ran { argv: String::new(), code: 0, stdout: String::new(), stderr: String::new() };
+        Self { ran, took: Duration::ZERO, reached: None, in_time: true, may_end_it: false }
+    }
+
+    /// Whether forge was killed, and could say nothing any more.
+    pub(crate) fn died(&self) -> bool {
+        self.ran.code > 128 || (self.may_end_it && self.ran.code == 101)
+    }
+
+    /// forge came to its end in time, with a status of its table, and said why.
+    pub(crate) fn check(&self, fault: &Fault) {
+        assert!(self.in_time, "no end after {} s", LIMIT.as_secs());
+        if fault.kind == Kind::Kill || (self.may_end_it && self.died()) {
+            return;
+        }
+        assert!(!self.ran.stderr.contains("panicked"), "a panic");
+        assert!((0..=5).contains(&self.ran.code), "a status that is none of forge's");
+        assert!(self.ran.code == 0 || !self.ran.stderr.trim().is_empty(), "a failure without a word");
+    }
+}
+
+impl Fault {
+    /// What is counted.
+    pub(crate) fn word(&self) -> &'static str {
+        self.kind.word()
+    }
+
+    /// Runs forge with it.
+    pub(crate) fn strike(&self, arguments: &[&str]) -> Hit {
+        let trace = format!("trace={}", self.call);
+        let inject = format!("inject={}:{}:when={}", self.call, self.kind, self.nth);
+        let began = Instant::now();
+        let (in_time, ran) =
+            start(&strace(self.everywhere, &["-e", &trace, "-e", &inject], arguments)).end(LIMIT);
+        let seen = std::fs::read_to_string(TRACE).unwrap_or_default();
+        let is_it =
+            |line: &&str| ["(INJECTED)", "(DELAYED)", "SIGKILL"].iter().any(|mark| line.contains(mark));
+        let shown = seen.lines().find(is_it).map(|line| line.chars().take(200).collect());
+        let reached = if ran.code == 137 { shown.or_else(|| Some(String::new())) } else { shown };
+        let may_end_it = MAY_END_IT.contains(&self.call.as_str());
+        Hit { ran, took: began.elapsed(), reached, in_time, may_end_it }
+    }
+}
+
+fn strace<'a>(everywhere: bool, options: &[&'a str], arguments: &[&'a str]) -> Vec<&'a str> {
+    let follow: &[&str] = if everywhere { &["-f", "-b", "execve"] } else { &[] };
+    [&["strace", "-qqq", "-o", TRACE], follow, options, &["forge"], arguments].concat()
+}
+
+/// How often a call is made.
+#[derive(Default)]
+struct Count {
+    /// By the dynamic loader: a fault there only means that forge cannot be executed.
+    loading: usize,
+    /// By the main thread, with the loader's.
+    main: usize,
+    /// By that one of the other threads, or of the children until they are executed, that makes most.
+    others: usize,
+}
+
+/// Runs forge without a fault, and gives all the faults that there can be in such a run.
+pub(crate) fn faults_of(arguments: &[&str]) -> Vec<Fault> {
+    start(&strace(true, &[], arguments)).wait(LIMIT).ok();
+    let seen = std::fs::read_to_string(TRACE).expect("what strace saw");
+    let mut faults = Vec::new();
+    for (call, count) in counted(&seen) {
+        let errors = CAN_FAIL.iter().find(|(name, _)| *name == call).map(|(_, errors)| *errors);
+        let known = errors.is_some() || CANNOT_FAIL.contains(&call.as_str());
+        assert!(known || OF_NO_CONSEQUENCE.contains(&call.as_str()), "how can {call} fail?");
+        if !known {
+            continue;
+        }
+        let errors = errors.unwrap_or_default().iter().map(|name| Kind::Error(name));
+        for kind in errors.chain([Kind::Delay, Kind::Kill]) {
+            for nth in count.loading + 1..=count.main.max(count.others) {
+                let one = |everywhere| Fault { call: call.clone(), kind, nth, everywhere };
+                faults.extend((nth <= count.main).then(|| one(false)));
+                faults.extend((nth <= count.others).then(|| one(true)));
+            }
+        }
+    }
+    faults
+}
+
+/// The calls in what `strace -f` wrote.
+fn counted(seen: &str) -> BTreeMap<String, Count> {
+    let calls = || {
+        seen.lines().filter_map(|line| {
+            let (pid, rest) = line.split_once(' ')?;
+            let (call, _) = rest.trim_start().split_once('(')?;
+            // Not the second half of one, nor a signal.
+            call.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_').then_some((pid, call))
+        })
+    };
+    let main = calls().next().expect("a call").0;
+    let mut counts: BTreeMap<String, Count> = BTreeMap::new();
+    let mut others: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    // The first thing that Rust's runtime does is a poll of the three standard descriptors.
+    let mut loading = true;
+    for (pid, call) in calls() {
+        loading &= call != "poll";
+        let count = counts.entry(call.to_owned()).or_default();
+        if pid == main {
+            count.main += 1;
+            count.loading += usize::from(loading);
+        } else {
+            let other = others.entry((pid, call)).or_default();
+            *other += 1;
+            count.others = count.others.max(*other);
+        }
+    }
+    assert!(!loading, "Rust's runtime does not begin with a poll any more");
+    counts
+}
