@@ -1,6 +1,7 @@
 //! The configuration: files, merged, checked.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -289,19 +290,25 @@ fn files(dir: &Path, given: Option<&Path>) -> Result<Vec<PathBuf>> {
     if let Some(file) = given {
         return Ok(vec![file.to_owned()]);
     }
-    let mut files: Vec<PathBuf> =
-        Some(dir.join("forge.toml")).filter(|file| file.exists()).into_iter().collect();
+    // One of which the kernel does not tell whether it is there is not absent: to read it says why.
+    let is_there = |file: &PathBuf| file.try_exists().unwrap_or(true);
+    let mut files: Vec<PathBuf> = Some(dir.join("forge.toml")).filter(is_there).into_iter().collect();
     let fragments = dir.join("forge.toml.d");
-    if fragments.is_dir() {
-        let doing = format!("cannot read {}", fragments.display());
-        let mut found = Vec::new();
-        for entry in std::fs::read_dir(&fragments).trying(&doing)? {
-            found.push(entry.trying(&doing)?.path());
+    let doing = format!("cannot read {}", fragments.display());
+    let entries = match std::fs::read_dir(&fragments) {
+        Ok(entries) => entries,
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return Ok(files);
         }
-        found.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
-        found.sort();
-        files.extend(found);
+        Err(error) => return Err(error).trying(doing),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        found.push(entry.trying(&doing)?.path());
     }
+    found.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
+    found.sort();
+    files.extend(found);
     Ok(files)
 }
 
@@ -547,6 +554,15 @@ mod tests {
                 .message
                 .contains("none.toml")
         );
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_looked_at_is_not_absent() {
+        let root = tempfile::tempdir().unwrap();
+        assert!(load(root.path(), None).is_ok());
+        std::os::unix::fs::symlink("forge.toml", root.path().join("forge.toml")).unwrap();
+        assert!(load(root.path(), None).unwrap_err().message.contains("forge.toml"));
+        assert!(salvage_sweep(root.path(), None).is_none());
     }
 
     #[test]
