@@ -17,6 +17,9 @@ use crate::words::error::{Error, Result, Trying};
 /// The largest file that is read, and so the largest that is written: nearly everything is far below.
 const LARGEST: usize = 1 << 20;
 
+/// A temporary file of this age has no writer any more: one needs milliseconds.
+pub const LEFT_OVER: Duration = Duration::from_secs(60);
+
 /// How many files this process has written.
 static WRITTEN: AtomicU32 = AtomicU32::new(0);
 
@@ -132,6 +135,9 @@ fn directory_of(path: &Path) -> Result<&Path> {
 pub fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     let dir = directory_of(path)?;
     let doing = format!("cannot write {}", path.display());
+    if let Some(stem) = path.file_stem() {
+        clear_leftovers(dir, &stem.to_string_lossy(), LEFT_OVER);
+    }
     // Pid and count make the name ours: two writers never share one. A left-over of a killed
     // process with the same pid goes; where that is not ours to remove, it is not ours to fill either.
     let count = WRITTEN.fetch_add(1, Ordering::Relaxed);
@@ -289,6 +295,24 @@ mod tests {
         assert_eq!(left().len(), 6, "they may have a writer yet");
         clear_leftovers(root.path(), "forge", Duration::ZERO);
         assert_eq!(left(), ["forge-x.y.tmp", "forge.conf", "forge.tmp", "mine.1-1.tmp"]);
+    }
+
+    #[test]
+    fn a_write_clears_what_the_last_writer_of_that_file_left() {
+        let root = tempfile::tempdir().unwrap();
+        let left = |name: &str, age: u64| {
+            let path = root.path().join(name);
+            write_text_for_tests(&path, "");
+            let file = File::options().write(true).open(&path).unwrap();
+            file.set_modified(std::time::SystemTime::now() - Duration::from_secs(age)).unwrap();
+            path
+        };
+        let (mine, young) = (left("value.7-0.tmp", 61), left("value.8-0.tmp", 1));
+        let other = left("other.7-0.tmp", 61);
+        write_json(&root.path().join("value.json"), &1).unwrap();
+        assert!(!mine.exists());
+        assert!(young.exists(), "it may have a writer yet");
+        assert!(other.exists());
     }
 
     #[test]

@@ -27,9 +27,6 @@ use crate::words::supervision::Record;
 /// How long a change of a specification may take: it is one small file.
 const SPEC_TURN: Duration = Duration::from_secs(2);
 
-/// A temporary file of this age has no writer any more: one needs milliseconds.
-const LEFT_OVER: Duration = Duration::from_secs(60);
-
 /// forge's files.
 #[derive(Debug, Clone)]
 pub struct Store {
@@ -153,7 +150,7 @@ impl Store {
 
     /// Removes what writers left that were killed half-way.
     pub fn clear_leftovers(&self) {
-        files::clear_leftovers(&self.specs, "", LEFT_OVER);
+        files::clear_leftovers(&self.specs, "", files::LEFT_OVER);
     }
 
     /// Puts a specification that cannot be read where it is in nobody's way; returns where.
