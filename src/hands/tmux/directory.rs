@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, openat};
+use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
+use rustix::fs::{FlockOperation, flock};
 
 use crate::words::error::{Error, Kind, Result, Trying};
 use crate::words::shown::legible;
@@ -28,7 +29,7 @@ pub struct Directory {
 
 /// The lock that tmux takes while it starts a server on a socket: `SOCKET.lock`.
 pub struct StartLock {
-    _lock: Flock<OwnedFd>,
+    _lock: OwnedFd,
     name: OsString,
 }
 
@@ -201,12 +202,15 @@ impl Directory {
         let flags =
             OFlag::O_CREAT | OFlag::O_WRONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
         let fd = openat(&self.fd, name.as_os_str(), flags, Mode::from_bits_truncate(0o600)).trying(doing())?;
-        let Ok(lock) = Flock::lock(fd, FlockArg::LockExclusiveNonblock) else { return Ok(None) };
+        // Its end is that of the descriptor: nix's Flock panics where the kernel does not unlock.
+        if flock(&fd, FlockOperation::NonBlockingLockExclusive).is_err() {
+            return Ok(None);
+        }
         // tmux removes the file when its server is up: then this lock is of the past.
-        let held = fstat(&*lock).trying(doing())?;
+        let held = fstat(&fd).trying(doing())?;
         let same =
             self.stat(&name)?.is_some_and(|now| now.st_ino == held.st_ino && now.st_dev == held.st_dev);
-        Ok((same && kind(&held) == SFlag::S_IFREG).then_some(StartLock { _lock: lock, name }))
+        Ok((same && kind(&held) == SFlag::S_IFREG).then_some(StartLock { _lock: fd, name }))
     }
 
     /// Removes a socket whose start lock is held, and the lock's file too where that is forge's
