@@ -89,15 +89,21 @@ pub fn restore(world: &World, configured: bool) -> Result<Outcome> {
     journal::progress!("restoring {todo} sessions, {} at a time", world.config.restore.concurrency);
     let queue: Queue = Mutex::new(steps.into_iter().collect());
     let results = Mutex::new(Vec::new());
+    let others = world.config.restore.concurrency.min(todo).saturating_sub(1);
     // A connection to the manager is one thread's.
-    let workers = world.config.restore.concurrency.min(todo.max(1));
     let worlds: Vec<World> =
-        (0..workers).map(|_| World::with(world.paths.clone(), world.config.clone())).collect();
+        (0..others).map(|_| World::with(world.paths.clone(), world.config.clone())).collect();
     std::thread::scope(|scope| {
         for own in worlds {
             let (queue, results) = (&queue, &results);
-            scope.spawn(move || work(&own, queue, results));
+            let work = move || work(&own, queue, results);
+            if let Err(error) = std::thread::Builder::new().spawn_scoped(scope, work) {
+                // Then those that there are do all of it, at the least this one.
+                tracing::debug!("cannot start a thread: {error}");
+                break;
+            }
         }
+        work(world, &queue, &results);
     });
     let mut restored =
         Restored { life, at_us: now_us(), restored: Vec::new(), failed: Vec::new(), left: Vec::new() };
