@@ -61,12 +61,21 @@ pub struct Unit {
     pub job: String,
 }
 
+/// zbus runs a connection in a thread, and panics where there is none to be had.
+fn a_thread_can_be_had() -> Result<()> {
+    std::thread::Builder::new().spawn(|| ()).map(drop).map_err(|error| {
+        Error::failed(format!("cannot start a thread: {error}"))
+            .hint("see how many processes you may have ('ulimit -u'), and how many tasks your slice may")
+    })
+}
+
 impl Manager {
     /// Connects to the user manager.
     ///
     /// # Errors
     /// [`Kind::Missing`] when there is none to be reached.
     pub fn connect() -> Result<Self> {
+        a_thread_can_be_had()?;
         zbus::block_on(async {
             let connect = async {
                 let connection = Builder::session()
