@@ -203,8 +203,10 @@ impl Directory {
             OFlag::O_CREAT | OFlag::O_WRONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
         let fd = openat(&self.fd, name.as_os_str(), flags, Mode::from_bits_truncate(0o600)).trying(doing())?;
         // Its end is that of the descriptor: nix's Flock panics where the kernel does not unlock.
-        if flock(&fd, FlockOperation::NonBlockingLockExclusive).is_err() {
-            return Ok(None);
+        match flock(&fd, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
+            Err(error) => return Err(error).trying(doing()),
         }
         // tmux removes the file when its server is up: then this lock is of the past.
         let held = fstat(&fd).trying(doing())?;
