@@ -5,6 +5,7 @@
 //! to a sweeper in a tight loop, with it none).
 
 use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use super::{World, heal};
 use crate::hands::clock::{Deadline, millis_since, now_us, pause};
 use crate::hands::config::Sweep;
 use crate::hands::journal;
-use crate::hands::tmux::directory::Directory;
+use crate::hands::tmux::directory::{Directory, is_file};
 use crate::hands::tmux::knock::{Caller, Knock, answers, knock};
 use crate::hands::tmux::listeners::Listeners;
 use crate::words::error::{Kind, Result};
@@ -120,6 +121,7 @@ fn sweep_directory(directory: &Directory, plan: &Plan) -> Result<Report> {
     let path = |name: &OsStr| directory.path().join(name);
     let mut called: Vec<(OsString, Caller)> = Vec::new();
     let mut refused: Vec<OsString> = Vec::new();
+    let mut locks: Vec<OsString> = Vec::new();
     let listeners = if plan.wakes_nobody { Listeners::list() } else { Listeners::default() };
     for name in directory.names()? {
         let stat = match directory.stat(&name) {
@@ -133,8 +135,9 @@ fn sweep_directory(directory: &Directory, plan: &Plan) -> Result<Report> {
         };
         if !directory.is_own_socket(&stat) {
             // tmux's lock files belong here; anything else is told.
-            if !(is_lock_file(&name) && crate::hands::tmux::directory::is_file(&stat)) {
-                report.skip(path(&name), directory.why_not_own_socket(&stat));
+            match name.as_encoded_bytes().strip_suffix(b".lock") {
+                Some(socket) if is_file(&stat) => locks.push(OsStr::from_bytes(socket).to_owned()),
+                _ => report.skip(path(&name), directory.why_not_own_socket(&stat)),
             }
             continue;
         }
@@ -164,6 +167,11 @@ fn sweep_directory(directory: &Directory, plan: &Plan) -> Result<Report> {
             Err(error) => report.skip(path(&name), error.message),
         }
     }
+    for socket in locks.iter().filter(|_| !plan.dry_run) {
+        if let Err(error) = remove_lock_alone(directory, socket) {
+            report.skip(path(socket), error.message);
+        }
+    }
     // Last, so that a wedged server holds up nothing but this.
     let callers: Vec<&Caller> = called.iter().map(|(_, caller)| caller).collect();
     let answered = answers(&callers, Deadline::after(plan.timeout));
@@ -173,8 +181,15 @@ fn sweep_directory(directory: &Directory, plan: &Plan) -> Result<Report> {
     Ok(report)
 }
 
-fn is_lock_file(name: &OsStr) -> bool {
-    name.as_encoded_bytes().ends_with(b".lock")
+/// Removes the lock file of a session's socket that is gone: what a sweep left that was killed, or
+/// failed, between the two.
+fn remove_lock_alone(directory: &Directory, socket: &OsStr) -> Result<()> {
+    let is_own = || socket.to_str().and_then(unit::session_of_socket).is_some();
+    if !is_own() || directory.stat(socket)?.is_some() {
+        return Ok(());
+    }
+    let Some(lock) = directory.lock(socket)? else { return Ok(()) };
+    if directory.stat(socket)?.is_none() { directory.remove_lock(lock) } else { Ok(()) }
 }
 
 /// What became of a socket that refused a connection.

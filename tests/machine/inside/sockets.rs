@@ -16,6 +16,7 @@ pub(crate) fn tests() -> Vec<Test> {
         inside!(servers_that_do_not_answer_cost_one_deadline),
         inside!(what_is_no_socket_of_ours_is_left),
         inside!(a_lock_that_is_held_or_hostile_is_no_hang),
+        inside!(a_lock_of_forges_own_goes_without_its_socket),
         inside!(a_missing_socket_is_healed),
         inside!(a_broken_configuration_does_not_stop_it),
         inside!(without_a_bus_it_sweeps_too),
@@ -146,6 +147,22 @@ fn a_lock_that_is_held_or_hostile_is_no_hang() {
     holder.kill();
     shell("cd /tmp/tmux-1000 && rm -f fifo-lock.lock link-lock.lock").ok();
     assert_eq!(names(&forge_json(&["sweep"]), "removed").len(), 3);
+}
+
+fn a_lock_of_forges_own_goes_without_its_socket() {
+    let lock = |label: &str| socket(&format!("{label}.lock"));
+    let (_session, _) = spawn("there", &[], &["sleep", "1000"]);
+    let files = ["spawn-gone", "spawn-held", "spawn-there", "others"];
+    let _files = files.map(|label| TestFile::new(lock(label).to_str().expect("text"), ""));
+    let mut holder = start(&["flock", lock("spawn-held").to_str().expect("text"), "sleep", "1000"]);
+    crate::support::wait_until(Duration::from_secs(5), "the lock", || {
+        run(&["flock", "-n", lock("spawn-held").to_str().expect("text"), "true"]).code != 0
+    });
+    forge(&["sweep", "--dry-run"]).ok();
+    assert!(lock("spawn-gone").exists(), "a dry run changes nothing");
+    forge(&["sweep"]).ok();
+    assert_eq!(files.map(|label| lock(label).exists()), [false, true, true, true]);
+    holder.kill();
 }
 
 fn a_missing_socket_is_healed() {
