@@ -146,12 +146,10 @@ fn claimed(world: &World, order: Order<'_>) -> Result<Spawned> {
     let start = Instant::now();
     let id = &order.spec.session;
     world.manager()?;
-    paths::tmux()?;
     // Held to the end: who comes next and finds a session half-way up, and no claim, knows
     // that it was abandoned.
     let _claim = world.store.claim(id)?;
     drop(world.store.clearing_turn(id, Deadline::after(LAST_RUN))?);
-    usable(&world.paths.socket_dir())?;
     if let How::Restored(planned) = order.how {
         if world.store.spec(id)?.as_ref() != planned {
             return Err(Error::new(
@@ -164,6 +162,8 @@ fn claimed(world: &World, order: Order<'_>) -> Result<Spawned> {
             world.store.write_spec(order.spec)?;
         }
     }
+    paths::tmux()?;
+    usable(&world.paths.socket_dir())?;
     if order.keeps_spec() {
         // It was there when the session ran; the error of the program would not name it.
         let there = paths::check_working_directory(&order.spec.cwd);
