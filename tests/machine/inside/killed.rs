@@ -1,16 +1,15 @@
-//! A forge that is killed at any step leaves nothing that the next one does not clear by itself.
+//! A forge that is killed at any step leaves nothing that the next one does not clear by itself: what
+//! `faults::calls` does not try.
 
 use crate::suite::{Test, inside};
 use crate::support::{
-    Homebase, Session, TestFile, alive, forge, forge_json, nothing_left_of, run, shell, spawn, wait_until,
+    Homebase, Session, TestFile, forge, forge_json, nothing_left_of, run, shell, wait_until,
 };
 use std::time::Duration;
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
-        inside!(a_spawn_killed_at_any_step).limit_s(600),
         inside!(a_spawn_killed_where_dead_panes_are_kept).limit_s(600),
-        inside!(a_stop_killed_at_any_step).limit_s(300),
         inside!(an_interrupted_spawn_leaves_nothing),
     ]
 }
@@ -66,13 +65,15 @@ fn next_spawn_succeeds(what: &str, homebase: &Homebase) {
     homebase.untouched();
 }
 
-fn spawns_killed(arguments: &[&str], stride: u32) {
+fn a_spawn_killed_where_dead_panes_are_kept() {
+    let _conf = TestFile::new(".tmux.conf", "set -g remain-on-exit on\nset -g exit-empty off\n");
+    let arguments = ["spawn", "cut", "--ready", "up", "--", "sh", "-c", "echo up; exec sleep 1000"];
     let homebase = Homebase::start();
     let _session = Session("cut".into());
     let mut kills = 0;
     for call in CALLS {
-        for nth in (1..).step_by(stride as usize) {
-            if !killed_at(call, nth, arguments) {
+        for nth in (1..).step_by(4) {
+            if !killed_at(call, nth, &arguments) {
                 forge(&["stop", "cut"]);
                 break;
             }
@@ -81,40 +82,7 @@ fn spawns_killed(arguments: &[&str], stride: u32) {
         }
     }
     gates_are_gone();
-    println!("{kills} kills");
     assert!(kills > 20, "only {kills} kills: the calls are not those that forge makes");
-}
-
-fn a_spawn_killed_at_any_step() {
-    spawns_killed(&["spawn", "cut", "--", "sleep", "1000"], 1);
-}
-
-fn a_spawn_killed_where_dead_panes_are_kept() {
-    let _conf = TestFile::new(".tmux.conf", "set -g remain-on-exit on\nset -g exit-empty off\n");
-    spawns_killed(&["spawn", "cut", "--ready", "up", "--", "sh", "-c", "echo up; exec sleep 1000"], 4);
-}
-
-fn a_stop_killed_at_any_step() {
-    let homebase = Homebase::start();
-    for call in ["sendmsg", "recvmsg", "unlinkat", "openat", "read"] {
-        for nth in (1..).step_by(5) {
-            let (_session, spawned) = spawn("halved", &[], &["sleep", "1000"]);
-            let killed = killed_at(call, nth, &["stop", "halved"]);
-            let ran = forge(&["--json", "stop", "halved"]);
-            assert!(ran.code == 0 || ran.json()["error"]["kind"] == "no_session", "{ran}");
-            wait_until(Duration::from_secs(20), "the session to end", || {
-                !alive(u32::try_from(spawned["pane_pid"].as_u64().expect("a pid")).expect("a pid"))
-            });
-            // What a killed stop left of a session that is gone, the next spawn clears.
-            let (session, _) = spawn("halved", &[], &["sleep", "1000"]);
-            drop(session);
-            nothing_left_of("halved");
-            if !killed {
-                break;
-            }
-        }
-    }
-    homebase.untouched();
 }
 
 fn an_interrupted_spawn_leaves_nothing() {
