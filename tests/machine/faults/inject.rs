@@ -14,12 +14,13 @@ const TRACE: &str = "/tmp/calls";
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// What can fail, and how. EINTR stands where the kernel interrupts that call.
-const CAN_FAIL: [(&str, &[&str]); 50] = [
+const CAN_FAIL: [(&str, &[&str]); 53] = [
     ("accept4", &["EMFILE", "ECONNABORTED", "EINTR"]),
     ("access", &["EACCES"]),
     ("bind", &["EADDRINUSE"]),
     ("brk", &["ENOMEM"]),
     ("clone3", &["EAGAIN"]),
+    ("clock_nanosleep", &["EINTR"]),
     ("connect", &["ECONNREFUSED", "ENOENT", "EAGAIN", "EINTR"]),
     ("dup2", &["EBUSY", "EINTR"]),
     ("epoll_create1", &["EMFILE"]),
@@ -37,6 +38,8 @@ const CAN_FAIL: [(&str, &[&str]); 50] = [
     ("getrandom", &["ENOSYS", "EINTR"]),
     ("getsockopt", &["ENOMEM"]),
     ("getxattr", &["EIO", "ENODATA"]),
+    ("inotify_add_watch", &["ENOSPC"]),
+    ("inotify_init1", &["EMFILE"]),
     ("listen", &["EADDRINUSE"]),
     ("lseek", &["EIO"]),
     ("mkdir", &["ENOSPC", "EACCES"]),
@@ -72,9 +75,8 @@ const CAN_FAIL: [(&str, &[&str]); 50] = [
 const CANNOT_FAIL: [&str; 4] = ["close", "futex", "timerfd_settime", "wait4"];
 
 /// What neither fails nor matters: a fault at the call before or after it is the same.
-const OF_NO_CONSEQUENCE: [&str; 24] = [
+const OF_NO_CONSEQUENCE: [&str; 23] = [
     "arch_prctl",
-    "clock_nanosleep",
     "exit",
     "exit_group",
     "getegid",
@@ -133,6 +135,15 @@ impl fmt::Display for Kind {
     }
 }
 
+/// What has broken something, or would be the first to: the short form has all of it.
+const NASTY: [(&str, Kind); 5] = [
+    ("connect", Kind::Error("ECONNREFUSED")),
+    ("flock", Kind::Error("EINTR")),
+    ("rename", Kind::Kill),
+    ("setxattr", Kind::Error("ENOSPC")),
+    ("unlinkat", Kind::Kill),
+];
+
 /// One fault, at the `nth` such call: of the main thread alone; or of each thread, and of each child
 /// until it is executed.
 pub(crate) struct Fault {
@@ -185,6 +196,11 @@ impl Hit {
 }
 
 impl Fault {
+    /// Whether the short form has it in any case.
+    pub(crate) fn is_nasty(&self) -> bool {
+        NASTY.contains(&(self.call.as_str(), self.kind))
+    }
+
     /// What is counted.
     pub(crate) fn word(&self) -> &'static str {
         self.kind.word()

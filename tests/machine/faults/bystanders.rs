@@ -1,0 +1,70 @@
+//! Who is there beside what forge is to change, and must not be touched by it.
+
+use super::left::programs;
+use crate::support::{Homebase, Session, run, socket, spawn, tmux};
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+use std::os::unix::net::{UnixListener, UnixStream};
+
+/// Servers that are alive, and nobody's business.
+pub(crate) struct Bystanders {
+    homebase: Homebase,
+    _neighbour: Session,
+    servers: [(&'static str, i32); 2],
+}
+
+impl Bystanders {
+    pub(crate) fn new() -> Self {
+        let homebase = Homebase::start();
+        let (neighbour, _) = spawn("neighbour", &[], &["sleep", "3000"]);
+        let servers = ["homebase", "spawn-neighbour"].map(|label| (label, listener(label)));
+        Self { homebase, _neighbour: neighbour, servers }
+    }
+
+    /// They are the same, and are reached.
+    pub(crate) fn untouched(&self) {
+        for (label, pid) in self.servers {
+            assert_eq!(listener(label), pid, "the server of {label}");
+        }
+        assert_eq!(programs("sleep 3000"), 1, "the neighbour's program");
+    }
+}
+
+impl Drop for Bystanders {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.homebase.untouched();
+        }
+    }
+}
+
+/// The process that listens on the socket, by the kernel's word; 0 where none does.
+fn listener(label: &str) -> i32 {
+    let Ok(stream) = UnixStream::connect(socket(label)) else { return 0 };
+    getsockopt(&stream, PeerCredentials).map_or(0, |peer| peer.pid())
+}
+
+/// Leaves a socket that nobody listens on.
+pub(crate) fn dead(label: &str) {
+    let _ = std::fs::remove_file(socket(label));
+    drop(UnixListener::bind(socket(label)).expect("a socket"));
+}
+
+/// A server that stands still: it is wedged, and not dead.
+pub(crate) struct Wedged(pub(crate) i32);
+
+impl Wedged {
+    pub(crate) fn new() -> Self {
+        tmux("wedged", &["new", "-d", "sleep 10000"]).ok();
+        let pid = listener("wedged");
+        run(&["kill", "-s", "STOP", &pid.to_string()]).ok();
+        Self(pid)
+    }
+}
+
+impl Drop for Wedged {
+    fn drop(&mut self) {
+        run(&["kill", "-s", "CONT", &self.0.to_string()]);
+        tmux("wedged", &["kill-server"]);
+        let _ = std::fs::remove_file(socket("wedged"));
+    }
+}
