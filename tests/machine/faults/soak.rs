@@ -2,6 +2,7 @@
 //! beside sweeps, and a model knows what must be running in the end.
 
 mod checks;
+mod disturb;
 mod model;
 mod worker;
 
@@ -37,9 +38,11 @@ fn an_hours_churn(machine: &mut Machine) {
     let since = std::time::UNIX_EPOCH.elapsed().expect("a clock").as_millis();
     let seed = std::env::var(SEED).unwrap_or_else(|_| since.to_string());
     println!("{SEED}={seed}");
-    let (seconds, seed) = (format!("{SECONDS}=540"), format!("{SEED}={seed}"));
+    let seconds = number(SECONDS, 540);
+    let (limit, seconds) = (Duration::from_secs(seconds + 600), format!("{SECONDS}={seconds}"));
+    let seed = format!("{SEED}={seed}");
     let argv = ["env", &seconds, &seed, "/usr/lib/forge-tests/machine", "--inside", "soak::churn"];
-    let ran = ran::run(machine.command("ada", &argv), &argv.join(" "), Duration::from_secs(1500)).ok();
+    let ran = ran::run(machine.command("ada", &argv), &argv.join(" "), limit).ok();
     println!("{}", ran.stdout);
 }
 
@@ -58,6 +61,12 @@ impl History {
     }
 }
 
+/// What else tells something of a failure.
+const WHAT_IS_THERE: &str = "ps -u ada -o pid,ppid,stat,args; \
+    systemctl --user list-units --all 'forge-*' 'tmux-*'; \
+    ls -la /tmp/tmux-1000 .local/state/forge/sessions | grep -v foreign-; \
+    journalctl --user -n 1500 --no-pager -o short-precise";
+
 const WORKERS: usize = 4;
 const NAMES: usize = 3;
 /// What each worker does between two looks at everything.
@@ -68,14 +77,10 @@ fn churn() {
     println!("{SEED}={seed}");
     let history = History(Mutex::new(Vec::new()), Instant::now());
     let outcome = catch_unwind(AssertUnwindSafe(|| churned(seed, &history)));
-    if std::env::var_os("FORGE_SOAK_TELL").is_some() {
-        println!("{}", history.0.lock().unwrap().join("\n"));
-    }
     if let Err(panic) = outcome {
         let lines = history.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         println!("{}", lines[lines.len().saturating_sub(150)..].join("\n"));
-        // Whatever can tell more.
-        println!("{}", shell("ps -u ada -o pid,ppid,stat,args; systemctl --user list-units --all 'forge-*' 'tmux-*'; ls -la /tmp/tmux-1000 .local/state/forge/sessions | grep -v foreign-; journalctl --user -n 1500 --no-pager -o short-precise").stdout);
+        println!("{}", shell(WHAT_IS_THERE).stdout);
         resume_unwind(panic);
     }
 }
