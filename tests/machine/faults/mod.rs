@@ -14,11 +14,7 @@ use crate::suite::{Group, group};
 
 /// What `cargo test` runs.
 pub(crate) fn groups() -> Vec<Group> {
-    vec![
-        group("soak", soak::tests()),
-        group("calls", calls::tests()),
-        group("hostile", hostile::tests()),
-    ]
+    vec![group("soak", soak::tests()), group("calls", calls::tests()), group("hostile", hostile::tests())]
 }
 
 /// The long form.
