@@ -15,12 +15,12 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tracing::Level as TracingLevel;
-use tracing_journald::{Priority, PriorityMappings};
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::clock::Deadline;
+use super::journald::Journald;
 use super::process;
 use crate::words::error::{Error, Kind, Result};
 use crate::words::event::{self, Event, Level};
@@ -103,16 +103,7 @@ pub fn all_told() {
 pub fn open(verbose: bool, progress: bool, told: bool) {
     TELLS.store(told, Ordering::Relaxed);
     let is_event = |metadata: &tracing::Metadata<'_>| metadata.target() == EVENTS;
-    let journal = tracing_journald::layer().ok().map(|layer| {
-        layer
-            .with_syslog_identifier("forge".to_owned())
-            .with_field_prefix(None)
-            .with_priority_mappings(PriorityMappings {
-                info: Priority::Informational,
-                ..PriorityMappings::new()
-            })
-            .with_filter(filter_fn(is_event))
-    });
+    let journal = Journald::open().ok().map(|journald| journald.with_filter(filter_fn(is_event)));
     let no_journal = journal.is_none();
     let stderr = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)

@@ -8,6 +8,7 @@ pub mod files;
 pub mod gate;
 pub mod http;
 pub mod journal;
+mod journald;
 pub mod landlock;
 pub mod paths;
 pub mod ports;
