@@ -31,9 +31,9 @@ const MADE: Duration = Duration::from_millis(500);
 /// is nothing to go by, and nothing is done.
 pub fn sessions(world: &World) -> Vec<PathBuf> {
     let Ok(manager) = world.manager() else { return Vec::new() };
-    let (Ok(scopes), Ok(group)) = (manager.units(&[unit::SCOPE_PATTERN]), manager.control_group()) else {
-        return Vec::new();
-    };
+    // One after the other: of a manager that does not answer nothing more is asked.
+    let Ok(scopes) = manager.units(&[unit::SCOPE_PATTERN]) else { return Vec::new() };
+    let Ok(group) = manager.control_group() else { return Vec::new() };
     let forge_slice = Cgroup::new(&group).child(unit::FORGE_SLICE);
     scopes
         .iter()

@@ -2,6 +2,7 @@
 //! on disk since before each session started.
 
 use std::path::Path;
+use std::thread::ScopedJoinHandle;
 
 use serde::Serialize;
 
@@ -63,10 +64,16 @@ pub fn save(world: &World) -> Result<Saved> {
         // Each of the user's commands may take its time, and a shutdown has little: so side by side,
         // and each id is written as it comes.
         let ids: Vec<Result<Option<String>>> = std::thread::scope(|scope| {
-            let asking: Vec<_> =
-                specs.iter().map(|spec| scope.spawn(|| save_one(home, store, &all, spec))).collect();
+            let save = |spec| save_one(home, store, &all, spec);
+            let ask = |spec| std::thread::Builder::new().spawn_scoped(scope, move || save(spec));
+            let asking: Vec<_> = specs.iter().map(ask).collect();
             let lost = || Err(Error::failed("the search for the resume id broke off"));
-            asking.into_iter().map(|asked| asked.join().unwrap_or_else(|_| lost())).collect()
+            let answer = |(asked, spec): (std::io::Result<ScopedJoinHandle<'_, _>>, _)| match asked {
+                Ok(asked) => asked.join().unwrap_or_else(|_| lost()),
+                // The kernel gives no thread.
+                Err(_) => save(spec),
+            };
+            asking.into_iter().zip(specs).map(answer).collect()
         });
         for (spec, id) in specs.iter().zip(ids) {
             let session = spec.session.clone();

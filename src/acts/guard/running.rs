@@ -174,10 +174,12 @@ impl<'a> Running<'a> {
     fn meanwhile<T: Send>(&mut self, watch: &Watch, act: impl FnOnce() -> T + Send) -> Result<T> {
         let (done, at_work) = UnixStream::pair().trying("cannot make a pair of sockets")?;
         std::thread::scope(|scope| {
-            let thread = scope.spawn(|| {
+            let work = || {
                 let _closed_at_the_end = at_work;
                 act()
-            });
+            };
+            let thread =
+                std::thread::Builder::new().spawn_scoped(scope, work).trying("cannot start a thread")?;
             let forever = Deadline::after(Duration::MAX);
             while !readable(&[done.as_fd(), watch.as_fd()], forever)[0] {
                 self.see(watch);

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use zbus::wire::Variant;
 
-use super::proxy::{Property, SliceProxy};
+use super::proxy::{Property, SliceProxy, asking};
 use super::transient::{StartError, Transient, accounting, limits};
 use super::{Manager, told};
 use crate::hands::clock::Deadline;
@@ -112,7 +112,7 @@ impl Manager {
     fn weigh(&self, slice: &str, weight: u64) -> Result<()> {
         let ask = async {
             let path = self.proxy.load_unit(slice).await?;
-            let proxy = SliceProxy::builder(&self.connection).path(path).build().await?;
+            let proxy = asking::<SliceProxy<'_>>(&self.connection).path(path).build().await?;
             if proxy.cpu_weight().await? == NOT_SET {
                 let properties: [Property<'_>; 1] = [("CPUWeight", Variant::new(weight))];
                 self.proxy.set_unit_properties(slice, true, &properties).await?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use zbus::export::futures_core::Stream;
 
-use super::proxy::{JobProxy, JobRemoved};
+use super::proxy::{JobProxy, JobRemoved, asking};
 use super::{Manager, deadlined, is_gone, is_named, told};
 use crate::hands::clock::Deadline;
 use crate::words::error::{Error, Kind, Result};
@@ -85,7 +85,7 @@ impl Jobs {
         let connection = self.connection.clone();
         let ask = async {
             let path = zbus::OwnedObjectPath::try_from(job)?;
-            JobProxy::builder(&connection).path(path).build().await?.job_type().await
+            asking::<JobProxy<'_>>(&connection).path(path).build().await?.job_type().await
         };
         self.alongside(ask).await.is_err_and(|error| is_gone(&error))
     }

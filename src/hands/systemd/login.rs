@@ -6,8 +6,8 @@ use std::pin::Pin;
 
 use zbus::export::futures_core::Stream;
 
-use super::proxy::{LoginProxy, LoginUserProxy, PrepareForShutdownStream};
-use super::{CALL, deadlined, reason, system_bus};
+use super::proxy::{LoginProxy, LoginUserProxy, PrepareForShutdownStream, asking};
+use super::{CALL, a_thread_can_be_had, deadlined, reason, system_bus};
 use crate::hands::clock::Deadline;
 use crate::words::error::{Error, Kind, Result};
 
@@ -33,10 +33,11 @@ impl Login {
     pub fn connect() -> Result<Self> {
         let connect = async {
             let connection = system_bus().await?;
-            let proxy = LoginProxy::new(&connection).await?;
+            let proxy = asking::<LoginProxy<'_>>(&connection).build().await?;
             Ok::<_, zbus::Error>(Self { connection, proxy })
         };
         let late = async { connect.await.map_err(|error| asked(&error, "cannot reach logind")) };
+        a_thread_can_be_had()?;
         zbus::block_on(deadlined(Deadline::after(CALL), "connecting to the system bus", late))
     }
 
@@ -47,7 +48,7 @@ impl Login {
     pub fn lingers(&self, uid: u32) -> Result<bool> {
         let ask = async {
             let user = match self.proxy.get_user(uid).await {
-                Ok(path) => LoginUserProxy::builder(&self.connection).path(path).build().await?,
+                Ok(path) => asking::<LoginUserProxy<'_>>(&self.connection).path(path).build().await?,
                 // Neither logged in nor lingering.
                 Err(error) if super::is_named(&error, "org.freedesktop.login1.NoSuchUser") => {
                     return Ok(false);

@@ -28,9 +28,9 @@ use libsystemd::id128::{Id128, get_machine_app_specific};
 
 use zbus::connection::Builder;
 
-use crate::hands::clock::Deadline;
+use crate::hands::clock::{Deadline, pause};
 use crate::words::error::{Error, Kind, Result, Trying};
-use proxy::ManagerProxy;
+use proxy::{ManagerProxy, asking};
 
 /// The longest wait for the manager's answer to one call. A manager that reloads with
 /// thousands of units stays silent for seconds.
@@ -63,10 +63,19 @@ pub struct Unit {
 
 /// zbus runs a connection in a thread, and panics where there is none to be had.
 fn a_thread_can_be_had() -> Result<()> {
-    std::thread::Builder::new().spawn(|| ()).map(drop).map_err(|error| {
+    let threads = || std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count);
+    let before = threads();
+    let tried = std::thread::Builder::new().spawn(|| ()).map_err(|error| {
         Error::failed(format!("cannot start a thread: {error}"))
             .hint("see how many processes you may have ('ulimit -u'), and how many tasks your slice may")
-    })
+    })?;
+    let _ = tried.join();
+    // At the limit the next one is to have its place, and a thread that was joined keeps it for a moment.
+    let deadline = Deadline::after(Duration::from_secs(1));
+    while threads() > before && !deadline.passed() {
+        pause(Duration::from_millis(1));
+    }
+    Ok(())
 }
 
 impl Manager {
@@ -83,7 +92,10 @@ impl Manager {
                     .build()
                     .await
                     .map_err(|error| no_manager(&error))?;
-                let proxy = ManagerProxy::new(&connection).await.map_err(|error| no_manager(&error))?;
+                let proxy = asking::<ManagerProxy<'_>>(&connection)
+                    .build()
+                    .await
+                    .map_err(|error| no_manager(&error))?;
                 Ok(Self { connection, proxy })
             };
             deadlined(Deadline::after(CALL), "connecting to the user bus", connect).await
@@ -114,7 +126,7 @@ impl Manager {
         }
         let ask = async {
             let connection = system_bus().await?;
-            ManagerProxy::new(&connection).await?.system_state().await
+            asking::<ManagerProxy<'_>>(&connection).build().await?.system_state().await
         };
         let asked = async { ask.await.map_err(|error| Error::failed(reason(&error))) };
         let system = zbus::block_on(deadlined(Deadline::after(CALL), "asking PID 1", asked));

@@ -1,7 +1,14 @@
 //! The manager's D-Bus interface, as far as forge uses it (org.freedesktop.systemd1(5)).
 
-use zbus::OwnedObjectPath;
+use zbus::proxy::{Builder, CacheProperties, Defaults};
 use zbus::wire::Variant;
+use zbus::{Connection, OwnedObjectPath};
+
+/// A proxy that asks for each property when it is read. By default zbus asks for all of them before the
+/// first, and waits for that answer without a deadline.
+pub(super) fn asking<T: Defaults>(connection: &Connection) -> Builder<'static, T> {
+    Builder::new(connection).cache_properties(CacheProperties::No)
+}
 
 /// A property of a transient unit.
 pub(super) type Property<'a> = (&'a str, Variant<'a>);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::proxy::{JobProxy, ServiceProxy, UnitProxy};
+use super::proxy::{JobProxy, ServiceProxy, UnitProxy, asking};
 use super::{Manager, is_gone, is_named, told};
 use crate::words::error::Result;
 use crate::words::supervision::Breaker;
@@ -41,8 +41,8 @@ impl Manager {
     pub fn service(&self, name: &str) -> Result<Service> {
         let ask = async {
             let path = self.proxy.load_unit(name).await?;
-            let unit = UnitProxy::builder(&self.connection).path(path.clone()).build().await?;
-            let service = ServiceProxy::builder(&self.connection).path(path).build().await?;
+            let unit = asking::<UnitProxy<'_>>(&self.connection).path(path.clone()).build().await?;
+            let service = asking::<ServiceProxy<'_>>(&self.connection).path(path).build().await?;
             Ok::<_, zbus::Error>(Service {
                 load: unit.load_state().await?,
                 restarts: service.restarts().await?,
@@ -65,12 +65,12 @@ impl Manager {
     pub fn asked(&self, name: &str) -> Result<Asked> {
         let ask = async {
             let path = self.proxy.load_unit(name).await?;
-            let unit = UnitProxy::builder(&self.connection).path(path).build().await?;
+            let unit = asking::<UnitProxy<'_>>(&self.connection).path(path).build().await?;
             let (number, job) = unit.job().await?;
             if number == 0 {
                 return Ok(String::new());
             }
-            JobProxy::builder(&self.connection).path(job).build().await?.job_type().await
+            asking::<JobProxy<'_>>(&self.connection).path(job).build().await?.job_type().await
         };
         match zbus::block_on(ask) {
             Ok(kind) if kind == "stop" => Ok(Asked::Stop),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use zbus::OwnedObjectPath;
 
-use super::proxy::UnitProxy;
+use super::proxy::{UnitProxy, asking};
 use super::{Manager, Outcome, is_named, told};
 use crate::hands::clock::Deadline;
 use crate::hands::systemd::jobs::Jobs;
@@ -129,7 +129,7 @@ impl Manager {
     pub(super) async fn active_state(&self, unit: &str) -> Result<String> {
         let ask = async {
             let path = self.proxy.load_unit(unit).await?;
-            UnitProxy::builder(&self.connection).path(path).build().await?.active_state().await
+            asking::<UnitProxy<'_>>(&self.connection).path(path).build().await?.active_state().await
         };
         ask.await.map_err(|error| told(&error, format!("cannot ask for {unit}")))
     }
@@ -154,7 +154,7 @@ impl Manager {
     pub fn loaded(&self, unit: &str) -> Result<Loaded> {
         let ask = async {
             let path = self.proxy.load_unit(unit).await?;
-            let unit = UnitProxy::builder(&self.connection).path(path).build().await?;
+            let unit = asking::<UnitProxy<'_>>(&self.connection).path(path).build().await?;
             Ok::<_, zbus::Error>(Loaded {
                 name: unit.id().await?,
                 load: unit.load_state().await?,

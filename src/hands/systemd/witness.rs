@@ -21,8 +21,8 @@ use zbus::message::Type;
 use zbus::wire::{OwnedVariant, Variant};
 use zbus::{Connection, MatchRule, MessageStream, OwnedObjectPath};
 
-use super::proxy::ManagerProxy;
-use super::{CALL, deadlined, is_named, no_manager, reason};
+use super::proxy::{ManagerProxy, asking};
+use super::{CALL, a_thread_can_be_had, deadlined, is_named, no_manager, reason};
 use crate::hands::cgroup::Cgroup;
 use crate::hands::clock::{Deadline, boot_us, pause};
 use crate::hands::journal;
@@ -87,12 +87,17 @@ struct Eye {
 
 impl Eye {
     async fn connect(manager: Manager) -> zbus::Result<Self> {
+        a_thread_can_be_had().map_err(|error| zbus::Error::Failure(error.message))?;
         let builder = match manager {
             Manager::User => Builder::session(),
             Manager::System => Builder::system(),
         };
-        let connection = builder.method_timeout(CALL).build().await?;
-        let proxy = ManagerProxy::new(&connection).await?;
+        // The deadline for calls is none for the handshake before them.
+        let connect = async { Ok(builder.method_timeout(CALL).build().await) };
+        let connection = deadlined(Deadline::after(CALL), "connecting to the bus", connect)
+            .await
+            .unwrap_or_else(|late| Err(timed_out(&late)))?;
+        let proxy = asking::<ManagerProxy<'_>>(&connection).build().await?;
         Ok(Self { connection, proxy })
     }
 
@@ -448,6 +453,12 @@ impl Signals {
         })
         .await
     }
+}
+
+/// A bus that does not answer is as good as away.
+fn timed_out(late: &Error) -> zbus::Error {
+    let error = std::io::Error::new(std::io::ErrorKind::TimedOut, late.message.clone());
+    zbus::Error::InputOutput(Arc::new(error))
 }
 
 /// The manager went away, or the bus did.
