@@ -63,7 +63,8 @@ pub fn examine(paths: Paths, config_file: Option<&Path>) -> (usize, Vec<Problem>
     directories(&world, &mut findings);
     login(&world, &mut findings);
     notices(&world, &mut findings);
-    match world.manager() {
+    // One that does not answer is asked nothing more: each question has its own deadline.
+    match world.manager().and_then(|manager| manager.version().map(|_| manager)) {
         Err(error) => findings.check(Some(of_error("the user manager is not there", &error))),
         Ok(manager) => {
             findings.check(None);
