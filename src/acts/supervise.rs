@@ -343,7 +343,7 @@ fn how_it_ended(id: &SessionId, mark: &Mark, cause: Option<Cause>, oom: bool) ->
     match told.ok() {
         Some(end) if oom && killed.contains(&end.signal) => End { cause: Some(Cause::OutOfMemory), ..end },
         Some(end) => end,
-        // It went meanwhile, or does not tell, as one of another version than tmux has now.
+        // It went meanwhile, or does not tell, as one that does not answer.
         None => unknown(None),
     }
 }

@@ -41,7 +41,11 @@ impl Server {
 
     /// A tmux client for this server; nothing of the caller's own tmux reaches it.
     pub fn client(&self) -> Command {
-        let mut command = Command::new(&self.binary);
+        self.client_by(&self.binary)
+    }
+
+    fn client_by(&self, binary: &Path) -> Command {
+        let mut command = Command::new(binary);
         command.env_remove("TMUX").env_remove("TMUX_PANE").args(["-N", "-u", "-S"]).arg(&self.socket);
         command
     }
@@ -51,9 +55,20 @@ impl Server {
     /// # Errors
     /// What tmux said, or that it did not answer in time.
     pub fn tell(&self, arguments: &[&str], deadline: Deadline) -> Result<String> {
-        let output = process::run(self.client().args(arguments), deadline.min(Deadline::after(ANSWER)))
-            .map_err(|error| self.explain(error))?;
+        let deadline = deadline.min(Deadline::after(ANSWER));
+        let mut output =
+            process::run(self.client().args(arguments), deadline).map_err(|error| self.explain(error))?;
+        if !output.success && tmux_says::is_version_mismatch(&output.stderr) {
+            output = self.tell_as_itself(arguments, deadline).unwrap_or(output);
+        }
         if output.success { Ok(output.stdout) } else { Err(said(&output)) }
+    }
+
+    /// The same by the very program that the server runs, which the kernel keeps while it does: for when
+    /// tmux was upgraded under it to a version that it does not understand.
+    fn tell_as_itself(&self, arguments: &[&str], deadline: Deadline) -> Option<Output> {
+        let program = PathBuf::from(format!("/proc/{}/exe", knock::server_of(&self.socket)?));
+        process::run(self.client_by(&program).args(arguments), deadline).ok()
     }
 
     /// A client that hung: the server is wedged, not dead.
