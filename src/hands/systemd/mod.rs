@@ -243,6 +243,13 @@ fn told(error: &zbus::Error, doing: impl std::fmt::Display) -> Error {
         {
             no_manager(error)
         }
+        // As while it executes itself anew.
+        zbus::Error::FDO(fdo)
+            if matches!(**fdo, zbus::fdo::Error::NoReply(_) | zbus::fdo::Error::Disconnected(_)) =>
+        {
+            Error::new(Kind::Bus, format!("{doing}: the user manager, or its bus, went away meanwhile"))
+                .hint("try again; see 'systemctl --user status'")
+        }
         zbus::Error::InputOutput(io) if io.kind() == std::io::ErrorKind::TimedOut => {
             Error::new(Kind::Deadline, format!("{doing}: the user manager did not answer"))
                 .hint("see 'systemctl --user status'")
