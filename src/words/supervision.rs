@@ -276,6 +276,9 @@ pub struct Watched {
     pub output: Option<u64>,
     /// See there.
     pub cpu: u64,
+    /// When the machine booted, by the clock that people set, as it was then.
+    #[serde(default)]
+    pub booted: u64,
     /// Whether it was told that there has been none for too long since.
     pub told: bool,
     /// Whether it was nudged since.
@@ -283,6 +286,16 @@ pub struct Watched {
 }
 
 impl Watched {
+    /// When the output came that is seen now, and was not at the last look. The terminal has the time of
+    /// it by the clock that people set: where they have set it since, nobody knows, and it may be new.
+    pub fn time_of_output(&self, output: Option<u64>, now: u64, booted: u64) -> u64 {
+        if Duration::from_micros(booted.abs_diff(self.booted)) >= OUTPUT_STEP {
+            return now;
+        }
+        let age = output.map_or(0, |at| (booted + now).saturating_sub(at));
+        now.saturating_sub(age).clamp(self.looked.min(now), now)
+    }
+
     /// The same run under these terms, from now on. Where the rules are others, what was no silence
     /// before is none now.
     #[must_use]
@@ -332,6 +345,28 @@ mod tests {
         assert!(!breaker.is_open(&at(&[1, 5, 11]), 11_000_000), "the first is ten seconds old");
         assert!(!Breaker { burst: 0, ..breaker }.is_open(&at(&[1, 1, 1]), 1));
         assert!(!Breaker { interval: s(0), ..breaker }.is_open(&at(&[1, 1, 1]), 1_000_000));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_makes_no_silence() {
+        let at = |seconds: u64| seconds * 1_000_000;
+        let watched: Watched = serde_json::from_value(serde_json::json!({
+            "mark": { "server_pid": 1, "server_start": 1, "pane": "%0", "pane_pid": 2, "pane_start": 1,
+                      "socket": "/s", "since_us": 0, "up": true },
+            "cgroup": "/", "program": "p", "since": 0, "wedged": null, "sign": at(100), "looked": at(100),
+            "output": null, "cpu": 0, "booted": at(5000), "told": false, "nudged": false,
+            "terms": { "config_file": null, "restarts": 0, "breaker": Breaker { burst: 5, interval: s(600) },
+                       "rules": { "restart": "on-failure", "stuck_after": null, "signs": [],
+                                  "nudge_text": null, "stuck_restart_after": null } },
+        }))
+        .unwrap();
+        let time = |output, booted| watched.time_of_output(Some(at(output)), at(160), at(booted));
+        assert_eq!(time(5140, 5000), at(140));
+        assert_eq!(time(5140, 5001), at(139), "a clock that is steered");
+        assert_eq!(time(5000, 5000), at(100), "not before the last look");
+        assert_eq!(time(5140, 5000 + 86_400), at(160), "a day ahead");
+        assert_eq!(time(5140 + 86_400, 5000), at(160), "from the future");
+        assert_eq!(time(5140, 0), at(160), "back");
     }
 
     #[test]

@@ -39,22 +39,21 @@ impl Watch {
     fn silence(&mut self, rules: &Rules) -> Duration {
         let now = boot_us();
         let (output, cpu) = (last_output_us(&self.watched.mark), self.cgroup.cpu_usec().unwrap_or(0));
+        let booted = now_us().saturating_sub(now);
         let Watched { mut sign, looked, output: before, cpu: used, .. } = self.watched;
         if rules.counts(Sign::Beat) {
             sign = sign.max(self.cgroup.last_beat().unwrap_or(0).min(now));
         }
         if !self.is_only_the_nudge() {
             if rules.counts(Sign::Output) && output != before {
-                // When it was, by the clock that people set, where that can be.
-                let age = output.map_or(0, |at| now_us().saturating_sub(at));
-                sign = sign.max(now.saturating_sub(age).clamp(looked.min(now), now));
+                sign = sign.max(self.watched.time_of_output(output, now, booted));
             }
             if rules.counts(Sign::Cpu) && cpu.saturating_sub(used) * 1000 > now.saturating_sub(looked) * IDLE
             {
                 sign = now;
             }
         }
-        self.watched = Watched { sign, looked: now, output, cpu, ..self.watched.clone() };
+        self.watched = Watched { sign, looked: now, output, cpu, booted, ..self.watched.clone() };
         self.signs = Signs::default();
         Duration::from_micros(now.saturating_sub(sign))
     }

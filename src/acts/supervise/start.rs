@@ -147,6 +147,7 @@ impl Supervisor {
         }
         Watched {
             looked: now,
+            booted: now_us().saturating_sub(now),
             output: last_output_us(&mark),
             cpu: cgroup.cpu_usec().unwrap_or(0),
             mark,
