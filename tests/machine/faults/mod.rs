@@ -1,20 +1,32 @@
-//! What goes wrong around forge: system calls that fail, a machine that has no room, another user
-//! who means harm, and much of everything at once. One file per group.
+//! What goes wrong around forge: system calls that fail, a machine that has no room, what stands
+//! still, another user who means harm, and much of everything at once. One file per group.
 //!
-//! Each has a short form, which is part of the usual tests, and a long one: `make test-faults`.
+//! Each has a short form, which is part of the usual tests, and nearly all have a long one: `make
+//! test-faults`.
 
+mod around;
 mod bystanders;
 mod calls;
 mod hostile;
 mod inject;
 mod left;
+mod scarce;
 mod soak;
+mod standstill;
+mod versions;
 
 use crate::suite::{Group, group};
 
 /// What `cargo test` runs.
 pub(crate) fn groups() -> Vec<Group> {
-    vec![group("soak", soak::tests()), group("calls", calls::tests()), group("hostile", hostile::tests())]
+    vec![
+        group("standstill", standstill::tests()),
+        group("soak", soak::tests()),
+        group("calls", calls::tests()),
+        group("scarce", scarce::tests()),
+        group("hostile", hostile::tests()),
+        group("versions", versions::tests()),
+    ]
 }
 
 /// The long form.
@@ -22,6 +34,8 @@ pub(crate) fn long_groups() -> Vec<Group> {
     vec![
         group("calls", calls::long_tests()),
         group("soak", soak::long_tests()),
+        group("standstill", standstill::long_tests()),
+        group("scarce", scarce::long_tests()),
         group("hostile", hostile::long_tests()),
     ]
 }

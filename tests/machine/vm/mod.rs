@@ -1,6 +1,7 @@
 //! Tests that run in a virtual machine as its user, one file per group: what a container cannot
 //! show, since it has none of the kernel's controllers.
 
+mod clock;
 mod controllers;
 mod cpu;
 mod guarding;
@@ -15,6 +16,7 @@ pub(crate) fn groups() -> Vec<Group> {
     let groups = [
         group("controllers", controllers::tests()),
         group("cpu", cpu::tests()),
+        group("clock", clock::tests()),
         group("memory", memory::tests()),
         group("guarding", guarding::tests()),
     ];
