@@ -161,7 +161,9 @@ fn no_room_in_the_runtime_directory(machine: &mut Machine) {
         sh(machine, &format!("kill -9 {kept}")).ok();
         crate::support::wait_until(Duration::from_secs(60), "another run of kept", || {
             let now = sh(machine, "forge --json status kept");
-            now.code == 0 && now.json()["state"] == "running" && now.json()["pane_pid"].to_string() != kept
+            now.code == 0
+                && now.json()["state"] == "running"
+                && now.json()["pane_pid"].as_u64() != kept.parse().ok()
         });
         sh(machine, "forge spawn -q late -- sleep 10000 && forge stop late kept").ok();
         bystanders.leave(machine);
