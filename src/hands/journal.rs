@@ -8,14 +8,15 @@ use std::convert::Infallible;
 use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tracing::Level as TracingLevel;
-use tracing_subscriber::filter::filter_fn;
+use tracing_journald::{Priority, PriorityMappings};
+use tracing_subscriber::filter::dynamic_filter_fn;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -103,17 +104,32 @@ pub fn all_told() {
 pub fn open(verbose: bool, progress: bool, told: bool) {
     TELLS.store(told, Ordering::Relaxed);
     let is_event = |metadata: &tracing::Metadata<'_>| metadata.target() == EVENTS;
-    let journal = Journald::open().ok().map(|journald| journald.with_filter(filter_fn(is_event)));
-    let no_journal = journal.is_none();
+    let journald = Journald::find().map(Arc::new);
+    let layer = journald.as_ref().and_then(|_| tracing_journald::layer().ok());
+    let last_look = journald.clone();
+    let journal = layer.map(|layer| {
+        layer
+            .with_syslog_identifier("forge".to_owned())
+            .with_field_prefix(None)
+            .with_priority_mappings(PriorityMappings {
+                info: Priority::Informational,
+                ..PriorityMappings::new()
+            })
+            .with_filter(dynamic_filter_fn(move |metadata, _| {
+                is_event(metadata) && last_look.as_ref().is_some_and(|journald| journald.takes())
+            }))
+    });
+    // It is asked first of the two, and looks for both.
     let stderr = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(false)
         .with_target(false)
         .with_level(false)
         .without_time()
-        .with_filter(filter_fn(move |metadata| {
+        .with_filter(dynamic_filter_fn(move |metadata, _| {
             if is_event(metadata) {
-                no_journal
+                // Standard error may lead to the same journald, and then it would hold us up too.
+                no_journal || journald.as_ref().is_none_or(|journald| !journald.look()) && !is_stderr()
             } else if metadata.target() == "progress" {
                 progress
             } else {
