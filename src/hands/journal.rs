@@ -129,7 +129,7 @@ pub fn open(verbose: bool, progress: bool, told: bool) {
         .with_filter(dynamic_filter_fn(move |metadata, _| {
             if is_event(metadata) {
                 // Standard error may lead to the same journald, and then it would hold us up too.
-                no_journal || journald.as_ref().is_none_or(|journald| !journald.look()) && !is_stderr()
+                !journald.as_ref().is_some_and(|journald| journald.look()) && !is_stderr()
             } else if metadata.target() == "progress" {
                 progress
             } else {
