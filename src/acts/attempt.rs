@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-use super::spawn::Order;
+use super::spawn::{self, How, Order};
 use super::{World, end};
 use crate::hands::cgroup::{self, Cgroup};
 use crate::hands::clock::{Deadline, millis_since, now_us};
@@ -80,11 +80,24 @@ pub(super) fn start(world: &World, order: Order<'_>) -> std::result::Result<Star
     // From here on the units are there. tmux starts while the specification is written, and the
     // program only after that: a power cut at any later moment finds what to bring back.
     let server = held.release()?;
-    let kept = world.store.remove_end(&spec.session).and_then(|()| world.store.write_spec(spec));
+    let kept = world.store.remove_end(&spec.session).and_then(|()| keep_spec(world, order));
     let ids = server_ids(server);
     kept?;
     let ids = ids?;
     Ok(open_pane(order, &gate, &ids, &forge)?)
+}
+
+/// Writes what is to come back after a power cut. A session that is being restored may have been
+/// stopped since it was planned: its specification is gone then, and it does not come back.
+fn keep_spec(world: &World, order: Order<'_>) -> Result<()> {
+    let How::Restored(planned) = order.how else { return world.store.write_spec(order.spec) };
+    // The plan's, or what the attempt before this one wrote.
+    for there in [planned, Some(order.spec)].into_iter().flatten() {
+        if world.store.change_spec(there, |spec| order.spec.clone_into(spec))? {
+            return Ok(());
+        }
+    }
+    Err(spawn::stopped_meanwhile(&order.spec.session))
 }
 
 /// The session's first process, behind its gate, and what it is led on with.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{World, heal};
 use crate::hands::cgroup::Cgroup;
-use crate::hands::clock::Deadline;
+use crate::hands::clock::{Deadline, pause};
 use crate::hands::process::{is_alive, life, stat, terminal_idle_s};
 use crate::hands::tmux::directory::Directory;
 use crate::hands::tmux::knock::{Caller, Knock, answers, knock};
@@ -20,6 +20,9 @@ use crate::words::unit;
 
 /// How long all servers together may take to answer; one that does not is wedged.
 const ANSWERS: Duration = Duration::from_secs(1);
+
+/// How long a session that is being started may take until it has units.
+const APPEARS: Duration = Duration::from_secs(10);
 
 /// A session as it was found.
 #[derive(Debug)]
@@ -230,15 +233,19 @@ pub fn matching(world: &World, patterns: &[Pattern]) -> Result<Vec<Found>> {
 /// As for [`matching`].
 pub fn matching_or_kept(world: &World, patterns: &[Pattern]) -> Result<(Vec<Found>, Vec<SessionId>)> {
     let matches = |id: &SessionId| patterns.iter().any(|pattern| pattern.matches(id));
-    // First: a session that starts meanwhile is then among those found.
-    let kept: Vec<SessionId> = world.store.specs()?.into_keys().filter(matches).collect();
-    let found = all(world, matches)?;
-    let kept: Vec<SessionId> = kept
-        .into_iter()
-        .filter(|id| !found.iter().any(|found| found.id == *id) && !world.store.is_claimed(id))
-        .collect();
-    all_match(world, patterns, &found, &kept)?;
-    Ok((found, kept))
+    let deadline = Deadline::after(APPEARS);
+    loop {
+        // First: a session that starts meanwhile is then among those found.
+        let mut kept: Vec<SessionId> = world.store.specs()?.into_keys().filter(matches).collect();
+        let found = all(world, matches)?;
+        kept.retain(|id| !found.iter().any(|found| found.id == *id));
+        // One that is being started has its units in a moment, and no event tells of it.
+        if deadline.passed() || !kept.iter().any(|id| world.store.is_claimed(id)) {
+            all_match(world, patterns, &found, &kept)?;
+            return Ok((found, kept));
+        }
+        pause(Duration::from_millis(20));
+    }
 }
 
 /// Refuses a pattern that nothing matches.

@@ -152,10 +152,7 @@ fn claimed(world: &World, order: Order<'_>) -> Result<Spawned> {
     drop(world.store.clearing_turn(id, Deadline::after(LAST_RUN))?);
     if let How::Restored(planned) = order.how {
         if world.store.spec(id)?.as_ref() != planned {
-            return Err(Error::new(
-                Kind::Taken,
-                format!("{id} was stopped, or started otherwise, meanwhile"),
-            ));
+            return Err(stopped_meanwhile(id));
         }
         if planned.is_none() {
             // It is to run, and when it does not start 'forge restart' finds it.
@@ -201,6 +198,11 @@ fn claimed(world: &World, order: Order<'_>) -> Result<Spawned> {
         elapsed_ms: spawned.elapsed_ms,
     });
     Ok(spawned)
+}
+
+/// A session that is not to be restored any more.
+pub(super) fn stopped_meanwhile(id: &SessionId) -> Error {
+    Error::new(Kind::Taken, format!("{id} was stopped, or started otherwise, meanwhile"))
 }
 
 /// Refuses a name whose supervisor is at work, or is about to be.

@@ -111,10 +111,24 @@ pub(crate) fn watched() -> impl Strategy<Value = Watched> {
             restarts,
         },
     );
-    let seen = (any::<[u64; 4]>(), any::<[Option<u64>; 2]>(), any::<[bool; 2]>());
+    let seen = (any::<[u64; 5]>(), any::<[Option<u64>; 2]>(), any::<[bool; 2]>());
     (mark(), text(), text(), terms, seen).prop_map(|(mark, cgroup, program, terms, seen)| {
-        let ([since, sign, looked, cpu], [wedged, output], [told, nudged]) = seen;
-        Watched { mark, cgroup, program, terms, since, wedged, sign, looked, output, cpu, told, nudged }
+        let ([since, sign, looked, cpu, booted], [wedged, output], [told, nudged]) = seen;
+        Watched {
+            mark,
+            cgroup,
+            program,
+            terms,
+            since,
+            wedged,
+            sign,
+            looked,
+            output,
+            cpu,
+            booted,
+            told,
+            nudged,
+        }
     })
 }
 

@@ -16,6 +16,7 @@ pub(crate) fn tests() -> Vec<Test> {
         outside!(a_few_are_started_at_a_time),
         outside!(a_directory_that_is_gone_holds_up_nobody),
         outside!(what_is_stopped_meanwhile_stays_stopped),
+        outside!(what_is_stopped_in_the_middle_of_its_restore_stays_stopped),
         outside!(what_was_on_a_screen_stays_out_of_the_journal),
         outside!(sessions_of_one_directory_keep_their_own_conversations),
         outside!(what_could_not_be_planned_is_not_forgotten),
@@ -425,6 +426,34 @@ fn what_is_stopped_meanwhile_stays_stopped(machine: &mut Machine) {
     assert_eq!(sh(machine, "cd .local/state/forge/sessions; ls *.json").stdout, "b2.json\n");
     machine.user(&["forge", "stop", "--all"]).ok();
     sh(machine, "rm -r .config/forge");
+}
+
+fn what_is_stopped_in_the_middle_of_its_restore_stays_stopped(machine: &mut Machine) {
+    // The second is what a stop does that looked just before.
+    for stop in ["forge stop c1", "rm .local/state/forge/sessions/c1.json"] {
+        sh(machine, "forge units uninstall; forge spawn c1 -- sleep 10000");
+        machine.power_cut();
+        // The restore of c1 stands still in the sweep before its spawn, at a dead socket: its
+        // specification was read, and none of its units is there.
+        let told = sh(
+            machine,
+            &format!(
+                "tmux -L dead new -d 'sleep 10000'; kill -9 $(tmux -L dead display -p '#{{pid}}'); \
+                 strace -f -qq -o /dev/null -e trace=unlinkat -e inject=unlinkat:delay_enter=2000000:when=1 \
+                 forge restore >told & restore=$!; \
+                 until test -e /tmp/tmux-1000/dead.lock; do sleep 0.05; done; \
+                 {stop}; wait $restore; cat told"
+            ),
+        );
+        let (stopped, left) = ("stopped c1: ", "left c1: c1 was stopped, or started otherwise, meanwhile");
+        assert!(told.stdout.contains(if stop.starts_with("forge") { stopped } else { left }), "{told}");
+        assert_eq!(running(machine), [""; 0]);
+        assert_eq!(
+            sh(machine, "cd .local/state/forge/sessions; ls *.json 2>/dev/null | wc -l").stdout,
+            "0\n"
+        );
+        sh(machine, "rm -f /tmp/tmux-1000/dead*");
+    }
 }
 
 fn what_was_on_a_screen_stays_out_of_the_journal(machine: &mut Machine) {
