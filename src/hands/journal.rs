@@ -106,6 +106,7 @@ pub fn open(verbose: bool, progress: bool, told: bool) {
     let is_event = |metadata: &tracing::Metadata<'_>| metadata.target() == EVENTS;
     let journald = Journald::find().map(Arc::new);
     let layer = journald.as_ref().and_then(|_| tracing_journald::layer().ok());
+    let journald = journald.filter(|_| layer.is_some());
     let last_look = journald.clone();
     let journal = layer.map(|layer| {
         layer

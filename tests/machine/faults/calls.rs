@@ -2,14 +2,18 @@
 //! the last: no live server is lost, nobody else's socket is touched, no half-written file is read as
 //! good, and the next run of the same verb succeeds and leaves nothing behind.
 
-use super::bystanders::{Bystanders, Wedged, dead};
-use super::inject::{Hit, faults_of};
-use super::left::{Files, programs};
+mod bystanders;
+mod inject;
+mod left;
+
 use crate::suite::{Test, inside};
 use crate::support::{
     Homebase, Session, TestFile, configured, forge, nothing_left_of, run, socket, spawn, systemctl,
     wait_until,
 };
+use bystanders::{Bystanders, Wedged, dead};
+use inject::{Hit, faults_of};
+use left::{Files, programs};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};

@@ -5,11 +5,8 @@
 //! test-faults`.
 
 mod around;
-mod bystanders;
 mod calls;
 mod hostile;
-mod inject;
-mod left;
 mod scarce;
 mod soak;
 mod standstill;
