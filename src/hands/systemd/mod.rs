@@ -28,7 +28,7 @@ use libsystemd::id128::{Id128, get_machine_app_specific};
 
 use zbus::connection::Builder;
 
-use crate::hands::clock::{Deadline, pause};
+use crate::hands::clock::Deadline;
 use crate::words::error::{Error, Kind, Result, Trying};
 use proxy::{ManagerProxy, asking};
 
@@ -70,10 +70,10 @@ fn a_thread_can_be_had() -> Result<()> {
             .hint("see how many processes you may have ('ulimit -u'), and how many tasks your slice may")
     })?;
     let _ = tried.join();
-    // At the limit the next one is to have its place, and a thread that was joined keeps it for a moment.
+    // At the limit the next one is to have its place, and a thread that was joined keeps it for some microseconds.
     let deadline = Deadline::after(Duration::from_secs(1));
     while threads() > before && !deadline.passed() {
-        pause(Duration::from_millis(1));
+        std::thread::yield_now();
     }
     Ok(())
 }
