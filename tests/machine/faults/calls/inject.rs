@@ -14,7 +14,7 @@ const TRACE: &str = "/tmp/calls";
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// What can fail, and how. EINTR stands where the kernel interrupts that call.
-const CAN_FAIL: [(&str, &[&str]); 53] = [
+const CAN_FAIL: [(&str, &[&str]); 54] = [
     ("accept4", &["EMFILE", "ECONNABORTED", "EINTR"]),
     ("access", &["EACCES"]),
     ("bind", &["EADDRINUSE"]),
@@ -61,6 +61,7 @@ const CAN_FAIL: [(&str, &[&str]); 53] = [
     ("sendmsg", &["EPIPE", "ENOBUFS", "EAGAIN", "EINTR"]),
     ("sendto", &["ECONNREFUSED", "EAGAIN", "EINTR"]),
     ("setpgid", &["EACCES"]),
+    ("setsockopt", &["ENOMEM"]),
     ("setxattr", &["ENOSPC", "EPERM"]),
     ("socket", &["EMFILE"]),
     ("statx", &["EACCES", "EIO"]),
@@ -75,7 +76,7 @@ const CAN_FAIL: [(&str, &[&str]); 53] = [
 const CANNOT_FAIL: [&str; 4] = ["close", "futex", "timerfd_settime", "wait4"];
 
 /// What neither fails nor matters: a fault at the call before or after it is the same.
-const OF_NO_CONSEQUENCE: [&str; 23] = [
+const OF_NO_CONSEQUENCE: [&str; 24] = [
     "arch_prctl",
     "exit",
     "exit_group",
@@ -96,6 +97,7 @@ const OF_NO_CONSEQUENCE: [&str; 23] = [
     "rt_sigprocmask",
     "rt_sigreturn",
     "sched_getaffinity",
+    "sched_yield",
     "set_robust_list",
     "set_tid_address",
     "sigaltstack",
