@@ -67,7 +67,7 @@ fn kernel_tells(pid: u32) -> std::thread::JoinHandle<Instant> {
 }
 
 fn row(what: &str, peer: &str, rounds: usize, mut once: impl FnMut() -> Seen) -> Row {
-    let seen = in_turns(rounds, &mut [&mut once]).pop().expect("one way");
+    let [seen] = in_turns(rounds, &mut [&mut once]);
     let values = |of: fn(&Seen) -> f64| seen.iter().map(of).collect::<Vec<f64>>();
     Row {
         what: what.to_owned(),

@@ -37,7 +37,7 @@ fn crowd(commands: impl Iterator<Item = Vec<String>>, signs: &Signs) -> f64 {
 
 fn at_once(count: usize, rounds: usize) -> Row {
     let (signs, labels) = (Signs::new(), labels(count));
-    let mut taken = in_turns(
+    let [forge, peer, floor] = in_turns(
         rounds,
         &mut [
             &mut || {
@@ -57,23 +57,21 @@ fn at_once(count: usize, rounds: usize) -> Row {
                 took
             },
         ],
-    )
-    .into_iter();
-    let mut next = || taken.next().expect("three ways");
+    );
     Row {
         what: "spawns at once, until all are up".to_owned(),
         size: format!("{count} sessions"),
         unit: Unit::Milliseconds,
-        forge: next(),
-        peer: Some(Way::new("systemd-run --scope tmux", next())),
-        floor: Some(Way::new("tmux alone", next())),
+        forge,
+        peer: Some(Way::new("systemd-run --scope tmux", peer)),
+        floor: Some(Way::new("tmux alone", floor)),
         goals: vec![],
     }
 }
 
 fn looks(sessions: usize, rounds: usize) -> Vec<Row> {
     let units = ["systemctl", "--user", "list-units", "--no-legend", "forge-*"];
-    let mut taken = in_turns(
+    let [list, probe, each, units] = in_turns(
         rounds,
         &mut [
             &mut || timed(&["forge", "-q", "list"]),
@@ -81,10 +79,7 @@ fn looks(sessions: usize, rounds: usize) -> Vec<Row> {
             &mut || timed(&["sh", "-c", LOOP]),
             &mut || timed(&units),
         ],
-    )
-    .into_iter();
-    let mut next = || taken.next().expect("four ways");
-    let (list, probe, each, units) = (next(), next(), next(), next());
+    );
     let row = |what: &str, forge: Vec<f64>| Row {
         what: what.to_owned(),
         size: format!("{sessions} sessions"),

@@ -22,23 +22,21 @@ pub(super) fn rows(rounds: usize) -> Vec<Row> {
 }
 
 fn start_of(rounds: usize) -> Row {
-    let mut taken = in_turns(
+    let [forge, peer, floor] = in_turns(
         rounds,
         &mut [
             &mut || timed(&["forge", "--version"]),
             &mut || timed(&["systemctl", "--version"]),
             &mut || timed(&["true"]),
         ],
-    )
-    .into_iter();
-    let mut next = || taken.next().expect("three ways");
+    );
     Row {
         what: "--version".to_owned(),
         size: String::new(),
         unit: Unit::Milliseconds,
-        forge: next(),
-        peer: Some(Way::new("systemctl --version", next())),
-        floor: Some(Way::new("true", next())),
+        forge,
+        peer: Some(Way::new("systemctl --version", peer)),
+        floor: Some(Way::new("true", floor)),
         goals: vec![Goal::OfPeer(1.0)],
     }
 }
@@ -61,7 +59,7 @@ fn size() -> Row {
     }
 }
 
-/// What a process alone has of the memory, and its share of what several have together.
+/// What a process has of the memory for itself, and its share of what it has with others; in bytes.
 fn memory_of(pid: u32) -> u64 {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).expect("its memory");
     let line = text.lines().find_map(|line| line.strip_prefix("Pss:")).expect("its share");

@@ -15,11 +15,14 @@ pub(super) const LIMIT: Duration = Duration::from_secs(300);
 
 /// Has the ways take turns, each round beginning with another, and gives what each gave. The first
 /// round does not count: it brings programs into memory.
-pub(super) fn in_turns<T>(rounds: usize, ways: &mut [&mut dyn FnMut() -> T]) -> Vec<Vec<T>> {
-    let mut values: Vec<Vec<T>> = ways.iter().map(|_| Vec::new()).collect();
+pub(super) fn in_turns<T, const WAYS: usize>(
+    rounds: usize,
+    ways: &mut [&mut dyn FnMut() -> T; WAYS],
+) -> [Vec<T>; WAYS] {
+    let mut values = [const { Vec::new() }; WAYS];
     for round in 0..=rounds {
-        for turn in 0..ways.len() {
-            let at = (round + turn) % ways.len();
+        for turn in 0..WAYS {
+            let at = (round + turn) % WAYS;
             let value = ways[at]();
             if round > 0 {
                 values[at].push(value);

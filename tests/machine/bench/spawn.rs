@@ -67,7 +67,7 @@ pub(super) fn rows(rounds: usize) -> Vec<Row> {
 
 fn beside(crowd: usize, rounds: usize) -> Vec<Row> {
     let signs = Signs::new();
-    let taken = in_turns(
+    let [ours, theirs, bare] = in_turns(
         rounds,
         &mut [
             &mut || {
@@ -89,14 +89,14 @@ fn beside(crowd: usize, rounds: usize) -> Vec<Row> {
         ],
     );
     let row = |what: &str, of: fn(&Times) -> f64, goals: Vec<Goal>| {
-        let values = |way: usize| taken[way].iter().map(of).collect::<Vec<f64>>();
+        let values = |way: &[Times]| way.iter().map(of).collect::<Vec<f64>>();
         Row {
             what: what.to_owned(),
             size: format!("{crowd} others"),
             unit: Unit::Milliseconds,
-            forge: values(0),
-            peer: Some(Way::new("systemd-run --scope tmux", values(1))),
-            floor: Some(Way::new("tmux alone", values(2))),
+            forge: values(&ours),
+            peer: Some(Way::new("systemd-run --scope tmux", values(&theirs))),
+            floor: Some(Way::new("tmux alone", values(&bare))),
             goals,
         }
     };

@@ -36,7 +36,7 @@ fn is_empty(slice: &str) -> bool {
 
 fn row(processes: usize, rounds: usize) -> Row {
     let slice = slice_of("tree");
-    let mut taken = in_turns(
+    let [forge, peer, floor] = in_turns(
         rounds,
         &mut [
             &mut || {
@@ -67,16 +67,14 @@ fn row(processes: usize, rounds: usize) -> Row {
                 took
             },
         ],
-    )
-    .into_iter();
-    let mut next = || taken.next().expect("three ways");
+    );
     Row {
         what: "stop".to_owned(),
         size: format!("{processes} processes"),
         unit: Unit::Milliseconds,
-        forge: next(),
-        peer: Some(Way::new("systemctl --user stop SLICE", next())),
-        floor: Some(Way::new("cgroup.kill", next())),
+        forge,
+        peer: Some(Way::new("systemctl --user stop SLICE", peer)),
+        floor: Some(Way::new("cgroup.kill", floor)),
         goals: vec![Goal::OfPeer(1.0)],
     }
 }

@@ -53,7 +53,7 @@ fn row(dead: usize, rounds: usize) -> Row {
     // A minute each at 10,000, and the same every time: not in every round.
     let every = if dead > 1_000 { 10 } else { 1 };
     let mut turn = 0;
-    let taken = in_turns(
+    let [forge, floor, recipe] = in_turns(
         rounds,
         &mut [
             &mut || Some(swept(dead, &["forge", "-q", "sweep"])),
@@ -64,16 +64,14 @@ fn row(dead: usize, rounds: usize) -> Row {
             },
         ],
     );
-    let mut taken = taken.into_iter().map(|values| values.into_iter().flatten().collect());
-    let mut next = || taken.next().expect("three ways");
-    let (forge, floor, recipe) = (next(), next(), next());
+    let values = |way: Vec<Option<f64>>| way.into_iter().flatten().collect::<Vec<f64>>();
     Row {
         what: "sweep".to_owned(),
         size: format!("{dead} dead, {LIVE} live"),
         unit: Unit::Milliseconds,
-        forge,
-        peer: Some(Way::new("a tmux for each in a shell loop", recipe)),
-        floor: Some(Way::new("the same system calls in C", floor)),
+        forge: values(forge),
+        peer: Some(Way::new("a tmux for each in a shell loop", values(recipe))),
+        floor: Some(Way::new("the same system calls in C", values(floor))),
         goals: vec![Goal::OfPeer(0.01), Goal::OfFloor(1.3)],
     }
 }
