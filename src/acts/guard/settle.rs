@@ -49,7 +49,7 @@ pub(super) trait Settling {
 /// When a manager cannot be reached.
 pub(super) fn come_to_rest(units: &[Guarded], mut looks: Vec<Look>) -> Result<()> {
     let deadline = Deadline::after(AT_REST);
-    let mut looker = Looker::new(units);
+    let mut looker = Looker::new(units)?;
     let is_moving = |look: &Look| look.witness.is_going_down() || (look.has_job && look.witness.is_up());
     while let Some(at) = looks.iter().position(is_moving) {
         if deadline.passed() {
@@ -72,7 +72,7 @@ pub(super) fn settle(settling: &mut impl Settling) -> Result<()> {
         return Ok(());
     }
     let (noticed, up_again) = (Deadline::after(NOTICED), Deadline::after(UP_AGAIN));
-    let mut looker = Looker::new(&units);
+    let mut looker = Looker::new(&units)?;
     let mut looks = looker.look(PATIENTLY)?;
     let mut again = AGAIN;
     loop {

@@ -119,6 +119,6 @@ impl Manager {
             }
             Ok::<_, zbus::Error>(())
         };
-        zbus::block_on(ask).map_err(|error| told(&error, format!("cannot weigh {slice}")))
+        self.runtime.run(ask).map_err(|error| told(&error, format!("cannot weigh {slice}")))
     }
 }

@@ -9,7 +9,8 @@ use std::time::Duration;
 use zbus::export::futures_core::Stream;
 
 use super::proxy::{JobProxy, JobRemoved, asking};
-use super::{Manager, deadlined, is_gone, is_named, told};
+use super::runtime::Runtime;
+use super::{Manager, is_gone, is_named, told};
 use crate::hands::clock::Deadline;
 use crate::words::error::{Error, Kind, Result};
 
@@ -33,6 +34,7 @@ const STILL_THERE: Duration = Duration::from_secs(1);
 
 /// The ends of jobs, subscribed to before any is made.
 pub(super) struct Jobs {
+    runtime: Runtime,
     connection: zbus::Connection,
     stream: zbus::MessageStream,
     ended: BTreeMap<String, String>,
@@ -59,7 +61,8 @@ impl Jobs {
         let stream = zbus::MessageStream::for_match_rule(rule, &manager.connection, None)
             .await
             .map_err(|error| told(&error, DOING))?;
-        Ok(Self { connection: manager.connection.clone(), stream, ended: BTreeMap::new() })
+        let Manager { runtime, connection, .. } = manager;
+        Ok(Self { runtime: runtime.clone(), connection: connection.clone(), stream, ended: BTreeMap::new() })
     }
 
     /// Waits for the end of a job, by its path. A manager that executes itself anew meanwhile may
@@ -67,7 +70,8 @@ impl Jobs {
     pub(super) async fn end_of(&mut self, job: &str, deadline: Deadline) -> Result<Outcome> {
         loop {
             let soon = deadline.min(Deadline::after(STILL_THERE));
-            match deadlined(soon, "the job", self.next_end_of(job)).await {
+            let runtime = self.runtime.clone();
+            match runtime.deadlined(soon, "the job", self.next_end_of(job)).await {
                 Ok(result) if result == "done" => return Ok(Outcome::Done),
                 Ok(result) => return Ok(Outcome::Other(result)),
                 Err(error) if error.kind != Kind::Deadline => return Err(error),
@@ -131,7 +135,7 @@ impl Manager {
     /// # Errors
     /// When the bus fails; what happens to a unit is its [`Outcome`].
     pub fn stop(&self, units: &[String], deadline: Deadline) -> Result<Vec<Outcome>> {
-        zbus::block_on(async {
+        self.runtime.run(async {
             let mut jobs = Jobs::watch(self).await?;
             let mut asked: Vec<Option<String>> = Vec::new();
             for unit in units {

@@ -4,16 +4,19 @@ use std::future::poll_fn;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
 
+use zbus::connection::Builder;
 use zbus::export::futures_core::Stream;
 
 use super::proxy::{LoginProxy, LoginUserProxy, PrepareForShutdownStream, asking};
-use super::{CALL, a_thread_can_be_had, deadlined, reason, system_bus};
+use super::runtime::Runtime;
+use super::{CALL, bus, reason};
 use crate::hands::clock::Deadline;
 use crate::words::error::{Error, Kind, Result};
 
 /// The connection to logind.
 #[derive(Debug)]
 pub struct Login {
+    runtime: Runtime,
     connection: zbus::Connection,
     proxy: LoginProxy<'static>,
 }
@@ -31,14 +34,16 @@ impl Login {
     /// # Errors
     /// [`Kind::Missing`] when there is no system bus.
     pub fn connect() -> Result<Self> {
+        let runtime = Runtime::new()?;
         let connect = async {
-            let connection = system_bus().await?;
+            let connection = bus(Builder::system(), &runtime).await?;
             let proxy = asking::<LoginProxy<'_>>(&connection).build().await?;
-            Ok::<_, zbus::Error>(Self { connection, proxy })
+            Ok::<_, zbus::Error>((connection, proxy))
         };
         let late = async { connect.await.map_err(|error| asked(&error, "cannot reach logind")) };
-        a_thread_can_be_had()?;
-        zbus::block_on(deadlined(Deadline::after(CALL), "connecting to the system bus", late))
+        let connect = runtime.deadlined(Deadline::after(CALL), "connecting to the system bus", late);
+        let (connection, proxy) = runtime.run(connect)?;
+        Ok(Self { runtime, connection, proxy })
     }
 
     /// Whether the user's manager lives on without a login.
@@ -57,7 +62,7 @@ impl Login {
             };
             user.linger().await
         };
-        zbus::block_on(ask).map_err(|error| asked(&error, "cannot ask whether lingering is on"))
+        self.runtime.run(ask).map_err(|error| asked(&error, "cannot ask whether lingering is on"))
     }
 
     /// Turns lingering on. Without polkit only root may.
@@ -65,7 +70,7 @@ impl Login {
     /// # Errors
     /// When logind refuses.
     pub fn turn_lingering_on(&self, uid: u32) -> Result<()> {
-        zbus::block_on(self.proxy.set_user_linger(uid, true, false)).map_err(|error| {
+        self.runtime.run(self.proxy.set_user_linger(uid, true, false)).map_err(|error| {
             asked(&error, "cannot turn lingering on").hint(format!("sudo loginctl enable-linger {uid}"))
         })
     }
@@ -75,13 +80,14 @@ impl Login {
     /// # Errors
     /// When logind does not tell.
     pub fn kills_at_logout(&self) -> Result<bool> {
-        zbus::block_on(self.proxy.kill_user_processes())
+        self.runtime
+            .run(self.proxy.kill_user_processes())
             .map_err(|error| asked(&error, "cannot ask what a logout does"))
     }
 
     /// Asks for a delay of the next shutdown; `None` where it is not granted, as without polkit.
     pub fn delay_shutdown(&self, why: &str) -> Option<Inhibitor> {
-        match zbus::block_on(self.proxy.inhibit("shutdown", "forge", why, "delay")) {
+        match self.runtime.run(self.proxy.inhibit("shutdown", "forge", why, "delay")) {
             Ok(fd) => Some(Inhibitor { _delay: fd.into() }),
             Err(error) => {
                 tracing::debug!("no delay of a shutdown: {}", reason(&error));
@@ -95,15 +101,19 @@ impl Login {
     /// # Errors
     /// When they cannot be subscribed to.
     pub fn shutdowns(&self) -> Result<Shutdowns> {
-        zbus::block_on(self.proxy.receive_prepare_for_shutdown())
-            .map(Shutdowns)
+        self.runtime
+            .run(self.proxy.receive_prepare_for_shutdown())
+            .map(|stream| Shutdowns { runtime: self.runtime.clone(), stream })
             .map_err(|error| asked(&error, "cannot wait for a shutdown"))
     }
 }
 
 /// Announcements of shutdowns.
 #[derive(Debug)]
-pub struct Shutdowns(PrepareForShutdownStream);
+pub struct Shutdowns {
+    runtime: Runtime,
+    stream: PrepareForShutdownStream,
+}
 
 impl Shutdowns {
     /// Waits for the next one, as long as it takes; `false` where a shutdown is called off.
@@ -111,7 +121,7 @@ impl Shutdowns {
     /// # Errors
     /// When the connection is lost.
     pub fn wait(&mut self) -> Result<bool> {
-        let next = zbus::block_on(poll_fn(|context| Pin::new(&mut self.0).poll_next(context)));
+        let next = self.runtime.run(poll_fn(|context| Pin::new(&mut self.stream).poll_next(context)));
         let lost = || Error::failed("the connection to logind was lost");
         let announced = next.ok_or_else(lost)?;
         Ok(announced.args().map_err(|error| asked(&error, "logind said something else"))?.start)

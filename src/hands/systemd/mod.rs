@@ -1,13 +1,14 @@
 //! The user manager, and what else of systemd is asked over D-Bus: the only room that names zbus.
 //!
-//! The rest of forge sees blocking calls with deadlines. Inside, one thread runs the
-//! connection, and signals are subscribed to before the call that causes them (a subscription
+//! The rest of forge sees blocking calls with deadlines. Inside, the thread that calls runs the
+//! connection ([`runtime`]), and signals are subscribed to before the call that causes them (a subscription
 //! after the call was measured to lose 6 of 200 job results).
 
 mod guard;
 mod jobs;
 mod login;
 mod proxy;
+mod runtime;
 mod service;
 mod session;
 mod transient;
@@ -31,6 +32,7 @@ use zbus::connection::Builder;
 use crate::hands::clock::Deadline;
 use crate::words::error::{Error, Kind, Result, Trying};
 use proxy::{ManagerProxy, asking};
+use runtime::Runtime;
 
 /// The longest wait for the manager's answer to one call. A manager that reloads with
 /// thousands of units stays silent for seconds.
@@ -46,6 +48,7 @@ const STOPPING: &str = "stopping";
 /// The connection to the user manager.
 #[derive(Debug)]
 pub struct Manager {
+    runtime: Runtime,
     connection: zbus::Connection,
     proxy: ManagerProxy<'static>,
 }
@@ -61,45 +64,22 @@ pub struct Unit {
     pub job: String,
 }
 
-/// zbus runs a connection in a thread, and panics where there is none to be had.
-fn a_thread_can_be_had() -> Result<()> {
-    let threads = || std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count);
-    let before = threads();
-    let tried = std::thread::Builder::new().spawn(|| ()).map_err(|error| {
-        Error::failed(format!("cannot start a thread: {error}"))
-            .hint("see how many processes you may have ('ulimit -u'), and how many tasks your slice may")
-    })?;
-    let _ = tried.join();
-    // At the limit the next one is to have its place, and a thread that was joined keeps it for some microseconds.
-    let deadline = Deadline::after(Duration::from_secs(1));
-    while threads() > before && !deadline.passed() {
-        std::thread::yield_now();
-    }
-    Ok(())
-}
-
 impl Manager {
     /// Connects to the user manager.
     ///
     /// # Errors
     /// [`Kind::Missing`] when there is none to be reached.
     pub fn connect() -> Result<Self> {
-        a_thread_can_be_had()?;
-        zbus::block_on(async {
-            let connect = async {
-                let connection = Builder::session()
-                    .method_timeout(CALL)
-                    .build()
-                    .await
-                    .map_err(|error| no_manager(&error))?;
-                let proxy = asking::<ManagerProxy<'_>>(&connection)
-                    .build()
-                    .await
-                    .map_err(|error| no_manager(&error))?;
-                Ok(Self { connection, proxy })
-            };
-            deadlined(Deadline::after(CALL), "connecting to the user bus", connect).await
-        })
+        let runtime = Runtime::new()?;
+        let connect = async {
+            let connection = bus(Builder::session(), &runtime).await.map_err(|error| no_manager(&error))?;
+            let proxy =
+                asking::<ManagerProxy<'_>>(&connection).build().await.map_err(|error| no_manager(&error))?;
+            Ok((connection, proxy))
+        };
+        let connect = runtime.deadlined(Deadline::after(CALL), "connecting to the user bus", connect);
+        let (connection, proxy) = runtime.run(connect)?;
+        Ok(Self { runtime, connection, proxy })
     }
 
     /// systemd's version, as it tells it: `257.13-1~deb13u1`.
@@ -107,7 +87,7 @@ impl Manager {
     /// # Errors
     /// When the manager does not answer.
     pub fn version(&self) -> Result<String> {
-        zbus::block_on(self.proxy.version()).map_err(|error| told(&error, "cannot ask for the version"))
+        self.runtime.run(self.proxy.version()).map_err(|error| told(&error, "cannot ask for the version"))
     }
 
     /// When this manager came up, in microseconds since the boot: no two in one boot are the same.
@@ -115,21 +95,22 @@ impl Manager {
     /// # Errors
     /// When the manager does not answer.
     pub fn up_since_us(&self) -> Result<u64> {
-        zbus::block_on(self.proxy.userspace_timestamp_monotonic())
+        self.runtime
+            .run(self.proxy.userspace_timestamp_monotonic())
             .map_err(|error| told(&error, "cannot ask since when the manager runs"))
     }
 
     /// Whether the manager, or the whole system, is going down. Nobody to be asked means no.
     pub fn is_going_down(&self) -> bool {
-        if zbus::block_on(self.proxy.system_state()).is_ok_and(|state| state == STOPPING) {
+        if self.runtime.run(self.proxy.system_state()).is_ok_and(|state| state == STOPPING) {
             return true;
         }
         let ask = async {
-            let connection = system_bus().await?;
+            let connection = bus(Builder::system(), &self.runtime).await?;
             asking::<ManagerProxy<'_>>(&connection).build().await?.system_state().await
         };
         let asked = async { ask.await.map_err(|error| Error::failed(reason(&error))) };
-        let system = zbus::block_on(deadlined(Deadline::after(CALL), "asking PID 1", asked));
+        let system = self.runtime.run(self.runtime.deadlined(Deadline::after(CALL), "asking PID 1", asked));
         system.is_ok_and(|state| state == STOPPING)
     }
 
@@ -148,7 +129,9 @@ impl Manager {
     /// # Errors
     /// When the manager does not answer.
     pub fn environment(&self, name: &str) -> Result<Option<String>> {
-        let all = zbus::block_on(self.proxy.environment())
+        let all = self
+            .runtime
+            .run(self.proxy.environment())
             .map_err(|error| told(&error, "cannot ask for the manager's environment"))?;
         Ok(all.iter().find_map(|entry| entry.strip_prefix(name)?.strip_prefix('=').map(ToOwned::to_owned)))
     }
@@ -158,7 +141,9 @@ impl Manager {
     /// # Errors
     /// When the manager does not answer.
     pub fn units(&self, patterns: &[&str]) -> Result<Vec<Unit>> {
-        let rows = zbus::block_on(self.proxy.list_units_by_patterns(&[], patterns))
+        let rows = self
+            .runtime
+            .run(self.proxy.list_units_by_patterns(&[], patterns))
             .map_err(|error| told(&error, "cannot list the units"))?;
         Ok(rows.into_iter().map(|row| Unit { name: row.0, active: row.3, job: row.8 }).collect())
     }
@@ -168,7 +153,8 @@ impl Manager {
     /// # Errors
     /// When the manager does not answer.
     pub fn control_group(&self) -> Result<String> {
-        zbus::block_on(self.proxy.control_group())
+        self.runtime
+            .run(self.proxy.control_group())
             .map_err(|error| told(&error, "cannot ask for the control group"))
     }
 
@@ -177,7 +163,7 @@ impl Manager {
     /// # Errors
     /// When the manager cannot.
     pub fn freeze(&self, unit: &str) -> Result<()> {
-        asked_again(&format!("cannot freeze {unit}"), || self.proxy.freeze_unit(unit))
+        self.asked_again(&format!("cannot freeze {unit}"), || self.proxy.freeze_unit(unit))
     }
 
     /// Lets them run again.
@@ -185,39 +171,32 @@ impl Manager {
     /// # Errors
     /// When the manager cannot.
     pub fn thaw(&self, unit: &str) -> Result<()> {
-        asked_again(&format!("cannot thaw {unit}"), || self.proxy.thaw_unit(unit))
+        self.asked_again(&format!("cannot thaw {unit}"), || self.proxy.thaw_unit(unit))
     }
-}
 
-/// Asks the manager for what it answers when the kernel has done it. One that reads its units anew
-/// meanwhile (daemon-reload) does what it was asked and never answers (measured on 252 and 257); asked
-/// once more, it says at once that it is done.
-fn asked_again<F: Future<Output = zbus::Result<()>>>(doing: &str, ask: impl Fn() -> F) -> Result<()> {
-    let deadline = Deadline::after(CALL);
-    loop {
-        let answer = async { ask().await.map_err(|error| told(&error, doing)) };
-        match zbus::block_on(deadlined(deadline.min(Deadline::after(DONE)), doing, answer)) {
-            Err(error) if error.kind == Kind::Deadline && !deadline.passed() => {}
-            answered => return answered,
+    /// Asks the manager for what it answers when the kernel has done it. One that reads its units anew
+    /// meanwhile (daemon-reload) does what it was asked and never answers (measured on 252 and 257); asked
+    /// once more, it says at once that it is done.
+    fn asked_again<F: Future<Output = zbus::Result<()>>>(
+        &self,
+        doing: &str,
+        ask: impl Fn() -> F,
+    ) -> Result<()> {
+        let deadline = Deadline::after(CALL);
+        loop {
+            let answer = async { ask().await.map_err(|error| told(&error, doing)) };
+            let soon = deadline.min(Deadline::after(DONE));
+            match self.runtime.run(self.runtime.deadlined(soon, doing, answer)) {
+                Err(error) if error.kind == Kind::Deadline && !deadline.passed() => {}
+                answered => return answered,
+            }
         }
     }
 }
 
-/// A connection to PID 1 and logind.
-async fn system_bus() -> zbus::Result<zbus::Connection> {
-    Builder::system().method_timeout(CALL).build().await
-}
-
-/// Runs a future that must not take longer.
-async fn deadlined<T>(deadline: Deadline, doing: &str, future: impl Future<Output = Result<T>>) -> Result<T> {
-    let late = || {
-        Error::new(Kind::Deadline, format!("{doing} took too long"))
-            .hint("see 'systemctl --user status' and 'systemctl --user list-jobs'")
-    };
-    let Ok(runtime) = zruntime::SharedRuntime::current() else {
-        return Err(Error::failed(format!("{doing}: no runtime for its deadline")));
-    };
-    runtime.timeout(deadline.left(), future).await.unwrap_or_else(|_| Err(late()))
+/// A connection to a bus: the user's, or that of PID 1 and logind.
+async fn bus(builder: Builder<'_>, runtime: &Runtime) -> zbus::Result<zbus::Connection> {
+    builder.runtime(runtime.clone()).method_timeout(CALL).build().await
 }
 
 /// No manager, and what helps.

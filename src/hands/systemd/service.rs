@@ -55,7 +55,7 @@ impl Manager {
                 pause_grows: service.restart_steps().await.is_ok_and(|steps| steps > 0),
             })
         };
-        zbus::block_on(ask).map_err(|error| told(&error, format!("cannot ask for {name}")))
+        self.runtime.run(ask).map_err(|error| told(&error, format!("cannot ask for {name}")))
     }
 
     /// What is being done with a unit by somebody's order.
@@ -64,15 +64,13 @@ impl Manager {
     /// When the manager does not answer.
     pub fn asked(&self, name: &str) -> Result<Asked> {
         let ask = async {
-            let path = self.proxy.load_unit(name).await?;
-            let unit = asking::<UnitProxy<'_>>(&self.connection).path(path).build().await?;
-            let (number, job) = unit.job().await?;
+            let (number, job) = self.unit(name).await?.job().await?;
             if number == 0 {
                 return Ok(String::new());
             }
             asking::<JobProxy<'_>>(&self.connection).path(job).build().await?.job_type().await
         };
-        match zbus::block_on(ask) {
+        match self.runtime.run(ask) {
             Ok(kind) if kind == "stop" => Ok(Asked::Stop),
             Ok(kind) if kind == "restart" || kind == "try-restart" => Ok(Asked::Restart),
             Ok(_) => Ok(Asked::Nothing),
@@ -88,7 +86,7 @@ impl Manager {
     /// # Errors
     /// When the manager cannot.
     pub fn poke(&self, name: &str) -> Result<bool> {
-        match zbus::block_on(self.proxy.kill_unit(name, "main", nix::libc::SIGHUP)) {
+        match self.runtime.run(self.proxy.kill_unit(name, "main", nix::libc::SIGHUP)) {
             Ok(()) => Ok(true),
             Err(error)
                 if is_named(&error, "org.freedesktop.systemd1.NoSuchUnit")

@@ -75,7 +75,7 @@ impl Manager {
     /// # Errors
     /// When the manager cannot.
     pub fn leave_session(&self, deadline: Deadline) -> Result<()> {
-        zbus::block_on(async {
+        self.runtime.run(async {
             let mut jobs = Jobs::watch(self).await?;
             let own = std::process::id();
             let name = format!("forge-outside-{own}.scope");

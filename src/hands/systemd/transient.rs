@@ -65,7 +65,7 @@ impl Manager {
     /// # Errors
     /// [`StartError::Exists`] when one of them is there already.
     pub(super) fn start_transient(&self, plan: &Transient<'_>, deadline: Deadline) -> Result<(), StartError> {
-        zbus::block_on(async {
+        self.runtime.run(async {
             let mut jobs = Jobs::watch(self).await?;
             // A pidfd is the process for certain; systemd takes it from 255 on. OOMPolicy= of scopes is
             // of 253, though Debian's 252 has it.

@@ -19,8 +19,6 @@ pub struct Loaded {
     pub load: String,
     /// `ActiveState=`
     pub active: String,
-    /// Since when it is active, in microseconds since 1970; 0 where it never was.
-    pub active_since_us: u64,
     /// `UnitFileState=`: `enabled`, `disabled`, `static` …
     pub file_state: String,
     /// Its file; empty where it has none.
@@ -47,7 +45,9 @@ impl Manager {
     /// # Errors
     /// When the manager does not answer.
     pub fn unit_path(&self) -> Result<Vec<PathBuf>> {
-        let path = zbus::block_on(self.proxy.unit_path())
+        let path = self
+            .runtime
+            .run(self.proxy.unit_path())
             .map_err(|error| told(&error, "cannot ask where unit files are"))?;
         Ok(path.into_iter().map(PathBuf::from).collect())
     }
@@ -57,7 +57,9 @@ impl Manager {
     /// # Errors
     /// When the manager cannot.
     pub fn enable(&self, units: &[&str]) -> Result<Vec<PathBuf>> {
-        let (_, changes) = zbus::block_on(self.proxy.enable_unit_files(units, false, false))
+        let (_, changes) = self
+            .runtime
+            .run(self.proxy.enable_unit_files(units, false, false))
             .map_err(|error| told(&error, format!("cannot enable {}", units.join(", "))))?;
         Ok(changes.into_iter().map(|(_, link, _)| link.into()).collect())
     }
@@ -67,7 +69,9 @@ impl Manager {
     /// # Errors
     /// When the manager cannot.
     pub fn disable(&self, units: &[&str]) -> Result<Vec<PathBuf>> {
-        let changes = zbus::block_on(self.proxy.disable_unit_files(units, false))
+        let changes = self
+            .runtime
+            .run(self.proxy.disable_unit_files(units, false))
             .map_err(|error| told(&error, format!("cannot disable {}", units.join(", "))))?;
         Ok(changes.into_iter().map(|(_, link, _)| link.into()).collect())
     }
@@ -77,7 +81,8 @@ impl Manager {
     /// # Errors
     /// When it cannot.
     pub fn reload(&self) -> Result<()> {
-        zbus::block_on(self.proxy.reload())
+        self.runtime
+            .run(self.proxy.reload())
             .map_err(|error| told(&error, "cannot have the manager read its units again"))
     }
 
@@ -104,7 +109,7 @@ impl Manager {
         call: impl Future<Output = zbus::Result<OwnedObjectPath>>,
         queued: impl FnOnce(),
     ) -> Result<()> {
-        zbus::block_on(async {
+        self.runtime.run(async {
             let mut jobs = Jobs::watch(self).await?;
             let job =
                 jobs.alongside(call).await.map_err(|error| told(&error, format!("cannot start {unit}")))?;
@@ -127,11 +132,26 @@ impl Manager {
 
     /// `ActiveState=` of a unit.
     pub(super) async fn active_state(&self, unit: &str) -> Result<String> {
-        let ask = async {
-            let path = self.proxy.load_unit(unit).await?;
-            asking::<UnitProxy<'_>>(&self.connection).path(path).build().await?.active_state().await
-        };
+        let ask = async { self.unit(unit).await?.active_state().await };
         ask.await.map_err(|error| told(&error, format!("cannot ask for {unit}")))
+    }
+
+    /// Since when a unit is active, in microseconds since 1970; `None` where it is not.
+    ///
+    /// # Errors
+    /// When the manager does not answer.
+    pub fn active_since_us(&self, unit: &str) -> Result<Option<u64>> {
+        let ask = async {
+            let unit = self.unit(unit).await?;
+            let is_active = unit.active_state().await? == "active";
+            Ok(if is_active { Some(unit.active_enter_timestamp().await?) } else { None })
+        };
+        self.runtime.run(ask).map_err(|error| told(&error, format!("cannot ask for {unit}")))
+    }
+
+    pub(super) async fn unit(&self, name: &str) -> zbus::Result<UnitProxy<'static>> {
+        let path = self.proxy.load_unit(name).await?;
+        asking::<UnitProxy<'_>>(&self.connection).path(path).build().await
     }
 
     /// Forgets that a unit failed; that there is none is fine.
@@ -139,7 +159,7 @@ impl Manager {
     /// # Errors
     /// When the manager cannot.
     pub fn reset_failed(&self, unit: &str) -> Result<()> {
-        match zbus::block_on(self.proxy.reset_failed_unit(unit)) {
+        match self.runtime.run(self.proxy.reset_failed_unit(unit)) {
             Err(error) if !is_named(&error, "org.freedesktop.systemd1.NoSuchUnit") => {
                 Err(told(&error, format!("cannot reset {unit}")))
             }
@@ -153,13 +173,11 @@ impl Manager {
     /// When the manager does not answer.
     pub fn loaded(&self, unit: &str) -> Result<Loaded> {
         let ask = async {
-            let path = self.proxy.load_unit(unit).await?;
-            let unit = asking::<UnitProxy<'_>>(&self.connection).path(path).build().await?;
+            let unit = self.unit(unit).await?;
             Ok::<_, zbus::Error>(Loaded {
                 name: unit.id().await?,
                 load: unit.load_state().await?,
                 active: unit.active_state().await?,
-                active_since_us: unit.active_enter_timestamp().await?,
                 file_state: unit.unit_file_state().await?,
                 fragment: unit.fragment_path().await?.into(),
                 needs_reload: unit.need_daemon_reload().await?,
@@ -171,6 +189,6 @@ impl Manager {
                 on_failure: unit.on_failure().await?,
             })
         };
-        zbus::block_on(ask).map_err(|error| told(&error, format!("cannot ask for {unit}")))
+        self.runtime.run(ask).map_err(|error| told(&error, format!("cannot ask for {unit}")))
     }
 }

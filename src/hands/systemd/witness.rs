@@ -22,7 +22,8 @@ use zbus::wire::{OwnedVariant, Variant};
 use zbus::{Connection, MatchRule, MessageStream, OwnedObjectPath};
 
 use super::proxy::{ManagerProxy, asking};
-use super::{CALL, a_thread_can_be_had, deadlined, is_named, no_manager, reason};
+use super::runtime::Runtime;
+use super::{CALL, bus, is_named, no_manager, reason};
 use crate::hands::cgroup::Cgroup;
 use crate::hands::clock::{Deadline, boot_us, pause};
 use crate::hands::journal;
@@ -86,15 +87,15 @@ struct Eye {
 }
 
 impl Eye {
-    async fn connect(manager: Manager) -> zbus::Result<Self> {
-        a_thread_can_be_had().map_err(|error| zbus::Error::Failure(error.message))?;
+    async fn connect(manager: Manager, runtime: &Runtime) -> zbus::Result<Self> {
         let builder = match manager {
             Manager::User => Builder::session(),
             Manager::System => Builder::system(),
         };
         // The deadline for calls is none for the handshake before them.
-        let connect = async { Ok(builder.method_timeout(CALL).build().await) };
-        let connection = deadlined(Deadline::after(CALL), "connecting to the bus", connect)
+        let connect = async { Ok(bus(builder, runtime).await) };
+        let connection = runtime
+            .deadlined(Deadline::after(CALL), "connecting to the bus", connect)
             .await
             .unwrap_or_else(|late| Err(timed_out(&late)))?;
         let proxy = asking::<ManagerProxy<'_>>(&connection).build().await?;
@@ -171,14 +172,18 @@ fn has_job(all: &HashMap<String, OwnedVariant>) -> bool {
 
 /// Looks at units again and again, over the same connections.
 pub struct Looker<'a> {
+    runtime: Runtime,
     units: &'a [Guarded],
     eyes: HashMap<Manager, Eye>,
 }
 
 impl<'a> Looker<'a> {
     /// To look at those.
-    pub fn new(units: &'a [Guarded]) -> Self {
-        Self { units, eyes: HashMap::new() }
+    ///
+    /// # Errors
+    /// When there are no file descriptors left.
+    pub fn new(units: &'a [Guarded]) -> Result<Self> {
+        Ok(Self { runtime: Runtime::new()?, units, eyes: HashMap::new() })
     }
 
     /// Looks once.
@@ -187,6 +192,7 @@ impl<'a> Looker<'a> {
     /// [`Kind::Bus`] when a manager cannot be reached for so long.
     pub fn look(&mut self, patience: Duration) -> Result<Vec<Look>> {
         let deadline = Deadline::after(patience);
+        let runtime = self.runtime.clone();
         loop {
             let looked = async {
                 match self.try_look().await {
@@ -197,7 +203,7 @@ impl<'a> Looker<'a> {
                     }
                 }
             };
-            match zbus::block_on(deadlined(Deadline::after(CALL), "looking at units", looked))? {
+            match runtime.run(runtime.deadlined(Deadline::after(CALL), "looking at units", looked))? {
                 Ok(looks) => return Ok(looks),
                 Err(error) if deadline.passed() => return Err(error),
                 Err(error) => {
@@ -214,9 +220,8 @@ impl<'a> Looker<'a> {
         for Guarded { manager, unit } in self.units {
             let eye = match self.eyes.entry(*manager) {
                 Entry::Occupied(eye) => eye.into_mut(),
-                Entry::Vacant(none) => {
-                    none.insert(Eye::connect(*manager).await.map_err(|error| (*manager, error))?)
-                }
+                Entry::Vacant(none) => none
+                    .insert(Eye::connect(*manager, &self.runtime).await.map_err(|error| (*manager, error))?),
             };
             looks.push(eye.look(unit).await.map_err(|error| (*manager, error))?);
         }
@@ -229,7 +234,7 @@ impl<'a> Looker<'a> {
 /// # Errors
 /// As for [`Looker::look`].
 pub fn look(units: &[Guarded], patience: Duration) -> Result<Vec<Look>> {
-    Looker::new(units).look(patience)
+    Looker::new(units)?.look(patience)
 }
 
 fn away(manager: Manager, error: &zbus::Error) -> Error {
@@ -296,10 +301,11 @@ pub fn watch(units: &[Guarded]) -> Result<(Vec<Look>, Watch)> {
         }
         let (first, started) = channel();
         let teller = Teller { tell: tell.clone(), bell: bell.try_clone().trying("cannot share an eventfd")? };
+        let runtime = Runtime::new()?;
         let watcher = Watcher { manager, units: units.clone(), teller };
         std::thread::Builder::new()
             .name(format!("watch-{}", manager.word()))
-            .spawn(move || watcher.run(first))
+            .spawn(move || watcher.run(&runtime, first))
             .trying("cannot start a thread")?;
         let begun = started.recv().trying("a watch ended before it began")??;
         looks.extend(units.into_iter().zip(begun));
@@ -328,13 +334,13 @@ struct Watcher {
 
 impl Watcher {
     /// Watches until nobody listens any more. The first looks go to `first`.
-    fn run(self, first: Sender<Result<Vec<Look>>>) {
+    fn run(self, runtime: &Runtime, first: Sender<Result<Vec<Look>>>) {
         let mut first = Some(first);
         let mut last: Vec<Look> = Vec::new();
         let mut told_away = false;
         let begin = Deadline::after(BRIEFLY);
         loop {
-            let ended = zbus::block_on(self.watch(&mut first, &mut last, &mut told_away));
+            let ended = runtime.run(self.watch(runtime, &mut first, &mut last, &mut told_away));
             match (ended, &first) {
                 (Ok(()), _) => return,
                 (Err(error), Some(_)) if is_away(&error) && !begin.passed() => {
@@ -360,11 +366,12 @@ impl Watcher {
     /// Watches by one connection; returns when nobody listens any more.
     async fn watch(
         &self,
+        runtime: &Runtime,
         first: &mut Option<Sender<Result<Vec<Look>>>>,
         last: &mut Vec<Look>,
         told_away: &mut bool,
     ) -> zbus::Result<()> {
-        let eye = Eye::connect(self.manager).await?;
+        let eye = Eye::connect(self.manager, runtime).await?;
         let mut signals = Signals::subscribe(&eye, &self.units).await?;
         signals.changed = (0..self.units.len()).collect();
         loop {

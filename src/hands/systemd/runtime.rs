@@ -1,0 +1,155 @@
+//! What runs a connection: the thread that calls, while it calls.
+//!
+//! zbus' own way keeps connections going between two calls, in a thread beside. A command of some
+//! milliseconds spent one of them on handing its connection to and fro (measured: a thread is started
+//! after the first call, and woken around each other one), and zbus panics where there is no thread
+//! to be had.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::pin::Pin;
+use std::process::{Command, ExitStatus, Stdio};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use zbus::runtime::traits::{self, PollIo, TaskHandle};
+use zbus::runtime::{Interest, IoSource};
+use zruntime::net::{TcpStream, unix::UnixStream};
+use zruntime::{Shared, SharedRuntime, Sleep};
+
+use crate::hands::clock::Deadline;
+use crate::words::error::{Error, Kind, Result, Trying};
+
+/// Runs the connections of one thread.
+#[derive(Debug, Clone)]
+pub(super) struct Runtime(SharedRuntime);
+
+impl Runtime {
+    /// A new one.
+    pub(super) fn new() -> Result<Self> {
+        SharedRuntime::new().map(Self).trying("cannot wait for several things at once (epoll)")
+    }
+
+    /// Runs a future to its end, and what its connections have to do meanwhile. Only one thread may.
+    pub(super) fn run<F: Future>(&self, future: F) -> F::Output {
+        self.0.block_on(async {
+            let output = future.await;
+            // What was dropped in it may have left something to say to the bus: that nobody takes a
+            // signal any more. It is said now, or nobody knows when.
+            let mut has_waited = false;
+            std::future::poll_fn(|context| {
+                if std::mem::replace(&mut has_waited, true) {
+                    return Poll::Ready(());
+                }
+                context.waker().wake_by_ref();
+                Poll::Pending
+            })
+            .await;
+            output
+        })
+    }
+
+    /// A future that must not take longer.
+    pub(super) async fn deadlined<T>(
+        &self,
+        deadline: Deadline,
+        doing: &str,
+        future: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let late = || {
+            Error::new(Kind::Deadline, format!("{doing} took too long"))
+                .hint("see 'systemctl --user status' and 'systemctl --user list-jobs'")
+        };
+        self.0.timeout(deadline.left(), future).await.unwrap_or_else(|_| Err(late()))
+    }
+}
+
+impl traits::Runtime for Runtime {
+    type RegisteredIoSource = Registration;
+    type Sleep = Sleep<Shared>;
+    type Task<T>
+        = Task<T>
+    where
+        T: Send + 'static;
+
+    fn register_io_source(&self, source: IoSource) -> io::Result<Registration> {
+        self.0.register(source).map(Registration)
+    }
+
+    fn sleep(&self, duration: Duration) -> Sleep<Shared> {
+        self.0.sleep(duration)
+    }
+
+    fn spawn<T: Send + 'static>(
+        &self,
+        name: &str,
+        future: impl Future<Output = T> + Send + 'static,
+    ) -> Task<T> {
+        Task(self.0.spawn(name.to_owned(), future))
+    }
+
+    async fn connect_tcp(&self, address: SocketAddr) -> io::Result<IoSource> {
+        let stream = TcpStream::<Shared>::connect(&self.0, address).await?;
+        Ok(OwnedFd::from(stream.into_std()).into())
+    }
+
+    async fn connect_unix(&self, path: &Path) -> io::Result<IoSource> {
+        use std::os::unix::net::SocketAddr;
+        let address = match path.as_os_str().as_bytes().strip_prefix(b"\0") {
+            Some(name) => SocketAddr::from_abstract_name(name)?,
+            None => SocketAddr::from_pathname(path)?,
+        };
+        let stream = UnixStream::<Shared>::connect_addr(&self.0, &address).await?;
+        Ok(OwnedFd::from(stream.into_std()).into())
+    }
+
+    /// For buses behind a program (`unixexec:`), of which forge's build of zbus knows nothing.
+    fn spawn_process(
+        &self,
+        _: Command,
+        _: Stdio,
+        _: Stdio,
+        _: Stdio,
+    ) -> io::Result<Pin<Box<dyn Future<Output = io::Result<ExitStatus>> + Send + 'static>>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+/// A socket that is waited on.
+pub(super) struct Registration(zruntime::Registration<Shared>);
+
+impl PollIo for Registration {
+    fn poll_io<T>(
+        &self,
+        context: &mut Context<'_>,
+        interest: Interest,
+        operation: impl FnMut() -> io::Result<T>,
+    ) -> Poll<io::Result<T>> {
+        let interest = match interest {
+            Interest::Readable => zruntime::Interest::Readable,
+            _ => zruntime::Interest::Writable,
+        };
+        self.0.poll_io(context, interest, operation)
+    }
+}
+
+/// What goes on beside a call: reading from the connection.
+pub(super) struct Task<T>(zruntime::Task<T, Shared>);
+
+impl<T> Future for Task<T> {
+    type Output = io::Result<T>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Poll::Ready(ready!(Pin::new(&mut self.get_mut().0).poll(context)))
+    }
+}
+
+impl<T: Send + 'static> TaskHandle<T> for Task<T> {
+    fn detach(self) {
+        self.0.detach();
+    }
+}
