@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::{World, heal};
 use crate::hands::cgroup::Cgroup;
 use crate::hands::clock::{Deadline, pause};
-use crate::hands::process::{is_alive, life, stat, terminal_idle_s};
+use crate::hands::process::{life, stat, terminal_idle_s};
 use crate::hands::tmux::directory::Directory;
 use crate::hands::tmux::knock::{Caller, Knock, answers, knock};
 use crate::words::condition::{Active, Answer, Condition, Facts, Life};
@@ -33,6 +33,12 @@ pub struct Found {
     pub condition: Condition,
     /// forge's mark, which knows its processes.
     pub mark: Option<Mark>,
+    /// Its server's process.
+    pub server: Life,
+    /// Its program's process.
+    pub program: Life,
+    /// Whether its server answered.
+    pub answered: bool,
     /// The control group of its slice.
     pub cgroup: Cgroup,
     /// Whether its scope is there, and not only something that is left in the slice.
@@ -106,19 +112,28 @@ fn among(world: &World, units: &[&str], wanted: impl Fn(&SessionId) -> bool) -> 
         .zip(&frozen)
         .map(|((.., socket), frozen)| (!frozen).then_some(socket.as_path()))
         .collect();
-    let answers = ask_all(&asked, Deadline::after(ANSWERS));
-    let mut found = Vec::new();
-    for (((id, units, cgroup, mark, socket), frozen), answer) in marked.into_iter().zip(frozen).zip(answers) {
+    let knocks = knock_all(&asked);
+    // While the servers answer. What is seen here is seen after the connection: a server that refused it
+    // was dead before its process is looked for.
+    let mut seen = Vec::new();
+    for ((id, units, cgroup, mark, _), frozen) in marked.iter().zip(frozen) {
         let scope = units.scope.unwrap_or(Active::Inactive);
-        let service = units.service.filter(|active| *active != Active::Inactive);
         let has_body = scope != Active::Inactive || cgroup.is_populated()?;
+        let facts = facts(mark.as_ref(), frozen);
+        let spawning = !facts.up && world.store.is_claimed(id);
+        seen.push((
+            has_body,
+            Facts { scope, slice: units.slice.unwrap_or(Active::Inactive), spawning, ..facts },
+        ));
+    }
+    let mut found = Vec::new();
+    let answers = answers_of(&knocks, Deadline::after(ANSWERS));
+    for (((id, units, cgroup, mark, socket), (has_body, facts)), answer) in
+        marked.into_iter().zip(seen).zip(answers)
+    {
+        let service = units.service.filter(|active| *active != Active::Inactive);
         let condition = match (has_body, service) {
-            (true, _) => Condition::of(Facts {
-                scope,
-                slice: units.slice.unwrap_or(Active::Inactive),
-                spawning: world.store.is_claimed(&id),
-                ..facts(mark.as_ref(), frozen, answer)
-            }),
+            (true, _) => Condition::of(Facts { answer, ..facts }),
             // A slice that holds nothing is no session: it is just going, or is only loaded.
             (false, None) => continue,
             (false, Some(Active::Failed)) => Condition::Failed,
@@ -128,14 +143,28 @@ fn among(world: &World, units: &[&str], wanted: impl Fn(&SessionId) -> bool) -> 
         if let (State::Dead, Some(mark)) = (condition.state(), &mark) {
             heal::unnoticed_end(mark);
         }
-        let has_scope = scope != Active::Inactive;
-        found.push(Found { id, condition, mark, cgroup, has_scope, has_body, service, socket });
+        let has_scope = facts.scope != Active::Inactive;
+        let Facts { server, program, .. } = facts;
+        found.push(Found {
+            id,
+            condition,
+            mark,
+            server,
+            program,
+            answered: answer == Answer::Answers,
+            cgroup,
+            has_scope,
+            has_body,
+            service,
+            socket,
+        });
     }
     Ok(found)
 }
 
-/// What is seen of a session without its manager: its units are taken for active.
-fn facts(mark: Option<&Mark>, frozen: bool, answer: Answer) -> Facts {
+/// What is seen of a session without its manager, whose units are taken for active, and without its server,
+/// which is taken for answering.
+fn facts(mark: Option<&Mark>, frozen: bool) -> Facts {
     let life = |of: fn(&Mark) -> (u32, u64)| mark.map(of).map_or(Life::Gone, |(pid, start)| life(pid, start));
     Facts {
         scope: Active::Active,
@@ -145,7 +174,7 @@ fn facts(mark: Option<&Mark>, frozen: bool, answer: Answer) -> Facts {
         spawning: false,
         server: life(|mark| (mark.server_pid, mark.server_start)),
         program: life(|mark| (mark.pane_pid, mark.pane_start)),
-        answer,
+        answer: Answer::Answers,
     }
 }
 
@@ -153,12 +182,14 @@ fn facts(mark: Option<&Mark>, frozen: bool, answer: Answer) -> Facts {
 pub fn glance(mark: &Mark, cgroup: &Cgroup) -> Condition {
     let frozen = cgroup.is_frozen();
     let socket = (!frozen).then_some(mark.socket.as_path());
-    let answers = ask_all(&[socket], Deadline::after(ANSWERS));
-    Condition::of(facts(Some(mark), frozen, answers.first().copied().unwrap_or(Answer::Silent)))
+    let knocks = knock_all(&[socket]);
+    let facts = facts(Some(mark), frozen);
+    let answer = answers_of(&knocks, Deadline::after(ANSWERS)).first().copied();
+    Condition::of(Facts { answer: answer.unwrap_or(Answer::Silent), ..facts })
 }
 
-/// Asks all sockets side by side.
-fn ask_all(sockets: &[Option<&Path>], deadline: Deadline) -> Vec<Answer> {
+/// Asks all servers; none is waited for.
+fn knock_all(sockets: &[Option<&Path>]) -> Vec<Knock> {
     let mut directories: BTreeMap<&Path, Option<Directory>> = BTreeMap::new();
     let mut knocks = Vec::new();
     for socket in sockets {
@@ -170,6 +201,11 @@ fn ask_all(sockets: &[Option<&Path>], deadline: Deadline) -> Vec<Answer> {
         let directory = directories.entry(parent).or_insert_with(|| Directory::open(parent).ok().flatten());
         knocks.push(directory.as_ref().map_or(Knock::Missing, |directory| knock(directory, name)));
     }
+    knocks
+}
+
+/// What they answer, waited for side by side.
+fn answers_of(knocks: &[Knock], deadline: Deadline) -> Vec<Answer> {
     let callers: Vec<&Caller> = knocks
         .iter()
         .filter_map(|knock| if let Knock::Open(caller) = knock { Some(caller) } else { None })
@@ -294,7 +330,7 @@ impl Found {
         // A specification that cannot be read hides the command, and not the session.
         let spec = world.store.spec(&self.id).ok().flatten();
         let mark = self.mark.as_ref();
-        let pane = mark.filter(|mark| is_alive(mark.pane_pid, mark.pane_start));
+        let pane = mark.filter(|_| self.program.is_there());
         // tmux sets the x bits while somebody is attached.
         let attached = self.socket.symlink_metadata().is_ok_and(|metadata| metadata.mode() & 0o100 != 0);
         Session {
@@ -302,9 +338,7 @@ impl Found {
             state: self.state(),
             since: mark.and_then(|mark| rfc3339(mark.since_us)),
             socket: self.socket.clone(),
-            server_pid: mark
-                .filter(|mark| is_alive(mark.server_pid, mark.server_start))
-                .map(|mark| mark.server_pid),
+            server_pid: mark.filter(|_| self.server.is_there()).map(|mark| mark.server_pid),
             pane_pid: pane.map(|mark| mark.pane_pid),
             command: spec.as_ref().map(|spec| spec.command.as_slice().to_vec()).unwrap_or_default(),
             cwd: spec.map(|spec| spec.cwd),

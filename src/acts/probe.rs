@@ -27,7 +27,8 @@ pub fn probe(world: &World, configuration: Option<&Error>) -> Result<Probe> {
     // First the specifications: a session that ends meanwhile is not taken for lost.
     let kept = world.store.specs()?;
     let found = observe::all(world, |_| true)?;
-    let sockets = sweep(world, &Plan::new(world, &[], true));
+    let answered = found.iter().filter(|found| found.answered).map(|found| found.socket.clone()).collect();
+    let sockets = sweep(world, &Plan { answered, ..Plan::new(world, &[], true) });
     let session_of = |path: &std::path::Path| path.file_name()?.to_str().and_then(unit::session_of_socket);
     let mut orphans: Vec<Problem> = Vec::new();
     for found in found.iter().filter(|found| found.has_body && !found.has_scope) {
@@ -69,7 +70,6 @@ pub fn probe(world: &World, configuration: Option<&Error>) -> Result<Probe> {
         })
         .map(|(id, _)| id)
         .collect();
-    let janitor = manager.loaded(JANITOR)?;
     for failed in last_restore.iter_mut().flat_map(|restored| &mut restored.failed) {
         // Somebody has looked into it and removed it.
         failed.set_aside = failed.set_aside.take().filter(|path| path.exists());
@@ -95,7 +95,7 @@ pub fn probe(world: &World, configuration: Option<&Error>) -> Result<Probe> {
             .map(|unit| unit.name)
             .collect(),
         last_sweep: world.store.last_sweep().ok().flatten(),
-        janitor_since_us: (janitor.active == "active").then_some(janitor.active_since_us),
+        janitor_since_us: manager.active_since_us(JANITOR)?,
         last_restore,
         oom_kills: Cgroup::new(&manager.control_group()?).child(unit::FORGE_SLICE).oom_kills(),
         state_free_bytes: files::room(&world.paths.state),

@@ -17,6 +17,9 @@ use crate::words::error::{Error, Result, Trying};
 /// The largest file that is read, and so the largest that is written: nearly everything is far below.
 const LARGEST: usize = 1 << 20;
 
+/// What is read at first; few files are longer.
+const PAGE: usize = 4096;
+
 /// A temporary file of this age has no writer any more: one needs milliseconds.
 pub const LEFT_OVER: Duration = Duration::from_secs(60);
 
@@ -211,12 +214,20 @@ pub fn read_following(path: &Path) -> Result<Vec<u8>> {
     open(path, 0).and_then(contents).trying(format!("cannot read {}", path.display()))
 }
 
+/// Reads a file of the kernel's, as below `/proc`: it has no length to be asked for, and mostly fits into
+/// one page. Names of programs in it need not be UTF-8.
+pub(super) fn read_kernel(path: &Path) -> std::io::Result<String> {
+    let mut bytes = Vec::with_capacity(PAGE);
+    File::open(path)?.take(u64::MAX).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
 fn open(path: &Path, flags: i32) -> std::io::Result<File> {
     OpenOptions::new().read(true).custom_flags(flags | O_CLOEXEC | O_NONBLOCK).open(path)
 }
 
 fn contents(file: File) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(PAGE);
     file.take(LARGEST as u64 + 1).read_to_end(&mut bytes)?;
     // Its beginning is not the file.
     if bytes.len() > LARGEST { Err(ErrorKind::FileTooLarge.into()) } else { Ok(bytes) }

@@ -19,6 +19,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::clock::Deadline;
+use super::files;
 use crate::words::condition::Life;
 use crate::words::error::{Error, Kind, Result, Trying};
 
@@ -74,8 +75,7 @@ fn read_stat(pid: u32) -> std::io::Result<Option<Stat>> {
 /// Reads a file below `/proc`. There may be a process's name in it, which need not be UTF-8: the kernel cuts
 /// the name of a program after 15 bytes, wherever that is.
 pub(super) fn read_proc(file: &str) -> std::io::Result<String> {
-    let bytes = std::fs::read(Path::new("/proc").join(file))?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    files::read_kernel(&Path::new("/proc").join(file))
 }
 
 /// How the very process that started then is; a zombie is gone. Where it cannot be told (no
