@@ -250,7 +250,7 @@ fn contained(spec: &Spec, ids: &Ids) -> Result<Cgroup> {
 
 /// The program ended before the session was up: how, and with which last words.
 fn ended(spec: &Spec, argv: &Argv, server: &Server, mark: &Mark, cgroup: &Cgroup) -> Error {
-    let end = match end::how(server, mark, cgroup.oom_kills()) {
+    let end = match end::how(&spec.session, mark, cgroup.oom_kills()) {
         Ok(end) => end,
         Err(error) => return error.while_("the program ended, and its server does not tell how"),
     };

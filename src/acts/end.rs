@@ -51,16 +51,15 @@ pub fn program_ended(world: &World, id: &SessionId) -> Result<()> {
     }
     // Who is ending the session tells about it.
     let (State::Dead, Some(mark)) = (found.state(), &found.mark) else { return Ok(()) };
-    // It tells by its socket, which somebody may have deleted.
-    heal::heal(id, mark);
-    let server = Server::new(&paths::tmux()?, &mark.socket);
     let kills = found.cgroup.oom_kills();
     if kills > 0 {
         // Without a supervisor nobody told of them when they happened.
         let limit = found.cgroup.memory_max();
         journal::record(&Event::Oom { session: id.clone(), kills, limit });
     }
-    let end = End { over: !stays(&server, mark)?, ..how(&server, mark, kills)? };
+    let end = how(id, mark, kills)?;
+    let server = Server::new(&paths::tmux()?, &mark.socket);
+    let end = End { over: !stays(&server, mark)?, ..end };
     record(world, id, Some(&found.cgroup), &end)?;
     let spec = world.store.spec(id)?;
     if !end.over {
@@ -99,7 +98,10 @@ pub(super) fn turn(world: &World, id: &SessionId, deadline: Deadline) -> Result<
 ///
 /// # Errors
 /// When the server does not tell.
-pub(super) fn how(server: &Server, mark: &Mark, oom_kills: u64) -> Result<End> {
+pub(super) fn how(id: &SessionId, mark: &Mark, oom_kills: u64) -> Result<End> {
+    // It tells by its socket, which somebody may have deleted.
+    heal::heal(id, mark);
+    let server = Server::new(&paths::tmux()?, &mark.socket);
     let deadline = Deadline::after(NOTICED);
     let mut pane = server.pane(&mark.pane, deadline);
     // tmux reads the last output before it calls the pane dead, and has no event for us yet.

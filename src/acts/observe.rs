@@ -276,11 +276,19 @@ pub fn matching_or_kept(world: &World, patterns: &[Pattern]) -> Result<(Vec<Foun
         let found = all(world, matches)?;
         kept.retain(|id| !found.iter().any(|found| found.id == *id));
         // One that is being started has its units in a moment, and no event tells of it.
-        if deadline.passed() || !kept.iter().any(|id| world.store.is_claimed(id)) {
+        let is_claimed = |id: &SessionId| world.store.is_claimed(id);
+        let starting: Vec<SessionId> = kept.iter().filter(|id| is_claimed(id)).cloned().collect();
+        if deadline.passed() || starting.is_empty() {
             all_match(world, patterns, &found, &kept)?;
             return Ok((found, kept));
         }
-        pause(Duration::from_millis(20));
+        // The others are not asked meanwhile.
+        while !deadline.passed()
+            && starting.iter().all(is_claimed)
+            && all(world, |id| starting.contains(id))?.is_empty()
+        {
+            pause(Duration::from_millis(20));
+        }
     }
 }
 

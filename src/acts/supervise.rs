@@ -15,7 +15,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use super::observe::{self, Found};
-use super::{World, end, heal, stop};
+use super::{World, end, stop};
 use crate::hands::clock::{Deadline, boot_us, now_us, pause};
 use crate::hands::config::Config;
 use crate::hands::journal;
@@ -335,9 +335,7 @@ fn how_it_ended(id: &SessionId, mark: &Mark, cause: Option<Cause>, oom: bool) ->
         // A manager that takes no OOMPolicy= ends the whole scope for one such kill.
         return unknown(Some(if oom { Cause::OutOfMemory } else { Cause::ServerEnded }));
     }
-    // It tells by its socket, which somebody may have deleted.
-    heal::heal(id, mark);
-    let told = paths::tmux().and_then(|tmux| end::how(&Server::new(&tmux, &mark.socket), mark, 0));
+    let told = end::how(id, mark, 0);
     // Where one such kill is the end of a pane's scope, the manager asks the rest of it to end.
     let killed = [Signal::SIGKILL, Signal::SIGTERM].map(|signal| Some(signal as i32));
     match told.ok() {
