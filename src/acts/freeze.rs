@@ -31,7 +31,7 @@ pub fn freeze(world: &World, found: &[Found]) -> Result<()> {
 /// When the manager cannot.
 pub fn thaw(world: &World, found: &[Found]) -> Result<()> {
     for found in found.iter().filter(|found| found.cgroup.is_frozen()) {
-        world.manager()?.thaw(&unit::slice(&found.id))?;
+        world.manager()?.thaw(&unit::slice(&found.id), &found.cgroup)?;
         journal::record(&Event::Thawed { subject: Subject::Session(found.id.clone()) });
     }
     Ok(())

@@ -86,10 +86,10 @@ impl Target {
 
 fn thaw(manager: &Manager, cgroup: &Cgroup, slice: &str) -> Result<()> {
     if cgroup.is_frozen() {
-        manager.thaw(slice)?;
+        manager.thaw(slice, cgroup)?;
     }
     // A unit inside that somebody froze by itself: 257 would keep it, and its name, for ever.
-    cgroup.frozen_inside().iter().try_for_each(|inside| manager.thaw(inside))
+    cgroup.frozen_inside().iter().try_for_each(|inside| manager.thaw(inside, &cgroup.child(inside)))
 }
 
 /// Ends the slice of a session that has no process any more, where the manager still has it: it is just

@@ -97,10 +97,11 @@ pub(super) fn remove(slice: &str) -> Result<()> {
 /// # Errors
 /// When it stays frozen.
 pub(super) fn thaw(unit: &str, group: &Cgroup) -> Result<()> {
-    let thaw = |unit: &str, group: &Cgroup| match Manager::connect().and_then(|manager| manager.thaw(unit)) {
-        Err(error) if group.is_frozen() => group.thaw().map_err(|_| error),
-        _ => Ok(()),
-    };
+    let thaw =
+        |unit: &str, group: &Cgroup| match Manager::connect().and_then(|manager| manager.thaw(unit, group)) {
+            Err(error) if group.is_frozen() => group.thaw().map_err(|_| error),
+            _ => Ok(()),
+        };
     if group.is_frozen() {
         thaw(unit, group)?;
     }

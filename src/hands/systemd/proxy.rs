@@ -125,6 +125,9 @@ pub(super) trait Unit {
     fn active_state(&self) -> zbus::Result<String>;
 
     #[zbus(property(emits_changed_signal = "false"))]
+    fn freezer_state(&self) -> zbus::Result<String>;
+
+    #[zbus(property(emits_changed_signal = "false"))]
     fn active_enter_timestamp(&self) -> zbus::Result<u64>;
 
     #[zbus(property(emits_changed_signal = "false"))]

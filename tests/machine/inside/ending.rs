@@ -107,6 +107,7 @@ fn frozen_and_wedged_sessions_can_be_stopped() {
     nothing_left_of("wedged");
 }
 
+/// Many times: 257 keeps the name only where it is stopped within a millisecond or so of the thaw.
 fn killed_while_frozen_it_leaves_no_name_behind() {
     let killed = || {
         let (session, spawned) = spawn("ice", &[], &["sleep", "1000"]);
@@ -115,13 +116,15 @@ fn killed_while_frozen_it_leaves_no_name_behind() {
         wait_until(Duration::from_secs(5), "the end", || !alive(pid(&spawned["server_pid"])));
         session
     };
-    let _first = killed();
-    let _second = killed();
-    // 257 keeps the slice, frozen and empty.
-    forge(&["stop", "ice"]).ok();
-    // The socket is the janitor's.
-    forge(&["sweep"]).ok();
-    nothing_left_of("ice");
+    for _ in 0..15 {
+        let _first = killed();
+        let _second = killed();
+        // 257 keeps the slice, frozen and empty.
+        forge(&["stop", "ice"]).ok();
+        // The socket is the janitor's.
+        forge(&["sweep"]).ok();
+        nothing_left_of("ice");
+    }
 }
 
 fn a_manager_that_reloads_freezes_and_thaws_all_the_same() {
