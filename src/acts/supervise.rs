@@ -89,7 +89,14 @@ pub fn supervise(world: &World, config_file: Option<PathBuf>, id: &SessionId) ->
             service::ready(&watch::told(&watched, Condition::Healthy));
             supervisor.rest(world, *watched)
         }
-        Run::Ended(status) => Ok(status),
+        Run::Ended(status) => {
+            if status == status::OVER {
+                // To a manager that was never told of a start, whatever ended before is a failure
+                // ('protocol'), and another supervisor would start the session anew.
+                service::ready(&format!("{id} is over"));
+            }
+            Ok(status)
+        }
     }
 }
 

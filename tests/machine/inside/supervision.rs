@@ -15,6 +15,7 @@ pub(crate) fn tests() -> Vec<Test> {
         inside!(a_session_that_nobody_configured_is_a_shell),
         inside!(a_stop_ends_the_session_whole),
         inside!(a_stop_between_two_supervisors_ends_the_session),
+        inside!(an_end_between_two_supervisors_is_an_end),
         inside!(a_stopped_session_can_be_started_again_and_a_forgotten_one_is_gone),
         inside!(a_supervisor_that_is_killed_is_replaced_and_adopts),
         inside!(a_supervisor_that_is_asked_to_end_is_replaced),
@@ -139,6 +140,33 @@ fn a_stop_between_two_supervisors_ends_the_session() {
     // The socket is the janitor's.
     assert!(forge(&["sweep"]).ok().stdout.contains("/spawn-gap"));
     nothing_left_of_but_the_file("gap");
+}
+
+/// The session is stopped, and how to start it again is still known.
+#[track_caller]
+fn is_not_restored(name: &str) {
+    let plan = forge(&["--json", "restore", "--dry-run"]).ok().json()["plan"].clone();
+    let steps = plan.as_array().expect("a plan").iter();
+    let actions: Vec<&str> =
+        steps.filter(|step| step["session"] == name).filter_map(|step| step["action"].as_str()).collect();
+    assert_eq!(actions, ["forget"], "{plan}");
+}
+
+fn an_end_between_two_supervisors_is_an_end() {
+    let it = Supervised::spawn("unseen", &[], &["sh", "-c", "read x; exit 0"]);
+    let (cursor, program) = (journal_cursor(), it.program());
+    signal("KILL", it.pid());
+    wait_until(Duration::from_secs(5), "the pause", || it.service("SubState") == "auto-restart");
+    forge(&["send", "unseen", "end"]).ok();
+    wait_until(Duration::from_secs(5), "the end of the program", || !alive(program));
+    assert_eq!(event_since(&cursor, "exited")["FORGE_SESSION"], "unseen");
+    it.becomes("inactive");
+    // Another supervisor would come after a pause.
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!((it.service("ActiveState"), it.status()), ("inactive".into(), serde_json::Value::Null));
+    assert!(!events_since(&cursor).iter().any(|event| event["FORGE_EVENT"] == "spawned"));
+    is_not_restored("unseen");
+    nothing_left_of_but_the_file("unseen");
 }
 
 fn a_stopped_session_can_be_started_again_and_a_forgotten_one_is_gone() {
