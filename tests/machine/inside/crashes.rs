@@ -19,6 +19,7 @@ pub(crate) fn tests() -> Vec<Test> {
         inside!(pauses_grow),
         inside!(pauses_that_systemd_makes_grow_are_its_own).only(Debian::Trixie),
         inside!(too_many_failures_open_the_breaker),
+        inside!(the_last_of_many_failures_is_told).only(Debian::Trixie),
         inside!(a_poke_forgives_nothing),
         inside!(a_start_that_fails_counts_too),
         inside!(a_run_that_lasts_clears_the_history),
@@ -247,6 +248,26 @@ fn too_many_failures_open_the_breaker() {
     it.up();
     let _ = std::fs::remove_file(told);
     homebase.untouched();
+}
+
+fn the_last_of_many_failures_is_told() {
+    // The notice is asked for at each of them, which is more often than a unit usually may start.
+    let _settings = DropIn::new(
+        "many",
+        "[Unit]\nStartLimitBurst=8\n[Service]\nRestartSec=50ms\nRestartSteps=1\nRestartMaxDelaySec=60ms\n",
+    );
+    let told = "told.json";
+    let _ = std::fs::remove_file(told);
+    let _configuration = configured(
+        "[sessions.many]\ncommand = ['sh', '-c', 'sleep 0.1; exit 3']\n\
+         [notify]\ncommand = ['tee', '-a', '/home/ada/told.json']\n",
+    );
+    let it = Supervised::start("many");
+    it.becomes("failed");
+    wait_until(Duration::from_secs(20), "the notice", || {
+        std::fs::read_to_string(told).is_ok_and(|text| text.contains("many is not started again"))
+    });
+    let _ = std::fs::remove_file(told);
 }
 
 fn a_start_that_fails_counts_too() {
