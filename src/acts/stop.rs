@@ -199,10 +199,13 @@ pub fn with_service(world: &World, id: &SessionId) -> Result<()> {
 
 /// Notes that a session is not restored, and can be started again.
 pub(super) fn over(world: &World, id: &SessionId) -> Result<()> {
-    match world.store.spec(id)? {
-        Some(spec) => world.store.change_spec(&spec, |spec| spec.over = true).map(drop),
-        None => Ok(()),
+    while let Some(spec) = world.store.spec(id)? {
+        if world.store.change_spec(&spec, |spec| spec.over = true)? {
+            break;
+        }
+        // Somebody changed it in between, as a save does.
     }
+    Ok(())
 }
 
 /// Forgets sessions that are not running, so that they are not restored.
