@@ -5,6 +5,7 @@
 //! its exit status: the manager starts it again, after a pause, or not. So a supervisor lives as
 //! long as one run of its session, and one that is killed has lost nothing.
 
+pub mod gone;
 mod silence;
 mod start;
 mod watch;
@@ -110,19 +111,6 @@ pub fn watch(world: &World, id: &SessionId) -> Result<u8> {
     let watched = record.watched.clone().ok_or_else(|| Error::usage("there is nothing to watch"))?;
     let mut supervisor = Supervisor::new(world, id, watched.terms.clone(), record)?;
     supervisor.watch(world, Watch::new(watched))
-}
-
-/// What is done after each end of a supervisor: where its service is being stopped, the session ends
-/// with it; where it is only replaced, or the whole machine goes down, it stays as it is.
-///
-/// # Errors
-/// When something of the session is left.
-pub fn gone(world: &World, id: &SessionId) -> Result<()> {
-    let manager = world.manager()?;
-    if manager.asked(&unit::service(id))? != Asked::Stop || manager.is_going_down() {
-        return Ok(());
-    }
-    stop::with_service(world, id)
 }
 
 /// How the session is configured to be supervised.

@@ -89,7 +89,7 @@ fn start_while(world: &World, id: &SessionId, queued: impl FnOnce()) -> Result<S
 }
 
 /// Leaves a note for the next supervisor, which is not there yet.
-fn note(world: &World, id: &SessionId, change: impl FnOnce(&mut Record)) -> Result<()> {
+pub(super) fn note(world: &World, id: &SessionId, change: impl FnOnce(&mut Record)) -> Result<()> {
     let mut record = world.store.record(id).ok().flatten().unwrap_or_default();
     change(&mut record);
     world.store.write_record(id, &record)

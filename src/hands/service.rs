@@ -19,6 +19,13 @@ pub fn is_main_process_of(unit: &str) -> bool {
         && paths::variable("SYSTEMD_EXEC_PID").is_some_and(|pid| pid == own.to_string())
 }
 
+/// The exit status of the service's main process, for what runs after its end; `None` where a signal
+/// ended it.
+pub fn exit_status() -> Option<u8> {
+    paths::variable("EXIT_CODE").filter(|how| how == "exited")?;
+    paths::variable("EXIT_STATUS")?.parse().ok()
+}
+
 /// It is up.
 pub fn ready(status: &str) {
     tell(&[NotifyState::Ready, NotifyState::Status(status)]);

@@ -1,7 +1,9 @@
-//! `forge supervisor-gone`, hidden: what `forge-spawn@.service` calls after each of its ends.
+//! `forge supervisor-gone`, hidden: what `forge-spawn@.service` calls after each of its ends, and what is
+//! called when it is stopped in the pause between two of its runs.
 
 use super::asked;
-use crate::acts::{World, supervise};
+use crate::acts::World;
+use crate::acts::supervise::gone;
 use crate::words::error::Result;
 use crate::words::shown::Shown;
 
@@ -9,6 +11,8 @@ use crate::words::shown::Shown;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     name: String,
+    #[arg(long)]
+    pause: bool,
 }
 
 /// Ends the session where its service is being stopped.
@@ -16,6 +20,11 @@ pub struct Args {
 /// # Errors
 /// When something of it is left.
 pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
-    supervise::gone(world, &asked::session(&arguments.name)?)?;
+    let id = asked::session(&arguments.name)?;
+    if arguments.pause {
+        gone::in_pause(world, &id)?;
+    } else {
+        gone::ended(world, &id)?;
+    }
     Ok(Shown::default())
 }

@@ -212,6 +212,14 @@ pub mod status {
     pub const FAILED: u8 = 1;
     /// Its session is not to be started again.
     pub const FOR_GOOD: u8 = 5;
+    /// The configuration cannot be used.
+    const CONFIG: u8 = 2;
+
+    /// Whether the manager starts another supervisor after one that ended with that status; `None`: by a
+    /// signal, or not as it was told to.
+    pub fn is_followed(status: Option<u8>) -> bool {
+        !matches!(status, Some(OVER | FOR_GOOD | CONFIG))
+    }
 }
 
 /// What a supervisor leaves for the next one, and for whoever asked for the session.
@@ -231,6 +239,10 @@ pub struct Record {
     /// Whether the supervisor is started by a poke, which forgives nothing.
     #[serde(default)]
     pub poked: bool,
+    /// Whether the manager starts the next supervisor by itself, after the end of the last one. Its own
+    /// count of restarts says so too, until somebody has it forget failures.
+    #[serde(default)]
+    pub by_itself: bool,
     /// How the last failure is told.
     #[serde(default)]
     pub failure: Option<String>,
@@ -345,6 +357,22 @@ mod tests {
         assert!(!breaker.is_open(&at(&[1, 5, 11]), 11_000_000), "the first is ten seconds old");
         assert!(!Breaker { burst: 0, ..breaker }.is_open(&at(&[1, 1, 1]), 1));
         assert!(!Breaker { interval: s(0), ..breaker }.is_open(&at(&[1, 1, 1]), 1_000_000));
+    }
+
+    #[test]
+    fn the_unit_says_after_which_ends_there_is_another_supervisor() {
+        let unit = include_str!("../../units/user/forge-spawn@.service");
+        let statuses = |key: &str| -> Vec<u8> {
+            let line = unit.lines().find_map(|line| line.strip_prefix(key)).unwrap();
+            line.split(' ').filter_map(|word| word.parse().ok()).collect()
+        };
+        for status in statuses("RestartForceExitStatus=") {
+            assert!(status::is_followed(Some(status)), "{status}");
+        }
+        for status in [statuses("RestartPreventExitStatus="), vec![status::OVER]].concat() {
+            assert!(!status::is_followed(Some(status)), "{status}");
+        }
+        assert!(status::is_followed(None), "one that was killed");
     }
 
     #[test]

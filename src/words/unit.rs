@@ -86,6 +86,11 @@ pub fn service(id: &SessionId) -> String {
     format!("forge-spawn@{id}.service")
 }
 
+/// What has a stop of the supervisor's service seen while there is no supervisor.
+pub fn pause(id: &SessionId) -> String {
+    format!("forge-pause-{id}.service")
+}
+
 /// A pattern of the manager's that matches that unit alone: in a pattern, `\\x2d` is `x2d`.
 pub fn pattern(unit: &str) -> String {
     unit.replace('\\', "\\\\")

@@ -141,13 +141,14 @@ fn record() -> impl Strategy<Value = Record> {
         hint,
     });
     let started = option::of(prop_oneof![up, failed]);
-    let rest = (any::<bool>(), option::of(text()), option::of(watched()));
+    let rest = (any::<[bool; 2]>(), option::of(text()), option::of(watched()));
     (vec(any::<u64>(), 0..6), option::of(any::<u64>()), started, rest).prop_map(
-        |(failures, running, started, (poked, failure, watched))| Record {
+        |(failures, running, started, ([poked, by_itself], failure, watched))| Record {
             failures,
             running,
             started,
             poked,
+            by_itself,
             failure,
             watched,
         },

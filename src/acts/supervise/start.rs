@@ -49,20 +49,20 @@ impl Supervisor {
             }
             world.manager()?.reset_failed(&self.unit)?;
         }
+        // The manager's count says so too, until somebody has it forget failures.
+        let by_itself = self.record.by_itself || self.terms.restarts > 0;
         let remains = match self.look_for_it(world)? {
             Some(found) if !is_ended(&found) => return self.adopt(world, &found),
             remains => remains,
         };
-        if self.terms.restarts == 0 {
+        if !by_itself {
             keep_what_people_opened(&self.id, remains.as_ref())?;
         }
         let turn = match remains {
             Some(_) => Some(world.store.clearing_turn(&self.id, Deadline::after(CLEARING))?),
             None => None,
         };
-        if self.terms.restarts > 0
-            && let Some(since_us) = self.record.running
-        {
+        if by_itself && let Some(since_us) = self.record.running {
             // The last supervisor did not live to see the end.
             if let Some(status) = self.conclude_for_another(world, remains.as_ref(), since_us)? {
                 return Ok(Run::Ended(status));
@@ -132,7 +132,7 @@ impl Supervisor {
             // Only supervisors ended, and that is no failure of the session.
             world.manager()?.reset_failed(&self.unit)?;
         }
-        self.record.running = Some(mark.since_us);
+        (self.record.running, self.record.by_itself) = (Some(mark.since_us), false);
         self.record.started = Some(Started::Up(value(&Spawned::of(&self.id, &mark))));
         self.write_record(world);
         let program = spec.map(|spec| spec.command.name().to_owned()).unwrap_or_default();
@@ -209,7 +209,7 @@ impl Supervisor {
             let why = self.record.failure.clone().unwrap_or_else(|| "an end that nobody saw".to_owned());
             journal::record(&Event::Restarted { session: self.id.clone(), why });
         }
-        self.record.running = Some(spawned.since_us);
+        (self.record.running, self.record.by_itself) = (Some(spawned.since_us), false);
         self.record.started = Some(Started::Up(value(&spawned)));
         self.write_record(world);
         let found = observe::one(world, &self.id)?;

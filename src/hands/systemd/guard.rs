@@ -6,7 +6,7 @@ use std::path::Path;
 use zbus::wire::Variant;
 
 use super::proxy::{Property, SliceProxy, asking};
-use super::transient::{StartError, Transient, accounting, limits};
+use super::transient::{StartError, Transient, accounting, exec, limits};
 use super::{Manager, told};
 use crate::hands::clock::Deadline;
 use crate::hands::process::Process;
@@ -48,13 +48,6 @@ pub struct Guarding<'a> {
     pub keeper: &'a [String],
     /// What runs after the keeper's end, however that came.
     pub after_keeper: &'a [String],
-}
-
-/// A line of `ExecStart=`: the program, its arguments with its name, whether a failure is ignored.
-fn exec(forge: &Path, arguments: &[String]) -> Variant<'static> {
-    let path = forge.to_string_lossy().into_owned();
-    let argv: Vec<String> = std::iter::once(path.clone()).chain(arguments.iter().cloned()).collect();
-    Variant::new(vec![(path, argv, false)])
 }
 
 impl Manager {

@@ -1,11 +1,20 @@
 //! A supervisor's service, as its manager has it.
 
+use std::path::Path;
 use std::time::Duration;
 
-use super::proxy::{JobProxy, ServiceProxy, UnitProxy, asking};
+use zbus::wire::Variant;
+
+use super::jobs::{Jobs, Outcome};
+use super::proxy::{JobProxy, Property, ServiceProxy, UnitProxy, asking};
+use super::transient::exec;
 use super::{Manager, is_gone, is_named, told};
-use crate::words::error::Result;
+use crate::hands::clock::Deadline;
+use crate::words::error::{Error, Result};
 use crate::words::supervision::Breaker;
+
+/// How long what runs at a stop may take, in microseconds: as the service's own `TimeoutStopSec=`.
+const AT_STOP_US: u64 = 60_000_000;
 
 /// What somebody asked the manager to do with a unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +87,48 @@ impl Manager {
             Err(error) if is_gone(&error) => Ok(Asked::Nothing),
             Err(error) => Err(told(&error, format!("cannot ask what is done with {name}"))),
         }
+    }
+
+    /// Has forge called with those words when somebody stops that service, before it is stopped, also
+    /// while nothing of it runs: then the manager itself calls nothing. A unit without a process does
+    /// that; one that is there already stays. (It is `PartOf=`, since what that spreads is orders alone:
+    /// `StopPropagatedFrom=` would stop it at each end of the service.)
+    ///
+    /// # Errors
+    /// When the unit cannot be made.
+    pub fn call_at_stop(
+        &self,
+        service: &str,
+        unit: &str,
+        forge: &Path,
+        arguments: &[String],
+        deadline: Deadline,
+    ) -> Result<()> {
+        let properties: Vec<Property<'_>> = vec![
+            ("Description", Variant::new(format!("Sees a stop of {service} between two runs"))),
+            ("Type", Variant::new("oneshot")),
+            ("RemainAfterExit", Variant::new(true)),
+            ("ExecStop", exec(forge, arguments)),
+            ("TimeoutStopUSec", Variant::new(AT_STOP_US)),
+            ("PartOf", Variant::new(vec![service])),
+            // At a stop the order is turned round, so that the service still has its job then. The bus,
+            // by which that is asked.
+            ("After", Variant::new(vec![service, "dbus.service"])),
+            ("CollectMode", Variant::new("inactive-or-failed")),
+        ];
+        zbus::block_on(async {
+            let mut jobs = Jobs::watch(self).await?;
+            let asked = jobs.alongside(self.proxy.start_transient_unit(unit, "fail", &properties, &[])).await;
+            let job = match asked {
+                Ok(job) => job,
+                Err(error) if is_named(&error, "org.freedesktop.systemd1.UnitExists") => return Ok(()),
+                Err(error) => return Err(told(&error, format!("cannot make {unit}"))),
+            };
+            match jobs.end_of(job.as_str(), deadline).await? {
+                Outcome::Done | Outcome::Untold => Ok(()),
+                outcome => Err(Error::failed(format!("{unit} did not start: {outcome:?}"))),
+            }
+        })
     }
 
     /// Has the main process of a service look after itself at once (SIGHUP); says whether there is

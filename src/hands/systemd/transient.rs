@@ -1,6 +1,7 @@
 //! Scopes that are made around a process that is there already.
 
 use std::os::fd::AsFd;
+use std::path::Path;
 
 use zbus::wire::{Fd, Variant};
 
@@ -51,6 +52,13 @@ impl From<Error> for StartError {
 /// What has a unit's usage counted.
 pub(super) fn accounting<'a>() -> [Property<'a>; 3] {
     ["CPUAccounting", "MemoryAccounting", "TasksAccounting"].map(|name| (name, Variant::new(true)))
+}
+
+/// A line of `ExecStart=`: the program, its arguments with its name, whether a failure is ignored.
+pub(super) fn exec(forge: &Path, arguments: &[String]) -> Variant<'static> {
+    let path = forge.to_string_lossy().into_owned();
+    let argv: Vec<String> = std::iter::once(path.clone()).chain(arguments.iter().cloned()).collect();
+    Variant::new(vec![(path, argv, false)])
 }
 
 /// Limits as properties.

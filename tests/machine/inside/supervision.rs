@@ -16,6 +16,7 @@ pub(crate) fn tests() -> Vec<Test> {
         inside!(a_stop_ends_the_session_whole),
         inside!(a_stop_between_two_supervisors_ends_the_session),
         inside!(an_end_between_two_supervisors_is_an_end),
+        inside!(an_end_is_an_end_although_failures_are_reset),
         inside!(a_stopped_session_can_be_started_again_and_a_forgotten_one_is_gone),
         inside!(a_supervisor_that_is_killed_is_replaced_and_adopts),
         inside!(a_supervisor_that_is_asked_to_end_is_replaced),
@@ -129,16 +130,33 @@ fn a_stop_ends_the_session_whole() {
 }
 
 fn a_stop_between_two_supervisors_ends_the_session() {
-    let it = Supervised::spawn("gap", &[], &["sleep", "1000"]);
+    // One child is in a scope of its own where tmux makes such, and hears no hang-up.
+    let script = "(trap '' HUP; exec setsid sleep 1000) & sleep 1000 & echo up; wait";
+    let it = Supervised::spawn("gap", &["--ready", "up"], &["sh", "-c", script]);
     let group = cgroup_of(it.server()).split("/forge-spawn-gap.scope").next().expect("a slice").to_owned();
+    let pause = || crate::support::user_unit_property("forge-pause-gap.service", "ActiveState");
     // While the manager waits to start the next supervisor, nothing of this service runs.
     signal("KILL", it.pid());
     wait_until(Duration::from_secs(5), "the pause", || it.service("SubState") == "auto-restart");
     assert_eq!(it.status()["state"], "running");
+    let cursor = journal_cursor();
     systemctl(&["stop", &it.unit]).ok();
-    wait_until(Duration::from_secs(20), "the end of the session", || processes_in(&group).is_empty());
-    // The socket is the janitor's.
-    assert!(forge(&["sweep"]).ok().stdout.contains("/spawn-gap"));
+    assert_eq!((processes_in(&group), it.service("ActiveState")), (vec![], "inactive".into()));
+    assert_eq!(event_since(&cursor, "stopped")["FORGE_SESSION"], "gap");
+    is_not_restored("gap");
+    // Also where the session has crashed, and there is nothing but the service; and after a pause that
+    // nobody stopped in.
+    systemctl(&["start", &it.unit]).ok();
+    assert_eq!(pause(), "inactive");
+    signal("KILL", it.pid());
+    event_since(&journal_cursor(), "adopted");
+    let program = it.up()["pane_pid"].as_u64().expect("a pid");
+    signal("KILL", u32::try_from(program).expect("a pid"));
+    wait_until(Duration::from_secs(5), "the pause", || it.service("SubState") == "auto-restart");
+    assert_eq!((it.status()["state"].as_str(), pause().as_str()), (Some("starting"), "active"));
+    systemctl(&["stop", &it.unit]).ok();
+    is_not_restored("gap");
+    assert_eq!(pause(), "inactive");
     nothing_left_of_but_the_file("gap");
 }
 
@@ -166,7 +184,27 @@ fn an_end_between_two_supervisors_is_an_end() {
     assert_eq!((it.service("ActiveState"), it.status()), ("inactive".into(), serde_json::Value::Null));
     assert!(!events_since(&cursor).iter().any(|event| event["FORGE_EVENT"] == "spawned"));
     is_not_restored("unseen");
+    assert_eq!(crate::support::user_unit_property("forge-pause-unseen.service", "ActiveState"), "inactive");
     nothing_left_of_but_the_file("unseen");
+}
+
+fn an_end_is_an_end_although_failures_are_reset() {
+    // While the next supervisor is about to look: then the manager's count of restarts is 0.
+    let _settings = DropIn::new("forgiven", "[Service]\nExecStartPre=sleep 2\n");
+    let it = Supervised::spawn("forgiven", &[], &["sh", "-c", "read x; exit 0"]);
+    let (cursor, program) = (journal_cursor(), it.program());
+    signal("KILL", it.pid());
+    wait_until(Duration::from_secs(10), "the next", || it.service("SubState") == "start-pre");
+    systemctl(&["reset-failed", &it.unit]).ok();
+    assert_eq!(it.service("NRestarts"), "0");
+    forge(&["send", "forgiven", "end"]).ok();
+    wait_until(Duration::from_secs(1), "the end of the program", || !alive(program));
+    assert_eq!(event_since(&cursor, "exited")["FORGE_SESSION"], "forgiven");
+    it.becomes("inactive");
+    assert!(!events_since(&cursor).iter().any(|event| event["FORGE_EVENT"] == "spawned"));
+    // Whoever starts it then gets another run.
+    systemctl(&["start", &it.unit]).ok();
+    it.up_after(program);
 }
 
 fn a_stopped_session_can_be_started_again_and_a_forgotten_one_is_gone() {
