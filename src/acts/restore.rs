@@ -189,19 +189,13 @@ fn start(world: &World, spec: &Spec, planned: Option<&Spec>) -> Fate {
 /// Starts a session that had a supervisor, by its supervisor.
 fn start_supervised(world: &World, id: &SessionId, planned: Option<&Spec>) -> Fate {
     let session = id.clone();
-    match world.store.spec(id) {
-        Ok(spec) if spec.as_ref() != planned => {
-            let reason = "it was stopped, or started otherwise, meanwhile".to_owned();
-            return Fate::Left(Left { session, reason });
-        }
-        Ok(_) => {}
-        Err(error) => return failed(id, &error, None),
-    }
-    match supervised::start(world, id) {
+    match supervised::restore(world, id, planned) {
         Ok(spawned) => {
             let resume_id = world.store.spec(id).ok().flatten().and_then(|spec| spec.saved_id);
             again(session, &spawned, resume_id, None)
         }
+        // Somebody was faster.
+        Err(error) if error.kind == Kind::Taken => Fate::Left(Left { session, reason: error.message }),
         Err(error) => failed(id, &error, None),
     }
 }

@@ -146,14 +146,17 @@ fn claimed(world: &World, order: Order<'_>) -> Result<Spawned> {
     let start = Instant::now();
     let id = &order.spec.session;
     world.manager()?;
+    if let How::Restored(planned) = order.how {
+        // Before the name is claimed: whoever is stopping it has its turn, and may start it otherwise.
+        drop(world.store.clearing_turn(id, Deadline::after(LAST_RUN))?);
+        is_as_planned(world, id, planned)?;
+    }
     // Held to the end: who comes next and finds a session half-way up, and no claim, knows
     // that it was abandoned.
     let _claim = world.store.claim(id)?;
     drop(world.store.clearing_turn(id, Deadline::after(LAST_RUN))?);
     if let How::Restored(planned) = order.how {
-        if world.store.spec(id)?.as_ref() != planned {
-            return Err(stopped_meanwhile(id));
-        }
+        is_as_planned(world, id, planned)?;
         if planned.is_none() {
             // It is to run, and when it does not start 'forge restart' finds it.
             world.store.write_spec(order.spec)?;
@@ -198,6 +201,14 @@ fn claimed(world: &World, order: Order<'_>) -> Result<Spawned> {
         elapsed_ms: spawned.elapsed_ms,
     });
     Ok(spawned)
+}
+
+/// Refuses to restore a session that was stopped since that was planned, or started otherwise.
+///
+/// # Errors
+/// [`Kind::Taken`] when it was.
+pub(super) fn is_as_planned(world: &World, id: &SessionId, planned: Option<&Spec>) -> Result<()> {
+    if world.store.spec(id)?.as_ref() == planned { Ok(()) } else { Err(stopped_meanwhile(id)) }
 }
 
 /// A session that is not to be restored any more.

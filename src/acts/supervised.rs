@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::spawn::{Spawned, is_abandoned, taken};
-use super::{World, observe, stop};
+use super::observe::{self, Found};
+use super::spawn::{Spawned, is_abandoned, is_as_planned, taken};
+use super::{World, stop};
 use crate::hands::clock::Deadline;
 use crate::hands::journal;
 use crate::words::error::{Error, Kind, Result};
@@ -28,9 +29,7 @@ pub fn spawn(world: &World, spec: &Spec, replace: bool) -> Result<Spawned> {
     installed(world, id)?;
     // Until the manager has the job: of two at once the second sees it.
     let claim = world.store.claim(id)?;
-    if let Some(found) = observe::one(world, id)?
-        && (found.is_supervised() || !is_abandoned(&found))
-    {
+    if let Some(found) = there(world, id)? {
         if !replace {
             return Err(taken(&found));
         }
@@ -47,6 +46,28 @@ pub fn spawn(world: &World, spec: &Spec, replace: bool) -> Result<Spawned> {
         world.store.remove_spec(id)?;
     }
     spawned
+}
+
+/// Starts a session of which `planned` was on disk, by its supervisor. One that is there by now is left
+/// alone, also one that is just being stopped: a start would call that off.
+///
+/// # Errors
+/// [`Kind::Taken`] when there is nothing to restore any more; otherwise as for [`start`].
+pub fn restore(world: &World, id: &SessionId, planned: Option<&Spec>) -> Result<Spawned> {
+    installed(world, id)?;
+    is_as_planned(world, id, planned)?;
+    let claim = world.store.claim(id)?;
+    if let Some(found) = there(world, id)? {
+        return Err(taken(&found));
+    }
+    // What had ended it by now has noted that.
+    is_as_planned(world, id, planned)?;
+    start_while(world, id, || drop(claim))
+}
+
+/// What there is of a session, where that is more than remains.
+fn there(world: &World, id: &SessionId) -> Result<Option<Found>> {
+    Ok(observe::one(world, id)?.filter(|found| found.is_supervised() || !is_abandoned(found)))
 }
 
 /// Starts a session by its supervisor, as it is known to forge. What failed before is forgiven.

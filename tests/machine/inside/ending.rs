@@ -20,6 +20,7 @@ pub(crate) fn tests() -> Vec<Test> {
         inside!(a_starting_session_can_be_stopped),
         inside!(two_stops_at_once_both_end_well),
         inside!(remains_are_ended_before_a_respawn),
+        inside!(a_restore_claims_nothing_that_is_being_stopped),
         inside!(a_program_that_ends_takes_its_session_with_it),
         inside!(an_end_without_a_socket_is_told_all_the_same),
         inside!(what_ends_a_run_does_not_end_the_next),
@@ -192,6 +193,26 @@ fn remains_are_ended_before_a_respawn() {
     forge(&["stop", "remains", "--timeout", "1"]).ok();
     assert!(!alive(old));
     nothing_left_of("remains");
+}
+
+fn a_restore_claims_nothing_that_is_being_stopped() {
+    let (_session, first) = spawn("going", &[], &["sh", "-c", IMMUNE]);
+    run(&["kill", "-9", &first["server_pid"].to_string()]).ok();
+    wait_until(Duration::from_secs(5), "the end of the server", || !alive(pid(&first["server_pid"])));
+    let stop = start(&["forge", "stop", "going", "--timeout", "4"]);
+    wait_until(Duration::from_secs(3), "the stop", || {
+        shell("systemctl --user list-jobs | grep -q forge-going.slice").code == 0
+    });
+    // It is to come back, and by the time that it can it was stopped, and started otherwise.
+    let _ = std::fs::remove_file(".local/state/forge/restored.json");
+    let restore = start(&["forge", "--json", "restore"]);
+    // Nothing tells when it waits.
+    std::thread::sleep(Duration::from_secs(1));
+    let spawned = forge_json(&["spawn", "going", "--", "sleep", "1000"]);
+    stop.wait(Duration::from_secs(20)).ok();
+    let restored = restore.wait(Duration::from_secs(20)).ok().json();
+    assert_eq!(restored["left"][0]["session"], "going", "{restored}");
+    assert_eq!(forge_json(&["status", "going"])["pane_pid"], spawned["pane_pid"]);
 }
 
 fn a_program_that_ends_takes_its_session_with_it() {

@@ -18,6 +18,7 @@ pub(crate) fn tests() -> Vec<Test> {
         inside!(an_end_between_two_supervisors_is_an_end),
         inside!(an_end_is_an_end_although_failures_are_reset),
         inside!(a_stopped_session_can_be_started_again_and_a_forgotten_one_is_gone),
+        inside!(a_restore_calls_no_stop_off),
         inside!(a_supervisor_that_is_killed_is_replaced_and_adopts),
         inside!(a_supervisor_that_is_asked_to_end_is_replaced),
         inside!(failures_that_are_reset_are_restarted_all_the_same),
@@ -224,6 +225,45 @@ fn a_stopped_session_can_be_started_again_and_a_forgotten_one_is_gone() {
     systemctl(&["stop", &it.unit]).ok();
     assert!(forge(&["stop", "again"]).ok().stdout.contains("was not running"));
     nothing_left_of("again");
+}
+
+fn a_restore_calls_no_stop_off() {
+    let _one_at_a_time = configured("[restore]\nconcurrency = 1\n");
+    let it =
+        Supervised::spawn("late", &["--ready", "up"], &["sh", "-c", "trap '' HUP TERM; echo up; sleep 1000"]);
+    let group = cgroup_of(it.server()).split("/forge-spawn-late.scope").next().expect("a slice").to_owned();
+    let (file, kept) = (".local/state/forge/sessions/late.json", "late.json");
+    std::fs::copy(file, kept).expect("a copy");
+    forge(&["stop", "--timeout", "1", "late"]).ok();
+    // Lost, and planned to be restored after one that takes its time.
+    std::fs::rename(kept, file).expect("its file");
+    let (first, _) = spawn(
+        "early",
+        &["--ready", "up"],
+        &["sh", "-c", "test -f been && sleep 3; touch been; echo up; sleep 1000"],
+    );
+    signal(
+        "KILL",
+        u32::try_from(forge_json(&["status", "early"])["server_pid"].as_u64().expect("a pid"))
+            .expect("a pid"),
+    );
+    wait_until(Duration::from_secs(10), "its end", || forge(&["status", "early"]).code != 0);
+    let _ = std::fs::remove_file(".local/state/forge/restored.json");
+    let restore = start(&["forge", "--json", "restore"]);
+    wait_until(Duration::from_secs(5), "the restore of the first", || forge(&["status", "early"]).code == 0);
+    // Meanwhile it is started, and is being stopped when its turn comes.
+    systemctl(&["start", &it.unit]).ok();
+    systemctl(&["stop", "--no-block", &it.unit]).ok();
+    assert_eq!(forge_json(&["status", "early"])["state"], "starting", "its turn is still to come");
+    let restored = restore.wait(Duration::from_secs(30)).ok().json();
+    assert_eq!(restored["restored"][0]["session"], "early", "{restored}");
+    assert_eq!(restored["left"][0]["session"], "late", "{restored}");
+    assert_eq!(it.service("ActiveState"), "deactivating", "it was being stopped all the time");
+    it.becomes("inactive");
+    assert_eq!(processes_in(&group), Vec::<u32>::new());
+    is_not_restored("late");
+    drop(first);
+    shell("rm been").ok();
 }
 
 fn a_supervisor_that_is_killed_is_replaced_and_adopts() {
