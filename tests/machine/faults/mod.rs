@@ -2,8 +2,7 @@
 //! still, another user who means harm, and much of everything at once. One file per group.
 //!
 //! Each has a short form, which is part of the usual tests, and nearly all have a long one: `make
-//! test-faults`. The soak is only in the second list: one run of it in some sixteen finds a session that
-//! is there again after its stop, and until that is understood it cannot judge other changes.
+//! test-faults`.
 
 mod around;
 mod calls;
@@ -19,6 +18,7 @@ use crate::suite::{Group, group};
 pub(crate) fn groups() -> Vec<Group> {
     vec![
         group("standstill", standstill::tests()),
+        group("soak", soak::tests()),
         group("calls", calls::tests()),
         group("scarce", scarce::tests()),
         group("hostile", hostile::tests()),
@@ -30,7 +30,7 @@ pub(crate) fn groups() -> Vec<Group> {
 pub(crate) fn long_groups() -> Vec<Group> {
     vec![
         group("calls", calls::long_tests()),
-        group("soak", [soak::tests(), soak::long_tests()].concat()),
+        group("soak", soak::long_tests()),
         group("standstill", standstill::long_tests()),
         group("scarce", scarce::long_tests()),
         group("hostile", hostile::long_tests()),
