@@ -116,7 +116,7 @@ impl Manager {
             ("After", Variant::new(vec![service, "dbus.service"])),
             ("CollectMode", Variant::new("inactive-or-failed")),
         ];
-        zbus::block_on(async {
+        self.runtime.run(async {
             let mut jobs = Jobs::watch(self).await?;
             let asked = jobs.alongside(self.proxy.start_transient_unit(unit, "fail", &properties, &[])).await;
             let job = match asked {
