@@ -66,10 +66,32 @@ struct Units {
 /// # Errors
 /// When the manager does not answer.
 pub fn all(world: &World, wanted: impl Fn(&SessionId) -> bool) -> Result<Vec<Found>> {
-    among(world, &[unit::SCOPE_PATTERN, unit::SLICE_PATTERN, unit::SERVICE_PATTERN], wanted)
+    among(world, &ALL, wanted, |_| ())
 }
 
-fn among(world: &World, units: &[&str], wanted: impl Fn(&SessionId) -> bool) -> Result<Vec<Found>> {
+/// The same, as people and bots see them.
+///
+/// # Errors
+/// When the manager does not answer.
+pub fn shown(world: &World, wanted: impl Fn(&SessionId) -> bool) -> Result<Vec<Session>> {
+    let mut shown = BTreeMap::new();
+    let mut show = |found: &Found| drop(shown.insert(found.id.clone(), found.show(world)));
+    let found = among(world, &ALL, wanted, &mut show)?;
+    let judged = |found: &Found| Some(Session { state: found.state(), ..shown.remove(&found.id)? });
+    Ok(found.iter().filter_map(judged).collect())
+}
+
+/// The units of all sessions.
+const ALL: [&str; 3] = [unit::SCOPE_PATTERN, unit::SLICE_PATTERN, unit::SERVICE_PATTERN];
+
+/// Those among the units of these patterns. `meanwhile` is called with each while the servers are waited
+/// for: as if they answered.
+fn among(
+    world: &World,
+    units: &[&str],
+    wanted: impl Fn(&SessionId) -> bool,
+    mut meanwhile: impl FnMut(&Found),
+) -> Result<Vec<Found>> {
     let manager = world.manager()?;
     let listed = manager.units(units)?;
     let mut units: BTreeMap<SessionId, Units> = BTreeMap::new();
@@ -115,51 +137,53 @@ fn among(world: &World, units: &[&str], wanted: impl Fn(&SessionId) -> bool) -> 
     let knocks = knock_all(&asked);
     // While the servers answer. What is seen here is seen after the connection: a server that refused it
     // was dead before its process is looked for.
-    let mut seen = Vec::new();
-    for ((id, units, cgroup, mark, _), frozen) in marked.iter().zip(frozen) {
+    let mut seen: Vec<(usize, Facts, Found)> = Vec::new();
+    for (at, ((id, units, cgroup, mark, socket), frozen)) in marked.into_iter().zip(frozen).enumerate() {
         let scope = units.scope.unwrap_or(Active::Inactive);
         let has_body = scope != Active::Inactive || cgroup.is_populated()?;
         let facts = facts(mark.as_ref(), frozen);
-        let spawning = !facts.up && world.store.is_claimed(id);
-        seen.push((
-            has_body,
-            Facts { scope, slice: units.slice.unwrap_or(Active::Inactive), spawning, ..facts },
-        ));
-    }
-    let mut found = Vec::new();
-    let answers = answers_of(&knocks, Deadline::after(ANSWERS));
-    for (((id, units, cgroup, mark, socket), (has_body, facts)), answer) in
-        marked.into_iter().zip(seen).zip(answers)
-    {
+        let spawning = !facts.up && world.store.is_claimed(&id);
+        let facts = Facts { scope, slice: units.slice.unwrap_or(Active::Inactive), spawning, ..facts };
         let service = units.service.filter(|active| *active != Active::Inactive);
         let condition = match (has_body, service) {
-            (true, _) => Condition::of(Facts { answer, ..facts }),
+            (true, _) => Condition::of(facts),
             // A slice that holds nothing is no session: it is just going, or is only loaded.
             (false, None) => continue,
             (false, Some(Active::Failed)) => Condition::Failed,
             (false, Some(Active::Deactivating)) => Condition::Stopping,
             (false, Some(_)) => Condition::Starting,
         };
-        if let (State::Dead, Some(mark)) = (condition.state(), &mark) {
-            heal::unnoticed_end(mark);
-        }
-        let has_scope = facts.scope != Active::Inactive;
+        let (has_scope, answered) = (scope != Active::Inactive, false);
         let Facts { server, program, .. } = facts;
-        found.push(Found {
+        let found = Found {
             id,
             condition,
             mark,
             server,
             program,
-            answered: answer == Answer::Answers,
+            answered,
             cgroup,
             has_scope,
             has_body,
             service,
             socket,
-        });
+        };
+        meanwhile(&found);
+        seen.push((at, facts, found));
     }
-    Ok(found)
+    let answers = answers_of(&knocks, Deadline::after(ANSWERS));
+    let judge = |(at, facts, mut found): (usize, Facts, Found)| {
+        let answer: Answer = answers[at];
+        found.answered = answer == Answer::Answers;
+        if found.has_body {
+            found.condition = Condition::of(Facts { answer, ..facts });
+        }
+        if let (State::Dead, Some(mark)) = (found.state(), &found.mark) {
+            heal::unnoticed_end(mark);
+        }
+        found
+    };
+    Ok(seen.into_iter().map(judge).collect())
 }
 
 /// What is seen of a session without its manager, whose units are taken for active, and without its server,
@@ -229,7 +253,7 @@ fn answers_of(knocks: &[Knock], deadline: Deadline) -> Vec<Answer> {
 pub fn one(world: &World, id: &SessionId) -> Result<Option<Found>> {
     let units = [unit::scope(id), unit::slice(id), unit::service(id)].map(|name| unit::pattern(&name));
     let units: Vec<&str> = units.iter().map(String::as_str).collect();
-    Ok(among(world, &units, |other| other == id)?.pop())
+    Ok(among(world, &units, |other| other == id, |_| ())?.pop())
 }
 
 /// One session that must be there.

@@ -28,8 +28,7 @@ pub struct Args {
 /// When the manager does not answer.
 pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
     let pattern = arguments.pattern.as_deref().map_or_else(|| Ok(Pattern::all()), Pattern::parse)?;
-    let found = observe::all(world, |id| pattern.matches(id))?;
-    let sessions: Vec<Session> = found.iter().map(|found| found.show(world)).collect();
+    let sessions = observe::shown(world, |id| pattern.matches(id))?;
     let shown = Shown::new(&json!({ "sessions": sessions }));
     if sessions.is_empty() {
         return Ok(shown.line("no sessions; 'forge spawn NAME -- COMMAND' starts one"));
