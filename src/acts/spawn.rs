@@ -9,10 +9,11 @@ use super::attempt::{self, Failure, Started};
 use super::observe::{self, Found};
 use super::ports::{self, Freed};
 use super::{World, heal, stop, sweep};
-use crate::hands::clock::{Deadline, millis_since};
+use crate::hands::clock::{Deadline, millis_since, pause};
 use crate::hands::journal;
 use crate::hands::paths;
 use crate::hands::process::is_alive;
+use crate::hands::state::Claim;
 use crate::hands::tmux::directory::Directory;
 use crate::words::command::Argv;
 use crate::words::error::{Error, Kind, Result};
@@ -28,6 +29,9 @@ const CLEARING: Duration = Duration::from_secs(2);
 
 /// How long what is left of the last run may still take to end: it was asked, then killed.
 const LAST_RUN: Duration = Duration::from_secs(30);
+
+/// How long a spawn that is to be refused may take for that, with the sweep before it.
+const REFUSED: Duration = Duration::from_secs(30);
 
 /// A session that was started.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -153,7 +157,7 @@ fn claimed(world: &World, order: Order<'_>) -> Result<Spawned> {
     }
     // Held to the end: who comes next and finds a session half-way up, and no claim, knows
     // that it was abandoned.
-    let _claim = world.store.claim(id)?;
+    let _claim = claim(world, order)?;
     drop(world.store.clearing_turn(id, Deadline::after(LAST_RUN))?);
     if let How::Restored(planned) = order.how {
         is_as_planned(world, id, planned)?;
@@ -201,6 +205,25 @@ fn claimed(world: &World, order: Order<'_>) -> Result<Spawned> {
         elapsed_ms: spawned.elapsed_ms,
     });
     Ok(spawned)
+}
+
+/// The right to the name. Whoever has it while a supervisor starts its session has it for a moment: until
+/// it is seen that there is a supervisor.
+fn claim(world: &World, order: Order<'_>) -> Result<Claim> {
+    let deadline = Deadline::after(REFUSED);
+    loop {
+        match world.store.claim(&order.spec.session) {
+            Err(error)
+                if error.kind == Kind::Taken
+                    && matches!(order.how, How::Supervised)
+                    && !deadline.passed() =>
+            {
+                // The kernel has no lock with a deadline.
+                pause(Duration::from_millis(20));
+            }
+            claimed => return claimed,
+        }
+    }
 }
 
 /// Refuses to restore a session that was stopped since that was planned, or started otherwise.

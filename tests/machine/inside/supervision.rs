@@ -2,9 +2,9 @@
 
 use crate::suite::{Test, inside};
 use crate::support::{
-    DropIn, Homebase, Session, Supervised, alive, cgroup_of, configured, event_since, events_since, forge,
-    forge_json, journal, journal_cursor, nothing_left_of, processes_in, run, shell, signal, spawn, start,
-    systemctl, wait_for, wait_until,
+    DropIn, Homebase, Session, Supervised, alive, cgroup_of, configured, dead_socket, event_since,
+    events_since, forge, forge_json, journal, journal_cursor, nothing_left_of, processes_in, run, shell,
+    signal, socket, spawn, start, systemctl, wait_for, wait_until,
 };
 use std::time::Duration;
 
@@ -36,6 +36,7 @@ pub(crate) fn tests() -> Vec<Test> {
         inside!(a_supervisor_at_rest_sleeps_and_is_small),
         inside!(spawn_supervised_tells_all_that_spawn_tells),
         inside!(two_at_once_are_one),
+        inside!(who_is_to_be_refused_fails_no_start),
         inside!(forge_stop_and_restart_know_the_supervisor),
         inside!(a_supervisor_killed_while_it_starts).limit_s(240),
         inside!(the_manager_and_the_bus_may_be_started_anew_meanwhile).limit_s(240),
@@ -432,7 +433,7 @@ fn spawn_supervised_tells_all_that_spawn_tells() {
     forge(&["units", "install"]).ok();
     let it = Supervised::named("told");
     let (_plain, plain) = spawn("plain", &[], &["sleep", "1000"]);
-    crate::support::dead_socket("spawn-told");
+    dead_socket("spawn-told");
     let told = forge_json(&["spawn", "told", "--supervise", "--", "sleep", "1000"]);
     let keys =
         |value: &serde_json::Value| value.as_object().expect("an object").keys().cloned().collect::<Vec<_>>();
@@ -481,6 +482,29 @@ fn two_at_once_are_one() {
         assert_eq!(refused["error"]["kind"], "taken", "{refused}");
         it.up();
     }
+}
+
+fn who_is_to_be_refused_fails_no_start() {
+    let _one_at_a_time =
+        configured("[restore]\nconcurrency = 1\n[sessions.second]\ncommand = 'sleep 1000'\n");
+    let first = Supervised::named("first");
+    let slow = ["--ready", "up", "--", "sh", "-c", "sleep 4; echo up; sleep 1000"];
+    let spawning = start(&[&["forge", "spawn", "first", "--supervise"][..], &slow].concat());
+    wait_until(Duration::from_secs(10), "the first", || forge(&["status", "first"]).code == 0);
+    let second = Supervised::named("second");
+    systemctl(&["start", "--no-block", &second.unit]).ok();
+    wait_until(Duration::from_secs(3), "its waiting", || second.service("StatusText").contains("its turn"));
+    // One that has the name until its sweep is done, and sees only then that it is taken.
+    dead_socket("dead");
+    let late = "strace -f -qq -o /dev/null -e trace=unlinkat -e inject=unlinkat:delay_enter=6000000:when=1 \
+                forge --json spawn second -- sleep 1";
+    let refused = start(&["sh", "-c", late]);
+    wait_until(Duration::from_secs(3), "the sweep", || socket("dead.lock").exists());
+    spawning.wait(Duration::from_secs(20)).ok();
+    second.up();
+    assert_eq!(second.service("NRestarts"), "0");
+    assert_eq!(refused.wait(Duration::from_secs(20)).code(1).json()["error"]["kind"], "taken");
+    drop(first);
 }
 
 fn forge_stop_and_restart_know_the_supervisor() {
