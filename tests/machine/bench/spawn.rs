@@ -1,24 +1,55 @@
 //! One session, from the command until its program runs, and until the command has ended.
 
-use super::rounds::{Signs, clear, finish, gone, grow_to, in_turns, millis, start};
+use super::rounds::{LIMIT, Signs, clear, finish, gone, grow_to, in_turns, millis, start};
 use super::{Goal, Row, Unit, Way};
-use crate::support::{forge, socket, systemctl, tmux};
+use crate::support::{forge, run, socket, systemctl, tmux};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use std::ffi::OsStr;
+use std::os::fd::AsFd as _;
 use std::time::Instant;
 
 /// What is timed of a start.
 #[derive(Clone, Copy)]
 struct Times {
+    listens: f64,
     runs: f64,
     returns: f64,
 }
 
-fn times(argv: &[String], signs: &Signs) -> Times {
+fn times(argv: &[String], label: &str, sockets: &Inotify, signs: &Signs) -> Times {
+    // Of what was started before.
+    let _ = sockets.read_events();
     let begin = Instant::now();
     let child = start(argv);
+    appears(sockets, label);
+    let listens = millis(begin);
     signs.wait(1);
     let runs = millis(begin);
     finish(child, &argv[0]);
-    Times { runs, returns: millis(begin) }
+    Times { listens, runs, returns: millis(begin) }
+}
+
+/// Where tmux makes its sockets.
+fn sockets() -> Inotify {
+    run(&["mkdir", "-p", "-m", "700", "/tmp/tmux-1000"]).ok();
+    let sockets = Inotify::init(InitFlags::IN_NONBLOCK).expect("an inotify");
+    sockets.add_watch("/tmp/tmux-1000", AddWatchFlags::IN_CREATE).expect("a watch");
+    sockets
+}
+
+/// Waits until a file of that name was made.
+#[track_caller]
+fn appears(sockets: &Inotify, name: &str) {
+    let timeout = PollTimeout::try_from(LIMIT).expect("a timeout");
+    loop {
+        let ready = poll(&mut [PollFd::new(sockets.as_fd(), PollFlags::POLLIN)], timeout);
+        assert_eq!(ready, Ok(1), "no socket {name}");
+        let made = sockets.read_events().expect("events");
+        if made.iter().any(|event| event.name.as_deref() == Some(OsStr::new(name))) {
+            return;
+        }
+    }
 }
 
 /// Ends a tmux server that forge does not know, with its socket.
@@ -66,23 +97,23 @@ pub(super) fn rows(rounds: usize) -> Vec<Row> {
 }
 
 fn beside(crowd: usize, rounds: usize) -> Vec<Row> {
-    let signs = Signs::new();
+    let (signs, sockets) = (Signs::new(), sockets());
     let [ours, theirs, bare] = in_turns(
         rounds,
         &mut [
             &mut || {
-                let times = times(&forge_argv("bench"), &signs);
+                let times = times(&forge_argv("bench"), "spawn-bench", &sockets, &signs);
                 forge(&["-q", "stop", "bench"]).ok();
                 times
             },
             &mut || {
-                let times = times(&systemd_run_argv("bench"), &signs);
+                let times = times(&systemd_run_argv("bench"), "bench", &sockets, &signs);
                 end_server("bench");
                 systemctl(&["stop", "bench.slice"]);
                 times
             },
             &mut || {
-                let times = times(&bare_argv("bench"), &signs);
+                let times = times(&bare_argv("bench"), "bench", &sockets, &signs);
                 end_server("bench");
                 times
             },
@@ -101,6 +132,7 @@ fn beside(crowd: usize, rounds: usize) -> Vec<Row> {
         }
     };
     vec![
+        row("spawn: the tmux server listens", |times| times.listens, vec![]),
         row("spawn: the program runs", |times| times.runs, vec![Goal::OfPeer(1.0)]),
         row("spawn: the command returns", |times| times.returns, vec![]),
     ]

@@ -44,6 +44,8 @@ const COMMANDS: &[(&str, How)] = &[
     ("make demo", Target),
     ("make test", Target),
     ("make test-vm", Target),
+    ("make test-faults", Target),
+    ("make bench", Target),
     (
         "forge spawn demo -- top",
         After(
