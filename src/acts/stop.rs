@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::observe::{self, Found};
 use super::{World, sweep};
 use crate::hands::cgroup::{self, Cgroup};
-use crate::hands::clock::{Deadline, millis_since};
+use crate::hands::clock::{Deadline, millis_since, pause};
 use crate::hands::journal;
 use crate::hands::process::outlive_session;
 use crate::hands::state::Claim;
@@ -208,27 +208,46 @@ pub(super) fn over(world: &World, id: &SessionId) -> Result<()> {
     Ok(())
 }
 
-/// Forgets sessions that are not running, so that they are not restored.
+/// Forgets sessions that were not running when they were looked for, so that they are not restored. One
+/// that was started meanwhile is stopped.
 ///
 /// # Errors
-/// When a specification stays.
-pub fn forget(world: &World, kept: Vec<SessionId>) -> Result<Vec<Stopped>> {
-    kept.into_iter()
-        .map(|session| {
-            clear_empty(world, &session, SOON)?;
-            world.store.remove_spec(&session)?;
-            let (processes, killed, elapsed_ms) = (0, 0, 0);
-            let usage = Usage::default();
-            journal::record(&Event::Stopped {
-                session: session.clone(),
-                processes,
-                killed,
-                elapsed_ms,
-                usage,
-            });
-            Ok(Stopped { session, processes, killed, elapsed_ms })
-        })
-        .collect()
+/// When a specification stays, or something that was started.
+pub fn forget(world: &World, kept: &[SessionId], timeout: Duration) -> Result<Vec<Stopped>> {
+    let mut stopped = Vec::new();
+    for id in kept {
+        stopped.extend(forget_one(world, id, timeout)?);
+    }
+    Ok(stopped)
+}
+
+fn forget_one(world: &World, id: &SessionId, timeout: Duration) -> Result<Vec<Stopped>> {
+    let deadline = Deadline::after(TURN);
+    loop {
+        // Who starts it from here on waits, and then finds that it is forgotten.
+        let turn = world.store.clearing_turn(id, deadline).ok();
+        if let Some(found) = observe::one(world, id)? {
+            drop(turn);
+            return stop(world, &[found], timeout);
+        }
+        // Who is starting it already has units in a moment, and no event tells of it.
+        if deadline.passed() || !world.store.is_claimed(id) {
+            clear_empty(world, id, SOON)?;
+            world.store.remove_spec(id)?;
+            break;
+        }
+        drop(turn);
+        pause(Duration::from_millis(20));
+    }
+    let (session, processes, killed, elapsed_ms) = (id.clone(), 0, 0, 0);
+    journal::record(&Event::Stopped {
+        session: session.clone(),
+        processes,
+        killed,
+        elapsed_ms,
+        usage: Usage::default(),
+    });
+    Ok(vec![Stopped { session, processes, killed, elapsed_ms }])
 }
 
 /// Ends what there is of the sessions, and leaves their specifications.

@@ -32,8 +32,9 @@ pub struct Args {
 /// When there is no such session, or something is left.
 pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
     let (found, kept) = observe::matching_or_kept(world, &arguments.which.patterns()?)?;
-    let mut stopped = stop::stop(world, &found, Duration::from_secs(arguments.timeout))?;
-    stopped.extend(stop::forget(world, kept)?);
+    let timeout = Duration::from_secs(arguments.timeout);
+    let mut stopped = stop::stop(world, &found, timeout)?;
+    stopped.extend(stop::forget(world, &kept, timeout)?);
     let mut shown = Shown::new(&json!({ "stopped": stopped }));
     if stopped.is_empty() {
         shown = shown.line("there is no session to stop");

@@ -21,6 +21,7 @@ pub(crate) fn tests() -> Vec<Test> {
         inside!(two_stops_at_once_both_end_well),
         inside!(remains_are_ended_before_a_respawn),
         inside!(a_restore_claims_nothing_that_is_being_stopped),
+        inside!(what_is_started_while_it_is_forgotten_is_stopped),
         inside!(a_program_that_ends_takes_its_session_with_it),
         inside!(an_end_without_a_socket_is_told_all_the_same),
         inside!(what_ends_a_run_does_not_end_the_next),
@@ -213,6 +214,24 @@ fn a_restore_claims_nothing_that_is_being_stopped() {
     let restored = restore.wait(Duration::from_secs(20)).ok().json();
     assert_eq!(restored["left"][0]["session"], "going", "{restored}");
     assert_eq!(forge_json(&["status", "going"])["pane_pid"], spawned["pane_pid"]);
+}
+
+fn what_is_started_while_it_is_forgotten_is_stopped() {
+    let (_session, _) = spawn("anew", &[], &["sh", "-c", IMMUNE]);
+    std::fs::write(format!("/sys/fs/cgroup{}/cgroup.kill", slice_of("anew")), "1").expect("a kill of all");
+    wait_until(Duration::from_secs(5), "its end", || forge(&["status", "anew"]).code != 0);
+    // It looks, finds nothing but the specification, and stands still before it forgets that.
+    let late = "strace -qq -o looked -P $XDG_RUNTIME_DIR/forge/spawning/anew -e trace=openat \
+                -e inject=openat:delay_exit=2000000:when=1 forge stop anew --timeout 1";
+    let stop = start(&["sh", "-c", late]);
+    wait_until(Duration::from_secs(5), "its look", || {
+        std::fs::read_to_string("looked").is_ok_and(|text| text.contains("openat"))
+    });
+    let again = forge_json(&["restart", "anew"])["restarted"][0].clone();
+    stop.wait(Duration::from_secs(20)).ok();
+    assert!(!alive(pid(&again["pane_pid"])), "a stop proves that nothing is left");
+    nothing_left_of("anew");
+    let _ = std::fs::remove_file("looked");
 }
 
 fn a_program_that_ends_takes_its_session_with_it() {
