@@ -253,9 +253,12 @@ impl<'a> Worker<'a> {
             Expect::Up(_) => ran.code == 0,
         };
         self.expected(at, expected, &ran);
-        if ran.code == 0 || !matches!(self.sessions[at].now, Expect::Lost(_)) {
-            self.sessions[at].now = Expect::Absent;
-        }
+        self.sessions[at].now = match &self.sessions[at].now {
+            lost @ Expect::Lost(_) if ran.code != 0 => lost.clone(),
+            // A restore whose start of it was ended has the name until it has seen that.
+            Expect::Lost(_) | Expect::Ending => Expect::Ending,
+            _ => Expect::Absent,
+        };
         refusal
     }
 
