@@ -295,9 +295,13 @@ fn attempts(world: &World, order: Order<'_>, report: &mut Report) -> Result<(Sta
             }
             Err(Failure::Nothing(error)) => return Err(error),
             Err(Failure::Broken(error)) => {
+                let was_stopped = was_stopped(world, id)?;
                 clear_up(world, order)?;
                 if error.kind != Kind::Socket || attempt > 1 {
                     return Err(error);
+                }
+                if was_stopped {
+                    return Err(stopped_meanwhile(id));
                 }
                 attempt += 1;
                 journal::record(&Event::SpawnRetried { session: id.clone(), error: error.message });
@@ -305,6 +309,13 @@ fn attempts(world: &World, order: Order<'_>, report: &mut Report) -> Result<(Sta
             }
         }
     }
+}
+
+/// Whether an attempt failed because somebody stopped the session: its specification, which was written
+/// before anything could fail like that, is gone then. Who stops it has its turn until it is.
+fn was_stopped(world: &World, id: &SessionId) -> Result<bool> {
+    drop(world.store.clearing_turn(id, Deadline::after(LAST_RUN))?);
+    Ok(world.store.spec(id)?.is_none())
 }
 
 /// What an attempt that failed left: the units, the socket, the specification. The next

@@ -22,6 +22,7 @@ pub(crate) fn tests() -> Vec<Test> {
         inside!(remains_are_ended_before_a_respawn),
         inside!(a_restore_claims_nothing_that_is_being_stopped),
         inside!(what_is_started_while_it_is_forgotten_is_stopped),
+        inside!(what_is_stopped_before_tmux_stands_is_not_tried_again),
         inside!(a_program_that_ends_takes_its_session_with_it),
         inside!(an_end_without_a_socket_is_told_all_the_same),
         inside!(what_ends_a_run_does_not_end_the_next),
@@ -232,6 +233,17 @@ fn what_is_started_while_it_is_forgotten_is_stopped() {
     assert!(!alive(pid(&again["pane_pid"])), "a stop proves that nothing is left");
     nothing_left_of("anew");
     let _ = std::fs::remove_file("looked");
+}
+
+fn what_is_stopped_before_tmux_stands_is_not_tried_again() {
+    let _slow = TestFile::new(".tmux.conf", "run-shell 'sleep 3'\n");
+    let spawning = start(&["forge", "--json", "spawn", "early", "--", "sleep", "1000"]);
+    let file = std::path::Path::new(".local/state/forge/sessions/early.json");
+    wait_until(Duration::from_secs(3), "its start", || file.exists());
+    forge(&["stop", "early", "--timeout", "1"]).ok();
+    let failed = spawning.wait(Duration::from_secs(30)).code(1);
+    assert_eq!(failed.json()["error"]["kind"], "taken", "{failed}");
+    nothing_left_of("early");
 }
 
 fn a_program_that_ends_takes_its_session_with_it() {
