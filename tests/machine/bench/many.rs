@@ -2,6 +2,7 @@
 
 use super::rounds::{Signs, clear, finish, grow_to, in_turns, millis, start, timed};
 use super::spawn::{bare_argv, end_servers, forge_argv, systemd_run_argv};
+use super::sweep::FLOOR;
 use super::{Goal, Row, Unit, Way};
 use crate::support::systemctl;
 use std::process::Child;
@@ -70,14 +71,14 @@ fn at_once(count: usize, rounds: usize) -> Row {
 }
 
 fn looks(sessions: usize, rounds: usize) -> Vec<Row> {
-    let units = ["systemctl", "--user", "list-units", "--no-legend", "forge-*"];
-    let [list, probe, each, units] = in_turns(
+    let [list, probe, each, asked] = in_turns(
         rounds,
         &mut [
             &mut || timed(&["forge", "-q", "list"]),
             &mut || timed(&["forge", "-q", "probe"]),
             &mut || timed(&["sh", "-c", LOOP]),
-            &mut || timed(&units),
+            // With nothing to sweep it asks all servers, and no more.
+            &mut || timed(&[FLOOR, "/tmp/tmux-1000"]),
         ],
     );
     let row = |what: &str, forge: Vec<f64>| Row {
@@ -86,7 +87,7 @@ fn looks(sessions: usize, rounds: usize) -> Vec<Row> {
         unit: Unit::Milliseconds,
         forge,
         peer: Some(Way::new("tmux list-sessions for each", each.clone())),
-        floor: Some(Way::new("systemctl --user list-units", units.clone())),
+        floor: Some(Way::new("asking each server, in C", asked.clone())),
         goals: vec![Goal::AtMost(50.0)],
     };
     vec![row("list", list), row("probe", probe)]

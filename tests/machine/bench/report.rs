@@ -58,6 +58,24 @@ fn times(row: &Row, way: Option<&Way>) -> String {
     }
 }
 
+/// Why a goal is not met, where it is not, as far as the other rows show it.
+const WHY: [(&str, &str); 3] = [
+    (
+        "spawn: the program runs",
+        "until the tmux server listens forge takes what systemd-run takes (the row above). Then systemd-run's \
+         program runs at once, and forge's waits until tmux has said that its pane is there (and, from 3.4 \
+         on, has asked for a scope of its own for it), until forge has seen in the kernel that server and \
+         pane are inside the slice, and until both are noted. So no program runs outside of its limits, and \
+         none ends unseen.",
+    ),
+    ("list", WAKES),
+    ("probe", WAKES),
+];
+const WAKES: &str = "each server is asked, since one that stands still looks alive otherwise. The floor is what \
+    the servers need to answer, beside which forge reads ten files of the kernel's for each.";
+
+const MET: &str = "met";
+
 /// What was wanted and whether it is so.
 fn verdict(row: &Row) -> String {
     let said = |goal: &Goal| {
@@ -73,7 +91,7 @@ fn verdict(row: &Row) -> String {
             ),
         };
         let met = is.is_some_and(|(is, limit)| is <= limit);
-        format!("{wanted}: {}", if met { "met" } else { "missed" })
+        format!("{wanted}: {}", if met { MET } else { "missed" })
     };
     row.goals.iter().map(said).collect::<Vec<_>>().join(", ")
 }
@@ -151,6 +169,12 @@ fn page(machine: &Machine, rows: &[Row]) -> String {
     );
     for row in rows {
         text += &line(&cells(row));
+    }
+    let missed = |what: &str| {
+        rows.iter().any(|row| row.what == what && !row.goals.is_empty() && !verdict(row).ends_with(MET))
+    };
+    for (what, why) in WHY.iter().filter(|(what, _)| missed(what)) {
+        let _ = writeln!(text, "\n**{what}**, where the goal is missed: {why}");
     }
     text += "\nPeer and floor are, for\n\n";
     let mut named = Vec::new();
