@@ -295,15 +295,15 @@ fn attempts(world: &World, order: Order<'_>, report: &mut Report) -> Result<(Sta
             }
             Err(Failure::Nothing(error)) => return Err(error),
             Err(Failure::Broken(error)) => {
-                let was_stopped = was_stopped(world, id)?;
+                let is_tried_again = error.kind == Kind::Socket && attempt == 1;
+                // Before the specification is cleared with what is left.
+                let was_stopped = is_tried_again.then(|| was_stopped(world, id));
                 clear_up(world, order)?;
-                if error.kind != Kind::Socket || attempt > 1 {
-                    return Err(error);
+                match was_stopped.transpose()? {
+                    None => return Err(error),
+                    Some(true) => return Err(stopped_meanwhile(id)),
+                    Some(false) => attempt += 1,
                 }
-                if was_stopped {
-                    return Err(stopped_meanwhile(id));
-                }
-                attempt += 1;
                 journal::record(&Event::SpawnRetried { session: id.clone(), error: error.message });
                 report.absorb(clean(world));
             }

@@ -138,6 +138,8 @@ pub(crate) fn in_namespace(run: &Run, args: &[String]) -> i32 {
         let ran = ran::run(machine.command(USER, &argv), part, LIMIT);
         if ran.code != 0 {
             eprintln!("{ran}");
+            // What was measured until then took its time, too.
+            println!("{}", report::table(&rows));
             return 1;
         }
         let measured: Vec<Row> =

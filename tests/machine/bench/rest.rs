@@ -110,7 +110,7 @@ fn supervisors(count: usize) -> [Row; 2] {
         .map(|(name, unit)| Supervised { name: name.clone(), unit: unit.clone() })
         .collect();
     wait_until(LIMIT, "all supervisors to be at rest", || {
-        run(&["pgrep", "-c", "-f", "^/usr/bin/forge supervise --watch"]).stdout.trim() == count.to_string()
+        run(&["pgrep", "-c", "-f", "^forge supervise --watch"]).stdout.trim() == count.to_string()
     });
     let ours: Vec<u32> = supervised.iter().map(Supervised::pid).collect();
     let mut pollers: Vec<_> = (0..count).map(|_| start(&["sh", "-c", POLLER])).collect();
