@@ -5,14 +5,13 @@
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, Write};
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
-use rustix::fs::{FileType, RawDir, XattrFlags, getxattr, setxattr};
+use rustix::fs::{XattrFlags, getxattr, setxattr};
 use rustix::process::Signal;
 
 use super::clock::{Deadline, boot_us, now_us};
@@ -128,18 +127,12 @@ impl Cgroup {
         if self.path.metadata().is_ok_and(|metadata| metadata.nlink() == 2) {
             return Vec::new();
         }
-        let Ok(directory) = File::open(&self.path) else { return Vec::new() };
-        let mut buffer = [MaybeUninit::uninit(); 4096];
-        let (mut entries, mut names) = (RawDir::new(directory, &mut buffer), Vec::new());
-        while let Some(Ok(entry)) = entries.next() {
-            if let (FileType::Directory, Ok(name)) = (entry.file_type(), entry.file_name().to_str())
-                && name != "."
-                && name != ".."
-            {
-                names.push(name.to_owned());
-            }
-        }
-        names
+        let Ok(entries) = std::fs::read_dir(&self.path) else { return Vec::new() };
+        entries
+            .flatten()
+            .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .collect()
     }
 
     /// The names of the groups right below it that are frozen by themselves.
@@ -301,7 +294,7 @@ impl Cgroup {
 
     /// forge's mark; `None` where there is none or the group is gone.
     pub fn mark(&self) -> Option<Mark> {
-        let mut buffer = [0; 8192];
+        let mut buffer = vec![0; 8192];
         let length = getxattr(&self.path, MARK, &mut buffer[..]).ok()?;
         serde_json::from_slice(buffer.get(..length)?).ok()
     }

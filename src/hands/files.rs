@@ -214,26 +214,12 @@ pub fn read_following(path: &Path) -> Result<Vec<u8>> {
     open(path, 0).and_then(contents).trying(format!("cannot read {}", path.display()))
 }
 
-/// Reads a file of the kernel's, as below `/proc`. Names of programs in it need not be UTF-8.
+/// Reads a file of the kernel's, as below `/proc`: it has no length to be asked for, and mostly fits into
+/// one page. Names of programs in it need not be UTF-8.
 pub(super) fn read_kernel(path: &Path) -> std::io::Result<String> {
-    let bytes = read_all(File::open(path)?)?;
-    Ok(String::from_utf8(bytes)
-        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
-}
-
-/// Reads to the end, by way of a page on the stack: the kernel's files have no length to be asked for, and
-/// large buffers between much that is kept leave holes (measured: a quarter of the time of a list of 300
-/// sessions went into new pages).
-fn read_all(mut file: impl Read) -> std::io::Result<Vec<u8>> {
-    let (mut page, mut bytes) = ([0; PAGE], Vec::new());
-    loop {
-        match file.read(&mut page) {
-            Ok(0) => return Ok(bytes),
-            Ok(length) => bytes.extend_from_slice(&page[..length]),
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
+    let mut bytes = Vec::with_capacity(PAGE);
+    File::open(path)?.take(u64::MAX).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 fn open(path: &Path, flags: i32) -> std::io::Result<File> {
@@ -241,7 +227,8 @@ fn open(path: &Path, flags: i32) -> std::io::Result<File> {
 }
 
 fn contents(file: File) -> std::io::Result<Vec<u8>> {
-    let bytes = read_all(file.take(LARGEST as u64 + 1))?;
+    let mut bytes = Vec::with_capacity(PAGE);
+    file.take(LARGEST as u64 + 1).read_to_end(&mut bytes)?;
     // Its beginning is not the file.
     if bytes.len() > LARGEST { Err(ErrorKind::FileTooLarge.into()) } else { Ok(bytes) }
 }

@@ -13,7 +13,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::pin::Pin;
 use std::process::{Command, ExitStatus, Stdio};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use zbus::runtime::traits::{self, PollIo, TaskHandle};
@@ -144,7 +144,7 @@ impl<T> Future for Task<T> {
     type Output = io::Result<T>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        Poll::Ready(ready!(Pin::new(&mut self.get_mut().0).poll(context)))
+        Pin::new(&mut self.get_mut().0).poll(context)
     }
 }
 

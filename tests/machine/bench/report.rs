@@ -72,7 +72,7 @@ const WHY: [(&str, &str); 3] = [
     ("probe", WAKES),
 ];
 const WAKES: &str = "each server is asked, since one that stands still looks alive otherwise. The floor is what \
-    the servers need to answer, beside which forge reads ten files of the kernel's for each.";
+    the servers need to answer, beside which forge reads the kernel's files about each.";
 
 const MET: &str = "met";
 
