@@ -49,10 +49,15 @@ pub fn legible(path: &Path) -> String {
 }
 
 fn spelled_out(text: &str, kept: &[char]) -> String {
-    let shown = |c: char| {
-        if c.is_control() && !kept.contains(&c) { c.escape_default().to_string() } else { c.to_string() }
-    };
-    text.chars().map(shown).collect()
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() && !kept.contains(&c) {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
 }
 
 impl Shown {

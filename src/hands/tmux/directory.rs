@@ -2,6 +2,7 @@
 //! The directory is opened once, and everything in it is reached through that descriptor.
 
 use std::ffi::{OsStr, OsString};
+use std::fmt::Display;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -124,17 +125,18 @@ impl Directory {
     /// # Errors
     /// When it cannot be read.
     pub fn names(&self) -> Result<Vec<OsString>> {
-        let doing = || format!("cannot read {}", self.path.display());
+        // The words are made where something fails: these are many.
+        let failed = |error: Errno| Error::failed(format!("cannot read {}: {error}", self.path.display()));
         let mut dir = Dir::openat(
             &self.fd,
             ".",
             OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
             Mode::empty(),
         )
-        .trying(doing())?;
+        .map_err(failed)?;
         let mut names = Vec::new();
         for entry in dir.iter() {
-            let name = OsStr::from_bytes(entry.trying(doing())?.file_name().to_bytes()).to_owned();
+            let name = OsStr::from_bytes(entry.map_err(failed)?.file_name().to_bytes()).to_owned();
             if name != "." && name != ".." {
                 names.push(name);
             }
@@ -198,18 +200,22 @@ impl Directory {
     pub fn lock(&self, socket: &OsStr) -> Result<Option<StartLock>> {
         let mut name = socket.to_owned();
         name.push(".lock");
-        let doing = || format!("cannot lock {}", legible(&self.path.join(&name)));
+        // Here too.
+        let failed = |error: &dyn Display| {
+            Error::failed(format!("cannot lock {}: {error}", legible(&self.path.join(&name))))
+        };
         let flags =
             OFlag::O_CREAT | OFlag::O_WRONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
-        let fd = openat(&self.fd, name.as_os_str(), flags, Mode::from_bits_truncate(0o600)).trying(doing())?;
+        let fd = openat(&self.fd, name.as_os_str(), flags, Mode::from_bits_truncate(0o600))
+            .map_err(|error| failed(&error))?;
         // Its end is that of the descriptor: nix's Flock panics where the kernel does not unlock.
         match flock(&fd, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
-            Err(error) => return Err(error).trying(doing()),
+            Err(error) => return Err(failed(&error)),
         }
         // tmux removes the file when its server is up: then this lock is of the past.
-        let held = fstat(&fd).trying(doing())?;
+        let held = fstat(&fd).map_err(|error| failed(&error))?;
         let same =
             self.stat(&name)?.is_some_and(|now| now.st_ino == held.st_ino && now.st_dev == held.st_dev);
         Ok((same && kind(&held) == SFlag::S_IFREG).then_some(StartLock { _lock: fd, name }))
