@@ -65,6 +65,12 @@ impl World {
         Self { paths, config, store, manager: OnceCell::new() }
     }
 
+    /// The same world with a connection of its own: for another thread, or because this one's broke.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        Self::with(self.paths.clone(), self.config.clone())
+    }
+
     /// The user manager, connected at the first use.
     ///
     /// # Errors

@@ -91,8 +91,7 @@ pub fn restore(world: &World, configured: bool) -> Result<Outcome> {
     let results = Mutex::new(Vec::new());
     let others = world.config.restore.concurrency.min(todo).saturating_sub(1);
     // A connection to the manager is one thread's.
-    let worlds: Vec<World> =
-        (0..others).map(|_| World::with(world.paths.clone(), world.config.clone())).collect();
+    let worlds: Vec<World> = (0..others).map(|_| world.again()).collect();
     std::thread::scope(|scope| {
         for own in worlds {
             let (queue, results) = (&queue, &results);

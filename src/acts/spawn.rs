@@ -298,7 +298,14 @@ fn attempts(world: &World, order: Order<'_>, report: &mut Report) -> Result<(Sta
                 let is_tried_again = error.kind == Kind::Socket && attempt == 1;
                 // Before the specification is cleared with what is left.
                 let was_stopped = is_tried_again.then(|| was_stopped(world, id));
-                clear_up(world, order)?;
+                match clear_up(world, order) {
+                    // The connection may be what failed. What was asked over it may be there all the same:
+                    // the manager can take our process for alive while it ends, and keep an empty scope.
+                    Err(lost) if matches!(lost.kind, Kind::Missing | Kind::Bus) => {
+                        clear_up(&world.again(), order)
+                    }
+                    cleared => cleared,
+                }?;
                 match was_stopped.transpose()? {
                     None => return Err(error),
                     Some(true) => return Err(stopped_meanwhile(id)),

@@ -262,7 +262,7 @@ impl Watching<'_> {
         if lines.is_empty() || !is_wanted {
             return;
         }
-        let world = World::with(self.world.paths.clone(), self.world.config.clone());
+        let world = self.world.again();
         let notice = notify::of_disturbance(&lines);
         let told = std::thread::Builder::new()
             .name("notify".to_owned())
