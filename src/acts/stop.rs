@@ -72,9 +72,12 @@ impl Target {
         }
     }
 
-    /// The manager does not stop what is frozen, and no process can end while it is.
-    fn thaw(&self, manager: &Manager) -> Result<()> {
-        thaw(manager, &self.cgroup, &self.slice)
+    /// The manager does not stop what is frozen, and no process can end while it is, unless it is killed:
+    /// what stays frozen is, at its deadline.
+    fn thaw(&self, manager: &Manager) {
+        if let Err(error) = thaw(manager, &self.cgroup, &self.slice) {
+            tracing::debug!("{} is to be killed: {error}", self.id);
+        }
     }
 
     /// Kills what did not end when asked.
@@ -85,7 +88,7 @@ impl Target {
 }
 
 fn thaw(manager: &Manager, cgroup: &Cgroup, slice: &str) -> Result<()> {
-    if cgroup.is_frozen() {
+    if cgroup.is_freezing() {
         manager.thaw(slice, cgroup)?;
     }
     // A unit inside that somebody froze by itself: 257 would keep it, and its name, for ever.
@@ -181,7 +184,7 @@ pub fn with_service(world: &World, id: &SessionId) -> Result<()> {
     let start = Instant::now();
     if let Some(found) = observe::one(world, id)?.filter(|found| found.has_body) {
         let mut target = Target::of(&found);
-        target.thaw(world.manager()?)?;
+        target.thaw(world.manager()?);
         // Not by the manager: it has a job to stop the scope, which waits for this service to be
         // stopped, and so for us.
         target.cgroup.terminate()?;
@@ -270,7 +273,9 @@ fn end(world: &World, found: &[Found], timeout: Duration) -> Result<Ended> {
     let manager = world.manager()?;
     leave_if_inside(world, found)?;
     let mut targets: Vec<Target> = found.iter().map(Target::of).collect();
-    targets.iter().try_for_each(|target| target.thaw(manager))?;
+    for target in &targets {
+        target.thaw(manager);
+    }
     let slices: Vec<String> = targets.iter().map(|target| target.slice.clone()).collect();
     let deadline = Deadline::after(timeout);
     let mut outcomes = manager.stop(&slices, deadline.min(Deadline::after(SOON)))?;

@@ -135,10 +135,16 @@ impl Cgroup {
             .collect()
     }
 
-    /// The names of the groups right below it that are frozen by themselves.
+    /// Whether all its processes are frozen, or are about to be: the kernel freezes one that waits for a
+    /// disk only when it has what it waits for.
+    pub fn is_freezing(&self) -> bool {
+        self.is_frozen() || self.read("cgroup.freeze").is_some_and(|text| text.trim() == "1")
+    }
+
+    /// The names of the groups right below it that are frozen by themselves, or about to be.
     pub fn frozen_inside(&self) -> Vec<String> {
         let mut names = self.children();
-        names.retain(|name| self.child(name).is_frozen());
+        names.retain(|name| self.child(name).is_freezing());
         names
     }
 
@@ -170,10 +176,11 @@ impl Cgroup {
         }
     }
 
-    /// Asks all processes in it and below to end (SIGTERM), those too that are forked meanwhile.
+    /// Asks all processes in it and below to end (SIGTERM), those too that are forked meanwhile; all that
+    /// may be asked: not those of another user, as sudo(8) starts them. [`Self::kill`] needs no leave.
     ///
     /// # Errors
-    /// When one may not be asked.
+    /// When one cannot be held on to.
     pub fn terminate(&self) -> Result<()> {
         let mut asked = BTreeSet::new();
         loop {
@@ -185,9 +192,9 @@ impl Cgroup {
                 let process = process?;
                 // Still of the group: the pid may have become another's before it was opened.
                 if of_process(process.pid()).is_some_and(|path| self.holds(&path)) {
-                    process.signal(Signal::TERM)?;
+                    let _ = process.signal(Signal::TERM);
                     // One that is stopped would not hear of it.
-                    process.signal(Signal::CONT)?;
+                    let _ = process.signal(Signal::CONT);
                 }
             }
         }

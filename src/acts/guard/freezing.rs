@@ -60,6 +60,10 @@ impl Freezing {
         // A new connection: the bus may be another one since the beginning.
         if let Err(error) = Manager::connect().and_then(|manager| manager.freeze(&self.slice)) {
             told!("the command cannot be frozen: {error}");
+            // Half frozen it would come to stand still later, with nobody who knows that he has to thaw it.
+            if let Err(error) = thaw(&self.slice, &self.group) {
+                told!("the command stays frozen: {error}");
+            }
             self.brake.release(boot_us());
             return None;
         }

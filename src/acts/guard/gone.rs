@@ -57,7 +57,7 @@ fn group(world: &World, slice: &str) -> Result<Cgroup> {
 }
 
 fn thaw_command(group: &Cgroup, slice: &str) -> Result<()> {
-    if group.is_frozen() || !group.frozen_inside().is_empty() {
+    if group.is_freezing() || !group.frozen_inside().is_empty() {
         thaw(slice, group)?;
         let id = guard_of_slice(slice).unwrap_or(slice);
         journal::record(&Event::Thawed { subject: Subject::Guarded(id.to_owned()) });
@@ -78,7 +78,8 @@ pub fn command(world: &World, slice: &str, guard: Who, command: Who, may_stay: b
     end_tree(&group)?;
     // It may have moved to another group of the user's.
     if let Some(process) = Process::open_that(command.pid, command.start)? {
-        process.signal(Signal::KILL)?;
+        // One that became another user's there may not be killed.
+        let _ = process.signal(Signal::KILL);
     }
     remove(slice)
 }
@@ -99,10 +100,10 @@ pub(super) fn remove(slice: &str) -> Result<()> {
 pub(super) fn thaw(unit: &str, group: &Cgroup) -> Result<()> {
     let thaw =
         |unit: &str, group: &Cgroup| match Manager::connect().and_then(|manager| manager.thaw(unit, group)) {
-            Err(error) if group.is_frozen() => group.thaw().map_err(|_| error),
+            Err(error) if group.is_freezing() => group.thaw().map_err(|_| error),
             _ => Ok(()),
         };
-    if group.is_frozen() {
+    if group.is_freezing() {
         thaw(unit, group)?;
     }
     // A unit inside that somebody froze by itself.

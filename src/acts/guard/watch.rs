@@ -167,7 +167,7 @@ pub fn thaw_all(world: &World) -> Result<()> {
     for session in frozen {
         let slice = unit::slice(&session);
         let group = forge.child(&slice);
-        if group.is_frozen() {
+        if group.is_freezing() {
             // The others are thawed all the same.
             if let Err(error) = thaw(&slice, &group) {
                 failed.get_or_insert(error);
@@ -304,11 +304,13 @@ impl Watching<'_> {
         let forge = self.group.child(FORGE_SLICE);
         let yields =
             |id: &SessionId| self.world.config.sessions.get(id).is_some_and(|session| session.yields);
+        // One that is being started would be given up for standing still.
+        let is_to_freeze = |group: &Cgroup| group.mark().is_some_and(|mark| mark.up) && !group.is_frozen();
         let sessions: Vec<SessionId> = surroundings::look(&self.group)
             .sessions
             .into_iter()
             .filter_map(|id| SessionId::try_from(id).ok())
-            .filter(|id| yields(id) && !forge.child(&unit::slice(id)).is_frozen())
+            .filter(|id| yields(id) && is_to_freeze(&forge.child(&unit::slice(id))))
             .collect();
         // First the note: who comes after thaws by it. Without one nothing is frozen.
         if let Err(error) = self.world.store.write_frozen(&sessions) {

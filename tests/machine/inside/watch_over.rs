@@ -4,8 +4,8 @@
 use super::guarding::Production;
 use crate::suite::{Test, inside};
 use crate::support::{
-    TestFile, configured, event_since, events_since, forge, forge_json, journal_cursor, shell, signal, spawn,
-    systemctl, user_unit_property, wait_for, wait_until,
+    Session, TestFile, configured, event_since, events_since, forge, forge_json, journal_cursor, run, shell,
+    signal, spawn, start, systemctl, user_unit_property, wait_for, wait_until,
 };
 use serde_json::Value;
 use std::time::Duration;
@@ -178,7 +178,8 @@ fn a_new_configuration_is_read() {
 /// More loops than CPUs: each waits for its turn.
 const BUSY: &str = "i=0; while [ $i -lt 4 ]; do (while :; do :; done) & i=$((i+1)); done; wait";
 
-const YIELDS: &str = "[guard]\nunits = ['busy']\nfreeze_on_pressure = 20\n[sessions.gives]\ncommand = 'sleep 1000'\nyield = true\n";
+const YIELDS: &str = "[guard]\nunits = ['busy']\nfreeze_on_pressure = 20\n[sessions.gives]\ncommand = 'sleep 1000'\nyield = true\n\
+    [sessions.starts]\ncommand = 'cat /tmp/starts.fifo'\nready = 'up'\nready_timeout = 120\nyield = true\n";
 
 fn state(name: &str) -> String {
     forge_json(&["status", name])["state"].as_str().unwrap_or_default().to_owned()
@@ -189,9 +190,18 @@ fn sessions_that_yield_are_frozen_under_pressure() {
     let _watch = Watch::start(YIELDS);
     let (_gives, _) = spawn("gives", &[], &["sleep", "1000"]);
     let (_keeps, _) = spawn("keeps", &[], &["sleep", "1000"]);
+    run(&["mkfifo", "/tmp/starts.fifo"]).ok();
+    let _starts = Session("starts".into());
+    let starting = start(&["forge", "spawn", "starts"]);
+    wait_until(Duration::from_secs(20), "the start of one", || {
+        forge(&["--json", "status", "starts"]).stdout.contains("starting")
+    });
     let cursor = journal_cursor();
     wait_until(Duration::from_secs(60), "the freeze", || state("gives") == "frozen");
-    assert_eq!(state("keeps"), "running");
+    assert_eq!((state("keeps"), state("starts")), ("running".to_owned(), "starting".to_owned()));
+    let mut fifo = std::fs::OpenOptions::new().write(true).open("/tmp/starts.fifo").expect("its reader");
+    std::io::Write::write_all(&mut fifo, b"up\n").expect("a word");
+    starting.wait(Duration::from_secs(60)).ok();
     let event = event_since(&cursor, "frozen");
     assert_eq!(event["FORGE_SESSION"], "gives");
     assert!(event["FORGE_PRESSURE"].as_str().expect("percent").parse::<u64>().expect("a number") >= 20);

@@ -1,4 +1,5 @@
-//! Guarding the machine's own services, which root may disturb at any time; and what a reboot is.
+//! What root may do at any time: disturb the machine's own services, which are guarded, reboot the machine,
+//! and run something inside of what is a user's.
 
 use crate::machine::Machine;
 use crate::suite::{Test, outside};
@@ -9,6 +10,7 @@ pub(crate) fn tests() -> Vec<Test> {
         outside!(services_of_the_machine_are_guarded),
         outside!(a_reboot_is_a_disturbance_of_its_own_kind),
         outside!(nothing_is_written_through_anothers_file),
+        outside!(what_root_runs_inside_is_ended_too),
     ]
 }
 
@@ -97,4 +99,42 @@ fn nothing_is_written_through_anothers_file(machine: &mut Machine) {
     let root = ["forge", "guard", "snapshot", "--system-unit", "prod", "-o", "/dev/null"];
     machine.root(&root).code(2);
     machine.root(&["test", "-c", "/dev/null"]).ok();
+}
+
+/// As with `sudo`, whose command a user may not signal.
+fn what_root_runs_inside_is_ended_too(machine: &mut Machine) {
+    const FORGE: &str = "/sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service/forge.slice";
+    let runs_inside = |groups: &str| {
+        let line = format!(
+            "until set -- {FORGE}/{groups} && [ -e $1 ]; do sleep 0.1; done; \
+             setsid sleep 4711 >/dev/null 2>&1 & echo $! > $1; echo $!"
+        );
+        machine.root(&["sh", "-c", &line]).ok().stdout.trim().to_owned()
+    };
+    let is_gone = |pid: &str| machine.root(&["kill", "-0", pid]).code == 1;
+    let trap = "trap '' TERM HUP; while :; do sleep 0.1; done";
+    machine.user(&["forge", "units", "install"]).ok();
+    machine.user(&["forge", "spawn", "kept", "--supervise", "--", "sh", "-c", trap]).ok();
+    let pid = runs_inside("forge-kept.slice/forge-spawn-kept.scope/cgroup.procs");
+    assert!(!is_gone(&pid));
+    machine.user(&["systemctl", "--user", "stop", "forge-spawn@kept"]).ok();
+    assert!(is_gone(&pid), "what root runs in a session");
+    machine.user(&["systemctl", "--user", "is-failed", "forge-spawn@kept"]).code(1);
+    let again = machine.user(&["forge", "--json", "restore", "--dry-run"]).ok().json();
+    assert_eq!(again["plan"][0]["action"], "forget", "it was stopped, and does not come back: {again}");
+    machine.user(&["forge", "stop", "kept"]).ok();
+
+    let guard = machine.spawn_user(&["forge", "guard", "run", "--", "sleep", "3"]);
+    let pid = runs_inside("forge-guard.slice/forge-guard-*.slice/forge-guard-*.scope/cgroup.procs");
+    guard.wait(Duration::from_secs(60)).code(0);
+    assert!(is_gone(&pid), "what root runs beside a guarded command");
+    let guard = machine.spawn_user(&["forge", "guard", "run", "--", "sleep", "1000"]);
+    let pid = runs_inside("forge-guard.slice/forge-guard-*.slice/forge-guard-*.scope/cgroup.procs");
+    machine.user(&["pkill", "-KILL", "-f", "^forge guard run"]).ok();
+    guard.wait(Duration::from_secs(60)).code(137);
+    let end = std::time::Instant::now() + Duration::from_secs(30);
+    while !is_gone(&pid) || machine.root(&["pgrep", "-xf", "sleep 1000"]).code == 0 {
+        assert!(std::time::Instant::now() < end, "a guard that is killed leaves nothing");
+        std::thread::sleep(Duration::from_millis(100));
+    }
 }
