@@ -222,7 +222,13 @@ fn come_up(
     }
     // The order matters: once the hook is set the server tells of every end, and an end before
     // that is seen here, so none falls between.
-    let hook = tmux::on_end(mark, forge, end::VERB, &spec.session)?;
+    // The session may have another home; forge's files are in its user's.
+    let given = spec.env.iter().map(|(name, _)| name.as_str());
+    let own: Vec<_> = given
+        .filter(|name| environment::PLACE.contains(name))
+        .map(|name| (name, paths::variable(name)))
+        .collect();
+    let hook = tmux::on_end(mark, forge, end::VERB, &spec.session, &own)?;
     server.tell(&hook.iter().map(String::as_str).collect::<Vec<_>>(), Deadline::after(tmux::ANSWER))?;
     if program.ended() {
         return Err(ended());

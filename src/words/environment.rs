@@ -89,6 +89,10 @@ fn joined(first: &str, second: &str) -> String {
     dirs.join(":")
 }
 
+/// Where forge finds its files, its manager's bus, and tmux.
+pub const PLACE: [&str; 5] =
+    ["HOME", "PATH", "XDG_STATE_HOME", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS"];
+
 /// Where a value given on the command line waits while forge executes itself without it.
 pub const GIVEN: &str = "FORGE_GIVEN_";
 
@@ -135,7 +139,7 @@ pub fn without_values(arguments: &[OsString]) -> Option<(Vec<OsString>, Vec<Give
     if verb != "spawn" && verb != "run" {
         return None;
     }
-    let mut values = Vec::new();
+    let (mut values, mut is_other) = (Vec::new(), false);
     let mut rest = Vec::with_capacity(arguments.len());
     let mut iter = arguments.iter();
     while let Some(argument) = iter.next() {
@@ -146,9 +150,13 @@ pub fn without_values(arguments: &[OsString]) -> Option<(Vec<OsString>, Vec<Give
             text.strip_prefix("--env=")
         };
         match assignment.map(|assignment| (assignment, assignment.split_once('='))) {
-            Some((_, Some((name, value)))) if check_name(name).is_ok() => {
+            Some((_, Some((name, value)))) => {
                 rest.push(format!("--env={name}").into());
-                values.push((name.to_owned(), value.to_owned()));
+                is_other = true;
+                // A name that is none is refused by whoever reads the rest.
+                if check_name(name).is_ok() {
+                    values.push((name.to_owned(), value.to_owned()));
+                }
             }
             Some((assignment, _)) => rest.push(format!("--env={assignment}").into()),
             None => rest.push(argument.clone()),
@@ -157,7 +165,7 @@ pub fn without_values(arguments: &[OsString]) -> Option<(Vec<OsString>, Vec<Give
             rest.extend(iter.by_ref().cloned());
         }
     }
-    (!values.is_empty()).then_some((rest, values))
+    is_other.then_some((rest, values))
 }
 
 /// Checks the name of a variable that a user gives.
@@ -244,7 +252,7 @@ mod tests {
         let (rest, values) = without_values(&line("--config f.toml run x --env A=1")).unwrap();
         assert_eq!((rest, values.len()), (line("--config f.toml run x --env=A"), 1));
         assert_eq!(without_values(&line("send x --env=A=1")), None);
-        // What is wrong is left for the parser to refuse.
-        assert_eq!(without_values(&line("spawn x --env 1=2")), None);
+        // What is wrong is left for the parser to refuse, which repeats it.
+        assert_eq!(without_values(&line("spawn x --env 1=2")), Some((line("spawn x --env=1"), vec![])));
     }
 }

@@ -10,6 +10,7 @@ pub mod listeners;
 pub mod watch;
 
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -190,19 +191,40 @@ pub fn whole(argument: &str) -> String {
     }
 }
 
-/// The commands that make the server call forge when the session's program ends.
+/// The commands that make the server call forge when the session's program ends, with these variables
+/// of its own (those without a value are not set), which the server has otherwise.
 ///
 /// # Errors
-/// When forge's path has a character that tmux or a shell would take for something else.
-pub fn on_end(mark: &Mark, forge: &Path, verb: &str, id: &SessionId) -> Result<Vec<String>> {
+/// When forge's path, or a value, has a character that tmux or a shell would take for something else.
+pub fn on_end(
+    mark: &Mark,
+    forge: &Path,
+    verb: &str,
+    id: &SessionId,
+    own: &[(&str, Option<String>)],
+) -> Result<Vec<String>> {
     let path = forge.to_string_lossy();
-    if path.contains(['\'', '"', '\\', '$', '#', '%', '`', '\n', ';', '{', '}']) {
+    let is_told = |text: &str| !text.contains(['\'', '"', '\\', '$', '#', '%', '`', '\n', ';', '{', '}']);
+    if !is_told(&path) {
         return Err(Error::failed(format!(
             "forge's own path has a character that tmux cannot be told: {path}"
         ))
         .hint("install forge below a directory with an ordinary name"));
     }
-    let hook = format!("run-shell -b \"exec '{path}' {verb} {id}\"");
+    let mut command = if own.is_empty() { "exec".to_owned() } else { "exec /usr/bin/env".to_owned() };
+    for (name, _) in own.iter().filter(|(_, value)| value.is_none()) {
+        let _ = write!(command, " -u {name}");
+    }
+    for (name, value) in own.iter().filter_map(|(name, value)| value.as_ref().map(|value| (name, value))) {
+        if !is_told(value) {
+            return Err(Error::failed(format!(
+                "your own {name} has a character that tmux cannot be told: {value}"
+            ))
+            .hint(format!("leave out --env {name}")));
+        }
+        let _ = write!(command, " {name}='{value}'");
+    }
+    let hook = format!("run-shell -b \"{command} '{path}' {verb} {id}\"");
     Ok(["set-hook", "-p", "-t", &mark.pane, "pane-died", &hook].map(ToOwned::to_owned).into())
 }
 

@@ -25,6 +25,7 @@ pub(crate) fn tests() -> Vec<Test> {
         inside!(what_is_stopped_before_tmux_stands_is_not_tried_again),
         inside!(a_program_that_ends_takes_its_session_with_it),
         inside!(an_end_without_a_socket_is_told_all_the_same),
+        inside!(a_session_with_a_home_of_its_own_ends_as_others_do),
         inside!(what_ends_a_run_does_not_end_the_next),
         inside!(one_that_cannot_be_cleared_does_not_keep_the_others),
         inside!(what_the_user_keeps_stays),
@@ -275,6 +276,25 @@ fn a_program_that_ends_takes_its_session_with_it() {
         let status = forge(&["status", "brief"]).code(1);
         assert!(status.stderr.contains("exit status 4"), "{status}");
     }
+}
+
+/// Its server, which calls forge at the end, has the session's environment.
+fn a_session_with_a_home_of_its_own_ends_as_others_do() {
+    let own = [
+        "HOME=/tmp",
+        "PATH=/nowhere",
+        "XDG_STATE_HOME=/tmp/state",
+        "XDG_RUNTIME_DIR=/nowhere",
+        "DBUS_SESSION_BUS_ADDRESS=unix:path=/nowhere",
+    ];
+    let options: Vec<&str> = own.iter().flat_map(|variable| ["--env", variable]).collect();
+    let cursor = journal_cursor();
+    let program = "[ $HOME$XDG_RUNTIME_DIR = /tmp/nowhere ] || exit 9; /usr/bin/setsid /bin/sleep 1000 & \
+        /bin/sleep 0.5; exit 4";
+    let (_session, _) = spawn("elsewhere", &options, &["/bin/sh", "-c", program]);
+    assert_eq!(forge_json(&["wait", "elsewhere", "--exit", "--timeout", "20"])["status"], 4);
+    assert_eq!(event_since(&cursor, "crashed")["FORGE_EXIT_STATUS"], "4");
+    nothing_left_of("elsewhere");
 }
 
 fn an_end_without_a_socket_is_told_all_the_same() {
