@@ -44,10 +44,12 @@ impl Paths {
         })?;
         let runtime = non_empty("XDG_RUNTIME_DIR")
             .map_or_else(|| PathBuf::from(format!("/run/user/{uid}")), PathBuf::from);
+        let tmp = Path::new("/tmp");
         let tmux_tmpdir = non_empty("TMUX_TMPDIR")
-            .map(PathBuf::from)
-            .and_then(|dir| dir.canonicalize().ok())
-            .unwrap_or_else(|| PathBuf::from("/tmp"));
+            .and_then(|dir| Path::new(&dir).canonicalize().ok())
+            // Where /tmp is a link tmux goes by what that leads to.
+            .or_else(|| tmp.canonicalize().ok())
+            .unwrap_or_else(|| tmp.to_owned());
         Ok(Self {
             uid,
             home: xdg.home_dir().to_owned(),

@@ -354,7 +354,7 @@ pub fn finish(mut child: Child, name: &str, deadline: Deadline) -> Result<Output
         let _ = child.wait();
         return Err(Error::new(Kind::Deadline, format!("{name} did not answer in time and was ended")));
     }
-    // Its output is at its end; a program that closes it and lives on is given up on.
+    // A program that closes its output and lives on is given up on.
     let process = Process::open(child.id())?;
     if process.is_some_and(|process| !process.wait(deadline)) {
         let _ = child.kill();
@@ -364,9 +364,11 @@ pub fn finish(mut child: Child, name: &str, deadline: Deadline) -> Result<Output
     Ok(Output { stdout, stderr, success: status.success() })
 }
 
-/// Reads both outputs to their ends; `false` when the deadline came first.
+/// Reads both outputs to their ends, or to what is there when the program ends: what it leaves in the
+/// background may keep them open. `false` when the deadline came first.
 fn collect(child: &mut Child, into: &mut [Vec<u8>; 2], deadline: Deadline) -> bool {
     let (mut stdout, mut stderr) = (child.stdout.take(), child.stderr.take());
+    let (process, mut ended) = (Process::open(child.id()).ok().flatten(), false);
     loop {
         let mut fds = Vec::new();
         fds.extend(stdout.as_ref().map(AsFd::as_fd));
@@ -374,10 +376,13 @@ fn collect(child: &mut Child, into: &mut [Vec<u8>; 2], deadline: Deadline) -> bo
         if fds.is_empty() {
             return true;
         }
-        let ready = readable(&fds, deadline);
-        if !ready.contains(&true) {
-            return false;
+        let end = process.as_ref().filter(|_| !ended);
+        fds.extend(end.map(AsFd::as_fd));
+        let ready = readable(&fds, if ended { Deadline::after(Duration::ZERO) } else { deadline });
+        if !ready.contains(&true) || (ended && deadline.passed()) {
+            return ended;
         }
+        ended |= end.is_some() && ready.last() == Some(&true);
         let mut ready = ready.into_iter();
         if stdout.is_some() && ready.next() == Some(true) && !read_some(stdout.as_mut(), &mut into[0]) {
             stdout = None;

@@ -14,7 +14,7 @@ use super::Server;
 use crate::hands::changes::Changes;
 use crate::hands::clock::{Deadline, pause};
 use crate::hands::process::{Process, readable, stat, terminal};
-use crate::words::error::Result;
+use crate::words::error::{Kind, Result};
 use crate::words::session::Mark;
 
 /// At most this often is the screen of a busy program captured; each look is a process. By then tmux
@@ -60,6 +60,8 @@ pub fn until(
             Err(_) if deadline.passed() => return Ok(Seen::Late),
             Err(_) if program.ended() => return Ok(Seen::ProgramEnded),
             Err(_) if process.ended() => return Ok(Seen::ServerGone),
+            // It stands still for a while, as on a machine that swaps: that is no news.
+            Err(error) if error.kind == Kind::Deadline => {}
             Err(error) => return Err(error),
         }
         let mut fds = vec![program.as_fd(), process.as_fd()];

@@ -3,7 +3,8 @@
 use crate::suite::{Debian, Test, inside};
 use crate::support::{
     Homebase, Session, TestFile, alive, cgroup_of, dead_socket, event_since, events_since, forge, forge_json,
-    journal_cursor, nothing_left_of, run, socket, spawn, start, tmux, user_unit_property, wait_until,
+    journal_cursor, nothing_left_of, run, signal, socket, spawn, start, tmux, user_unit_property, wait_for,
+    wait_until,
 };
 use serde_json::Value;
 use std::time::{Duration, Instant};
@@ -19,6 +20,7 @@ pub(crate) fn tests() -> Vec<Test> {
         inside!(a_socket_error_is_retried_once),
         inside!(a_second_socket_error_reaches_the_user),
         inside!(ready_is_when_the_prompt_is_there),
+        inside!(a_server_that_stands_still_for_a_while_is_waited_for),
         inside!(a_prompt_that_never_comes_is_told),
         inside!(an_early_end_is_told_with_its_last_words),
         inside!(the_environment_is_the_callers_and_no_more),
@@ -200,6 +202,34 @@ fn ready_is_when_the_prompt_is_there() {
     assert_eq!(spawned["ready"], true);
     event_since(&cursor, "ready");
     forge(&["wait", "prompt", "--ready", "--timeout", "5"]).ok();
+}
+
+fn a_server_that_stands_still_for_a_while_is_waited_for() {
+    let program = "sleep 8; printf up; sleep 1000";
+    let _session = Session("still".into());
+    let spawning = start(&[
+        "forge",
+        "spawn",
+        "still",
+        "--ready",
+        "up",
+        "--ready-timeout",
+        "60",
+        "--",
+        "sh",
+        "-c",
+        program,
+    ]);
+    let server = wait_for(Duration::from_secs(20), "its server", || {
+        let status = forge(&["--json", "status", "still"]);
+        (status.code == 0).then(|| status.json()["server_pid"].as_u64()).flatten()
+    });
+    let server = u32::try_from(server).expect("a pid");
+    // For longer than one question may take.
+    signal("STOP", server);
+    std::thread::sleep(Duration::from_secs(7));
+    signal("CONT", server);
+    spawning.wait(Duration::from_secs(60)).ok();
 }
 
 fn a_prompt_that_never_comes_is_told() {
