@@ -11,28 +11,39 @@ use crate::words::unit;
 /// Freezes the sessions.
 ///
 /// # Errors
-/// When the manager cannot, or forge itself would stand still with the session.
+/// When forge itself would stand still with one, or the manager cannot; the others are frozen all the same.
 pub fn freeze(world: &World, found: &[Found]) -> Result<()> {
     let own = cgroup::of_process(std::process::id()).and_then(|path| unit::session_of_cgroup(&path));
     if let Some(inside) = found.iter().find(|found| Some(&found.id) == own.as_ref()) {
         return Err(Error::usage(format!("{} is the session that this command runs in", inside.id))
             .hint("freeze it from outside: nothing in it could thaw it again"));
     }
-    for found in found.iter().filter(|found| !found.cgroup.is_frozen()) {
-        world.manager()?.freeze(&unit::slice(&found.id))?;
+    let manager = world.manager()?;
+    each(found.iter().filter(|found| !found.cgroup.is_frozen()), |found| {
+        manager.freeze(&unit::slice(&found.id))?;
         journal::record(&Event::Frozen { subject: Subject::Session(found.id.clone()), pressure: None });
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 /// Lets the sessions run again.
 ///
 /// # Errors
-/// When the manager cannot.
+/// When the manager cannot; the others are thawed all the same.
 pub fn thaw(world: &World, found: &[Found]) -> Result<()> {
-    for found in found.iter().filter(|found| found.cgroup.is_frozen()) {
-        world.manager()?.thaw(&unit::slice(&found.id), &found.cgroup)?;
+    let manager = world.manager()?;
+    each(found.iter().filter(|found| found.cgroup.is_freezing()), |found| {
+        manager.thaw(&unit::slice(&found.id), &found.cgroup)?;
         journal::record(&Event::Thawed { subject: Subject::Session(found.id.clone()) });
+        Ok(())
+    })
+}
+
+/// Does it for each, and returns the first error.
+fn each<'a>(found: impl Iterator<Item = &'a Found>, act: impl Fn(&Found) -> Result<()>) -> Result<()> {
+    let mut done = Ok(());
+    for found in found {
+        done = done.and(act(found));
     }
-    Ok(())
+    done
 }

@@ -55,13 +55,16 @@ pub fn of_boot(world: &World) -> Result<Notice> {
 }
 
 /// Whether a unit failed for good. From 254 on the manager calls `OnFailure=` also when it is about to
-/// start the unit again; of a supervisor that is not worth a notice.
+/// start the unit again; that is not worth a notice.
 ///
 /// # Errors
 /// When the manager does not answer.
 pub fn is_for_good(world: &World, unit: &str) -> Result<bool> {
     let is_supervisor = unit::session_of_service(unit).is_some();
-    Ok(!is_supervisor || world.manager()?.units(&[unit])?.iter().any(|unit| unit.active == "failed"))
+    let found = world.manager()?.units(&[&unit::pattern(unit)])?;
+    let is = |word: &str| found.iter().any(|found| found.active == word);
+    // Of another, which the manager may have forgotten by now, only this speaks against it.
+    Ok(if is_supervisor { is("failed") } else { !is("activating") })
 }
 
 /// A notice that a unit failed; of a supervisor's, with what its session failed of.

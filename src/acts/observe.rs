@@ -264,14 +264,19 @@ pub fn existing(world: &World, id: &SessionId) -> Result<Found> {
     if let Some(found) = one(world, id)? {
         return Ok(found);
     }
-    let error = Error::new(Kind::NoSession, format!("there is no session {id}"));
-    Err(match world.store.end(id) {
-        Ok(Some(end)) => Error {
-            message: format!("there is no session {id} any more: it ended with {}", end.words()),
-            ..error
+    let no_session = |more: String| Error::new(Kind::NoSession, format!("there is no session {id}{more}"));
+    let again = format!("'forge restart {id}' starts it again");
+    let is_kept = world.store.spec(id).is_ok_and(|spec| spec.is_some());
+    Err(match (world.store.end(id), is_kept) {
+        (Ok(Some(end)), is_kept) => {
+            no_session(format!(" any more: it ended with {}", end.words())).hint(format!(
+                "'forge logs {id}' tells what happened{}",
+                if is_kept { format!("; {again}") } else { String::new() }
+            ))
         }
-        .hint(format!("'forge logs {id}' tells what happened")),
-        _ => error.hint("'forge list' shows the sessions that there are"),
+        (_, true) => no_session(" any more, and nobody stopped it: its server is gone".to_owned())
+            .hint(format!("{again}, 'forge stop {id}' forgets it")),
+        (_, false) => no_session(String::new()).hint("'forge list' shows the sessions that there are"),
     })
 }
 
@@ -352,7 +357,8 @@ impl Found {
     /// When its spawn never came that far.
     pub fn mark(&self) -> Result<&Mark> {
         self.mark.as_ref().ok_or_else(|| {
-            Error::failed(format!("{} is {}: it has no program yet", self.id, self.state().word()))
+            let yet = if self.state() == State::Starting { " yet" } else { "" };
+            Error::failed(format!("{} is {}: it has no program{yet}", self.id, self.state().word()))
                 .hint(format!("'forge status {}' tells more", self.id))
         })
     }

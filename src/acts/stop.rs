@@ -13,7 +13,7 @@ use crate::hands::journal;
 use crate::hands::process::outlive_session;
 use crate::hands::state::Claim;
 use crate::hands::systemd::{Manager, Outcome};
-use crate::words::error::{Error, Kind, Result};
+use crate::words::error::{Error, Kind, Result, first_of};
 use crate::words::event::Event;
 use crate::words::name::SessionId;
 use crate::words::unit;
@@ -127,7 +127,8 @@ pub fn stop(world: &World, found: &[Found], timeout: Duration) -> Result<Vec<Sto
     if let Err(error) = release(world, found) {
         failed.get_or_insert(error);
     }
-    failed.map_or(Ok(stopped), Err)
+    let names: Vec<String> = stopped.iter().map(|stopped| stopped.session.to_string()).collect();
+    first_of(failed, "stopped", &names).map_or(Ok(stopped), Err)
 }
 
 /// The turns to clear the sessions: a supervisor that sees an end waits for its own, and so does

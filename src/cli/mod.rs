@@ -79,8 +79,8 @@ fn end_by(signal: i32) {
 /// Runs the verb. What needs no configuration must not fail for a broken one.
 fn run(cli: &Cli, printer: Printer) -> Result<Shown> {
     let world = || World::open(cli.config.as_deref());
-    // What keeps a machine well, or ends what must end, goes on with a configuration that cannot be
-    // used.
+    // What keeps a machine well, shows what runs, or ends what must end, goes on with a configuration that
+    // cannot be used.
     let warned = || {
         let (world, error) = tolerant(cli.config.as_deref())?;
         if let Some(error) = &error {
@@ -97,15 +97,15 @@ fn run(cli: &Cli, printer: Printer) -> Result<Shown> {
         Verb::Restart(arguments) => verbs::restart::run(&world()?, arguments),
         Verb::Freeze(arguments) => verbs::freeze::run(&regardless()?, arguments),
         Verb::Thaw(arguments) => verbs::thaw::run(&regardless()?, arguments),
-        Verb::List(arguments) => verbs::list::run(&world()?, arguments),
-        Verb::Status(arguments) => verbs::status::run(&world()?, arguments),
-        Verb::Logs(arguments) => verbs::logs::run(&world()?, arguments, cli.json),
-        Verb::Attach(arguments) => verbs::attach::run(&world()?, arguments),
-        Verb::Capture(arguments) => verbs::capture::run(&world()?, arguments),
-        Verb::Send(arguments) => verbs::send::run(&world()?, arguments),
-        Verb::Wait(arguments) => verbs::wait::run(&world()?, arguments),
+        Verb::List(arguments) => verbs::list::run(&regardless()?, arguments),
+        Verb::Status(arguments) => verbs::status::run(&regardless()?, arguments),
+        Verb::Logs(arguments) => verbs::logs::run(&regardless()?, arguments, cli.json),
+        Verb::Attach(arguments) => verbs::attach::run(&regardless()?, arguments),
+        Verb::Capture(arguments) => verbs::capture::run(&regardless()?, arguments),
+        Verb::Send(arguments) => verbs::send::run(&regardless()?, arguments),
+        Verb::Wait(arguments) => verbs::wait::run(&regardless()?, arguments),
         Verb::Beat(arguments) => verbs::beat::run(&regardless()?, arguments),
-        Verb::Poke(arguments) => verbs::poke::run(&world()?, arguments),
+        Verb::Poke(arguments) => verbs::poke::run(&regardless()?, arguments),
         Verb::Supervise(arguments) => {
             let (world, error) = warned()?;
             verbs::supervise::run(&world, arguments, cli.config.as_deref(), error)

@@ -26,7 +26,8 @@ impl Printer {
 
     /// For a command line that could not be read: whether it asks for JSON can still be seen.
     pub(super) fn of_arguments() -> Self {
-        let json = std::env::args_os()
+        let json = paths::arguments()
+            .into_iter()
             .skip(1)
             .take_while(|argument| argument != "--")
             .any(|argument| argument == "--json");

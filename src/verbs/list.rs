@@ -31,7 +31,9 @@ pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
     let sessions = observe::shown(world, |id| pattern.matches(id))?;
     let shown = Shown::new(&json!({ "sessions": sessions }));
     if sessions.is_empty() {
-        return Ok(shown.line("no sessions; 'forge spawn NAME -- COMMAND' starts one"));
+        return Ok(shown.line(
+            "no sessions; 'forge spawn NAME -- COMMAND' starts one, 'forge probe' tells what is missing",
+        ));
     }
     Ok(shown.table(
         &["SESSION", "STATE", "PID", "TASKS", "CPU", "MEMORY", "IDLE", "COMMAND"],

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::asked::Which;
 use crate::acts::{World, observe, restart::restart};
-use crate::words::error::Result;
+use crate::words::error::{Result, first_of};
 use crate::words::shown::Shown;
 
 /// The arguments.
@@ -23,19 +23,17 @@ pub struct Args {
 /// # Errors
 /// When one does not start again; those after it are tried all the same.
 pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
-    let mut restarted = Vec::new();
-    let mut failed = None;
+    let (mut restarted, mut failed) = (Vec::new(), Vec::new());
     let (found, kept) = observe::matching_or_kept(world, &arguments.which.patterns()?)?;
     let found = found.into_iter().map(|found| (found.id.clone(), Some(found)));
     for (id, found) in found.chain(kept.into_iter().map(|id| (id, None))) {
         match restart(world, &id, found) {
             Ok(spawned) => restarted.push(spawned),
-            Err(error) => {
-                failed.get_or_insert(error.while_(id));
-            }
+            Err(error) => failed.push(error.while_(id)),
         }
     }
-    if let Some(error) = failed {
+    let names: Vec<String> = restarted.iter().map(|spawned| spawned.session.clone()).collect();
+    if let Some(error) = first_of(failed, "restarted", &names) {
         return Err(error);
     }
     let mut shown = Shown::new(&json!({ "restarted": restarted }));

@@ -1,6 +1,6 @@
 //! Every error a person or a bot can meet, and the exit status it ends in.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 /// What forge's functions return.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -141,6 +141,19 @@ impl Error {
     }
 }
 
+/// One error of several acts: the first, with what became of the others below.
+pub fn first_of(failed: impl IntoIterator<Item = Error>, done: &str, names: &[String]) -> Option<Error> {
+    let mut failed = failed.into_iter();
+    let mut first = failed.next()?;
+    for other in failed {
+        let _ = write!(first.message, "\n{}", other.message);
+    }
+    if !names.is_empty() {
+        let _ = write!(first.message, "\n{done} all the same: {}", names.join(", "));
+    }
+    Some(first)
+}
+
 /// Turns an error of the system into one that says what was tried, and on what.
 pub trait Trying<T> {
     /// `while_("cannot open /x")` gives `cannot open /x: Permission denied (os error 13)`.
@@ -156,6 +169,14 @@ impl<T, E: fmt::Display> Trying<T> for std::result::Result<T, E> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_several_acts_all_is_told() {
+        let failed = ["a: no", "b: never"].map(Error::failed);
+        let error = first_of(failed, "stopped", &["c".to_owned(), "d".to_owned()]).unwrap();
+        assert_eq!(error.message, "a: no\nb: never\nstopped all the same: c, d");
+        assert_eq!(first_of([], "stopped", &["c".to_owned()]), None);
+    }
 
     #[test]
     fn exit_statuses_are_the_contract() {

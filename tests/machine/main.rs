@@ -3,7 +3,7 @@
 //! One program plays two parts. On the host it boots machines (as root, by
 //! systemd-nspawn) and reports; in a machine, called with `--inside`, it is the
 //! test itself. Trials are named `DEBIAN::GROUP::TEST` and filtered as usual:
-//! `cargo test --test machine -- trixie::sweep`.
+//! `cargo test --test machine -- trixie::sockets`.
 //!
 //! The tests in `vm` run in virtual machines, for what a container cannot show, and only when they
 //! are asked for: `cargo test --test machine -- --vm [FILTER]`. So does the long form of the faults:

@@ -72,7 +72,6 @@ impl Test {
     }
 
     /// The test's own deadline, in place of 120 s.
-    #[allow(dead_code, reason = "for the tests that need it")]
     pub(crate) fn limit_s(mut self, seconds: u64) -> Self {
         self.limit = Duration::from_secs(seconds);
         self

@@ -202,9 +202,13 @@ fn socket_directories_that_are_not_safe() {
 
 fn configuration() {
     let _config = TestFile::new(".config/forge/forge.toml", "[sessions.a]\ncomand = 'x'\n");
-    let ran = forge(&["--json", "list"]);
+    let ran = forge(&["--json", "spawn", "a"]);
     refused(&ran, 2, "config", "forge.toml: line 2: unknown key 'comand'");
     assert!(ran.stderr.contains("did you mean 'command'?"), "{ran}");
+    // What runs can be seen all the same.
+    let ran = forge(&["--json", "list"]).ok();
+    assert_eq!(ran.json()["sessions"], serde_json::json!([]));
+    assert!(ran.stderr.contains("unknown key 'comand'"), "{ran}");
     let ran = forge(&["--json", "--config", "/no/such.toml", "list"]);
     refused(&ran, 2, "config", "/no/such.toml");
     let _config = TestFile::new(
