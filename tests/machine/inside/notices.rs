@@ -2,7 +2,8 @@
 
 use crate::suite::{Test, inside};
 use crate::support::{
-    TestFile, event_since, events_since, forge, forge_json, journal_cursor, run, shell, wait_until,
+    TestFile, event_since, events_since, forge, forge_json, journal_cursor, run, shell, systemctl,
+    user_unit_property, wait_until,
 };
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -15,6 +16,7 @@ pub(crate) fn tests() -> Vec<Test> {
     vec![
         inside!(every_way_is_tried),
         inside!(what_is_refused_for_good_is_not_tried_again),
+        inside!(a_unit_of_ones_own_that_failed_for_good_is_told_once),
         inside!(a_network_that_comes_up_late),
         inside!(no_server_and_no_program),
         inside!(a_token_may_be_a_credential),
@@ -119,6 +121,28 @@ fn every_way_is_tried() {
         );
     }
     shell("rm told.json").ok();
+}
+
+/// From 254 on the manager starts `OnFailure=` at each restart.
+fn a_unit_of_ones_own_that_failed_for_good_is_told_once() {
+    forge(&["units", "install"]).ok();
+    let _config = config("[notify]\ncommand = ['sh', '-c', 'cat >>/home/ada/told; echo >>/home/ada/told']\n");
+    let _unit = TestFile::new(
+        ".config/systemd/user/own.service",
+        "[Unit]\nStartLimitIntervalSec=60\nStartLimitBurst=3\nOnFailure=forge-failure-notify@%n.service\n\
+         [Service]\nExecStart=/bin/false\nRestart=on-failure\nRestartSec=1\n",
+    );
+    systemctl(&["daemon-reload"]).ok();
+    systemctl(&["start", "own"]);
+    wait_until(Duration::from_secs(30), "its end", || {
+        user_unit_property("own.service", "ActiveState") == "failed"
+    });
+    wait_until(Duration::from_secs(30), "the notice", || Path::new("told").exists());
+    std::thread::sleep(Duration::from_secs(2));
+    let told = std::fs::read_to_string("told").expect("the notices");
+    assert_eq!(told.matches("\"failure\"").count(), 1, "{told}");
+    shell("rm told; systemctl --user reset-failed").ok();
+    forge(&["units", "uninstall"]).ok();
 }
 
 fn what_is_refused_for_good_is_not_tried_again() {
