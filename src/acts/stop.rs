@@ -118,7 +118,9 @@ pub fn stop(world: &World, found: &[Found], timeout: Duration) -> Result<Vec<Sto
     let mut stopped = Vec::new();
     for Target { id, processes, killed, usage, .. } in gone {
         let elapsed_ms = millis_since(start);
-        if let Err(error) = world.store.remove_spec(&id) {
+        let is_up = |found: &Found| found.mark.as_ref().is_some_and(|mark| mark.up);
+        let is_starting = found.iter().any(|found| found.id == id && !is_up(found));
+        if let Err(error) = remove_spec(world, &id, is_starting) {
             failed.get_or_insert(error);
         }
         journal::record(&Event::Stopped { session: id.clone(), processes, killed, elapsed_ms, usage });
@@ -129,6 +131,16 @@ pub fn stop(world: &World, found: &[Found], timeout: Duration) -> Result<Vec<Sto
     }
     let names: Vec<String> = stopped.iter().map(|stopped| stopped.session.to_string()).collect();
     first_of(failed, "stopped", &names).map_or(Ok(stopped), Err)
+}
+
+/// Removes a session's specification; where it is being started, also the one that is only about to be
+/// written: by that it is seen that the session was stopped, and not started a second time.
+fn remove_spec(world: &World, id: &SessionId, is_starting: bool) -> Result<()> {
+    let deadline = Deadline::after(SOON);
+    while is_starting && world.store.spec(id)?.is_none() && world.store.is_claimed(id) && !deadline.passed() {
+        pause(Duration::from_millis(5));
+    }
+    world.store.remove_spec(id)
 }
 
 /// The turns to clear the sessions: a supervisor that sees an end waits for its own, and so does

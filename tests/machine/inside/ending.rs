@@ -3,7 +3,8 @@
 use crate::suite::{Test, inside};
 use crate::support::{
     Homebase, Session, Supervised, TestFile, alive, event_since, forge, forge_json, journal_cursor,
-    nothing_left_of, processes_in, run, shell, slice_of, socket, spawn, start, wait_until,
+    nothing_left_of, processes_in, run, shell, slice_of, socket, spawn, start, user_unit_property,
+    wait_until,
 };
 use serde_json::Value;
 use std::time::{Duration, Instant};
@@ -23,6 +24,7 @@ pub(crate) fn tests() -> Vec<Test> {
         inside!(a_restore_claims_nothing_that_is_being_stopped),
         inside!(what_is_started_while_it_is_forgotten_is_stopped),
         inside!(what_is_stopped_before_tmux_stands_is_not_tried_again),
+        inside!(what_is_stopped_before_its_file_is_written_is_not_tried_again),
         inside!(a_program_that_ends_takes_its_session_with_it),
         inside!(an_end_without_a_socket_is_told_all_the_same),
         inside!(a_session_with_a_home_of_its_own_ends_as_others_do),
@@ -241,6 +243,30 @@ fn what_is_stopped_before_tmux_stands_is_not_tried_again() {
     let spawning = start(&["forge", "--json", "spawn", "early", "--", "sleep", "1000"]);
     let file = std::path::Path::new(".local/state/forge/sessions/early.json");
     wait_until(Duration::from_secs(3), "its start", || file.exists());
+    forge(&["stop", "early", "--timeout", "1"]).ok();
+    let failed = spawning.wait(Duration::from_secs(30)).code(1);
+    assert_eq!(failed.json()["error"]["kind"], "taken", "{failed}");
+    nothing_left_of("early");
+}
+
+fn what_is_stopped_before_its_file_is_written_is_not_tried_again() {
+    let slow = [
+        "strace",
+        "-qqq",
+        "-o",
+        "/tmp/calls",
+        "-e",
+        "trace=unlink",
+        "-e",
+        "inject=unlink:delay_enter=300000",
+    ];
+    let spawning =
+        start(&[&slow[..], &["forge", "--json", "spawn", "early", "--", "sleep", "1000"]].concat());
+    let file = std::path::Path::new(".local/state/forge/sessions/early.json");
+    wait_until(Duration::from_secs(10), "its scope", || {
+        user_unit_property("forge-spawn-early.scope", "ActiveState") == "active"
+    });
+    assert!(!file.exists());
     forge(&["stop", "early", "--timeout", "1"]).ok();
     let failed = spawning.wait(Duration::from_secs(30)).code(1);
     assert_eq!(failed.json()["error"]["kind"], "taken", "{failed}");
