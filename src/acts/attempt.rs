@@ -220,8 +220,6 @@ fn come_up(
             }
         }
     }
-    // The order matters: once the hook is set the server tells of every end, and an end before
-    // that is seen here, so none falls between.
     // The session may have another home; forge's files are in its user's.
     let given = spec.env.iter().map(|(name, _)| name.as_str());
     let own: Vec<_> = given
@@ -229,6 +227,8 @@ fn come_up(
         .map(|name| (name, paths::variable(name)))
         .collect();
     let hook = tmux::on_end(mark, forge, end::VERB, &spec.session, &own)?;
+    // The order matters: once the hook is set the server tells of every end, and an end before
+    // that is seen here, so none falls between.
     server.tell(&hook.iter().map(String::as_str).collect::<Vec<_>>(), Deadline::after(tmux::ANSWER))?;
     if program.ended() {
         return Err(ended());

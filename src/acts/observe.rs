@@ -266,17 +266,19 @@ pub fn existing(world: &World, id: &SessionId) -> Result<Found> {
     }
     let no_session = |more: String| Error::new(Kind::NoSession, format!("there is no session {id}{more}"));
     let again = format!("'forge restart {id}' starts it again");
-    let is_kept = world.store.spec(id).is_ok_and(|spec| spec.is_some());
-    Err(match (world.store.end(id), is_kept) {
-        (Ok(Some(end)), is_kept) => {
+    let is_over = world.store.spec(id).ok().flatten().map(|spec| spec.over);
+    Err(match (world.store.end(id), is_over) {
+        (Ok(Some(end)), is_over) => {
             no_session(format!(" any more: it ended with {}", end.words())).hint(format!(
                 "'forge logs {id}' tells what happened{}",
-                if is_kept { format!("; {again}") } else { String::new() }
+                if is_over.is_some() { format!("; {again}") } else { String::new() }
             ))
         }
-        (_, true) => no_session(" any more, and nobody stopped it: its server is gone".to_owned())
-            .hint(format!("{again}, 'forge stop {id}' forgets it")),
-        (_, false) => no_session(String::new()).hint("'forge list' shows the sessions that there are"),
+        (_, Some(is_over)) => {
+            let how = if is_over { "" } else { ", and nobody stopped it: its server is gone" };
+            no_session(format!(" any more{how}")).hint(format!("{again}, 'forge stop {id}' forgets it"))
+        }
+        (_, None) => no_session(String::new()).hint("'forge list' shows the sessions that there are"),
     })
 }
 

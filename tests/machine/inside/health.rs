@@ -127,6 +127,11 @@ fn a_session_that_was_lost() {
     // The program ends with its server's terminal, perhaps before it is killed itself.
     shell(&format!("kill -9 {} {}", spawned["server_pid"], spawned["pane_pid"]));
     wait_until(Duration::from_secs(10), "its end", || forge_json(&["list"])["sessions"] == json!([]));
+    let status = forge(&["status", "lost"]).code(1);
+    assert!(
+        status.stderr.contains("nobody stopped it") && status.stderr.contains("forge restart lost"),
+        "{status}"
+    );
     // No restore was there in this boot, so it may as well be one from before.
     says(&ill(), "lost ran before", "forge restore");
     forge(&["restart", "lost"]).ok();
