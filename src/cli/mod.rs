@@ -105,7 +105,7 @@ fn run(cli: &Cli, printer: Printer) -> Result<Shown> {
         Verb::Send(arguments) => verbs::send::run(&regardless()?, arguments),
         Verb::Wait(arguments) => verbs::wait::run(&regardless()?, arguments),
         Verb::Beat(arguments) => verbs::beat::run(&regardless()?, arguments),
-        Verb::Poke(arguments) => verbs::poke::run(&regardless()?, arguments),
+        Verb::Poke(arguments) => verbs::poke::run(&world()?, arguments),
         Verb::Supervise(arguments) => {
             let (world, error) = warned()?;
             verbs::supervise::run(&world, arguments, cli.config.as_deref(), error)
