@@ -67,6 +67,15 @@ pub(crate) fn socket(label: &str) -> PathBuf {
     PathBuf::from(format!("/tmp/tmux-{}/{label}", nix::unistd::getuid()))
 }
 
+/// Ends the tmux server on the socket `label` and waits until it is gone: it answers, and it listens,
+/// for a moment longer.
+#[track_caller]
+pub(crate) fn kill_server(label: &str) {
+    let pid = tmux(label, &["-N", "display", "-p", "#{pid}"]).ok().stdout.trim().parse().expect("a pid");
+    tmux(label, &["kill-server"]).ok();
+    wait_until(USUAL, "the end of a tmux server", || !alive(pid));
+}
+
 /// Leaves a socket without a server, as a crashed server does.
 #[track_caller]
 pub(crate) fn dead_socket(label: &str) -> PathBuf {

@@ -62,7 +62,8 @@ fn servers_of_another_version_live_on(machine: &mut Machine) {
     assert!(refused.stderr.contains("protocol version mismatch"), "{refused}");
     sh(
         machine,
-        "tmux -L new new -d 'sleep 1000'; tmux -N -L new ls; tmux -L new kill-server; sleep 0.3; forge sweep",
+        "tmux -L new new -d 'sleep 1000'; tmux -N -L new ls; pid=$(tmux -N -L new display -p '#{pid}'); \
+         tmux -L new kill-server; while kill -0 $pid; do sleep 0.05; done; forge sweep",
     )
     .ok();
 

@@ -4,8 +4,9 @@
 use crate::ran::Ran;
 use crate::suite::{Test, inside};
 use crate::support::{
-    TestFile, alive, cgroup_of, configured, event_since, events_since, forge, journal_cursor, processes_in,
-    run, shell, signal, spawn, start, systemctl, tmux, user_unit_property, wait_for, wait_until,
+    TestFile, alive, cgroup_of, configured, event_since, events_since, forge, journal_cursor, kill_server,
+    processes_in, run, shell, signal, spawn, start, systemctl, tmux, user_unit_property, wait_for,
+    wait_until,
 };
 use serde_json::Value;
 use std::path::Path;
@@ -511,7 +512,7 @@ fn keys_of_a_terminal() {
     assert!(screen().find("in order") < screen().find("Stopped"), "{}", screen());
     keys(&["fg", "Enter"]);
     shows("over");
-    tmux("keys", &["kill-server"]);
+    kill_server("keys");
     nothing_left_of_guards();
 }
 

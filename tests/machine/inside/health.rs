@@ -2,7 +2,8 @@
 
 use crate::suite::{Test, inside};
 use crate::support::{
-    Session, TestFile, dead_socket, forge, forge_json, run, shell, socket, spawn, start, tmux, wait_until,
+    Session, TestFile, dead_socket, forge, forge_json, kill_server, run, shell, socket, spawn, start, tmux,
+    wait_until,
 };
 use serde_json::{Value, json};
 use std::path::Path;
@@ -74,7 +75,7 @@ fn a_machine_that_is_well() {
     let probe = forge_json(&["probe"]);
     assert_eq!((&probe["sockets_live"], &probe["sessions"]["running"]), (&2.into(), &1.into()));
     assert_eq!(probe["last_sweep"]["removed"], 0, "the spawn swept: {probe}");
-    tmux("homebase", &["kill-server"]).ok();
+    kill_server("homebase");
     forge(&["sweep"]).ok();
 }
 
@@ -95,7 +96,7 @@ fn sockets_that_are_dead_wedged_or_missing() {
     says(&probe, "missing is alive without a socket", "forge sweep");
     says(&probe, "2 stale sockets", "forge sweep");
     says(&probe, "/tmp/tmux-1000/stopped", "nothing of forge touches");
-    tmux("stopped", &["kill-server"]).ok();
+    kill_server("stopped");
     forge(&["sweep"]).ok();
     forge(&["probe"]).ok();
 }
@@ -106,10 +107,7 @@ fn what_belongs_to_no_session() {
     let probe = ill();
     assert_eq!(probe["orphans"], 1, "{probe}");
     says(&probe, &format!("spawn-stray (process {})", pid.trim()), "kill-server");
-    tmux("spawn-stray", &["kill-server"]).ok();
-    // It answers before it ends.
-    let server = pid.trim().parse().expect("a pid");
-    wait_until(Duration::from_secs(10), "the server's end", || !crate::support::alive(server));
+    kill_server("spawn-stray");
     forge(&["sweep"]).ok();
     let mut left =
         start(&["systemd-run", "--user", "--scope", "-q", "--slice=forge-left.slice", "sleep", "1000"]);

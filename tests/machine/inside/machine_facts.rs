@@ -2,7 +2,7 @@
 
 use crate::suite::{Debian, Test, inside};
 use crate::support::{
-    alive, cgroup_of, journal, processes_in, run, shell, tmux, user_unit_property, wait_for, wait_until,
+    cgroup_of, journal, kill_server, processes_in, run, shell, tmux, user_unit_property, wait_for,
 };
 use std::time::Duration;
 
@@ -77,8 +77,7 @@ fn with_a_pane(settled: fn(&str, &str) -> bool) {
         settled(&cgroups.0, &cgroups.1).then_some(cgroups.0)
     });
     assert!(processes_in(&cgroup).contains(&pane));
-    tmux("facts", &["kill-server"]).ok();
-    wait_until(TEN_S, "the end of the server", || !alive(server));
+    kill_server("facts");
 }
 
 fn panes_stay_with_the_server() {

@@ -3,7 +3,7 @@
 use crate::suite::{Test, inside};
 use crate::support::{
     Homebase, TestFile, alive, dead_socket, event_since, events_since, forge, forge_json, journal_cursor,
-    run, shell, socket, spawn, start, tmux,
+    kill_server, run, shell, socket, spawn, start, tmux,
 };
 use serde_json::{Value, json};
 use std::path::Path;
@@ -91,7 +91,7 @@ fn servers_that_do_not_answer_cost_one_deadline() {
     for (label, pid) in labels.iter().zip(pids) {
         run(&["kill", "-CONT", &pid]).ok();
         assert_eq!(tmux(label, &["-N", "display", "-p", "#{pid}"]).ok().stdout.trim(), pid);
-        tmux(label, &["kill-server"]).ok();
+        kill_server(label);
     }
 }
 
@@ -246,6 +246,6 @@ fn a_tight_loop_loses_no_starting_server() {
         let reached = tmux(label, &["-N", "display", "-p", "#{pid}"]);
         assert_eq!(reached.stdout.trim(), pid, "{label} is lost: {reached}");
         assert!(alive(pid.parse().expect("a pid")));
-        tmux(label, &["kill-server"]).ok();
+        kill_server(label);
     }
 }
