@@ -348,15 +348,16 @@ fn run_from(command: &mut Command, input: Stdio, deadline: Deadline) -> Result<O
 /// When it does not end in time: then it is killed.
 pub fn finish(mut child: Child, name: &str, deadline: Deadline) -> Result<Output> {
     let mut collected = [Vec::new(), Vec::new()];
-    let finished = collect(&mut child, &mut collected, deadline);
+    let process = Process::open(child.id());
+    let known = process.as_ref().ok().and_then(Option::as_ref);
+    let finished = collect(&mut child, known, &mut collected, deadline);
     if !finished {
         let _ = child.kill();
         let _ = child.wait();
         return Err(Error::new(Kind::Deadline, format!("{name} did not answer in time and was ended")));
     }
     // A program that closes its output and lives on is given up on.
-    let process = Process::open(child.id())?;
-    if process.is_some_and(|process| !process.wait(deadline)) {
+    if process?.is_some_and(|process| !process.wait(deadline)) {
         let _ = child.kill();
     }
     let status = child.wait().trying(format!("cannot wait for {name}"))?;
@@ -366,9 +367,14 @@ pub fn finish(mut child: Child, name: &str, deadline: Deadline) -> Result<Output
 
 /// Reads both outputs to their ends, or to what is there when the program ends: what it leaves in the
 /// background may keep them open. `false` when the deadline came first.
-fn collect(child: &mut Child, into: &mut [Vec<u8>; 2], deadline: Deadline) -> bool {
+fn collect(
+    child: &mut Child,
+    process: Option<&Process>,
+    into: &mut [Vec<u8>; 2],
+    deadline: Deadline,
+) -> bool {
     let (mut stdout, mut stderr) = (child.stdout.take(), child.stderr.take());
-    let (process, mut ended) = (Process::open(child.id()).ok().flatten(), false);
+    let mut ended = false;
     loop {
         let mut fds = Vec::new();
         fds.extend(stdout.as_ref().map(AsFd::as_fd));
@@ -376,7 +382,7 @@ fn collect(child: &mut Child, into: &mut [Vec<u8>; 2], deadline: Deadline) -> bo
         if fds.is_empty() {
             return true;
         }
-        let end = process.as_ref().filter(|_| !ended);
+        let end = process.filter(|_| !ended);
         fds.extend(end.map(AsFd::as_fd));
         let ready = readable(&fds, if ended { Deadline::after(Duration::ZERO) } else { deadline });
         if !ready.contains(&true) || (ended && deadline.passed()) {
@@ -455,6 +461,17 @@ mod tests {
         let error =
             run(Command::new("sleep").arg("60"), Deadline::after(Duration::from_millis(50))).unwrap_err();
         assert_eq!(error.kind, Kind::Deadline);
+    }
+
+    #[test]
+    fn what_a_program_leaves_in_the_background_is_not_waited_for() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "sleep 60 & echo $!; exit 3"]);
+        let output = run(&mut command, Deadline::after(Duration::from_secs(20))).unwrap();
+        assert!(!output.success);
+        let left = Process::open(output.stdout.trim().parse().unwrap()).unwrap().unwrap();
+        assert!(!left.ended());
+        left.signal(Signal::KILL).unwrap();
     }
 
     #[test]
