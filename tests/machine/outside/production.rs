@@ -3,6 +3,7 @@
 
 use crate::machine::Machine;
 use crate::suite::{Test, outside};
+use crate::support::wait_until;
 use std::time::Duration;
 
 pub(crate) fn tests() -> Vec<Test> {
@@ -132,9 +133,7 @@ fn what_root_runs_inside_is_ended_too(machine: &mut Machine) {
     let pid = runs_inside("forge-guard.slice/forge-guard-*.slice/forge-guard-*.scope/cgroup.procs");
     machine.user(&["pkill", "-KILL", "-f", "^forge guard run"]).ok();
     guard.wait(Duration::from_secs(60)).code(137);
-    let end = std::time::Instant::now() + Duration::from_secs(30);
-    while !is_gone(&pid) || machine.root(&["pgrep", "-xf", "sleep 1000"]).code == 0 {
-        assert!(std::time::Instant::now() < end, "a guard that is killed leaves nothing");
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    wait_until(Duration::from_secs(30), "a guard that is killed to leave nothing", || {
+        is_gone(&pid) && machine.root(&["pgrep", "-xf", "sleep 1000"]).code != 0
+    });
 }
