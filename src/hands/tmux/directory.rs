@@ -200,7 +200,7 @@ impl Directory {
     pub fn lock(&self, socket: &OsStr) -> Result<Option<StartLock>> {
         let mut name = socket.to_owned();
         name.push(".lock");
-        // Here too.
+        // Here too: a sweep comes by for each socket.
         let failed = |error: &dyn Display| {
             Error::failed(format!("cannot lock {}: {error}", legible(&self.path.join(&name))))
         };
