@@ -118,12 +118,13 @@ const COMMANDS: &[(&str, How)] = &[
     ),
     (
         "forge guard run --unit web --system-unit postgresql -- ./bench.sh",
+        // The pause before the restart is longer than a busy machine may keep the guard waiting.
         After(
             "mkdir -p .config/systemd/user; \
-             printf '[Service]\\nExecStart=sleep 10000\\nRestart=always\\n' >.config/systemd/user/web.service; \
+             printf '[Service]\\nExecStart=sleep 10000\\nRestart=always\\nRestartSec=2\\n' >.config/systemd/user/web.service; \
              systemctl --user daemon-reload; systemctl --user start web; \
              sudo systemd-run -q -u postgresql sleep 10000; \
-             printf '#!/bin/sh\\nsleep 1; systemctl --user kill -s KILL web; sleep 1\\n' >bench.sh; chmod +x bench.sh",
+             printf '#!/bin/sh\\nsleep 1; systemctl --user kill -s KILL web; sleep 4\\n' >bench.sh; chmod +x bench.sh",
             100,
         ),
     ),
