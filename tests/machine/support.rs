@@ -148,13 +148,20 @@ pub(crate) fn events_since(cursor: &u128) -> Vec<Value> {
     journal_catches_up();
     let since = format!("--since=@{}", cursor / 1_000_000);
     let argv = ["journalctl", "-o", "json", "--all", "--no-pager", "-t", "forge", &since, "_UID=1000"];
-    let time = |entry: &Value| entry["__REALTIME_TIMESTAMP"].as_str()?.parse::<u128>().ok();
     run(&argv)
         .stdout
         .lines()
         .filter_map(|line| serde_json::from_str(line).ok())
-        .filter(|entry| time(entry).is_some_and(|time| time >= *cursor))
+        .filter(|entry| sent_at(entry) >= *cursor)
         .collect()
+}
+
+/// When a record was sent, in microseconds: on a busy machine journald takes it a good while later.
+#[track_caller]
+pub(crate) fn sent_at(entry: &Value) -> u128 {
+    let time = ["_SOURCE_REALTIME_TIMESTAMP", "__REALTIME_TIMESTAMP"];
+    let time = time.iter().find_map(|field| entry[field].as_str()?.parse().ok());
+    time.unwrap_or_else(|| panic!("no time in: {entry}"))
 }
 
 /// Waits for a record of forge since `cursor` with this `FORGE_EVENT`.

@@ -4,8 +4,7 @@ use super::rounds::{LIMIT, in_turns};
 use super::{Goal, Row, Unit, Way};
 use crate::inside::guarding::Production;
 use crate::ran::ended_within;
-use crate::support::{DropIn, Supervised, event_since, journal_cursor, signal, systemctl};
-use serde_json::Value;
+use crate::support::{DropIn, Supervised, event_since, journal_cursor, sent_at, signal, systemctl};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -32,24 +31,18 @@ fn kill(pid: u32, polling: &str, event: &str) -> Seen {
     std::thread::sleep(Duration::from_millis(50 + u64::from(moment() % 1000)));
     let (cursor, kernel) = (journal_cursor(), kernel_tells(pid));
     let begin = Instant::now();
-    let at = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock");
+    let at = journal_cursor();
     signal("KILL", pid);
     let kernel = kernel.join().expect("the kernel's word").duration_since(begin).as_secs_f64() * 1000.0;
     assert!(ended_within(&mut poller, LIMIT), "the poller saw nothing");
     let poller = begin.elapsed().as_secs_f64() * 1000.0;
-    let told = told_at(&event_since(&cursor, event)).saturating_sub(at);
-    Seen { forge: told.as_secs_f64() * 1000.0, poller, kernel }
+    let told = u64::try_from(sent_at(&event_since(&cursor, event)).saturating_sub(at)).expect("a time");
+    Seen { forge: Duration::from_micros(told).as_secs_f64() * 1000.0, poller, kernel }
 }
 
 /// Some number of milliseconds that has nothing to do with anything.
 fn moment() -> u32 {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").subsec_micros()
-}
-
-/// When a record was sent, by the clock that the kernel stamped it with.
-fn told_at(record: &Value) -> Duration {
-    let time = record["_SOURCE_REALTIME_TIMESTAMP"].as_str().expect("the time of a record");
-    Duration::from_micros(time.parse().expect("a time"))
 }
 
 /// The least: when the kernel says that a process is gone.

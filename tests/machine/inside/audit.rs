@@ -75,8 +75,8 @@ fn each_event_has_its_fields() {
     forge(&["spawn", "audited", "--", "no-such-program"]).code(1);
     has(&event("spawn_failed"), "3", &["FORGE_SESSION", "FORGE_KIND", "FORGE_ERROR"], &[]);
     for (program, kind, priority, field) in [
-        ("sleep 0.3", "exited", "6", "FORGE_EXIT_STATUS"),
-        ("sleep 0.3; kill -9 $$", "crashed", "3", "FORGE_SIGNAL"),
+        ("sleep 0.5", "exited", "6", "FORGE_EXIT_STATUS"),
+        ("sleep 0.5; kill -9 $$", "crashed", "3", "FORGE_SIGNAL"),
     ] {
         let (_session, _) = spawn("ended", &[], &["sh", "-c", program]);
         forge(&["wait", "ended", "--exit", "--timeout", "20"]).ok();

@@ -3,7 +3,8 @@
 use crate::suite::{Debian, Test, inside};
 use crate::support::{
     DropIn, Homebase, Supervised, TestFile, alive, configured, event_since, events_since, forge, forge_json,
-    journal_cursor, nothing_left_of, run, run_within, shell, signal, start, systemctl, wait_for, wait_until,
+    journal_cursor, nothing_left_of, run, run_within, sent_at, shell, signal, start, systemctl, wait_for,
+    wait_until,
 };
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -166,13 +167,9 @@ fn pauses(name: &str, settings: &str) -> Vec<u128> {
     let _settings = DropIn::new(name, &format!("[Unit]\nStartLimitBurst=100\n[Service]\n{settings}"));
     let _it = Supervised::named(name);
     let cursor = journal_cursor();
-    forge(&["spawn", name, "--supervise", "--", "sh", "-c", "sleep 0.2; exit 1"]).ok();
+    forge(&["spawn", name, "--supervise", "--", "sh", "-c", "sleep 0.5; exit 1"]).ok();
     let times = |kind: &str| -> Vec<u128> {
-        events_since(&cursor)
-            .iter()
-            .filter(|event| event["FORGE_EVENT"] == kind)
-            .map(|event| event["__REALTIME_TIMESTAMP"].as_str().expect("a time").parse().expect("a number"))
-            .collect()
+        events_since(&cursor).iter().filter(|event| event["FORGE_EVENT"] == kind).map(sent_at).collect()
     };
     wait_until(Duration::from_secs(60), "five starts", || times("spawned").len() >= 5);
     times("crashed")
@@ -259,7 +256,7 @@ fn the_last_of_many_failures_is_told() {
     let told = "told.json";
     let _ = std::fs::remove_file(told);
     let _configuration = configured(
-        "[sessions.many]\ncommand = ['sh', '-c', 'sleep 0.1; exit 3']\n\
+        "[sessions.many]\ncommand = ['sh', '-c', 'sleep 0.5; exit 3']\n\
          [notify]\ncommand = ['tee', '-a', '/home/ada/told.json']\n",
     );
     let it = Supervised::start("many");

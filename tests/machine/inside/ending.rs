@@ -278,7 +278,7 @@ fn a_program_that_ends_takes_its_session_with_it() {
         let cursor = journal_cursor();
         // Two of them leave something behind that ends only when it is killed.
         let behind = if round % 8 == 0 { IMMUNE } else { "sleep 1000" };
-        let program = format!("(setsid sh -c \"{behind}\" &); sleep 0.2; exit 4");
+        let program = format!("(setsid sh -c \"{behind}\" &); sleep 0.5; exit 4");
         let (_session, spawned) = spawn("brief", &[], &["sh", "-c", &program]);
         let slice = format!(
             "/user.slice/user-1000.slice/user@1000.service/forge.slice/{}",
@@ -347,7 +347,7 @@ fn an_end_without_a_socket_is_told_all_the_same() {
 
 fn what_the_user_keeps_stays() {
     let _conf = TestFile::new(".tmux.conf", "set -g remain-on-exit on\n");
-    let (_session, _) = spawn("kept", &[], &["sh", "-c", "echo bye; sleep 0.2; exit 0"]);
+    let (_session, _) = spawn("kept", &[], &["sh", "-c", "echo bye; sleep 0.5; exit 0"]);
     assert_eq!(forge_json(&["wait", "kept", "--exit", "--timeout", "20"])["status"], 0);
     let status = forge_json(&["status", "kept"]);
     assert_eq!((&status["state"], &status["pane_pid"]), (&"dead".into(), &Value::Null));

@@ -3,10 +3,9 @@
 
 use crate::suite::{Test, inside};
 use crate::support::{
-    DropIn, Supervised, configured, event_since, events_since, forge, forge_json, journal_cursor, shell,
-    signal, spawn, start, systemctl, tmux, wait_for, wait_until,
+    DropIn, Supervised, configured, event_since, events_since, forge, forge_json, journal_cursor, sent_at,
+    shell, signal, spawn, start, systemctl, tmux, wait_for, wait_until,
 };
-use serde_json::Value;
 use std::time::Duration;
 
 pub(crate) fn tests() -> Vec<Test> {
@@ -109,10 +108,7 @@ fn a_wedged_server_has_its_time() {
         events_since(&cursor).into_iter().find(|event| event["FORGE_EVENT"] == "restarted")
     });
     assert_eq!(restarted["FORGE_WHY"], "a tmux server that did not answer");
-    let time = |event: &Value| -> u128 {
-        event["__REALTIME_TIMESTAMP"].as_str().expect("a time").parse().expect("a number")
-    };
-    assert!(time(&restarted) - time(&told) >= 6_000_000, "its deadline is its own");
+    assert!(sent_at(&restarted) - sent_at(&told) >= 6_000_000, "its deadline is its own");
     let after = it.up();
     assert_ne!(after["server_pid"], before["server_pid"]);
     assert!(!crate::support::alive(server));
@@ -254,7 +250,9 @@ fn somebody_who_types_is_not_disturbed() {
     let before = it.up();
     let cursor = journal_cursor();
     // A person at a terminal, who types now and then.
-    let mut person = start(&["env", "TERM=xterm", "script", "-qec", "forge attach busy", "/dev/null"]);
+    // script types the end of its input, too: there is none.
+    let attach = "sleep 1000 | TERM=xterm script -qec 'forge attach busy' /dev/null";
+    let mut person = start(&["sh", "-c", attach]);
     wait_until(Duration::from_secs(10), "the person", || it.status()["attached"] == true);
     event_since(&cursor, "stuck");
     std::thread::sleep(Duration::from_secs(6));
