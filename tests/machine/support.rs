@@ -67,11 +67,17 @@ pub(crate) fn socket(label: &str) -> PathBuf {
     PathBuf::from(format!("/tmp/tmux-{}/{label}", nix::unistd::getuid()))
 }
 
+/// The process of the tmux server on the socket `label`.
+#[track_caller]
+pub(crate) fn server_pid(label: &str) -> u32 {
+    tmux(label, &["-N", "display", "-p", "#{pid}"]).ok().stdout.trim().parse().expect("a pid")
+}
+
 /// Ends the tmux server on the socket `label` and waits until it is gone: it answers, and it listens,
 /// for a moment longer.
 #[track_caller]
 pub(crate) fn kill_server(label: &str) {
-    let pid = tmux(label, &["-N", "display", "-p", "#{pid}"]).ok().stdout.trim().parse().expect("a pid");
+    let pid = server_pid(label);
     tmux(label, &["kill-server"]).ok();
     wait_until(USUAL, "the end of a tmux server", || !alive(pid));
 }
@@ -250,18 +256,13 @@ impl Homebase {
     #[track_caller]
     pub(crate) fn start() -> Self {
         tmux("homebase", &["new", "-d", "sleep 10000"]).ok();
-        Self(Self::pid())
-    }
-
-    #[track_caller]
-    fn pid() -> u32 {
-        tmux("homebase", &["-N", "display", "-p", "#{pid}"]).ok().stdout.trim().parse().expect("a pid")
+        Self(server_pid("homebase"))
     }
 
     /// The server is the same, and is reached.
     #[track_caller]
     pub(crate) fn untouched(&self) {
-        assert_eq!(Self::pid(), self.0, "homebase is another server now");
+        assert_eq!(server_pid("homebase"), self.0, "homebase is another server now");
     }
 }
 

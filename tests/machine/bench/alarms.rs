@@ -29,14 +29,13 @@ fn kill(pid: u32, polling: &str, event: &str) -> Seen {
     let mut poller = Command::new("sh").args(["-c", polling]).spawn().expect("a poller");
     // It has begun, and its first look is past.
     std::thread::sleep(Duration::from_millis(50 + u64::from(moment() % 1000)));
-    let (cursor, kernel) = (journal_cursor(), kernel_tells(pid));
-    let begin = Instant::now();
-    let at = journal_cursor();
+    let kernel = kernel_tells(pid);
+    let (begin, at) = (Instant::now(), journal_cursor());
     signal("KILL", pid);
     let kernel = kernel.join().expect("the kernel's word").duration_since(begin).as_secs_f64() * 1000.0;
     assert!(ended_within(&mut poller, LIMIT), "the poller saw nothing");
     let poller = begin.elapsed().as_secs_f64() * 1000.0;
-    let told = u64::try_from(sent_at(&event_since(&cursor, event)).saturating_sub(at)).expect("a time");
+    let told = u64::try_from(sent_at(&event_since(&at, event)) - at).expect("a time");
     Seen { forge: Duration::from_micros(told).as_secs_f64() * 1000.0, poller, kernel }
 }
 

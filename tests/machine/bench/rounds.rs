@@ -1,7 +1,7 @@
 //! Taking turns, and what is timed: a program's run, a program's first sign of life.
 
 use crate::ran::ended_within;
-use crate::support::{run, wait_until};
+use crate::support::run;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::ffi::OsStr;
 use std::fs::File;
@@ -110,10 +110,4 @@ pub(super) fn grow_to(sessions: usize) {
 /// Ends all sessions.
 pub(super) fn clear() {
     crate::support::run_within(LIMIT, &["forge", "-q", "stop", "--all"]).ok();
-}
-
-/// Waits until a process is gone, or waits to be reaped.
-#[track_caller]
-pub(super) fn gone(pid: u32) {
-    wait_until(LIMIT, "a process to end", || !crate::support::alive(pid));
 }

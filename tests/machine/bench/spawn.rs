@@ -1,8 +1,8 @@
 //! One session, from the command until its program runs, and until the command has ended.
 
-use super::rounds::{LIMIT, Signs, clear, finish, gone, grow_to, in_turns, millis, start};
+use super::rounds::{LIMIT, Signs, clear, finish, grow_to, in_turns, millis, start};
 use super::{Goal, Row, Unit, Way};
-use crate::support::{forge, run, socket, systemctl, tmux};
+use crate::support::{forge, kill_server, run, socket, systemctl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use std::ffi::OsStr;
@@ -54,9 +54,7 @@ fn appears(sockets: &Inotify, name: &str) {
 
 /// Ends a tmux server that forge does not know, with its socket.
 pub(super) fn end_server(label: &str) {
-    let pid = tmux(label, &["-N", "display", "-p", "#{pid}"]).ok().stdout.trim().parse().expect("a pid");
-    tmux(label, &["-N", "kill-server"]);
-    gone(pid);
+    kill_server(label);
     std::fs::remove_file(socket(label)).expect("its socket");
 }
 

@@ -2,8 +2,8 @@
 
 use crate::suite::{Test, inside};
 use crate::support::{
-    Session, TestFile, dead_socket, forge, forge_json, kill_server, run, shell, socket, spawn, start, tmux,
-    wait_until,
+    Session, TestFile, dead_socket, forge, forge_json, kill_server, run, server_pid, shell, socket, spawn,
+    start, tmux, wait_until,
 };
 use serde_json::{Value, json};
 use std::path::Path;
@@ -86,7 +86,7 @@ fn sockets_that_are_dead_wedged_or_missing() {
     dead_socket("rot-1");
     dead_socket("rot-2");
     tmux("stopped", &["new", "-d", "sleep 1000"]).ok();
-    let pid = tmux("stopped", &["display", "-p", "#{pid}"]).ok().stdout;
+    let pid = server_pid("stopped");
     shell(&format!("kill -STOP {pid}")).ok();
     let probe = ill();
     shell(&format!("kill -CONT {pid}")).ok();
@@ -103,10 +103,10 @@ fn sockets_that_are_dead_wedged_or_missing() {
 
 fn what_belongs_to_no_session() {
     tmux("spawn-stray", &["new", "-d", "sleep 1000"]).ok();
-    let pid = tmux("spawn-stray", &["display", "-p", "#{pid}"]).ok().stdout;
+    let pid = server_pid("spawn-stray");
     let probe = ill();
     assert_eq!(probe["orphans"], 1, "{probe}");
-    says(&probe, &format!("spawn-stray (process {})", pid.trim()), "kill-server");
+    says(&probe, &format!("spawn-stray (process {pid})"), "kill-server");
     kill_server("spawn-stray");
     forge(&["sweep"]).ok();
     let mut left =

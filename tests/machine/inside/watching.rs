@@ -249,8 +249,8 @@ fn somebody_who_types_is_not_disturbed() {
     let it = Supervised::start("busy");
     let before = it.up();
     let cursor = journal_cursor();
-    // A person at a terminal, who types now and then.
-    // script types the end of its input, too: there is none.
+    // A person at a terminal: who has just come counts as one who has just typed. (script would type the
+    // end of its input, so that has none.)
     let attach = "sleep 1000 | TERM=xterm script -qec 'forge attach busy' /dev/null";
     let mut person = start(&["sh", "-c", attach]);
     wait_until(Duration::from_secs(10), "the person", || it.status()["attached"] == true);
