@@ -198,7 +198,8 @@ fn come_up(
             let limit = Duration::from_secs(spec.ready_timeout_s);
             journal::progress!("waiting for {} to be ready ('{}')", spec.session, ready.as_str());
             let deadline = Deadline::after(limit);
-            let seen = watch::until(&server, mark, program, deadline, |screen| ready.matches(screen))?;
+            let prompts = spec.prompts();
+            let seen = watch::until(&server, mark, program, deadline, |screen| prompts.is_ready(screen))?;
             match seen {
                 watch::Seen::Found => {
                     let elapsed_ms = millis_since(start);
@@ -263,7 +264,7 @@ fn ended(spec: &Spec, argv: &Argv, server: &Server, mark: &Mark, cgroup: &Cgroup
     let (name, how) = (argv.name(), end.words());
     let error = Error::new(
         Kind::Ended,
-        format!("{name} ended before {} was up: {how}{}", spec.session, screen(server, mark)),
+        format!("{name} ended before {} was up: {how}; {}", spec.session, screen(server, mark)),
     )
     .hint(format!("run it by hand in {} to see why", spec.cwd.display()));
     Error { program_status: Some(end.shell_status()), ..error }
@@ -272,15 +273,21 @@ fn ended(spec: &Spec, argv: &Argv, server: &Server, mark: &Mark, cgroup: &Cgroup
 /// The ready pattern did not appear.
 fn never_ready(spec: &Spec, server: &Server, mark: &Mark, limit: Duration) -> Error {
     let pattern = spec.ready.as_ref().map_or("", |ready| ready.as_str());
-    Error::new(
-        Kind::Deadline,
-        format!(
-            "boot failed: the prompt never appeared ('{pattern}', waited {} s){}",
-            limit.as_secs(),
-            screen(server, mark)
-        ),
-    )
-    .hint("is the pattern right, and is --ready-timeout long enough?")
+    let now = server.screen(&mark.pane, None, Deadline::after(tmux::ANSWER)).unwrap_or_default();
+    let prompts = spec.prompts();
+    let blocking = prompts.blocking(&now);
+    let what = blocking.map_or_else(String::new, |blocking| format!("{blocking} is "));
+    let message = format!(
+        "boot failed: the prompt never appeared ('{pattern}', waited {} s); {what}{}",
+        limit.as_secs(),
+        screen(server, mark)
+    );
+    Error::new(Kind::Deadline, message).hint(match blocking {
+        None => "is the pattern right, and is --ready-timeout long enough?".to_owned(),
+        Some(_) => {
+            format!("run it by hand in {} once and answer that; or is the pattern right?", spec.cwd.display())
+        }
+    })
 }
 
 /// What was on the screen, below a message.
@@ -288,17 +295,17 @@ fn screen(server: &Server, mark: &Mark) -> String {
     const LINES: usize = 20;
     // With some history: tmux scrolls a dead pane up to say at the bottom that it is dead.
     let screen = server.screen(&mark.pane, Some(50), Deadline::after(tmux::ANSWER));
-    let Ok(screen) = screen else { return String::new() };
+    let Ok(screen) = screen else { return "its screen could not be read".to_owned() };
     let lines: Vec<&str> = screen
         .lines()
         .map(str::trim_end)
         .filter(|line| !line.is_empty() && !line.starts_with("Pane is dead"))
         .collect();
     if lines.is_empty() {
-        return "; its screen was empty".to_owned();
+        return "its screen was empty".to_owned();
     }
     let last = &lines[lines.len().saturating_sub(LINES)..];
-    last.iter().fold("; on its screen:".to_owned(), |text, line| format!("{text}\n  | {line}"))
+    last.iter().fold("on its screen:".to_owned(), |text, line| format!("{text}\n  | {line}"))
 }
 
 /// Waits for what is left of a server: a new one must not meet the old one's last moments.

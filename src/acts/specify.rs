@@ -31,6 +31,8 @@ pub fn configured(
         env: configured.env.into_iter().collect(),
         kept_env: paths::kept_environment(),
         ready: configured.ready,
+        not_ready: configured.not_ready,
+        asking: configured.asking,
         ready_timeout_s: configured.ready_timeout.unwrap_or(READY_TIMEOUT_S),
         limits: configured.limits.or(&world.config.limits),
         resume: configured.resume,

@@ -7,13 +7,12 @@ use super::{World, heal};
 use crate::hands::changes::Changes;
 use crate::hands::clock::{Deadline, now_us};
 use crate::hands::process::{Process, is_alive};
-use crate::hands::tmux::Server;
 use crate::hands::tmux::watch::{Seen, until};
+use crate::hands::tmux::{ANSWER, Server};
 use crate::hands::{journal, paths};
 use crate::words::error::{Error, Kind, Result};
 use crate::words::name::SessionId;
 use crate::words::session::{End, Mark};
-use crate::words::spec::Spec;
 
 /// How long after a program's end its result may take to be written down.
 const RESULT: Duration = Duration::from_secs(10);
@@ -26,7 +25,7 @@ const RESULT: Duration = Duration::from_secs(10);
 pub fn ready(world: &World, found: &Found, deadline: Deadline) -> Result<()> {
     let id = &found.id;
     let mark = found.mark()?;
-    let pattern = world.store.spec(id)?.and_then(|spec: Spec| spec.ready);
+    let prompts = world.store.spec(id)?.map(|spec| spec.prompts()).unwrap_or_default();
     let ended = || {
         Error::new(Kind::Ended, format!("the program of {id} ended"))
             .hint(format!("'forge logs {id}' tells how"))
@@ -34,15 +33,19 @@ pub fn ready(world: &World, found: &Found, deadline: Deadline) -> Result<()> {
     let program = Process::open(mark.pane_pid)?
         .filter(|_| is_alive(mark.pane_pid, mark.pane_start))
         .ok_or_else(ended)?;
-    let Some(pattern) = pattern else { return Ok(()) };
+    let Some(pattern) = &prompts.ready else { return Ok(()) };
     let server = Server::new(&paths::tmux()?, &mark.socket);
-    match until(&server, mark, &program, deadline, |screen| pattern.matches(screen))? {
+    match until(&server, mark, &program, deadline, |screen| prompts.is_ready(screen))? {
         Seen::Found => Ok(()),
-        Seen::Late => Err(Error::new(
-            Kind::Deadline,
-            format!("{id} is not ready: '{}' is not on its screen", pattern.as_str()),
-        )
-        .hint(format!("'forge capture {id}' shows the screen"))),
+        Seen::Late => {
+            let screen = server.screen(&mark.pane, None, Deadline::after(ANSWER)).unwrap_or_default();
+            let why = match prompts.blocking(&screen) {
+                Some(blocking) => format!("{blocking} is on its screen"),
+                None => format!("'{}' is not on its screen", pattern.as_str()),
+            };
+            Err(Error::new(Kind::Deadline, format!("{id} is not ready: {why}"))
+                .hint(format!("'forge capture {id}' shows the screen")))
+        }
         Seen::ProgramEnded | Seen::ServerGone => Err(ended()),
     }
 }

@@ -14,7 +14,7 @@ use crate::words::error::{Error, Kind, Result, Trying};
 use crate::words::guard::witness::{Guarded, Manager};
 use crate::words::limits::{Limits, Percent};
 use crate::words::name::SessionId;
-use crate::words::ready::Ready;
+use crate::words::prompts::{self, Prompts, ScreenPattern};
 use crate::words::resume::{self, IdSource};
 use crate::words::supervision::{OUTPUT_STEP, Restart, Rules, Sign};
 
@@ -173,7 +173,14 @@ pub struct Session {
     /// Its environment, beside the caller's.
     pub env: BTreeMap<String, String>,
     /// What shows that it is up.
-    pub ready: Option<Ready>,
+    #[serde(deserialize_with = "prompts::ready")]
+    pub ready: Option<ScreenPattern>,
+    /// What shows that it is not up yet, although `ready` matches.
+    #[serde(deserialize_with = "prompts::not_ready")]
+    pub not_ready: Option<ScreenPattern>,
+    /// What shows that it asks its user something.
+    #[serde(deserialize_with = "prompts::asking")]
+    pub asking: Option<ScreenPattern>,
     /// How long that may take, in seconds.
     pub ready_timeout: Option<u64>,
     /// What it may use.
@@ -202,6 +209,11 @@ pub struct Session {
 }
 
 impl Session {
+    /// Its patterns.
+    pub fn prompts(&self) -> Prompts {
+        Prompts { ready: self.ready.clone(), not_ready: self.not_ready.clone(), asking: self.asking.clone() }
+    }
+
     /// How it is supervised.
     pub fn rules(&self) -> Rules {
         Rules {
@@ -244,6 +256,10 @@ fn check_together(config: &Config) -> Result<()> {
             )
             .hint("resume_id = \"claude\", a fixed text, or the list of a command that prints it"));
         }
+        session
+            .prompts()
+            .check()
+            .map_err(|error| Error { kind: Kind::Config, ..error.while_(format!("[sessions.{id}]")) })?;
         if let Some(why) = not_supervisable(session) {
             return Err(Error::new(Kind::Config, format!("[sessions.{id}]: {why}")));
         }
@@ -512,6 +528,9 @@ mod tests {
             ("[limits]\ncpu_weight = 0", "[limits]: cpu-weight is 0"),
             ("[limits]\nmemory_max = 'x'", "line 2: 'x' is no size"),
             ("[sessions.a]\nready = '['", "line 2: the ready pattern '['"),
+            ("[sessions.a]\nready = 'x'\nnot_ready = '['", "line 3: the not_ready pattern '['"),
+            ("[sessions.a]\nasking = ''", "line 2: the asking pattern ''"),
+            ("[sessions.a]\nnot_ready = 'x'", "[sessions.a]: not_ready needs ready"),
             ("[sessions.a.env]\n'1' = 'x'", "[sessions.a]: '1' is no name"),
             ("[sessions.'a b']\n", "'a b' is no session id"),
             ("[sweep]\nprotect = ['[a']", "'[a' is no pattern"),

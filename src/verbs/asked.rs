@@ -9,7 +9,7 @@ use crate::words::environment::Assignment;
 use crate::words::error::{Error, Result};
 use crate::words::limits::{Limits, Percent, Size};
 use crate::words::name::{Pattern, SessionId};
-use crate::words::ready::Ready;
+use crate::words::prompts::{PatternKey, ScreenPattern};
 use crate::words::spec::Spec;
 
 /// A session to start.
@@ -25,8 +25,14 @@ pub struct Wanted {
     #[arg(long, value_name = "NAME=VALUE")]
     pub env: Vec<Assignment>,
     /// The session is up when this regular expression matches on its screen
-    #[arg(long, value_name = "REGEX", value_parser = Ready::parse)]
-    pub ready: Option<Ready>,
+    #[arg(long, value_name = "REGEX", value_parser = pattern(PatternKey::Ready))]
+    pub ready: Option<ScreenPattern>,
+    /// But not while this one matches: a trust question, a log-in dialog
+    #[arg(long, value_name = "REGEX", value_parser = pattern(PatternKey::NotReady))]
+    pub not_ready: Option<ScreenPattern>,
+    /// The program asks its user something while this regular expression matches on its screen
+    #[arg(long, value_name = "REGEX", value_parser = pattern(PatternKey::Asking))]
+    pub asking: Option<ScreenPattern>,
     /// How long that may take, in seconds [default: 30]
     #[arg(long, value_name = "SECONDS")]
     pub ready_timeout: Option<u64>,
@@ -67,14 +73,22 @@ impl Wanted {
             },
             env,
             ready: self.ready.clone().or_else(|| configured.ready.clone()),
+            not_ready: self.not_ready.clone().or_else(|| configured.not_ready.clone()),
+            asking: self.asking.clone().or_else(|| configured.asking.clone()),
             ready_timeout_s: self.ready_timeout.unwrap_or(configured.ready_timeout_s),
             limits: limits.or(&configured.limits),
             ports: if self.port.is_empty() { configured.ports.clone() } else { self.port.clone() },
             ..configured.clone()
         };
+        as_asked.prompts().check()?;
         let as_configured = configured.as_configured && as_asked == configured && self.cwd.is_none();
         Ok(Spec { as_configured, ..as_asked })
     }
+}
+
+/// Reads the value of an option that is a pattern.
+fn pattern(key: PatternKey) -> impl Fn(&str) -> Result<ScreenPattern> + Clone + Send + Sync + 'static {
+    move |text| ScreenPattern::parse(key, text)
 }
 
 /// What a session or a guarded command may use.

@@ -11,7 +11,7 @@ pub mod limits;
 pub mod name;
 pub mod notice;
 pub mod order;
-pub mod ready;
+pub mod prompts;
 pub mod restore;
 pub mod resume;
 pub mod session;

@@ -170,6 +170,8 @@ mod tests {
             env: vec![],
             kept_env: vec![],
             ready: None,
+            not_ready: None,
+            asking: None,
             ready_timeout_s: 30,
             limits: Limits::default(),
             resume: None,

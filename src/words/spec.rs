@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::command::Argv;
 use super::limits::Limits;
 use super::name::SessionId;
-use super::ready::Ready;
+use super::prompts::{self, Prompts, ScreenPattern};
 use super::resume::IdSource;
 
 /// The version of the file that holds a [`Spec`].
@@ -33,8 +33,14 @@ pub struct Spec {
     #[serde(default)]
     pub kept_env: Vec<(String, String)>,
     /// What shows that it is up; without it, up means that the program runs.
-    #[serde(default)]
-    pub ready: Option<Ready>,
+    #[serde(default, deserialize_with = "prompts::ready")]
+    pub ready: Option<ScreenPattern>,
+    /// What shows that it is not up yet, although `ready` matches.
+    #[serde(default, deserialize_with = "prompts::not_ready")]
+    pub not_ready: Option<ScreenPattern>,
+    /// What shows that it asks its user something.
+    #[serde(default, deserialize_with = "prompts::asking")]
+    pub asking: Option<ScreenPattern>,
     /// How long to wait for that, in seconds.
     pub ready_timeout_s: u64,
     /// What it may use.
@@ -66,6 +72,13 @@ pub struct Spec {
     /// service: kept for another start, and not restored.
     #[serde(default)]
     pub over: bool,
+}
+
+impl Spec {
+    /// The session's patterns.
+    pub fn prompts(&self) -> Prompts {
+        Prompts { ready: self.ready.clone(), not_ready: self.not_ready.clone(), asking: self.asking.clone() }
+    }
 }
 
 /// Who has a session started again after a boot.

@@ -5,11 +5,12 @@ use std::ffi::{OsStr, OsString};
 use forge::words::command::Argv;
 use forge::words::environment::{Assignment, FORGE_SESSION, check_name, for_session, without_values};
 use forge::words::limits::{Limits, Percent, Size};
-use forge::words::ready::Ready;
+use forge::words::prompts::{PatternKey, Prompts, QUESTION_CHARS, QUESTION_LINES, ScreenPattern};
 use forge::words::resume::{check_id, claude_conversation, claude_project, needs_id, with_id};
 use forge::words::typing::{PIECE, clean, pieces};
 use proptest::option;
 use proptest::prelude::*;
+use proptest::sample::select;
 
 use crate::{id, properties, text};
 
@@ -46,7 +47,7 @@ fn part() -> impl Strategy<Value = Part> {
     };
     let value = "[ -~é=]{0,12}";
     prop_oneof![
-        proptest::sample::select(vec![
+        select(vec![
             same(&["--json"]),
             same(&["-q"]),
             same(&["--ready", "env"]),
@@ -67,13 +68,17 @@ fn part() -> impl Strategy<Value = Part> {
 /// An option that may stand before the verb.
 fn global() -> impl Strategy<Value = Vec<String>> {
     let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
-    proptest::sample::select(vec![
+    select(vec![
         words(&["--config", "forge.toml"]),
         words(&["--config", "run"]),
         words(&["--config=x"]),
         words(&["-v"]),
     ])
 }
+
+/// Expressions that find something on one line, over several, at their ends, and nothing at all.
+const EXPRESSIONS: &[&str] =
+    &["a", r"\?", r"a[ ?]*\n?[ab]", "[ab]$", "(?s:a.*b)", r"\bb", r"b\z", "^ +", r"\n", "a{300}", "z"];
 
 properties! {
     #[test]
@@ -120,7 +125,7 @@ properties! {
     #[test]
     fn no_value_stays_on_a_command_line(
         globals in proptest::collection::vec(global(), 0..3),
-        verb in proptest::sample::select(vec!["spawn", "run"]),
+        verb in select(vec!["spawn", "run"]),
         parts in proptest::collection::vec(part(), 0..6),
         program in option::of(proptest::collection::vec("(--env|--env=A=1|A=1|--|[a-z]{1,3})", 0..4)),
     ) {
@@ -206,12 +211,39 @@ properties! {
     }
 
     #[test]
-    fn a_ready_pattern_is_refused_or_shows_something(pattern in text(), screen in text()) {
-        if let Ok(ready) = Ready::parse(&pattern) {
+    fn a_pattern_is_refused_or_shows_something(pattern in text(), screen in text()) {
+        if let Ok(ready) = ScreenPattern::parse(PatternKey::Ready, &pattern) {
             prop_assert!(!ready.matches(""));
             ready.matches(&screen);
             let json = serde_json::to_string(&ready).unwrap();
-            prop_assert_eq!(serde_json::from_str::<Ready>(&json).unwrap(), ready);
+            let mut reader = serde_json::Deserializer::from_str(&json);
+            prop_assert_eq!(forge::words::prompts::ready(&mut reader).unwrap(), Some(ready));
+        }
+    }
+
+    #[test]
+    fn a_session_that_asks_is_not_ready_and_shows_lines_of_its_screen(
+        patterns in proptest::array::uniform3(option::of(select(EXPRESSIONS))),
+        screen in "[ab? \n]{0,40}|[ab]{250,350}",
+    ) {
+        let parse = |key, at: usize| patterns[at].as_ref().and_then(|text| ScreenPattern::parse(key, text).ok());
+        let prompts = Prompts {
+            ready: parse(PatternKey::Ready, 0),
+            not_ready: parse(PatternKey::NotReady, 1),
+            asking: parse(PatternKey::Asking, 2),
+        };
+        let matches = |pattern: &Option<ScreenPattern>| pattern.as_ref().is_some_and(|one| one.matches(&screen));
+        let [ready, not_ready, asking] = [&prompts.ready, &prompts.not_ready, &prompts.asking].map(matches);
+        prop_assert_eq!(prompts.is_ready(&screen), ready && !not_ready && !asking);
+        prop_assert_eq!(prompts.blocking(&screen).is_some(), not_ready || asking);
+        prop_assert_eq!(prompts.is_asking(&screen), asking);
+        let question = prompts.question(&screen);
+        prop_assert_eq!(question.is_some(), asking);
+        let question = question.unwrap_or_default();
+        prop_assert!(question.lines().count() <= QUESTION_LINES && question.chars().count() <= QUESTION_CHARS);
+        for line in question.lines() {
+            let shown = line.trim_end_matches('…');
+            prop_assert!(screen.lines().any(|there| there.trim().starts_with(shown)), "{}", line);
         }
     }
 

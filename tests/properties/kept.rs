@@ -7,7 +7,7 @@ use forge::hands::paths::Paths;
 use forge::hands::state::Store;
 use forge::words::guard::snapshot::Snapshot;
 use forge::words::name::SessionId;
-use forge::words::ready::Ready;
+use forge::words::prompts::{PatternKey, ScreenPattern};
 use forge::words::restore::{Again, Failed, Kept, Left, Life, Restored};
 use forge::words::resume::IdSource;
 use forge::words::session::{Cause, End, Mark};
@@ -23,6 +23,15 @@ use crate::asked::{argv, limits};
 use crate::guard::snapshot;
 use crate::{bytes, id, properties, text};
 
+fn patterns() -> impl Strategy<Value = [Option<String>; 3]> {
+    let pattern = || option::of("[a-z❯]{1,5}");
+    [pattern(), pattern(), pattern()]
+}
+
+fn pattern(key: PatternKey, text: Option<String>) -> Option<ScreenPattern> {
+    text.map(|text| ScreenPattern::parse(key, &text).unwrap())
+}
+
 fn spec() -> impl Strategy<Value = Spec> {
     let variables = || vec((text(), text()), 0..3);
     let resume_id = option::of(prop_oneof![
@@ -31,10 +40,10 @@ fn spec() -> impl Strategy<Value = Spec> {
         vec(text(), 0..3).prop_map(IdSource::Command),
     ]);
     let keeper = select(vec![Keeper::Forge, Keeper::Caller, Keeper::Supervisor]);
-    let what = (id(), argv(), text(), variables(), variables(), option::of("[a-z❯]{1,5}"), any::<u64>());
+    let what = (id(), argv(), text(), variables(), variables(), patterns(), any::<u64>());
     let how = (limits(), option::of(argv()), resume_id, option::of(text()), keeper, any::<[bool; 3]>());
     (what, how, vec(any::<u16>(), 0..3)).prop_map(|(what, how, ports)| {
-        let (session, command, cwd, env, kept_env, ready, ready_timeout_s) = what;
+        let (session, command, cwd, env, kept_env, [ready, not_ready, asking], ready_timeout_s) = what;
         let (limits, resume, resume_id, saved_id, keeper, [as_configured, fresh, over]) = how;
         Spec {
             version: VERSION,
@@ -43,7 +52,9 @@ fn spec() -> impl Strategy<Value = Spec> {
             cwd: format!("/{cwd}").into(),
             env,
             kept_env,
-            ready: ready.map(|ready| Ready::parse(&ready).unwrap()),
+            ready: pattern(PatternKey::Ready, ready),
+            not_ready: pattern(PatternKey::NotReady, not_ready),
+            asking: pattern(PatternKey::Asking, asking),
             ready_timeout_s,
             limits,
             resume,
