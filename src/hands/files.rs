@@ -206,6 +206,30 @@ fn if_there(path: &Path, read: std::io::Result<Vec<u8>>) -> Result<Option<Vec<u8
     }
 }
 
+/// What the user gives forge to read: a file, or with `None` standard input. One byte more than `most` at most, so
+/// that the caller sees that there is more.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn read_given(path: Option<&Path>, most: usize) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let limit = most as u64 + 1;
+    match path {
+        Some(path) => {
+            let doing = || format!("cannot read {}", path.display());
+            File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes)).trying(doing())?;
+        }
+        None => {
+            std::io::stdin()
+                .lock()
+                .take(limit)
+                .read_to_end(&mut bytes)
+                .trying("cannot read standard input")?;
+        }
+    }
+    Ok(bytes)
+}
+
 /// Reads a file that the user named, following links.
 ///
 /// # Errors

@@ -19,4 +19,5 @@ pub mod service;
 pub mod signals;
 pub mod state;
 pub mod systemd;
+pub mod terminal;
 pub mod tmux;

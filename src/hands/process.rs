@@ -131,6 +131,12 @@ pub fn is_ending(pid: u32) -> bool {
     pending.fold(0, |all, mask| all | mask) & KILL != 0
 }
 
+/// How many bytes a process has written so far, by write(2) and writev(2) and not by sendmsg(2)
+/// (`wchar` of `proc_pid_io(5)`); `None` where the kernel does not tell.
+pub fn written(pid: u32) -> Option<u64> {
+    read_proc(&format!("{pid}/io")).ok()?.lines().find_map(|line| line.strip_prefix("wchar: ")?.parse().ok())
+}
+
 /// The terminal that a process runs on, where it is a pseudo-terminal.
 pub fn terminal(stat: &Stat) -> Option<PathBuf> {
     // Major device number 136, as the kernel packs it.

@@ -1,46 +1,201 @@
 //! `forge send`
 
-use serde_json::json;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Arg, ArgAction, ArgMatches, FromArgMatches};
+use serde_json::Value;
 
 use super::asked;
-use crate::acts::{World, observe, send::send};
-use crate::words::error::Result;
+use crate::acts::send::send;
+use crate::acts::send::turn::Turn;
+use crate::acts::{World, observe};
+use crate::hands::clock::Deadline;
+use crate::hands::files;
+use crate::words::error::{Error, Kind, Result};
+use crate::words::name::SessionId;
 use crate::words::shown::Shown;
+use crate::words::time::span;
+use crate::words::typing::{self, Fate, Part, Request, Sent};
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   forge send agent 'go on'
-  forge send agent y --no-enter")]
+  forge send agent --file task.md                 a long text, its line breaks kept
+  forge send agent --wait=10min 'run the tests'   and print what the program answers
+  forge send agent --key Escape --key Up          keys, by tmux's names for them
+
+forge presses Enter behind a text that it sees where the program reads, and never while the session's
+'asking' pattern shows a question. The result is one of:
+  submitted     the text left the input line
+  typed         the text stands in the input line (exit status 4 where Enter was pressed)
+  unconfirmed   the program shows nothing of the text, as at a password prompt")]
+#[allow(clippy::struct_excessive_bools, reason = "options of a command line")]
 pub struct Args {
     /// The session
     name: String,
-    /// What to type; control characters are left out
-    #[arg(allow_hyphen_values = true)]
-    text: String,
-    /// Do not press Enter after it
+    #[command(flatten)]
+    typed: Typed,
+    /// Type what is in this file, at most 1 MiB
+    #[arg(long, value_name = "FILE", conflicts_with = "text")]
+    file: Option<PathBuf>,
+    /// Type each line as an entry of its own, with its own Enter
+    #[arg(long)]
+    lines: bool,
+    /// Then wait until the program has finished its turn, at most that long (90, 10min), and print what it
+    /// added to the screen
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, value_parser = at_most,
+          default_missing_value = "")]
+    wait: Option<Duration>,
+    /// Type although the program asks a question
+    #[arg(long)]
+    answer: bool,
+    /// Type without looking whether the program reads or shows the text
+    #[arg(long)]
+    blind: bool,
+    /// Do not press Enter after the text
     #[arg(long)]
     no_enter: bool,
+    /// Empty the input line first
+    #[arg(long)]
+    replace_input: bool,
 }
 
-/// Types a text into a session's program, and Enter.
+/// A text and keys, in the order of the command line.
+#[derive(Debug)]
+struct Typed {
+    before: Vec<String>,
+    text: Option<String>,
+    after: Vec<String>,
+}
+
+impl clap::Args for Typed {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        command
+            .arg(
+                Arg::new("text")
+                    .value_name("TEXT")
+                    .help("What to type; '-' is standard input. A text that begins with '-' comes after '--'"),
+            )
+            .arg(
+                Arg::new("key")
+                    .long("key")
+                    .value_name("KEY")
+                    .action(ArgAction::Append)
+                    .help(
+                        "Press a key, before or after the text as they stand here: Escape, C-c, Up, BTab, F1 … \
+                         May be given several times. forge presses no Enter of its own when a key follows the text",
+                    ),
+            )
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for Typed {
+    fn from_arg_matches(matches: &ArgMatches) -> std::result::Result<Self, clap::Error> {
+        let text_at = matches.index_of("text");
+        let keys = matches.get_many::<String>("key").into_iter().flatten().cloned();
+        let places = matches.indices_of("key").into_iter().flatten();
+        let (before, after): (Vec<_>, Vec<_>) =
+            keys.zip(places).partition(|(_, at)| text_at.is_none_or(|text_at| *at < text_at));
+        let names = |keys: Vec<(String, usize)>| keys.into_iter().map(|(key, _)| key).collect();
+        Ok(Self {
+            before: names(before),
+            text: matches.get_one::<String>("text").cloned(),
+            after: names(after),
+        })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> std::result::Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+/// A span of time; without one, as long as it takes.
+fn at_most(text: &str) -> std::result::Result<Duration, Error> {
+    if text.is_empty() { Ok(Duration::MAX) } else { span(text) }
+}
+
+impl Args {
+    /// What is to be typed.
+    fn request(&self) -> Result<Request> {
+        let given = |path: Option<&Path>| {
+            let name = path.map_or_else(|| "standard input".to_owned(), |path| path.display().to_string());
+            String::from_utf8(files::read_given(path, typing::LONGEST)?)
+                .map_err(|_| Error::usage(format!("what is in {name} is not a text in UTF-8")))
+        };
+        let text = match (&self.typed.text, &self.file) {
+            (Some(text), _) if text == "-" => Some(given(None)?),
+            (Some(text), _) => Some(text.clone()),
+            (None, Some(file)) => Some(given(Some(file))?),
+            (None, None) => None,
+        };
+        let Typed { before, after, .. } = &self.typed;
+        if text.is_none() && before.is_empty() {
+            return Err(Error::usage("there is nothing to type: neither a text nor a key")
+                .hint("forge send NAME 'text', or forge send NAME --key Enter"));
+        }
+        let text = text.map(|text| typing::text(&text)).transpose()?;
+        let keys = |names: &[String]| -> Result<Vec<Part>> {
+            names.iter().map(|name| Ok(Part::Key(typing::key(name)?))).collect()
+        };
+        let (before, last) = (keys(before)?, keys(after)?);
+        Ok(Request {
+            enter: text.is_some() && !self.no_enter && last.is_empty(),
+            parts: [before, text.map(Part::Text).into_iter().collect(), last].concat(),
+            lines: self.lines,
+            answer: self.answer,
+            blind: self.blind,
+            replace_input: self.replace_input,
+        })
+    }
+}
+
+/// Types into a session's program.
 ///
 /// # Errors
-/// When there is nobody to read it.
+/// As for [`send`], and with `--wait` as for [`Turn::end`].
 pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
     let id = asked::session(&arguments.name)?;
+    let request = arguments.request()?;
     let found = observe::existing(world, &id)?;
-    let sent = send(world, &id, found.mark()?, &arguments.text, !arguments.no_enter)?;
-    let shown = Shown::new(
-        &json!({ "session": id, "bytes": sent.bytes, "enter": !arguments.no_enter, "changed": sent.changed }),
-    );
-    Ok(if sent.changed {
-        shown.line(format!("typed {} bytes into {id}", sent.bytes))
-    } else {
-        shown.line(format!(
-            "typed {} bytes into {id}; its screen did not change: does its program read?",
-            sent.bytes
-        ))
-    })
+    let mark = found.mark()?;
+    let turn =
+        arguments.wait.map(|limit| Turn::begin(world, &id, mark).map(|turn| (turn, limit))).transpose()?;
+    let sent = send(world, &id, mark, &request)?;
+    let mut json = sent.json(id.as_str(), request.enter);
+    let mut shown = Shown::new(&json).line(told(&id, &sent));
+    if sent.stands_still {
+        return Ok(shown.exit(Kind::Deadline.exit_status()));
+    }
+    if let Some((turn, limit)) = turn {
+        let output = turn.end(Deadline::after(limit))?;
+        json["output"] = Value::from(output.as_str());
+        shown = Shown::new(&json).raw(output);
+    }
+    Ok(shown)
+}
+
+/// What became of it, and what to do next.
+fn told(id: &SessionId, sent: &Sent) -> String {
+    let bytes = sent.bytes;
+    match (sent.fate, sent.stands_still) {
+        (Fate::Submitted, _) => format!("{id} has the text ({bytes} bytes)"),
+        (Fate::Typed, true) => format!(
+            "{bytes} bytes stand in the input line of {id} still, after Enter was pressed {}; 'forge capture {id}' \
+             shows the screen",
+            if sent.attempts == 1 { "once" } else { "twice" }
+        ),
+        (Fate::Typed, false) if bytes == 0 => format!("pressed the keys in {id}"),
+        (Fate::Typed, false) => format!("typed {bytes} bytes into {id}, without Enter"),
+        (Fate::Unconfirmed, _) => {
+            format!("typed {bytes} bytes into {id}; its screen shows nothing of the text")
+        }
+    }
 }

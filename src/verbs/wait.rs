@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::asked;
+use crate::acts::send::turn::Turn;
 use crate::acts::{World, observe, wait};
 use crate::hands::clock::Deadline;
 use crate::words::error::{Error, Result};
@@ -16,13 +17,18 @@ use crate::words::shown::Shown;
 #[command(after_help = "\
 Examples:
   forge wait web --ready --timeout 60
+  forge wait agent --idle             until it has finished its turn
   forge wait job --exit --json        with its exit status, however it ended")]
 pub struct Args {
     /// The session
     name: String,
     /// Until its ready pattern is on its screen
-    #[arg(long, required_unless_present = "exit", conflicts_with = "exit")]
+    #[arg(long, required_unless_present_any = ["exit", "idle"], conflicts_with_all = ["exit", "idle"])]
     ready: bool,
+    /// Until its program has finished what it does: it prints nothing any more, and its ready pattern is on its
+    /// screen
+    #[arg(long, conflicts_with = "exit")]
+    idle: bool,
     /// Until its program ended
     #[arg(long)]
     exit: bool,
@@ -43,6 +49,11 @@ pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
         let found = found.map_or_else(|| observe::existing(world, &id), Ok)?;
         wait::ready(world, &found, deadline)?;
         return Ok(Shown::new(&json!({ "session": id, "ready": true })).line(format!("{id} is ready")));
+    }
+    if arguments.idle {
+        let found = found.map_or_else(|| observe::existing(world, &id), Ok)?;
+        Turn::begin(world, &id, found.mark()?)?.end(deadline)?;
+        return Ok(Shown::new(&json!({ "session": id, "idle": true })).line(format!("{id} is idle")));
     }
     let end = match found {
         // Between two runs of a supervised session the last one has ended.

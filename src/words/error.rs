@@ -34,6 +34,16 @@ pub enum Kind {
     Unsafe,
     /// The user's tmux configuration does not load.
     TmuxConfig,
+    /// The program asks a question, and what was to be typed is no answer to it.
+    Asking,
+    /// The session's ready pattern does not match.
+    NotReady,
+    /// What was typed is not seen where the program reads.
+    NotShown,
+    /// Something stands in the input line already.
+    Input,
+    /// Somebody is attached, and types or reads.
+    Attached,
 }
 
 impl Kind {
@@ -55,12 +65,17 @@ impl Kind {
             Self::Ended => "ended",
             Self::Unsafe => "unsafe",
             Self::TmuxConfig => "tmux_config",
+            Self::Asking => "asking",
+            Self::NotReady => "not_ready",
+            Self::NotShown => "not_shown",
+            Self::Input => "input",
+            Self::Attached => "attached",
         }
     }
 
     /// The kind with that word.
     pub fn from_word(word: &str) -> Option<Self> {
-        const ALL: [Kind; 12] = [
+        const ALL: [Kind; 17] = [
             Kind::Failed,
             Kind::Usage,
             Kind::Config,
@@ -73,6 +88,11 @@ impl Kind {
             Kind::Ended,
             Kind::Unsafe,
             Kind::TmuxConfig,
+            Kind::Asking,
+            Kind::NotReady,
+            Kind::NotShown,
+            Kind::Input,
+            Kind::Attached,
         ];
         ALL.into_iter().find(|kind| kind.word() == word)
     }
@@ -88,7 +108,12 @@ impl Kind {
             | Self::Port
             | Self::Ended
             | Self::Unsafe
-            | Self::TmuxConfig => 1,
+            | Self::TmuxConfig
+            | Self::Asking
+            | Self::NotReady
+            | Self::NotShown
+            | Self::Input
+            | Self::Attached => 1,
             Self::Usage | Self::Config => 2,
             Self::Missing | Self::Bus => 3,
             Self::Deadline => 4,

@@ -14,6 +14,7 @@ pub mod order;
 pub mod prompts;
 pub mod restore;
 pub mod resume;
+pub mod screen;
 pub mod session;
 pub mod shown;
 pub mod socket;

@@ -1,5 +1,6 @@
 //! What tmux prints, read. Texts and versions are those measured on 3.3a and 3.5a.
 
+use super::screen::{Client, Look};
 use super::session::End;
 
 /// The ids that `new-session -P` prints when, and only when, a session was made.
@@ -123,9 +124,70 @@ impl Pane {
     }
 }
 
+/// The format of the line of [`look`] that says how a pane is. `bracket_paste_flag` is empty before tmux 3.7.
+pub const LOOK_FORMAT: &str = "pane #{pane_id} #{pane_dead} #{pane_in_mode} #{cursor_x} #{cursor_y} \
+    #{history_size} #{pane_height} b#{bracket_paste_flag} #{pane_tty}";
+
+/// The format of a line of [`look`] that names an attached terminal.
+pub const CLIENT_FORMAT: &str = "client #{client_activity} #{client_tty}";
+
+/// The line of [`look`] behind which the pane's rows are, and behind those its joined lines.
+pub const LOOK_SCREEN: &str = "screen";
+
+/// Reads a look at a pane: lines of [`LOOK_FORMAT`], lines of [`CLIENT_FORMAT`], [`LOOK_SCREEN`], and two
+/// captures. `None` where the pane is not among those listed.
+pub fn look(pane: &str, printed: &str) -> Option<Look> {
+    let (facts, screen) = printed.split_once(&format!("{LOOK_SCREEN}\n"))?;
+    let mut look = Look::default();
+    let mut height = None;
+    for line in facts.lines() {
+        if let Some(rest) = line.strip_prefix("client ") {
+            let (typed_at, terminal) = rest.split_once(' ')?;
+            look.clients.push(Client { terminal: terminal.to_owned(), typed_at_s: typed_at.parse().ok()? });
+        } else if let Some(rest) =
+            line.strip_prefix("pane ").and_then(|line| line.strip_prefix(pane)?.strip_prefix(' '))
+        {
+            let mut fields = rest.splitn(8, ' ');
+            look.dead = fields.next()? == "1";
+            look.in_mode = fields.next()? != "0";
+            look.column = fields.next()?.parse().ok()?;
+            look.row = fields.next()?.parse().ok()?;
+            look.scrolled = fields.next()?.parse().ok()?;
+            height = Some(fields.next()?.parse::<usize>().ok()?);
+            look.bracketed = match fields.next()? {
+                "b1" => Some(true),
+                "b0" => Some(false),
+                _ => None,
+            };
+            fields.next()?.clone_into(&mut look.terminal);
+        }
+    }
+    let mut rows = screen.split_inclusive('\n');
+    look.rows = rows.by_ref().take(height?).map(|row| row.trim_end_matches('\n').to_owned()).collect();
+    rows.collect::<String>().trim_end_matches('\n').clone_into(&mut look.text);
+    Some(look)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_look_is_read_whole() {
+        let printed = "pane %1 0 0 9 9 0 3 b /dev/pts/9\npane %0 0 1 2 1 7 3 b1 /dev/pts/8\n\
+                       client 1700000000 /dev/pts/3\nscreen\nscreen\n> x\n\nscreen\n> x\n";
+        let seen = look("%0", printed).unwrap();
+        assert_eq!((seen.column, seen.row, seen.scrolled, seen.in_mode), (2, 1, 7, true));
+        assert_eq!((seen.bracketed, seen.terminal.as_str()), (Some(true), "/dev/pts/8"));
+        assert_eq!(seen.clients[0].terminal, "/dev/pts/3");
+        assert_eq!(
+            (seen.rows, seen.text.as_str()),
+            (["screen", "> x", ""].map(Into::into).into(), "screen\n> x")
+        );
+        assert_eq!(look("%1", printed).unwrap().bracketed, None);
+        assert_eq!(look("%2", printed), None);
+        assert_eq!(look("%0", ""), None);
+    }
 
     #[test]
     fn ids_are_demanded_whole() {

@@ -1,36 +1,224 @@
-//! Text that is typed into a program.
+//! What is typed into a program: texts, keys, and what came of them.
 
-/// The most that is sent to tmux at once, in bytes: longer pieces were seen to lose keys.
-pub const PIECE: usize = 512;
+use std::fmt;
 
-/// The text without control characters, which a terminal would take for keys; a line break or a
-/// tab inside becomes a space, so that one text stays one entry.
-pub fn clean(text: &str) -> String {
-    let mut clean = String::with_capacity(text.len());
-    for c in text.trim_end_matches(['\n', '\r']).chars() {
-        match c {
-            '\n' | '\r' | '\t' => clean.push(' '),
-            c if c.is_control() => {}
-            c => clean.push(c),
-        }
-    }
-    clean
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::error::{Error, Kind, Result};
+
+/// The longest text, in bytes. tmux 3.7 takes this much as one paste (`input-buffer-size`).
+pub const LONGEST: usize = 1 << 20;
+
+/// The longest line that the kernel hands to a program in canonical mode, without its line break
+/// (`N_TTY_BUF_SIZE` of `drivers/tty/n_tty.c`): it drops what comes after that.
+pub const LONGEST_CANONICAL: usize = 4095;
+
+/// One step of what is typed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Part {
+    /// A text. Its line breaks are line feeds.
+    Text(String),
+    /// A key, by tmux's name for it.
+    Key(String),
 }
 
-/// The text in pieces of at most [`PIECE`] bytes, none of which breaks a character.
-pub fn pieces(text: &str) -> Vec<&str> {
-    let mut pieces = Vec::new();
-    let mut rest = text;
-    while !rest.is_empty() {
-        let mut end = rest.len().min(PIECE);
-        while !rest.is_char_boundary(end) {
-            end -= 1;
-        }
-        let (piece, tail) = rest.split_at(end);
-        pieces.push(piece);
-        rest = tail;
+/// What is to be typed into a session's program, and how carefully.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is an option of its own")]
+pub struct Request {
+    /// The steps, in their order.
+    pub parts: Vec<Part>,
+    /// Whether Enter follows the text.
+    pub enter: bool,
+    /// Whether each line is an entry of its own, with its own Enter.
+    pub lines: bool,
+    /// Whether to type although the program asks a question.
+    pub answer: bool,
+    /// Whether to type without any proof that the program reads.
+    pub blind: bool,
+    /// Whether to empty the input line first.
+    pub replace_input: bool,
+}
+
+impl Request {
+    /// One text, and Enter.
+    pub fn entry(text: &str) -> Self {
+        Self { parts: vec![Part::Text(text.to_owned())], enter: true, ..Self::default() }
     }
-    pieces
+}
+
+/// What a text came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Fate {
+    /// It left the input line.
+    Submitted,
+    /// It stands in the input line.
+    Typed,
+    /// The program shows nothing of it.
+    Unconfirmed,
+}
+
+impl Fate {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Submitted => "submitted",
+            Self::Typed => "typed",
+            Self::Unconfirmed => "unconfirmed",
+        }
+    }
+}
+
+/// What came of a [`Request`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sent {
+    /// What the text came to; of keys alone: [`Fate::Typed`].
+    pub fate: Fate,
+    /// How often Enter was pressed after it.
+    pub attempts: u32,
+    /// The bytes of the text.
+    pub bytes: usize,
+    /// Whether the screen changed.
+    pub changed: bool,
+    /// Whether Enter was asked for, and the text stands in the input line all the same.
+    pub stands_still: bool,
+    /// How long it took.
+    pub elapsed_ms: u64,
+}
+
+impl Sent {
+    /// The keys of `send`'s JSON that come of it.
+    pub fn json(&self, session: &str, enter: bool) -> Value {
+        json!({
+            "session": session,
+            "result": self.fate,
+            "attempts": self.attempts,
+            "bytes": self.bytes,
+            "elapsed_ms": self.elapsed_ms,
+            "enter": enter,
+            "changed": self.changed,
+        })
+    }
+}
+
+/// The text as it is typed: line breaks as line feeds, none at the end.
+///
+/// # Errors
+/// [`Kind::Usage`] when it has a control character, which a terminal takes for a key, or is too long.
+pub fn text(text: &str) -> Result<String> {
+    if text.len() > LONGEST {
+        return Err(Error::usage(format!(
+            "the text has more than {LONGEST} bytes (1 MiB), which is the most"
+        ))
+        .hint("put it into a file, and send the program the file's name"));
+    }
+    let text = text.replace("\r\n", "\n");
+    let text = text.trim_end_matches(['\n', '\r']);
+    match text.char_indices().find(|(_, c)| c.is_control() && !['\n', '\t'].contains(c)) {
+        None => Ok(text.to_owned()),
+        Some((at, c)) => {
+            Err(Error::usage(format!("byte {} of the text is the control character {}", at + 1, Spelled(c)))
+                .hint(match key_of(c) {
+                    Some(key) => format!("a text holds no keys; '--key {key}' presses that one"),
+                    None => "leave it out: a text holds no keys".to_owned(),
+                }))
+        }
+    }
+}
+
+/// A control character by its code and its name.
+struct Spelled(char);
+
+impl fmt::Display for Spelled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "U+{:04X}", u32::from(self.0))?;
+        key_of(self.0).map_or(Ok(()), |key| write!(f, " ({key})"))
+    }
+}
+
+/// The key that makes a control character.
+fn key_of(c: char) -> Option<String> {
+    Some(match c {
+        '\u{1b}' => "Escape".to_owned(),
+        '\u{7f}' => "BSpace".to_owned(),
+        '\r' => "Enter".to_owned(),
+        '\t' => "Tab".to_owned(),
+        '\u{1}'..='\u{1a}' => format!("C-{}", char::from_u32(u32::from(c) + 0x60)?),
+        _ => return None,
+    })
+}
+
+/// The names of tmux's keys, beside single characters. (`key-string.c`, 3.3a to 3.8.)
+const KEYS: [&str; 33] = [
+    "Enter", "Escape", "Tab", "BTab", "Space", "BSpace", "Up", "Down", "Left", "Right", "Home", "End",
+    "PageUp", "PgUp", "PPage", "PageDown", "PgDn", "NPage", "Insert", "IC", "Delete", "DC", "F1", "F2", "F3",
+    "F4", "F5", "F6", "F7", "F8", "F9", "F10", "F11",
+];
+
+/// The key with tmux's own spelling. tmux types a name that it does not know as a text, so each name is
+/// checked before anything is sent.
+///
+/// # Errors
+/// [`Kind::Usage`] with the nearest known name.
+pub fn key(name: &str) -> Result<String> {
+    let mut rest = name;
+    let mut modifiers = String::new();
+    while let Some((modifier, after)) = rest.split_once('-')
+        && ["C", "M", "S"].contains(&modifier)
+        && !after.is_empty()
+        && !modifiers.contains(modifier)
+    {
+        modifiers.push_str(modifier);
+        modifiers.push('-');
+        rest = after;
+    }
+    let mut characters = rest.chars();
+    let single = characters.next().filter(|c| characters.next().is_none() && !c.is_control());
+    let base = match single {
+        // The server would take a single `;` for the end of a command.
+        Some(c) => Some(if c == ';' { "\\;".to_owned() } else { c.to_string() }),
+        None => known_keys().find(|known| known.eq_ignore_ascii_case(rest)).map(ToOwned::to_owned),
+    };
+    match base {
+        Some(base) if !modifiers.contains('S') || single.is_none() => Ok(format!("{modifiers}{base}")),
+        _ => Err(unknown_key(name, rest)),
+    }
+}
+
+fn known_keys() -> impl Iterator<Item = &'static str> {
+    KEYS.into_iter().chain(["F12"])
+}
+
+fn unknown_key(name: &str, base: &str) -> Error {
+    let error = Error::usage(format!("'{}' is not the name of a key", name.escape_debug()));
+    let nearest = known_keys()
+        .map(|known| (strsim::jaro_winkler(&base.to_lowercase(), &known.to_lowercase()), known))
+        .filter(|(likeness, _)| *likeness > 0.7)
+        .max_by(|a, b| a.0.total_cmp(&b.0));
+    match nearest {
+        Some((_, known)) => error.hint(format!("did you mean '{known}'?")),
+        None => error.hint("for example Enter, Escape, Tab, Up, F1, C-c (Ctrl), M-x (Alt), S-Up (Shift)"),
+    }
+}
+
+/// Whether a key leaves a question without answering it.
+pub fn declines(key: &str) -> bool {
+    ["Escape", "C-c"].contains(&key)
+}
+
+/// The one line of a text, where it has only one.
+///
+/// # Errors
+/// [`Kind::Usage`] with the reason why several lines cannot be typed.
+pub fn only_line<'a>(text: &'a str, why: &str) -> Result<&'a str> {
+    if text.contains('\n') {
+        let lines = text.lines().count();
+        return Err(Error::new(Kind::Usage, format!("the text has {lines} lines, and {why}"))
+            .hint("--lines types each line as an entry of its own, with its own Enter"));
+    }
+    Ok(text)
 }
 
 #[cfg(test)]
@@ -38,17 +226,52 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_key_hides_in_a_text() {
-        assert_eq!(clean("a\u{1b}[31mb\u{3}\nc\td\r\n"), "a[31mb c d");
-        assert_eq!(clean("путь ❯"), "путь ❯");
+    fn a_key_in_a_text_is_refused_by_its_name() {
+        for (bad, name, key) in [
+            ("a\u{1b}[31m", "byte 2 of the text is the control character U+001B (Escape)", "Escape"),
+            ("\u{3}", "byte 1 of the text is the control character U+0003 (C-c)", "C-c"),
+            ("a\rb", "U+000D (Enter)", "Enter"),
+            ("\u{7f}", "U+007F (BSpace)", "BSpace"),
+        ] {
+            let error = text(bad).unwrap_err();
+            assert!(error.message.contains(name), "{error}");
+            assert!(error.hint.unwrap().contains(&format!("--key {key}'")));
+        }
+        assert!(text("a\u{9b}1m").unwrap_err().message.contains("U+009B"));
+        assert!(text("a\0").unwrap_err().hint.unwrap().contains("leave it out"));
     }
 
     #[test]
-    fn pieces_join_to_the_text() {
-        let text = "ж".repeat(1000);
-        let pieces = pieces(&text);
-        assert_eq!(pieces.concat(), text);
-        assert!(pieces.iter().all(|piece| piece.len() <= PIECE));
-        assert!(super::pieces("").is_empty());
+    fn line_breaks_stay_and_none_ends_a_text() {
+        assert_eq!(text("a\r\nb\tc\n\r\n").unwrap(), "a\nb\tc");
+        assert_eq!(text("путь ❯ ").unwrap(), "путь ❯ ");
+        assert_eq!(text("").unwrap(), "");
+        assert!(text(&"x".repeat(LONGEST)).is_ok());
+        assert!(text(&"x".repeat(LONGEST + 1)).unwrap_err().message.contains("more than 1048576 bytes"));
+        assert!(
+            only_line("a\nb\nc", "it does not").unwrap_err().message.contains("has 3 lines, and it does")
+        );
+    }
+
+    #[test]
+    fn keys_are_those_of_tmux() {
+        for (name, known) in [
+            ("enter", "Enter"),
+            ("C-c", "C-c"),
+            ("M-C-x", "M-C-x"),
+            ("S-up", "S-Up"),
+            ("x", "x"),
+            ("-", "-"),
+            ("C--", "C--"),
+            (";", "\\;"),
+            ("ж", "ж"),
+            ("F12", "F12"),
+        ] {
+            assert_eq!(key(name).unwrap(), known, "{name}");
+        }
+        assert_eq!(key("Entr").unwrap_err().hint.as_deref(), Some("did you mean 'Enter'?"));
+        for bad in ["", "C-", "S-x", "X-a", "hello", "C-C-a", "\u{1b}", "Enter "] {
+            assert_eq!(key(bad).unwrap_err().kind, Kind::Usage, "{bad}");
+        }
     }
 }

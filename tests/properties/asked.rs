@@ -7,7 +7,6 @@ use forge::words::environment::{Assignment, FORGE_SESSION, check_name, for_sessi
 use forge::words::limits::{Limits, Percent, Size};
 use forge::words::prompts::{PatternKey, Prompts, QUESTION_CHARS, QUESTION_LINES, ScreenPattern};
 use forge::words::resume::{check_id, claude_conversation, claude_project, needs_id, with_id};
-use forge::words::typing::{PIECE, clean, pieces};
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -267,13 +266,42 @@ properties! {
     }
 
     #[test]
-    fn a_text_is_typed_whole_and_without_keys(text in text(), times in 1..300usize) {
-        let clean = clean(&text);
-        prop_assert!(!clean.contains(char::is_control));
-        prop_assert_eq!(forge::words::typing::clean(&clean), clean.clone());
-        prop_assert!(text.contains(char::is_control) || clean == text);
-        let long = clean.repeat(times);
-        prop_assert_eq!(pieces(&long).concat(), long.clone());
-        prop_assert!(pieces(&long).iter().all(|piece| !piece.is_empty() && piece.len() <= PIECE));
+    fn a_text_is_typed_whole_or_refused(text in text()) {
+        let has_key = |text: &str| text.contains(|c: char| c.is_control() && c != '\n' && c != '\t');
+        match forge::words::typing::text(&text) {
+            Ok(typed) => {
+                prop_assert!(!has_key(&typed) && !typed.ends_with('\n'));
+                let whole = text.replace("\r\n", "\n");
+                prop_assert_eq!(whole.trim_end_matches(['\n', '\r']), typed.as_str());
+                prop_assert_eq!(forge::words::typing::text(&typed).unwrap(), typed.clone());
+            }
+            Err(error) => prop_assert!(has_key(&text.replace("\r\n", "\n")), "{error}"),
+        }
+    }
+
+    #[test]
+    fn a_key_is_one_of_tmux_or_refused(name in "([CMSX]-){0,3}[A-Za-z0-9;-]{0,8}|.{0,6}") {
+        if let Ok(key) = forge::words::typing::key(&name) {
+            let plain = key.replace("\\;", ";");
+            prop_assert!(plain.eq_ignore_ascii_case(&name), "{} is not {}", key, name);
+            prop_assert!(!key.contains(char::is_control));
+        }
+    }
+
+    #[test]
+    fn any_screen_is_read(
+        rows in proptest::collection::vec(".{0,30}", 1..8),
+        (row, column) in (0..10usize, 0..40usize),
+        text in text(),
+    ) {
+        use forge::words::screen::{After, Look, Typed};
+        let look = Look { row, column, text: rows.join("\n"), rows, ..Look::default() };
+        prop_assert!(look.before_cursor().len() <= look.rows.get(row).map_or(0, String::len));
+        prop_assert!(look.input().is_none_or(|text| look.before_cursor().contains(text)));
+        if let Some(typed) = Typed::new(&text) {
+            prop_assert!(!typed.shows(&look, &look), "nothing was typed");
+            prop_assert_eq!(typed.after(&look, &look) != After::Broken, true);
+            prop_assert!(typed.token(&look).is_none_or(|word| word.bytes().all(|b| b.is_ascii_alphanumeric())));
+        }
     }
 }

@@ -12,6 +12,7 @@ use crate::hands::{journal, paths};
 use crate::words::event::Event;
 use crate::words::session::Mark;
 use crate::words::supervision::{OUTPUT_STEP, Rules, Sign, Silence, Watched};
+use crate::words::typing::Request;
 
 /// Somebody attached who typed within this time is not to be disturbed.
 const SOMEBODY_IS_THERE: Duration = Duration::from_secs(120);
@@ -142,7 +143,7 @@ impl Supervisor {
         let Some(text) = &self.terms.rules.nudge_text else { return };
         let mark = &watch.watched.mark;
         watch.watched.nudged = true;
-        match send::send(world, &self.id, mark, text, true) {
+        match send::send(world, &self.id, mark, &Request::entry(text)) {
             Ok(sent) => {
                 journal::record(&Event::Nudged { session: self.id.clone(), arrived: sent.changed });
                 watch.signs.nudge_left = screen(mark);

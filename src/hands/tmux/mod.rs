@@ -5,6 +5,7 @@
 //! starts one by accident.
 
 pub mod directory;
+pub mod input;
 pub mod knock;
 pub mod listeners;
 pub mod watch;
@@ -56,20 +57,31 @@ impl Server {
     /// # Errors
     /// What tmux said, or that it did not answer in time.
     pub fn tell(&self, arguments: &[&str], deadline: Deadline) -> Result<String> {
+        self.tell_with(arguments, &[], deadline)
+    }
+
+    /// The same, with that on the client's standard input.
+    fn tell_with(&self, arguments: &[&str], input: &[u8], deadline: Deadline) -> Result<String> {
         let deadline = deadline.min(Deadline::after(ANSWER));
-        let mut output =
-            process::run(self.client().args(arguments), deadline).map_err(|error| self.explain(error))?;
+        let run = |mut client: Command| {
+            client.args(arguments);
+            if input.is_empty() {
+                process::run(&mut client, deadline)
+            } else {
+                process::run_with_input(&mut client, input, deadline)
+            }
+        };
+        let mut output = run(self.client()).map_err(|error| self.explain(error))?;
         if !output.success && tmux_says::is_version_mismatch(&output.stderr) {
-            output = self.tell_as_itself(arguments, deadline).unwrap_or(output);
+            output = self.own_client().and_then(|client| run(client).ok()).unwrap_or(output);
         }
         if output.success { Ok(output.stdout) } else { Err(said(&output)) }
     }
 
-    /// The same by the very program that the server runs, which the kernel keeps while it does: for when
+    /// A client that is the very program that the server runs, which the kernel keeps while it does: for when
     /// tmux was upgraded under it to a version that it does not understand.
-    fn tell_as_itself(&self, arguments: &[&str], deadline: Deadline) -> Option<Output> {
-        let program = PathBuf::from(format!("/proc/{}/exe", knock::server_of(&self.socket)?));
-        process::run(self.client_by(&program).args(arguments), deadline).ok()
+    fn own_client(&self) -> Option<Command> {
+        Some(self.client_by(&PathBuf::from(format!("/proc/{}/exe", knock::server_of(&self.socket)?))))
     }
 
     /// A client that hung: the server is wedged, not dead.

@@ -1,0 +1,406 @@
+//! One text on its way into a program: typed, seen, entered, gone.
+
+use std::time::{Duration, Instant};
+
+use super::{AGAIN, ROWS, Typist, mode};
+use crate::hands::clock::{Deadline, pause};
+use crate::hands::terminal::Mode;
+use crate::words::error::{Error, Kind, Result};
+use crate::words::screen::{After, Look, Typed};
+use crate::words::typing::{Fate, LONGEST_CANONICAL, Sent, only_line};
+
+/// How long a text may take to appear while nothing changes, and altogether. A long one into a busy program
+/// takes its time.
+const APPEARS: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
+
+/// The screen is at rest when nothing was printed for twice the time that the text took to appear, within
+/// these bounds: a program that draws slowly reads slowly.
+const REST: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+
+/// A longer text than this, or one of several lines, has programs put up a sign in its place.
+const SHORT: usize = 256;
+
+/// The least rest behind such a text. (Measured: Gemini CLI 0.61.0 takes an Enter up to 100 ms behind a paste of
+/// 20,000 bytes for a line break; Qwen Code 0.24.4 then submits the sign in place of the text.)
+const REST_AFTER_LONG: Duration = Duration::from_millis(300);
+
+/// The same behind a fast run of keys. Programs without bracketed paste tell a paste from a person by its
+/// speed, and take an Enter right behind it for a line break (120 ms were seen).
+const REST_AFTER_KEYS: Duration = Duration::from_millis(250);
+
+/// A screen that does not come to rest, as one with a spinner, is waited for no longer than that.
+const RESTLESS: Duration = Duration::from_millis(1500);
+
+/// How long the screen may differ from the last look whenever Enter is about to be pressed.
+const UNSTEADY: Duration = Duration::from_secs(3);
+
+/// How long the text may stand in the input line after Enter: when the program has read it, and when it has
+/// not.
+const LEAVES: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(15));
+
+/// How long a key that empties the input line may take to show.
+const EMPTIED: Duration = Duration::from_millis(500);
+
+/// How long a text that has gone must be gone. A screen is not always drawn in one go.
+const GONE: Duration = Duration::from_millis(10);
+
+impl Typist<'_> {
+    /// Types each line as an entry of its own; stops at the first that is not submitted.
+    pub(super) fn lines(&self, text: &str, mut look: Look, sent: &mut Sent) -> Result<Look> {
+        let lines: Vec<&str> = text.split('\n').collect();
+        for (at, line) in lines.iter().enumerate() {
+            let entry = self.entry(line, look, sent);
+            look = entry.map_err(|error| match at {
+                0 => error,
+                _ => error.while_(format!("line {} of {}; those before were submitted", at + 1, lines.len())),
+            })?;
+            if sent.stands_still {
+                break;
+            }
+        }
+        Ok(look)
+    }
+
+    /// Types one text, and Enter behind it where that is asked for.
+    pub(super) fn entry(&self, text: &str, look: Look, sent: &mut Sent) -> Result<Look> {
+        sent.bytes += text.len();
+        self.check_question(&look, "nothing was typed")?;
+        let look = self.prepared(look)?;
+        let mode = mode(&look);
+        if text.is_empty() {
+            return self.bare_enter(look, sent);
+        }
+        if self.request.blind || mode.is_secret() {
+            return self.unseen(text, mode, look, sent);
+        }
+        let Some(typed) = Typed::new(text) else {
+            return Err(Error::usage("the text has nothing in it that a screen shows")
+                .hint("'--key Space' presses a key; '--blind' types without proof"));
+        };
+        let (bracketed, look) = self.way(text, mode, look)?;
+        let shown = self.typed(text, &typed, bracketed, mode, &look)?;
+        if !self.request.enter {
+            sent.fate = Fate::Typed;
+            return Ok(shown);
+        }
+        self.entered(&typed, shown, sent)
+    }
+
+    /// The input line is empty, and the program reads.
+    fn prepared(&self, mut look: Look) -> Result<Look> {
+        if self.request.replace_input {
+            look = self.emptied(look)?;
+        } else if let Some(standing) = look.input().filter(|text| !text.is_empty() && !self.request.blind) {
+            return Err(Error::new(
+                Kind::Input,
+                format!("'{standing}' stands in the input line of {} already; nothing was typed", self.id),
+            )
+            .hint("'--replace-input' empties the line first; '--blind' types all the same"));
+        }
+        if self.request.blind { Ok(look) } else { self.ready(look) }
+    }
+
+    /// Empties the input line with the keys that line editors have for it, and the kernel: Ctrl-U, and behind an
+    /// empty line of several Backspace, which joins it to the line before.
+    fn emptied(&self, mut look: Look) -> Result<Look> {
+        // A text of several lines takes two for each.
+        const MOST: usize = 200;
+        for _ in 0..MOST {
+            if look.input() == Some("") {
+                return Ok(look);
+            }
+            let mode = mode(&look);
+            if mode.canonical {
+                self.input.byte(mode.kill)?;
+                return self.changed_since(&look, EMPTIED);
+            }
+            self.take_output();
+            self.input.press(if look.is_on_blank_line() { "BSpace" } else { "C-u" })?;
+            let now = self.changed_since(&look, EMPTIED)?;
+            self.check_question(&now, "nothing was typed")?;
+            if now == look {
+                break;
+            }
+            look = now;
+        }
+        match look.input() {
+            None | Some("") if !look.is_on_blank_line() => Ok(look),
+            _ => Err(Error::new(
+                Kind::Input,
+                format!("the input line of {} is not empty after Ctrl-U{}", self.id, look.last_rows(ROWS)),
+            )
+            .hint(format!("'forge attach {}' to empty it by hand", self.id))),
+        }
+    }
+
+    /// How the text goes: as a bracketed paste, or as keys; refused where the program would take it apart.
+    fn way(&self, text: &str, mode: Mode, look: Look) -> Result<(bool, Look)> {
+        if mode.canonical {
+            let line = only_line(text, "the program reads one line at a time")?;
+            if line.len() > LONGEST_CANONICAL {
+                return Err(Error::usage(format!(
+                    "the text has {} bytes, and the kernel passes on no line of more than {LONGEST_CANONICAL} to a \
+                     program that reads whole lines",
+                    line.len()
+                ))
+                .hint("put it into a file, and send the program the file's name"));
+            }
+            no_tab(line)?;
+            return Ok((false, look));
+        }
+        let (bracketed, look) = match look.bracketed {
+            Some(bracketed) => (Some(bracketed), look),
+            None => self.input.asks_for_brackets()?,
+        };
+        if bracketed != Some(true) {
+            only_line(
+                text,
+                "the program has not asked for bracketed paste: each line break would be an Enter",
+            )?;
+            no_tab(text)?;
+        }
+        // One who did not ask for brackets gets none from tmux, too.
+        Ok((bracketed != Some(false), look))
+    }
+
+    /// Types the text, and waits until it stands at rest where the program reads.
+    fn typed(&self, text: &str, typed: &Typed, bracketed: bool, mode: Mode, before: &Look) -> Result<Look> {
+        self.take_output();
+        let careful = !mode.canonical && !bracketed && self.prompts.ready.is_none();
+        let rest_bound = match bracketed {
+            true if text.len() > SHORT || text.contains('\n') => REST_AFTER_LONG,
+            false if !mode.canonical => REST_AFTER_KEYS,
+            _ => REST.0,
+        };
+        let mut rest = text;
+        if careful && let Some((first, others)) = first_character(text) {
+            // The program reads single keys, and nothing says that it reads a text.
+            self.input.paste(first, false)?;
+            let Some(probe) = Typed::new(first) else {
+                return Err(Error::usage("the text begins with a character that a screen does not show")
+                    .hint("leave it out; '--blind' types without proof"));
+            };
+            let shown = self.appears(&probe, REST.0, before)?;
+            shown.ok_or_else(|| {
+                self.not_shown(&format!("its first character, '{first}', was typed and did not appear: the program may have taken it for a key"))
+            })?;
+            rest = others;
+        }
+        if !rest.is_empty() {
+            self.input.paste(rest, bracketed)?;
+        }
+        match self.appears(typed, rest_bound, before)? {
+            Some(shown) => Ok(shown),
+            None => Err(self.taken_back(before)),
+        }
+    }
+
+    /// Waits until the text is on the screen, and the screen at rest. `None`: it does not appear.
+    fn appears(&self, typed: &Typed, least_rest: Duration, before: &Look) -> Result<Option<Look>> {
+        let (start, limit) = (Instant::now(), Deadline::after(APPEARS.1));
+        let (mut patience, mut again) = (Deadline::after(APPEARS.0), AGAIN.0);
+        let mut last: Option<Look> = None;
+        loop {
+            let wrote = self.output_within(Deadline::after(again).min(patience));
+            let look = self.input.look()?;
+            if look.dead {
+                return Err(self.ended());
+            }
+            self.check_question(&look, "Enter was not pressed behind the text")?;
+            if typed.shows(before, &look) {
+                return self
+                    .at_rest(typed, least_rest.max(rest_for(start.elapsed())), before, look)
+                    .map(Some);
+            }
+            if last.as_ref() != Some(&look) || mode(&look).unread > 0 {
+                patience = Deadline::after(APPEARS.0).min(limit);
+            } else if patience.passed() {
+                return Ok(None);
+            }
+            if limit.passed() {
+                return Ok(None);
+            }
+            last = Some(look);
+            again = if wrote { AGAIN.0 } else { AGAIN.1.min(again * 2) };
+        }
+    }
+
+    /// Waits until nothing is printed any more.
+    fn at_rest(&self, typed: &Typed, rest: Duration, before: &Look, mut look: Look) -> Result<Look> {
+        let deadline = Deadline::after(RESTLESS.max(rest));
+        while self.output_within(Deadline::after(rest)) && !deadline.passed() {
+            let now = self.input.look()?;
+            self.check_question(&now, "Enter was not pressed behind the text")?;
+            if typed.shows(before, &now) {
+                look = now;
+            }
+        }
+        Ok(look)
+    }
+
+    /// Takes back what was typed where that is safe, and says what was done. The kernel's own line editor is safe;
+    /// a program that reads single keys may take any key for something else.
+    fn taken_back(&self, before: &Look) -> Error {
+        let Ok(look) = self.input.look() else { return self.ended() };
+        let mode = mode(&look);
+        if mode.unread > 0 {
+            return Error::new(
+                Kind::Deadline,
+                format!(
+                    "the program of {} has not read the text yet; Enter was not pressed{}",
+                    self.id,
+                    look.last_rows(ROWS)
+                ),
+            )
+            .hint(format!("it may still read it: 'forge capture {}' shows the screen", self.id));
+        }
+        let is_back = mode.canonical
+            && self.input.byte(mode.kill).is_ok()
+            && self.changed_since(&look, Duration::from_millis(500)).is_ok_and(|now| now.rows == before.rows);
+        self.not_shown(if is_back {
+            "the text did not appear where the program reads, and was taken back"
+        } else {
+            "the text did not appear where the program reads"
+        })
+    }
+
+    fn not_shown(&self, what: &str) -> Error {
+        let rows = self.input.look().map(|look| look.last_rows(ROWS)).unwrap_or_default();
+        Error::new(Kind::NotShown, format!("{what}; Enter was not pressed in {}{rows}", self.id))
+            .hint("'--key' presses a single key; '--blind' types to a program that shows nothing")
+    }
+
+    /// Presses Enter behind a text that stands there, once more where the first was taken for a line break, and
+    /// looks what becomes of the text.
+    fn entered(&self, typed: &Typed, mut look: Look, sent: &mut Sent) -> Result<Look> {
+        const MOST: u32 = 2;
+        loop {
+            let pressed = self.enter(typed, look)?;
+            sent.attempts += 1;
+            let (after, now) = self.left(typed, &pressed)?;
+            let Some(now) = now else {
+                // The text ended the session.
+                sent.fate = Fate::Submitted;
+                return Ok(pressed);
+            };
+            if after == After::Broken && sent.attempts < MOST {
+                look = now;
+                continue;
+            }
+            sent.stands_still = after != After::Left;
+            let asks = !self.request.answer && self.prompts.is_asking(&now.text);
+            sent.fate = match after {
+                After::Left if asks => Fate::Unconfirmed,
+                After::Left => Fate::Submitted,
+                After::Stands | After::Broken => Fate::Typed,
+            };
+            return Ok(now);
+        }
+    }
+
+    /// Presses Enter while the text stands where it was seen; returns the look that it was pressed at.
+    fn enter(&self, typed: &Typed, mut look: Look) -> Result<Look> {
+        let deadline = Deadline::after(UNSTEADY);
+        loop {
+            self.check_question(&look, "Enter was not pressed behind the text")?;
+            self.take_output();
+            if self.input.enter_if(&look, typed.token(&look))? {
+                return Ok(look);
+            }
+            let now = self.input.look()?;
+            let stands = typed.after(&look, &now) != After::Left;
+            if !stands && deadline.passed() {
+                return Err(self.not_shown("the text was typed, and then left the place where it stood"));
+            }
+            if stands {
+                look = now;
+            } else {
+                // It may be drawn in a moment.
+                pause(AGAIN.0);
+            }
+            if deadline.passed() {
+                return Err(self.not_shown("the screen does not come to rest"));
+            }
+        }
+    }
+
+    /// What became of the text since Enter was pressed; without a look where the session has ended.
+    fn left(&self, typed: &Typed, pressed: &Look) -> Result<(After, Option<Look>)> {
+        let (soon, late) = (Deadline::after(LEAVES.0), Deadline::after(LEAVES.1));
+        let was_canonical = mode(pressed).canonical;
+        let (mut again, mut last) = (AGAIN.0, None);
+        loop {
+            let wrote = self.output_within(Deadline::after(again));
+            let look = match self.input.look() {
+                Ok(look) if !look.dead => look,
+                Err(error) if error.kind == Kind::Deadline => return Err(error),
+                _ => return Ok((After::Left, None)),
+            };
+            let after = match typed.after(pressed, &look) {
+                // The kernel has passed the line on.
+                After::Stands | After::Broken if was_canonical && look != *pressed => After::Left,
+                after => after,
+            };
+            if after != After::Stands && (last == Some(after) || !self.output_within(Deadline::after(GONE))) {
+                return Ok((after, Some(look)));
+            }
+            let deadline = if mode(&look).unread > 0 { late } else { soon };
+            if deadline.passed() {
+                return Ok((after, Some(look)));
+            }
+            last = Some(after);
+            again = if wrote { AGAIN.0 } else { AGAIN.1.min(again * 2) };
+        }
+    }
+
+    /// Enter alone, as for 'press Enter to continue'.
+    fn bare_enter(&self, look: Look, sent: &mut Sent) -> Result<Look> {
+        if !self.request.enter {
+            return Ok(look);
+        }
+        self.take_output();
+        self.input.press("Enter")?;
+        sent.attempts += 1;
+        sent.fate = Fate::Unconfirmed;
+        let now = self.changed_since(&look, Duration::from_millis(500));
+        if now.as_ref().map_or(true, |now| *now != look) {
+            sent.fate = Fate::Submitted;
+        }
+        Ok(now.unwrap_or(look))
+    }
+
+    /// Types what the program shows nothing of: a secret, or what is not to be proven.
+    fn unseen(&self, text: &str, mode: Mode, look: Look, sent: &mut Sent) -> Result<Look> {
+        let (bracketed, look) = self.way(text, mode, look)?;
+        self.take_output();
+        self.input.paste(text, bracketed)?;
+        if self.request.enter {
+            if !mode.canonical {
+                // Nothing tells when a program that shows nothing has read it.
+                pause(REST_AFTER_KEYS);
+            }
+            self.input.press("Enter")?;
+            sent.attempts += 1;
+        }
+        sent.fate = Fate::Unconfirmed;
+        let now = self.changed_since(&look, Duration::from_millis(500));
+        Ok(now.unwrap_or(look))
+    }
+}
+
+/// How long nothing may be printed before the screen is at rest, where the text took that long to appear.
+fn rest_for(appeared: Duration) -> Duration {
+    (appeared * 2).clamp(REST.0, REST.1)
+}
+
+fn first_character(text: &str) -> Option<(&str, &str)> {
+    Some(text.split_at(text.chars().next()?.len_utf8()))
+}
+
+fn no_tab(text: &str) -> Result<()> {
+    if text.contains('\t') {
+        return Err(Error::usage("the text has a tab, which the program would take for a key")
+            .hint("put spaces in its place; '--key Tab' presses the key"));
+    }
+    Ok(())
+}

@@ -1,0 +1,182 @@
+//! What is typed into a pane, and what its screen shows meanwhile.
+
+use crate::hands::clock::Deadline;
+use crate::hands::process::written;
+use crate::words::error::{Error, Result};
+use crate::words::screen::Look;
+use crate::words::session::Mark;
+use crate::words::tmux_says::{self, CLIENT_FORMAT, LOOK_FORMAT, LOOK_SCREEN};
+
+use super::{ANSWER, Server};
+
+/// The buffer of a text on its way. One at a time types into a session, and a session has its own server.
+const BUFFER: &str = "forge-typing";
+
+/// The bytes around a bracketed paste: `ESC [ 200 ~` and `ESC [ 201 ~`.
+const BRACKETS: u64 = 12;
+
+/// A pane that is typed into.
+#[derive(Debug)]
+pub struct Input<'a> {
+    server: Server,
+    mark: &'a Mark,
+}
+
+impl<'a> Input<'a> {
+    /// The pane of a session's program.
+    pub fn new(server: Server, mark: &'a Mark) -> Self {
+        Self { server, mark }
+    }
+
+    fn tell(&self, arguments: &[&str]) -> Result<String> {
+        self.server.tell(arguments, Deadline::after(ANSWER))
+    }
+
+    /// What the pane shows, and who is attached: in one call, so that it is of one moment.
+    ///
+    /// # Errors
+    /// When the server does not answer within [`ANSWER`], or has no such pane.
+    pub fn look(&self) -> Result<Look> {
+        let pane = self.mark.pane.as_str();
+        let printed = self.tell(&[
+            "list-panes",
+            "-t",
+            pane,
+            "-F",
+            LOOK_FORMAT,
+            ";",
+            "list-clients",
+            "-F",
+            CLIENT_FORMAT,
+            ";",
+            "display-message",
+            "-p",
+            "-t",
+            pane,
+            LOOK_SCREEN,
+            ";",
+            "capture-pane",
+            "-p",
+            "-t",
+            pane,
+            ";",
+            "capture-pane",
+            "-p",
+            "-J",
+            "-t",
+            pane,
+        ])?;
+        tmux_says::look(pane, &printed)
+            .ok_or_else(|| Error::failed(format!("tmux does not show the pane {pane}")))
+    }
+
+    /// Leaves copy mode and every other mode of the pane.
+    ///
+    /// # Errors
+    /// When the server does not answer within [`ANSWER`].
+    pub fn leave_mode(&self) -> Result<()> {
+        self.tell(&["copy-mode", "-q", "-t", &self.mark.pane]).map(drop)
+    }
+
+    /// Presses keys, by tmux's names for them.
+    ///
+    /// # Errors
+    /// When the server does not answer within [`ANSWER`].
+    pub fn press(&self, key: &str) -> Result<()> {
+        self.tell(&["send-keys", "-t", &self.mark.pane, "--", key]).map(drop)
+    }
+
+    /// Types one byte, whatever key it is.
+    ///
+    /// # Errors
+    /// When the server does not answer within [`ANSWER`].
+    pub fn byte(&self, byte: u8) -> Result<()> {
+        self.tell(&["send-keys", "-H", "-t", &self.mark.pane, &format!("{byte:02x}")]).map(drop)
+    }
+
+    /// Types a text from a buffer that is gone afterwards; with `bracketed` as one paste where the program asked
+    /// for that, and else as if it were typed. tmux writes a line break as Enter, in brackets too, where it is
+    /// part of the text.
+    ///
+    /// # Errors
+    /// When the server does not answer within [`ANSWER`].
+    pub fn paste(&self, text: &str, bracketed: bool) -> Result<()> {
+        let mut arguments = vec!["load-buffer", "-b", BUFFER, "-", ";", "paste-buffer", "-d", "-b", BUFFER];
+        if bracketed {
+            arguments.push("-p");
+        }
+        arguments.extend(["-t", &self.mark.pane]);
+        self.server.tell_with(&arguments, text.as_bytes(), Deadline::after(ANSWER)).map(drop)
+    }
+
+    /// Whether the program asked for bracketed paste, where tmux has no word for it (before 3.7); `None` where
+    /// it cannot be told. The look is new, of after the question.
+    ///
+    /// tmux writes a paste of nothing as brackets with nothing between them to a program that asked for them, and
+    /// as nothing at all to any other: the kernel counts what the server writes. (Measured on 3.3a: 12 bytes to
+    /// bash and Python 3.13, 0 to cat, less and Python 3.11. The line break is the buffer's, which may not be empty,
+    /// and is replaced by nothing.)
+    ///
+    /// # Errors
+    /// When the server does not answer within [`ANSWER`].
+    pub fn asks_for_brackets(&self) -> Result<(Option<bool>, Look)> {
+        const TRIES: usize = 3;
+        for left in (0..TRIES).rev() {
+            let before = written(self.mark.server_pid);
+            self.tell(&[
+                "set-buffer",
+                "-b",
+                BUFFER,
+                "\n",
+                ";",
+                "paste-buffer",
+                "-p",
+                "-d",
+                "-s",
+                "",
+                "-b",
+                BUFFER,
+                "-t",
+                &self.mark.pane,
+            ])?;
+            // The server writes to the pane before it reads the next client.
+            let look = self.look()?;
+            let after = written(self.mark.server_pid);
+            let bracketed = match before.zip(after).map(|(before, after)| after.saturating_sub(before)) {
+                Some(0) => Some(false),
+                Some(BRACKETS) => Some(true),
+                // The terminal of somebody who is attached was written to.
+                _ => None,
+            };
+            if bracketed.is_some() || left == 0 {
+                return Ok((bracketed, look));
+            }
+        }
+        Ok((None, self.look()?))
+    }
+
+    /// Presses Enter if the pane is as it was in that look, as far as the cursor, the scrolled lines and a word in
+    /// it tell; says whether it was. The server looks and presses in one go: what a program printed before, and
+    /// tmux has read, comes first.
+    ///
+    /// # Errors
+    /// When the server does not answer within [`ANSWER`].
+    pub fn enter_if(&self, look: &Look, word: Option<&str>) -> Result<bool> {
+        let place = format!(
+            "#{{==:#{{pane_dead}} #{{pane_in_mode}} #{{cursor_x}} #{{cursor_y}} #{{history_size}},0 0 {} {} {}}}",
+            look.column, look.row, look.scrolled
+        );
+        let condition = word.map_or(place.clone(), |word| format!("#{{&&:{place},#{{C:{word}}}}}"));
+        let enter = format!("send-keys -t {} Enter", self.mark.pane);
+        let said = self.tell(&[
+            "if-shell",
+            "-F",
+            "-t",
+            &self.mark.pane,
+            &condition,
+            &enter,
+            "display-message -p changed",
+        ])?;
+        Ok(said.is_empty())
+    }
+}

@@ -1,0 +1,360 @@
+//! A look at a pane, and where a text stands in it.
+//!
+//! Programs draw their input line in their own ways: with a prompt before it, a frame around it, wrapped by
+//! the terminal or by themselves, a long paste as `[Pasted text #1 +49 lines]`. So texts are compared without
+//! white space and frames, and what counts is what stands directly before the cursor.
+
+use unicode_width::UnicodeWidthChar;
+
+/// Somebody's terminal that is attached to the session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Client {
+    /// The terminal: `/dev/pts/3`.
+    pub terminal: String,
+    /// When something was last typed there, in seconds since 1970.
+    pub typed_at_s: u64,
+}
+
+/// What a pane shows at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Look {
+    /// Its program ended.
+    pub dead: bool,
+    /// It is in copy mode or another mode, and keys go there.
+    pub in_mode: bool,
+    /// Whether its program asked for bracketed paste; `None` where tmux does not say (before 3.7).
+    pub bracketed: Option<bool>,
+    /// The column of the cursor.
+    pub column: usize,
+    /// The row of the cursor.
+    pub row: usize,
+    /// The lines that have scrolled off its top.
+    pub scrolled: u64,
+    /// The terminal that its program has.
+    pub terminal: String,
+    /// Who is attached.
+    pub clients: Vec<Client>,
+    /// Its rows, from the top.
+    pub rows: Vec<String>,
+    /// The same with wrapped lines joined, as patterns are matched on them.
+    pub text: String,
+}
+
+/// How much of a text's end is looked for, in characters.
+const TAIL: usize = 24;
+
+/// A shorter end says little away from the cursor.
+const TELLING: usize = 4;
+
+/// How many rows above the cursor a text's end may be wrapped to.
+const ROWS: usize = 12;
+
+impl Look {
+    /// The cursor's row up to the cursor.
+    pub fn before_cursor(&self) -> &str {
+        self.rows.get(self.row).map_or("", |row| cut(row, self.column))
+    }
+
+    /// What stands before the cursor, without white space and frames: some rows of it.
+    fn behind(&self) -> String {
+        let above = self.rows.get(self.row.saturating_sub(ROWS)..self.row).unwrap_or_default();
+        let rows = above.iter().map(String::as_str).chain([self.before_cursor()]);
+        rows.map(squashed).collect()
+    }
+
+    /// The last rows that have something on them, for an error.
+    pub fn last_rows(&self, most: usize) -> String {
+        let rows: Vec<&str> =
+            self.rows.iter().map(|row| row.trim_end()).filter(|row| !row.is_empty()).collect();
+        if rows.is_empty() {
+            return "; its screen is empty".to_owned();
+        }
+        let last = &rows[rows.len().saturating_sub(most)..];
+        last.iter().fold("; on its screen:".to_owned(), |text, row| format!("{text}\n  | {row}"))
+    }
+
+    /// Where the cursor is, in lines that never scroll.
+    fn place(&self) -> (u64, usize) {
+        (self.scrolled + self.row as u64, self.column)
+    }
+
+    /// What stands in the input line: between a prompt sign and the cursor. `None` where the line has no prompt
+    /// sign, so that it cannot be told.
+    pub fn input(&self) -> Option<&str> {
+        after_prompt(self.before_cursor()).map(str::trim)
+    }
+
+    /// Whether the cursor is on an empty line of an input box that has others.
+    pub fn is_on_blank_line(&self) -> bool {
+        self.column > 0 && squashed(self.before_cursor()).is_empty()
+    }
+}
+
+/// What follows the prompt sign of an input line; `None` where the line has none.
+fn after_prompt(line: &str) -> Option<&str> {
+    const SIGNS: [char; 8] = ['❯', '›', '»', '➜', 'λ', '$', '#', '%'];
+    let inner = line.trim_start_matches(|c| is_frame(c) || c == ' ' || c == '|');
+    let is_space = |c: char| c == ' ' || c == '\u{a0}';
+    let behind_sign = |text: &'_ str| -> Option<usize> {
+        let mut characters = text.char_indices();
+        let (_, sign) = characters.next()?;
+        let is_sign = SIGNS.contains(&sign) || sign == '>';
+        match characters.next() {
+            // Several in a row are Python's and others' prompt.
+            Some((at, '>')) if sign == '>' => text[at..].find(|c| c != '>').map(|more| at + more),
+            Some((at, next)) if is_sign && is_space(next) => Some(at + next.len_utf8()),
+            _ => None,
+        }
+    };
+    if let Some(at) = behind_sign(inner) {
+        return inner.get(at..);
+    }
+    // A shell's: `user@host:~$ `, `sh-5.2# `. The sign stands directly behind a word.
+    let mut before = ' ';
+    let mut found = None;
+    for (at, c) in inner.char_indices() {
+        let rest = &inner[at + c.len_utf8()..];
+        if ['$', '#', '%', '>'].contains(&c)
+            && !is_space(before)
+            && rest.starts_with(is_space)
+            && found.is_none()
+        {
+            found = Some(rest);
+        }
+        before = c;
+    }
+    found
+}
+
+/// Of what frames are drawn: box drawing and block elements.
+fn is_frame(c: char) -> bool {
+    matches!(c, '\u{2500}'..='\u{259f}')
+}
+
+/// Without white space, frames and what takes no column: programs put U+200B and the like into their lines.
+fn squashed(text: &str) -> String {
+    text.chars().filter(|c| !c.is_whitespace() && !is_frame(*c) && c.width() != Some(0)).collect()
+}
+
+/// The first columns of a row.
+fn cut(row: &str, columns: usize) -> &str {
+    let mut width = 0;
+    for (at, c) in row.char_indices() {
+        if width >= columns && c.width() != Some(0) {
+            return &row[..at];
+        }
+        width += c.width().unwrap_or(0);
+    }
+    row
+}
+
+/// The signs for a long paste that a screen shows: `[Pasted text #1 +49 lines]`, `[Pasted Content 3000 chars]`.
+fn chips(squashed: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    let mut rest = squashed;
+    while let Some(at) = rest.find('[') {
+        rest = &rest[at..];
+        let Some(end) = rest.find(']') else { break };
+        let chip = &rest[..=end];
+        if chip.len() < 60 && chip.to_ascii_lowercase().contains("past") {
+            found.push(chip);
+        }
+        rest = &rest[1..];
+    }
+    found
+}
+
+/// A text that was typed, as it is looked for.
+#[derive(Debug)]
+pub struct Typed {
+    /// The end of its last line that has one.
+    tail: String,
+    /// All of it, where it is short.
+    whole: Option<String>,
+}
+
+/// What became of a text that Enter was pressed behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum After {
+    /// It is no longer where it stood.
+    Left,
+    /// It stands where it stood, and so does the cursor.
+    Stands,
+    /// It stands where it stood, and the cursor is on a new line of the same input box.
+    Broken,
+}
+
+impl Typed {
+    /// That text; `None` where nothing of it can be seen.
+    pub fn new(text: &str) -> Option<Self> {
+        let last = text.lines().rev().map(squashed).find(|line| !line.is_empty())?;
+        let skipped = last.chars().count().saturating_sub(TAIL);
+        let tail: String = last.chars().skip(skipped).collect();
+        let whole = (!text.contains('\n') && skipped == 0).then(|| tail.clone());
+        Some(Self { tail, whole })
+    }
+
+    /// Whether it stands directly before the cursor, and did not before it was typed.
+    fn is_at_cursor(&self, before: &Look, now: &Look) -> bool {
+        if now.place() == before.place() {
+            return false;
+        }
+        let behind = now.behind();
+        if chips(&behind)
+            .last()
+            .is_some_and(|chip| behind.ends_with(chip) && !before.behind().ends_with(chip))
+        {
+            return true;
+        }
+        let Some(rest) = behind.strip_suffix(&self.tail) else { return false };
+        // One character may stand anywhere: it must follow what stood before the cursor.
+        let line = squashed(before.before_cursor());
+        let near: String = line.chars().skip(line.chars().count().saturating_sub(TELLING)).collect();
+        self.whole.is_none() || self.tail.chars().count() >= TELLING || rest.ends_with(&near)
+    }
+
+    /// Whether the screen shows it where it was not.
+    pub fn shows(&self, before: &Look, now: &Look) -> bool {
+        if self.is_at_cursor(before, now) {
+            return true;
+        }
+        // Some programs keep the terminal's cursor elsewhere.
+        let (old, new) = (squashed(&before.rows.concat()), squashed(&now.rows.concat()));
+        chips(&new).len() > chips(&old).len()
+            || (self.tail.chars().count() >= TELLING
+                && new.matches(&self.tail).count() > old.matches(&self.tail).count())
+    }
+
+    /// Whether a first character was echoed: it follows directly what stood before the cursor.
+    pub fn is_echoed(&self, before: &Look, now: &Look) -> bool {
+        self.is_at_cursor(before, now)
+    }
+
+    /// A word of the row that it ends on, which tmux is to find there as Enter is pressed. (Letters and digits
+    /// alone: tmux expands the text.)
+    pub fn token<'a>(&self, now: &'a Look) -> Option<&'a str> {
+        let row = now.before_cursor();
+        let words = row.split(|c: char| !c.is_ascii_alphanumeric());
+        words.max_by_key(|word| word.len()).filter(|word| !word.is_empty())
+    }
+
+    /// What became of it since Enter was pressed.
+    pub fn after(&self, pressed: &Look, now: &Look) -> After {
+        let row = pressed.before_cursor().trim_end();
+        if squashed(row).is_empty() {
+            // The cursor is kept elsewhere: by the rows around the text.
+            let near = |look: &Look| {
+                let at = look.rows.iter().rposition(|row| squashed(row).contains(&self.tail))?;
+                Some((look.rows.get(at).cloned(), look.rows.get(at + 1).cloned()))
+            };
+            let (old, new) = (near(pressed), near(now));
+            return if old.is_some() && old == new { After::Stands } else { After::Left };
+        }
+        if now.before_cursor().trim_end() == row {
+            return After::Stands;
+        }
+        let above = now.row.checked_sub(1).and_then(|at| now.rows.get(at)).map(|row| row.trim_end());
+        let is_new_line =
+            squashed(now.before_cursor()).is_empty() && above.is_some_and(|above| above.starts_with(row));
+        let below = |look: &Look| {
+            let rows = look.rows.get(look.row + 1..).unwrap_or_default();
+            rows.iter().map(|row| row.trim_end().to_owned()).find(|row| !row.is_empty())
+        };
+        // The lower edge of a box, or the line of hints below it, shows that the line break is inside.
+        if is_new_line && below(now).is_some() && below(now) == below(pressed) {
+            After::Broken
+        } else {
+            After::Left
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn look(rows: &[&str]) -> Look {
+        // `‸` is the cursor.
+        let row = rows.iter().position(|row| row.contains('‸')).unwrap();
+        let column = rows[row].split('‸').next().unwrap().chars().map(|c| c.width().unwrap_or(0)).sum();
+        let rows: Vec<String> = rows.iter().map(|row| row.replace('‸', "")).collect();
+        Look { row, column, text: rows.join("\n"), rows, ..Look::default() }
+    }
+
+    #[test]
+    fn a_text_is_seen_where_the_cursor_is() {
+        let typed = Typed::new("echo hello").unwrap();
+        let before = look(&["ada@host:~$ ‸"]);
+        assert!(typed.shows(&before, &look(&["ada@host:~$ echo hello‸"])));
+        assert!(!typed.shows(&before, &before));
+        assert!(!typed.shows(&before, &look(&["ada@host:~$ echo‸"])));
+        let boxed = look(&["╭──────╮", "│ ❯ ‸  │", "╰──────╯"]);
+        assert!(typed.shows(&boxed, &look(&["╭──────╮", "│ ❯ echo │", "│ hello‸ │", "╰──────╯"])));
+    }
+
+    #[test]
+    fn one_character_must_follow_what_stood_there() {
+        let typed = Typed::new("y").unwrap();
+        let before = look(&["clock 10:00", "> ‸"]);
+        assert!(typed.shows(&before, &look(&["clock 10:01", "> y‸"])));
+        assert!(!typed.shows(&before, &look(&["a y", "> ‸"])), "elsewhere");
+        assert!(!typed.shows(&before, &look(&["y‸", ""])), "the cursor went there");
+        assert!(Typed::new(" \n ").is_none());
+    }
+
+    #[test]
+    fn a_long_paste_may_be_shown_by_a_sign() {
+        let typed = Typed::new(&"line of text\n".repeat(50)).unwrap();
+        let before = look(&["❯ ‸"]);
+        assert!(typed.shows(&before, &look(&["❯ [Pasted text #1 +49 lines]‸"])));
+        assert!(typed.shows(&before, &look(&["› [Pasted Content 3000 chars]", "‸"])));
+        assert!(!typed.shows(&before, &look(&["❯ [x] past‸"])));
+    }
+
+    #[test]
+    fn a_submitted_text_left_the_input_line() {
+        let typed = Typed::new("echo hello").unwrap();
+        let pressed = look(&["$ echo hello‸", ""]);
+        assert_eq!(typed.after(&pressed, &look(&["$ echo hello", "hello", "$ ‸"])), After::Left);
+        assert_eq!(typed.after(&pressed, &look(&["$ echo hello", "‸"])), After::Left);
+        assert_eq!(typed.after(&pressed, &look(&["tick", "$ echo hello‸"])), After::Stands);
+        let boxed = look(&["❯ echo hello‸", "──────", "  ? for help"]);
+        let broken = look(&["❯ echo hello", "  ‸", "──────", "  ? for help"]);
+        assert_eq!(typed.after(&boxed, &broken), After::Broken);
+        let left = look(&["❯ echo hello", "", "❯ ‸", "──────", "  ? for help"]);
+        assert_eq!(typed.after(&boxed, &left), After::Left);
+    }
+
+    #[test]
+    fn what_stands_in_the_input_line_is_what_follows_the_prompt() {
+        for (line, standing) in [
+            ("ada@host:~$ ‸", Some("")),
+            ("ada@host:~$ rm -rf x‸", Some("rm -rf x")),
+            ("sh-5.2# ls‸ tail", Some("ls")),
+            ("❯ ‸", Some("")),
+            ("❯\u{a0}‸Try \"fix it\"", Some("")),
+            ("│ > draft‸   │", Some("draft")),
+            (">>> ‸", Some("")),
+            (" >   ‸ Type", Some("")),
+            (">>> a > b‸", Some("a > b")),
+            ("Cost in $ per item: ‸", None),
+            ("Overwrite? [y/N] ‸", None),
+            ("‸", None),
+        ] {
+            assert_eq!(look(&[line]).input(), standing, "{line}");
+        }
+    }
+
+    #[test]
+    fn wide_characters_take_two_columns() {
+        assert_eq!(look(&["> 漢字‸ x"]).before_cursor(), "> 漢字");
+        assert_eq!(look(&["> e\u{301}‸x"]).before_cursor(), "> e\u{301}");
+    }
+
+    #[test]
+    fn a_word_before_the_cursor_is_found_again() {
+        let now = look(&["$ echo #{hello}‸"]);
+        assert_eq!(Typed::new("echo #{hello}").unwrap().token(&now), Some("hello"));
+        assert_eq!(Typed::new("❯").unwrap().token(&look(&["❯‸"])), None);
+    }
+}
