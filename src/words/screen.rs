@@ -78,6 +78,20 @@ impl Look {
         (self.scrolled + self.row as u64, self.column)
     }
 
+    /// Whether everything of it looks as in another look.
+    pub fn shows_the_same_as(&self, other: &Self) -> bool {
+        self.place() == other.place() && self.rows == other.rows
+    }
+
+    /// Whether its cursor is below that of an earlier look, counted in lines that never scroll, and what stood
+    /// before the cursor then is still there: as when a shell has taken a line.
+    pub fn is_below(&self, earlier: &Self) -> bool {
+        let lines = self.place().0.saturating_sub(earlier.place().0);
+        let at = usize::try_from(lines).ok().and_then(|lines| self.row.checked_sub(lines));
+        let there = at.and_then(|at| self.rows.get(at));
+        lines > 0 && there.is_some_and(|row| row.trim_end() == earlier.before_cursor().trim_end())
+    }
+
     /// What stands in the input line: between a prompt sign and the cursor. `None` where the line has no prompt
     /// sign, so that it cannot be told.
     pub fn input(&self) -> Option<&str> {
@@ -223,11 +237,6 @@ impl Typed {
         chips(&new).len() > chips(&old).len()
             || (self.tail.chars().count() >= TELLING
                 && new.matches(&self.tail).count() > old.matches(&self.tail).count())
-    }
-
-    /// Whether a first character was echoed: it follows directly what stood before the cursor.
-    pub fn is_echoed(&self, before: &Look, now: &Look) -> bool {
-        self.is_at_cursor(before, now)
     }
 
     /// A word of the row that it ends on, which tmux is to find there as Enter is pressed. (Letters and digits

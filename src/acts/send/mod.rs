@@ -75,7 +75,7 @@ pub fn send(world: &World, id: &SessionId, mark: &Mark, request: &Request) -> Re
             Part::Text(text) => typist.entry(text, look, &mut sent)?,
         };
     }
-    sent.changed = sent.fate == Fate::Submitted || look.rows != first.rows || look.column != first.column;
+    sent.changed = sent.fate == Fate::Submitted || !look.shows_the_same_as(&first);
     sent.elapsed_ms = millis_since(start);
     Ok(sent)
 }
@@ -96,7 +96,12 @@ impl Typist<'_> {
     fn may_type(&self) -> Result<Look> {
         let deadline = Deadline::after(LETS_TYPE);
         loop {
-            let look = self.input.look()?;
+            // Where no pattern can say that the program reads, it is asked for the brackets at once.
+            let look = if self.prompts == Prompts::default() {
+                self.input.look_for_brackets()?
+            } else {
+                self.input.look()?
+            };
             if look.dead {
                 return Err(self.ended());
             }

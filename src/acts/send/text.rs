@@ -15,7 +15,7 @@ const APPEARS: (Duration, Duration) = (Duration::from_secs(5), Duration::from_se
 
 /// The screen is at rest when nothing was printed for twice the time that the text took to appear, within
 /// these bounds: a program that draws slowly reads slowly.
-const REST: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+const REST: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
 
 /// A longer text than this, or one of several lines, has programs put up a sign in its place.
 const SHORT: usize = 256;
@@ -30,6 +30,9 @@ const REST_AFTER_KEYS: Duration = Duration::from_millis(250);
 
 /// A screen that does not come to rest, as one with a spinner, is waited for no longer than that.
 const RESTLESS: Duration = Duration::from_millis(1500);
+
+/// How often a program is asked whether it wants brackets, while somebody who is attached confuses the answer.
+const BRACKETS_TRIES: usize = 3;
 
 /// How long the screen may differ from the last look whenever Enter is about to be pressed.
 const UNSTEADY: Duration = Duration::from_secs(3);
@@ -65,10 +68,14 @@ impl Typist<'_> {
     pub(super) fn entry(&self, text: &str, look: Look, sent: &mut Sent) -> Result<Look> {
         sent.bytes += text.len();
         self.check_question(&look, "nothing was typed")?;
-        let look = self.prepared(look)?;
+        let is_answer = self.prompts.is_asking(&look.text);
+        let look = if is_answer { look } else { self.prepared(look)? };
         let mode = mode(&look);
         if text.is_empty() {
             return self.bare_enter(look, sent);
+        }
+        if is_answer && !mode.canonical && !self.request.blind {
+            return self.answer(text, &look, sent);
         }
         if self.request.blind || mode.is_secret() {
             return self.unseen(text, mode, look, sent);
@@ -148,11 +155,15 @@ impl Typist<'_> {
             no_tab(line)?;
             return Ok((false, look));
         }
-        let (bracketed, look) = match look.bracketed {
-            Some(bracketed) => (Some(bracketed), look),
-            None => self.input.asks_for_brackets()?,
-        };
-        if bracketed != Some(true) {
+        // Of one line it is seen when it is typed, unless a first character is to go alone.
+        let mut look = look;
+        let is_asked = text.contains(['\n', '\t']) || self.prompts.ready.is_none();
+        for _ in 0..BRACKETS_TRIES {
+            if look.bracketed.is_none() && is_asked {
+                look = self.input.look_for_brackets()?;
+            }
+        }
+        if is_asked && look.bracketed != Some(true) {
             only_line(
                 text,
                 "the program has not asked for bracketed paste: each line break would be an Enter",
@@ -160,43 +171,62 @@ impl Typist<'_> {
             no_tab(text)?;
         }
         // One who did not ask for brackets gets none from tmux, too.
-        Ok((bracketed != Some(false), look))
+        Ok((look.bracketed != Some(false), look))
     }
 
     /// Types the text, and waits until it stands at rest where the program reads.
     fn typed(&self, text: &str, typed: &Typed, bracketed: bool, mode: Mode, before: &Look) -> Result<Look> {
         self.take_output();
-        let careful = !mode.canonical && !bracketed && self.prompts.ready.is_none();
-        let rest_bound = match bracketed {
-            true if text.len() > SHORT || text.contains('\n') => REST_AFTER_LONG,
-            false if !mode.canonical => REST_AFTER_KEYS,
-            _ => REST.0,
-        };
         let mut rest = text;
-        if careful && let Some((first, others)) = first_character(text) {
+        if !mode.canonical && !bracketed && self.prompts.ready.is_none() {
             // The program reads single keys, and nothing says that it reads a text.
-            self.input.paste(first, false)?;
-            let Some(probe) = Typed::new(first) else {
-                return Err(Error::usage("the text begins with a character that a screen does not show")
-                    .hint("leave it out; '--blind' types without proof"));
-            };
-            let shown = self.appears(&probe, REST.0, before)?;
-            shown.ok_or_else(|| {
-                self.not_shown(&format!("its first character, '{first}', was typed and did not appear: the program may have taken it for a key"))
-            })?;
+            let (shown, others) = self.first_alone(text, before)?;
+            if others.is_empty() {
+                return Ok(shown);
+            }
             rest = others;
         }
-        if !rest.is_empty() {
-            self.input.paste(rest, bracketed)?;
-        }
-        match self.appears(typed, rest_bound, before)? {
+        let pasted = self.input.paste(rest, bracketed)?;
+        let least_rest = || {
+            let is_paste = before.bracketed == Some(true) || self.input.wrote_brackets(&pasted);
+            match is_paste {
+                true if text.len() > SHORT || text.contains('\n') => REST_AFTER_LONG,
+                false if !mode.canonical => REST_AFTER_KEYS,
+                _ => REST.0,
+            }
+        };
+        match self.appears(typed, least_rest, before)? {
             Some(shown) => Ok(shown),
             None => Err(self.taken_back(before)),
         }
     }
 
+    /// Types the first character alone, and waits for its echo; returns what follows it.
+    fn first_alone<'t>(&self, text: &'t str, before: &Look) -> Result<(Look, &'t str)> {
+        let (first, others) = text.split_at(text.chars().next().map_or(0, char::len_utf8));
+        let Some(typed) = Typed::new(first) else {
+            return Err(Error::usage("the text begins with a character that a screen does not show, and the program reads single keys")
+                .hint("leave it out; '--blind' types without proof"));
+        };
+        self.input.paste(first, false)?;
+        let shown =
+            self.appears(&typed, || if others.is_empty() { REST_AFTER_KEYS } else { REST.0 }, before)?;
+        let shown = shown.ok_or_else(|| {
+            self.not_shown(&format!(
+                "the first character of the text, '{first}', was typed and did not appear, so the program may have \
+                 taken it for a key; the others were not typed"
+            ))
+        })?;
+        Ok((shown, others))
+    }
+
     /// Waits until the text is on the screen, and the screen at rest. `None`: it does not appear.
-    fn appears(&self, typed: &Typed, least_rest: Duration, before: &Look) -> Result<Option<Look>> {
+    fn appears(
+        &self,
+        typed: &Typed,
+        least_rest: impl Fn() -> Duration,
+        before: &Look,
+    ) -> Result<Option<Look>> {
         let (start, limit) = (Instant::now(), Deadline::after(APPEARS.1));
         let (mut patience, mut again) = (Deadline::after(APPEARS.0), AGAIN.0);
         let mut last: Option<Look> = None;
@@ -208,9 +238,8 @@ impl Typist<'_> {
             }
             self.check_question(&look, "Enter was not pressed behind the text")?;
             if typed.shows(before, &look) {
-                return self
-                    .at_rest(typed, least_rest.max(rest_for(start.elapsed())), before, look)
-                    .map(Some);
+                let rest = least_rest().max(rest_for(start.elapsed()));
+                return self.at_rest(typed, rest, before, look).map(Some);
             }
             if last.as_ref() != Some(&look) || mode(&look).unread > 0 {
                 patience = Deadline::after(APPEARS.0).min(limit);
@@ -341,7 +370,8 @@ impl Typist<'_> {
                 After::Stands | After::Broken if was_canonical && look != *pressed => After::Left,
                 after => after,
             };
-            if after != After::Stands && (last == Some(after) || !self.output_within(Deadline::after(GONE))) {
+            let is_sure = last == Some(after) || look.is_below(pressed);
+            if after != After::Stands && (is_sure || !self.output_within(Deadline::after(GONE))) {
                 return Ok((after, Some(look)));
             }
             let deadline = if mode(&look).unread > 0 { late } else { soon };
@@ -350,6 +380,33 @@ impl Typist<'_> {
             }
             last = Some(after);
             again = if wrote { AGAIN.0 } else { AGAIN.1.min(again * 2) };
+        }
+    }
+
+    /// Answers a question of a program that reads single keys: with the text alone where that ends the question,
+    /// and with Enter behind it where it is shown. Not as a paste: Claude Code and Codex ignore one in a question.
+    fn answer(&self, text: &str, before: &Look, sent: &mut Sent) -> Result<Look> {
+        only_line(text, "the program asks a question: each line break would be an Enter")?;
+        no_tab(text)?;
+        self.take_output();
+        self.input.paste(text, false)?;
+        let typed = Typed::new(text);
+        let deadline = Deadline::after(APPEARS.0);
+        let mut last = before.clone();
+        loop {
+            let look = self.changed_since(&last, deadline.left())?;
+            if !self.prompts.is_asking(&look.text) {
+                sent.fate = Fate::Submitted;
+                return Ok(look);
+            }
+            if let Some(typed) = typed.as_ref().filter(|typed| typed.shows(before, &look)) {
+                let look = self.at_rest(typed, REST_AFTER_KEYS, before, look)?;
+                return if self.request.enter { self.entered(typed, look, sent) } else { Ok(look) };
+            }
+            if deadline.passed() {
+                return Err(self.not_shown("the text was typed, and the question is still there"));
+            }
+            last = look;
         }
     }
 
@@ -391,10 +448,6 @@ impl Typist<'_> {
 /// How long nothing may be printed before the screen is at rest, where the text took that long to appear.
 fn rest_for(appeared: Duration) -> Duration {
     (appeared * 2).clamp(REST.0, REST.1)
-}
-
-fn first_character(text: &str) -> Option<(&str, &str)> {
-    Some(text.split_at(text.chars().next()?.len_utf8()))
 }
 
 fn no_tab(text: &str) -> Result<()> {

@@ -15,6 +15,13 @@ const BUFFER: &str = "forge-typing";
 /// The bytes around a bracketed paste: `ESC [ 200 ~` and `ESC [ 201 ~`.
 const BRACKETS: u64 = 12;
 
+/// A text that was typed, and what the server had written before.
+#[derive(Debug, Clone, Copy)]
+pub struct Pasted {
+    written_before: Option<u64>,
+    bytes: u64,
+}
+
 /// A pane that is typed into.
 #[derive(Debug)]
 pub struct Input<'a> {
@@ -37,8 +44,12 @@ impl<'a> Input<'a> {
     /// # Errors
     /// When the server does not answer within [`ANSWER`], or has no such pane.
     pub fn look(&self) -> Result<Look> {
+        self.look_after(&[])
+    }
+
+    fn look_after(&self, commands: &[&str]) -> Result<Look> {
         let pane = self.mark.pane.as_str();
-        let printed = self.tell(&[
+        let look = [
             "list-panes",
             "-t",
             pane,
@@ -65,9 +76,44 @@ impl<'a> Input<'a> {
             "-J",
             "-t",
             pane,
-        ])?;
+        ];
+        let printed = self.tell(&[commands, &look].concat())?;
         tmux_says::look(pane, &printed)
             .ok_or_else(|| Error::failed(format!("tmux does not show the pane {pane}")))
+    }
+
+    /// The same with whether the program asked for bracketed paste, also where tmux has no word for it (before
+    /// 3.7), as far as that can be told.
+    ///
+    /// tmux writes a paste of nothing as brackets with nothing between them to a program that asked for them, and
+    /// as nothing at all to any other: the kernel counts what the server writes. (Measured on 3.3a: 12 bytes to
+    /// bash and Claude Code, 0 to cat, less and Python 3.11. The line break is the buffer's, which may not be
+    /// empty, and is replaced by nothing. Claude Code, Codex, Gemini CLI and Qwen Code do nothing about such a
+    /// paste.) What the server writes to somebody who is attached cannot be told from it.
+    ///
+    /// # Errors
+    /// When the server does not answer within [`ANSWER`], or has no such pane.
+    pub fn look_for_brackets(&self) -> Result<Look> {
+        const ASKS: &str = "#{==:#{pane_dead}#{pane_in_mode}#{bracket_paste_flag},00}";
+        let paste = format!(
+            "set-buffer -b {BUFFER} \"\\n\" ; paste-buffer -p -d -s '' -b {BUFFER} -t {}",
+            self.mark.pane
+        );
+        let before = written(self.mark.server_pid);
+        let mut look = self.look_after(&["if-shell", "-F", "-t", &self.mark.pane, ASKS, &paste, ";"])?;
+        if look.bracketed.is_none() && !look.dead && !look.in_mode {
+            let since = || Some(written(self.mark.server_pid)?.saturating_sub(before?));
+            if since() == Some(0) {
+                // The server may not have come to it; it does before it answers the next client.
+                look = self.look()?;
+            }
+            look.bracketed = match since() {
+                Some(0) => Some(false),
+                Some(BRACKETS) => Some(true),
+                _ => None,
+            };
+        }
+        Ok(look)
     }
 
     /// Leaves copy mode and every other mode of the pane.
@@ -96,63 +142,26 @@ impl<'a> Input<'a> {
 
     /// Types a text from a buffer that is gone afterwards; with `bracketed` as one paste where the program asked
     /// for that, and else as if it were typed. tmux writes a line break as Enter, in brackets too, where it is
-    /// part of the text.
+    /// part of the text. Returns what [`Input::wrote_brackets`] goes by.
     ///
     /// # Errors
     /// When the server does not answer within [`ANSWER`].
-    pub fn paste(&self, text: &str, bracketed: bool) -> Result<()> {
+    pub fn paste(&self, text: &str, bracketed: bool) -> Result<Pasted> {
         let mut arguments = vec!["load-buffer", "-b", BUFFER, "-", ";", "paste-buffer", "-d", "-b", BUFFER];
         if bracketed {
             arguments.push("-p");
         }
         arguments.extend(["-t", &self.mark.pane]);
-        self.server.tell_with(&arguments, text.as_bytes(), Deadline::after(ANSWER)).map(drop)
+        let pasted = Pasted { written_before: written(self.mark.server_pid), bytes: text.len() as u64 };
+        self.server.tell_with(&arguments, text.as_bytes(), Deadline::after(ANSWER))?;
+        Ok(pasted)
     }
 
-    /// Whether the program asked for bracketed paste, where tmux has no word for it (before 3.7); `None` where
-    /// it cannot be told. The look is new, of after the question.
-    ///
-    /// tmux writes a paste of nothing as brackets with nothing between them to a program that asked for them, and
-    /// as nothing at all to any other: the kernel counts what the server writes. (Measured on 3.3a: 12 bytes to
-    /// bash and Python 3.13, 0 to cat, less and Python 3.11. The line break is the buffer's, which may not be empty,
-    /// and is replaced by nothing.)
-    ///
-    /// # Errors
-    /// When the server does not answer within [`ANSWER`].
-    pub fn asks_for_brackets(&self) -> Result<(Option<bool>, Look)> {
-        const TRIES: usize = 3;
-        for left in (0..TRIES).rev() {
-            let before = written(self.mark.server_pid);
-            self.tell(&[
-                "set-buffer",
-                "-b",
-                BUFFER,
-                "\n",
-                ";",
-                "paste-buffer",
-                "-p",
-                "-d",
-                "-s",
-                "",
-                "-b",
-                BUFFER,
-                "-t",
-                &self.mark.pane,
-            ])?;
-            // The server writes to the pane before it reads the next client.
-            let look = self.look()?;
-            let after = written(self.mark.server_pid);
-            let bracketed = match before.zip(after).map(|(before, after)| after.saturating_sub(before)) {
-                Some(0) => Some(false),
-                Some(BRACKETS) => Some(true),
-                // The terminal of somebody who is attached was written to.
-                _ => None,
-            };
-            if bracketed.is_some() || left == 0 {
-                return Ok((bracketed, look));
-            }
-        }
-        Ok((None, self.look()?))
+    /// Whether the server is seen to have written brackets around a text, and nothing else since. It has written
+    /// when it has answered another client.
+    pub fn wrote_brackets(&self, pasted: &Pasted) -> bool {
+        let since = |before| Some(written(self.mark.server_pid)?.saturating_sub(before));
+        pasted.written_before.and_then(since) == Some(pasted.bytes + BRACKETS)
     }
 
     /// Presses Enter if the pane is as it was in that look, as far as the cursor, the scrolled lines and a word in

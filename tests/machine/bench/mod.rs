@@ -10,6 +10,7 @@ mod many;
 mod report;
 mod rest;
 mod rounds;
+mod send;
 mod spawn;
 mod stop;
 mod sweep;
@@ -40,11 +41,12 @@ const LIMIT: Duration = Duration::from_secs(2400);
 type Part = fn(usize) -> Vec<Row>;
 
 /// The parts, in the order of the table.
-const PARTS: [(&str, Part); 6] = [
+const PARTS: [(&str, Part); 7] = [
     ("spawn", spawn::rows),
     ("sweep", sweep::rows),
     ("many", many::rows),
     ("stop", stop::rows),
+    ("send", send::rows),
     ("alarms", alarms::rows),
     ("rest", rest::rows),
 ];

@@ -153,15 +153,18 @@ fn text_is_typed_as_it_is() {
     );
     tmux("spawn-typist", &["-N", "copy-mode"]).ok();
     let long = "мост ❯ ".repeat(400);
-    for text in ["$HOME 'x' \"y\" ; #{pid};", long.trim_end(), "\u{1b}[31mred\u{3}\\;"] {
+    // The long one scrolls the pattern off the screen: after it forge types nothing more.
+    for text in ["$HOME 'x' \"y\" ; #{pid};", "[31mred\\;", long.trim_end()] {
         forge(&["send", "typist", text]).ok();
     }
+    let refused = forge(&["send", "typist", "\u{1b}[31mred\u{3}"]).code(2);
+    assert!(refused.stderr.contains("(Escape)"), "{refused}");
     wait_until(TEN_S, "the lines", || {
         std::fs::read_to_string("/tmp/typed").is_ok_and(|text| text.lines().count() == 3)
     });
     let typed = std::fs::read_to_string("/tmp/typed").expect("the lines");
     let lines: Vec<&str> = typed.lines().filter(|line| !line.is_empty()).collect();
-    assert_eq!(lines, ["$HOME 'x' \"y\" ; #{pid};", long.trim_end(), "[31mred\\;"]);
+    assert_eq!(lines, ["$HOME 'x' \"y\" ; #{pid};", "[31mred\\;", long.trim_end()]);
 }
 
 fn waiting_has_an_end() {
