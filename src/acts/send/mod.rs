@@ -110,13 +110,13 @@ impl Typist<'_> {
             let types = |at: u64| now_s.saturating_sub(at) < STILL_TYPES.as_secs();
             if let Some(client) = look.clients.iter().find(|client| types(client.typed_at_s)) {
                 if deadline.passed() {
-                    return Err(self.attached(&client.terminal, "types there"));
+                    return Err(self.attached(&client.terminal, "types", "nothing was typed"));
                 }
                 // tmux keeps the time of a key in seconds, and tells nobody.
                 pause(Duration::from_millis(250));
             } else if look.in_mode {
                 if let Some(client) = look.clients.first() {
-                    return Err(self.attached(&client.terminal, "reads in copy mode"));
+                    return Err(self.attached(&client.terminal, "reads in copy mode", "nothing was typed"));
                 }
                 self.input.leave_mode()?;
                 journal::told!("{} was in copy mode, where keys go to tmux: forge left it", self.id);
@@ -126,10 +126,10 @@ impl Typist<'_> {
         }
     }
 
-    fn attached(&self, terminal: &str, does: &str) -> Error {
+    fn attached(&self, terminal: &str, does: &str, what: &str) -> Error {
         Error::new(
             Kind::Attached,
-            format!("somebody is attached to {} by {terminal} and {does}; nothing was typed", self.id),
+            format!("somebody is attached to {} by {terminal} and {does}, so {what}", self.id),
         )
         .hint("try again later; two who type would mix their texts")
     }
@@ -165,6 +165,19 @@ impl Typist<'_> {
         }
     }
 
+    /// Refuses where the pane does not take what is typed any more: its program has ended, or asks a question, or
+    /// somebody who came meanwhile has put it into copy mode.
+    fn check_takes_keys(&self, look: &Look, what: &str) -> Result<()> {
+        if look.dead {
+            return Err(self.ended());
+        }
+        if look.in_mode {
+            let terminal = look.clients.first().map_or("a terminal that has left", |client| &client.terminal);
+            return Err(self.attached(terminal, "reads in copy mode", what));
+        }
+        self.check_question(look, what)
+    }
+
     /// Refuses while the program asks a question.
     fn check_question(&self, look: &Look, what: &str) -> Result<()> {
         let Some(question) = self.prompts.question(&look.text).filter(|_| !self.request.answer) else {
@@ -179,7 +192,9 @@ impl Typist<'_> {
 
     /// Waits a moment for the ready pattern, where the session has one.
     fn ready(&self, mut look: Look) -> Result<Look> {
-        let Some(pattern) = &self.prompts.ready else { return Ok(look) };
+        let Some(pattern) = self.prompts.ready.as_ref().filter(|_| !self.request.blind) else {
+            return Ok(look);
+        };
         let deadline = Deadline::after(READY);
         loop {
             self.check_question(&look, "nothing was typed")?;

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::{AGAIN, ROWS, Typist, mode};
 use crate::hands::clock::{Deadline, pause};
 use crate::hands::terminal::Mode;
+use crate::hands::tmux::input::Pasted;
 use crate::words::error::{Error, Kind, Result};
 use crate::words::screen::{After, Look, Typed};
 use crate::words::typing::{Fate, LONGEST_CANONICAL, Sent, only_line};
@@ -104,7 +105,7 @@ impl Typist<'_> {
             )
             .hint("'--replace-input' empties the line first; '--blind' types all the same"));
         }
-        if self.request.blind { Ok(look) } else { self.ready(look) }
+        self.ready(look)
     }
 
     /// Empties the input line with the keys that line editors have for it, and the kernel: Ctrl-U, and behind an
@@ -175,18 +176,17 @@ impl Typist<'_> {
     }
 
     /// Types the text, and waits until it stands at rest where the program reads.
-    fn typed(&self, text: &str, typed: &Typed, bracketed: bool, mode: Mode, before: &Look) -> Result<Look> {
-        self.take_output();
-        let mut rest = text;
-        if !mode.canonical && !bracketed && self.prompts.ready.is_none() {
+    fn typed(&self, text: &str, typed: &Typed, bracketed: bool, mode: Mode, look: &Look) -> Result<Look> {
+        let (before, pasted) = if !mode.canonical && !bracketed && self.prompts.ready.is_none() {
             // The program reads single keys, and nothing says that it reads a text.
-            let (shown, others) = self.first_alone(text, before)?;
+            let (before, shown, others) = self.first_alone(text, look)?;
             if others.is_empty() {
                 return Ok(shown);
             }
-            rest = others;
-        }
-        let pasted = self.input.paste(rest, bracketed)?;
+            (before, self.paste(others, false, &shown, "only its first character was typed")?.1)
+        } else {
+            self.paste(text, bracketed, look, "nothing was typed")?
+        };
         let least_rest = || {
             let is_paste = before.bracketed == Some(true) || self.input.wrote_brackets(&pasted);
             match is_paste {
@@ -195,29 +195,49 @@ impl Typist<'_> {
                 _ => REST.0,
             }
         };
-        match self.appears(typed, least_rest, before)? {
+        match self.appears(typed, least_rest, &before)? {
             Some(shown) => Ok(shown),
-            None => Err(self.taken_back(before)),
+            None => Err(self.taken_back(&before, "the text did not appear where the program reads")),
         }
     }
 
-    /// Types the first character alone, and waits for its echo; returns what follows it.
-    fn first_alone<'t>(&self, text: &'t str, before: &Look) -> Result<(Look, &'t str)> {
+    /// Types at a moment at which the pane is as it was looked at; returns that look. Where the pane changes in
+    /// between, the new look must satisfy what the first one did.
+    fn paste(&self, text: &str, bracketed: bool, look: &Look, what: &str) -> Result<(Look, Pasted)> {
+        let deadline = Deadline::after(UNSTEADY);
+        let mut look = look.clone();
+        loop {
+            self.take_output();
+            if let Some(pasted) = self.input.paste(text, bracketed, Some(&look))? {
+                return Ok((look, pasted));
+            }
+            look = self.input.look()?;
+            self.check_takes_keys(&look, what)?;
+            look = self.ready(look)?;
+            if deadline.passed() {
+                return Err(self.not_shown(&format!("the screen does not come to rest, so {what}")));
+            }
+        }
+    }
+
+    /// Types the first character alone, and waits for its echo; returns the look before it, and what follows it.
+    fn first_alone<'t>(&self, text: &'t str, look: &Look) -> Result<(Look, Look, &'t str)> {
         let (first, others) = text.split_at(text.chars().next().map_or(0, char::len_utf8));
         let Some(typed) = Typed::new(first) else {
-            return Err(Error::usage("the text begins with a character that a screen does not show, and the program reads single keys")
-                .hint("leave it out; '--blind' types without proof"));
+            return Err(Error::usage(
+                "the text begins with a character that a screen does not show, and the program reads single keys",
+            )
+            .hint("leave it out; '--blind' types without proof"));
         };
-        self.input.paste(first, false)?;
-        let shown =
-            self.appears(&typed, || if others.is_empty() { REST_AFTER_KEYS } else { REST.0 }, before)?;
-        let shown = shown.ok_or_else(|| {
+        let (before, _) = self.paste(first, false, look, "nothing was typed")?;
+        let rest = || if others.is_empty() { REST_AFTER_KEYS } else { REST.0 };
+        let shown = self.appears(&typed, rest, &before)?.ok_or_else(|| {
             self.not_shown(&format!(
                 "the first character of the text, '{first}', was typed and did not appear, so the program may have \
                  taken it for a key; the others were not typed"
             ))
         })?;
-        Ok((shown, others))
+        Ok((before, shown, others))
     }
 
     /// Waits until the text is on the screen, and the screen at rest. `None`: it does not appear.
@@ -233,10 +253,7 @@ impl Typist<'_> {
         loop {
             let wrote = self.output_within(Deadline::after(again).min(patience));
             let look = self.input.look()?;
-            if look.dead {
-                return Err(self.ended());
-            }
-            self.check_question(&look, "Enter was not pressed behind the text")?;
+            self.check_takes_keys(&look, "Enter was not pressed behind the text")?;
             if typed.shows(before, &look) {
                 let rest = least_rest().max(rest_for(start.elapsed()));
                 return self.at_rest(typed, rest, before, look).map(Some);
@@ -259,7 +276,7 @@ impl Typist<'_> {
         let deadline = Deadline::after(RESTLESS.max(rest));
         while self.output_within(Deadline::after(rest)) && !deadline.passed() {
             let now = self.input.look()?;
-            self.check_question(&now, "Enter was not pressed behind the text")?;
+            self.check_takes_keys(&now, "Enter was not pressed behind the text")?;
             if typed.shows(before, &now) {
                 look = now;
             }
@@ -269,7 +286,7 @@ impl Typist<'_> {
 
     /// Takes back what was typed where that is safe, and says what was done. The kernel's own line editor is safe;
     /// a program that reads single keys may take any key for something else.
-    fn taken_back(&self, before: &Look) -> Error {
+    fn taken_back(&self, before: &Look, what: &str) -> Error {
         let Ok(look) = self.input.look() else { return self.ended() };
         let mode = mode(&look);
         if mode.unread > 0 {
@@ -283,14 +300,11 @@ impl Typist<'_> {
             )
             .hint(format!("it may still read it: 'forge capture {}' shows the screen", self.id));
         }
-        let is_back = mode.canonical
-            && self.input.byte(mode.kill).is_ok()
-            && self.changed_since(&look, Duration::from_millis(500)).is_ok_and(|now| now.rows == before.rows);
-        self.not_shown(if is_back {
-            "the text did not appear where the program reads, and was taken back"
-        } else {
-            "the text did not appear where the program reads"
-        })
+        let is_back = mode.canonical && self.input.byte(mode.kill).is_ok() && {
+            let now = self.changed_since(&look, EMPTIED);
+            now.is_ok_and(|now| now.before_cursor() == before.before_cursor())
+        };
+        self.not_shown(&if is_back { format!("{what}, and was taken back") } else { what.to_owned() })
     }
 
     fn not_shown(&self, what: &str) -> Error {
@@ -329,26 +343,24 @@ impl Typist<'_> {
 
     /// Presses Enter while the text stands where it was seen; returns the look that it was pressed at.
     fn enter(&self, typed: &Typed, mut look: Look) -> Result<Look> {
-        let deadline = Deadline::after(UNSTEADY);
+        let (deadline, first) = (Deadline::after(UNSTEADY), look.clone());
         loop {
-            self.check_question(&look, "Enter was not pressed behind the text")?;
+            self.check_takes_keys(&look, "Enter was not pressed behind the text")?;
             self.take_output();
             if self.input.enter_if(&look, typed.token(&look))? {
                 return Ok(look);
             }
             let now = self.input.look()?;
-            let stands = typed.after(&look, &now) != After::Left;
-            if !stands && deadline.passed() {
-                return Err(self.not_shown("the text was typed, and then left the place where it stood"));
-            }
-            if stands {
-                look = now;
-            } else {
+            if typed.after(&first, &now) == After::Left {
                 // It may be drawn in a moment.
                 pause(AGAIN.0);
+            } else {
+                look = now;
             }
             if deadline.passed() {
-                return Err(self.not_shown("the screen does not come to rest"));
+                return Err(
+                    self.taken_back(&first, "the text was typed, and then left the place where it stood")
+                );
             }
         }
     }
@@ -389,7 +401,9 @@ impl Typist<'_> {
         only_line(text, "the program asks a question: each line break would be an Enter")?;
         no_tab(text)?;
         self.take_output();
-        self.input.paste(text, false)?;
+        if self.input.paste(text, false, Some(before))?.is_none() {
+            return Err(self.not_shown("the screen changed, so nothing was typed"));
+        }
         let typed = Typed::new(text);
         let deadline = Deadline::after(APPEARS.0);
         let mut last = before.clone();
@@ -429,8 +443,11 @@ impl Typist<'_> {
     /// Types what the program shows nothing of: a secret, or what is not to be proven.
     fn unseen(&self, text: &str, mode: Mode, look: Look, sent: &mut Sent) -> Result<Look> {
         let (bracketed, look) = self.way(text, mode, look)?;
-        self.take_output();
-        self.input.paste(text, bracketed)?;
+        if !self.request.blind {
+            self.paste(text, bracketed, &look, "nothing was typed")?;
+        } else if self.input.paste(text, bracketed, None)?.is_none() {
+            return Err(self.ended());
+        }
         if self.request.enter {
             if !mode.canonical {
                 // Nothing tells when a program that shows nothing has read it.

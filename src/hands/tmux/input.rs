@@ -142,19 +142,35 @@ impl<'a> Input<'a> {
 
     /// Types a text from a buffer that is gone afterwards; with `bracketed` as one paste where the program asked
     /// for that, and else as if it were typed. tmux writes a line break as Enter, in brackets too, where it is
-    /// part of the text. Returns what [`Input::wrote_brackets`] goes by.
+    /// part of the text. `None`: the pane is no longer as it was in that look, or its program has ended, and nothing
+    /// was typed. As for Enter the server looks and types in one go: a single character may be the answer to a
+    /// question that has just come up.
     ///
     /// # Errors
     /// When the server does not answer within [`ANSWER`].
-    pub fn paste(&self, text: &str, bracketed: bool) -> Result<Pasted> {
-        let mut arguments = vec!["load-buffer", "-b", BUFFER, "-", ";", "paste-buffer", "-d", "-b", BUFFER];
-        if bracketed {
-            arguments.push("-p");
-        }
-        arguments.extend(["-t", &self.mark.pane]);
+    pub fn paste(&self, text: &str, bracketed: bool, at: Option<&Look>) -> Result<Option<Pasted>> {
+        let pane = &self.mark.pane;
+        let condition = at.map_or_else(|| LIVES.to_owned(), is_as_in);
+        let brackets = if bracketed { "-p " } else { "" };
+        let paste = format!("paste-buffer -d {brackets}-b {BUFFER} -t {pane}");
+        let drop_it = format!("delete-buffer -b {BUFFER} ; {CHANGED}");
         let pasted = Pasted { written_before: written(self.mark.server_pid), bytes: text.len() as u64 };
-        self.server.tell_with(&arguments, text.as_bytes(), Deadline::after(ANSWER))?;
-        Ok(pasted)
+        let arguments = [
+            "load-buffer",
+            "-b",
+            BUFFER,
+            "-",
+            ";",
+            "if-shell",
+            "-F",
+            "-t",
+            pane,
+            &condition,
+            &paste,
+            &drop_it,
+        ];
+        let said = self.server.tell_with(&arguments, text.as_bytes(), Deadline::after(ANSWER))?;
+        Ok(said.is_empty().then_some(pasted))
     }
 
     /// Whether the server is seen to have written brackets around a text, and nothing else since. It has written
@@ -171,21 +187,24 @@ impl<'a> Input<'a> {
     /// # Errors
     /// When the server does not answer within [`ANSWER`].
     pub fn enter_if(&self, look: &Look, word: Option<&str>) -> Result<bool> {
-        let place = format!(
-            "#{{==:#{{pane_dead}} #{{pane_in_mode}} #{{cursor_x}} #{{cursor_y}} #{{history_size}},0 0 {} {} {}}}",
-            look.column, look.row, look.scrolled
-        );
+        let place = is_as_in(look);
         let condition = word.map_or(place.clone(), |word| format!("#{{&&:{place},#{{C:{word}}}}}"));
         let enter = format!("send-keys -t {} Enter", self.mark.pane);
-        let said = self.tell(&[
-            "if-shell",
-            "-F",
-            "-t",
-            &self.mark.pane,
-            &condition,
-            &enter,
-            "display-message -p changed",
-        ])?;
+        let said = self.tell(&["if-shell", "-F", "-t", &self.mark.pane, &condition, &enter, CHANGED])?;
         Ok(said.is_empty())
     }
+}
+
+/// Whether a pane's program lives, as tmux reads it.
+const LIVES: &str = "#{==:#{pane_dead},0}";
+
+/// What a command list prints that did nothing.
+const CHANGED: &str = "display-message -p changed";
+
+/// Whether a pane is as it was in that look, as tmux reads it.
+fn is_as_in(look: &Look) -> String {
+    format!(
+        "#{{==:#{{pane_dead}} #{{pane_in_mode}} #{{cursor_x}} #{{cursor_y}} #{{history_size}},0 0 {} {} {}}}",
+        look.column, look.row, look.scrolled
+    )
 }
