@@ -61,7 +61,7 @@ pub(crate) fn enter(args: &[String]) -> Result<i32, String> {
             return Err("machines need root, and sudo cannot give it without a terminal".to_owned());
         }
         // On success exec does not return.
-        let kept = "--preserve-env=FORGE_MACHINE_CACHE,FORGE_PROGRAM,FORGE_SOAK_SEED,FORGE_SOAK_SECONDS,PATH,RUST_BACKTRACE,TERM";
+        let kept = "--preserve-env=FORGE_MACHINE_CACHE,FORGE_PROGRAM,FORGE_SOAK_SEED,FORGE_SOAK_SECONDS,FORGE_TYPING_CASES,FORGE_TYPING_SEED,PATH,RUST_BACKTRACE,TERM";
         let error = Command::new("sudo").arg(kept).arg(me).args(args).exec();
         return Err(format!("machines need root, and sudo cannot be run: {error}"));
     }

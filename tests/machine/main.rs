@@ -11,7 +11,8 @@
 //!
 //! Two more modes are for hands and for `make demo`:
 //! `… --shell DEBIAN [--user USER]` and `… --run DEBIAN [--user USER] -- ARGV…`. One is for `make
-//! bench`: `… --bench [DEBIAN] [PART…]`.
+//! bench`: `… --bench [DEBIAN] [PART…]`. In a machine, `--input-box LOG OPTIONS` is a program that tests
+//! type into.
 
 #![allow(
     clippy::case_sensitive_file_extension_comparisons,
@@ -27,11 +28,13 @@
 )]
 
 mod bench;
+mod chance;
 mod enter;
 mod faults;
 mod hands;
 mod host;
 mod image;
+mod input_box;
 mod inside;
 mod machine;
 mod outside;
@@ -50,6 +53,7 @@ fn main() {
     match args.first().map(String::as_str) {
         Some("--inside") => exit(inside_part(&args)),
         Some("--agent") => exit(qemu::agent()),
+        Some(input_box::INPUT_BOX) => exit(input_box::main(&args)),
         Some("--shell" | "--run") => exit(hands::main(&args)),
         Some(bench::BENCH) => exit(bench::main(&args)),
         Some(bench::MEASURE) => exit(bench::measure(&args)),

@@ -10,6 +10,7 @@ mod hostile;
 mod scarce;
 mod soak;
 mod standstill;
+mod typing;
 mod versions;
 
 use crate::suite::{Group, group};
@@ -19,6 +20,7 @@ pub(crate) fn groups() -> Vec<Group> {
     vec![
         group("standstill", standstill::tests()),
         group("soak", soak::tests()),
+        group("typing_at_random", typing::tests()),
         group("calls", calls::tests()),
         group("scarce", scarce::tests()),
         group("hostile", hostile::tests()),
@@ -31,6 +33,7 @@ pub(crate) fn long_groups() -> Vec<Group> {
     vec![
         group("calls", calls::long_tests()),
         group("soak", soak::long_tests()),
+        group("typing_at_random", typing::long_tests()),
         group("standstill", standstill::long_tests()),
         group("scarce", scarce::long_tests()),
         group("hostile", hostile::long_tests()),

@@ -6,12 +6,13 @@ mod disturb;
 mod model;
 mod worker;
 
+use crate::chance::Chance;
 use crate::machine::Machine;
 use crate::ran;
 use crate::suite::{Test, inside, outside};
 use crate::support::{DropIn, Homebase, configured, forge, run_within, shell, socket, systemctl};
 use checks::{Leaks, Supervisor};
-use model::{Chance, Session};
+use model::Session;
 use std::os::unix::net::UnixListener;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Mutex;

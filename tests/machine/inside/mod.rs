@@ -8,12 +8,14 @@ mod errors;
 pub(crate) mod guarding;
 mod health;
 mod incident;
+mod input_box;
 mod killed;
 mod machine_facts;
 mod many;
 mod notices;
 mod sockets;
 mod supervision;
+mod typing;
 mod units;
 mod watch_over;
 mod watching;
@@ -21,12 +23,13 @@ mod watching;
 use crate::suite::{Group, group};
 
 pub(crate) fn groups() -> Vec<Group> {
-    vec![
+    let groups = vec![
         group("machine_facts", machine_facts::tests()),
         // The longest one early: the others go on beside it.
         group("guarding", guarding::tests()),
         group("incident", incident::tests()),
         group("errors", errors::tests()),
+        group("input_box", input_box::tests()),
         group("sockets", sockets::tests()),
         group("ending", ending::tests()),
         group("by_hand", by_hand::tests()),
@@ -40,5 +43,6 @@ pub(crate) fn groups() -> Vec<Group> {
         group("crashes", crashes::tests()),
         group("watching", watching::tests()),
         group("watch_over", watch_over::tests()),
-    ]
+    ];
+    groups.into_iter().chain(typing::groups()).collect()
 }

@@ -1,7 +1,8 @@
 //! Who does things to sessions, one after another, and keeps the model of them.
 
-use super::model::{Chance, Expect, Program, Run, Session};
+use super::model::{Expect, Program, Run, Session};
 use super::{History, LONGEST};
+use crate::chance::Chance;
 use crate::ran::{Background, Ran};
 use crate::support::{alive, run_within, signal, socket, start, wait_until};
 use serde_json::Value;

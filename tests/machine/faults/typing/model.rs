@@ -1,0 +1,254 @@
+//! What must be true of a case, by the log of its program and by what forge said.
+
+use super::case::{Case, Patterns};
+use crate::input_box::log::{Entry, Event};
+use crate::input_box::options::{Form, Kind};
+use crate::input_box::played::submitted;
+use crate::ran::Ran;
+use serde_json::Value;
+
+/// A key that is read so soon after a question was drawn was on its way before anybody could see the
+/// question: the program writes it, tmux reads and draws it, forge asks tmux for the screen, and the key
+/// goes the same way back, each with a wait for one of two busy processors. A person has the same race,
+/// with eyes that are slower. It is counted, and is no failure.
+const ON_ITS_WAY_US: u64 = 30_000;
+
+/// What forge said of a text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    Submitted { attempts: u64 },
+    Typed { attempts: u64 },
+    Unconfirmed { attempts: u64 },
+    Refused { kind: String },
+}
+
+impl Told {
+    /// What the output says; a reason where it says nothing that forge may say.
+    pub(super) fn parse(ran: &Ran) -> Result<Self, String> {
+        let said: Value = serde_json::from_str(&ran.stdout).map_err(|error| format!("no JSON: {error}"))?;
+        if let Some(kind) = said["error"]["kind"].as_str() {
+            let status = if kind == "usage" { 2 } else { i32::from(kind == "deadline") * 3 + 1 };
+            return if ran.code == status || ran.code == 1 {
+                Ok(Self::Refused { kind: kind.to_owned() })
+            } else {
+                Err(format!("status {} with the error {kind}", ran.code))
+            };
+        }
+        let attempts = said["attempts"].as_u64().ok_or("no attempts")?;
+        match (said["result"].as_str(), ran.code) {
+            (Some("submitted"), 0) => Ok(Self::Submitted { attempts }),
+            (Some("typed"), 0 | 4) => Ok(Self::Typed { attempts }),
+            (Some("unconfirmed"), 0) => Ok(Self::Unconfirmed { attempts }),
+            (result, code) => Err(format!("the result {result:?} with status {code}")),
+        }
+    }
+
+    /// The column of the table that counts it.
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Submitted { .. } => "submitted",
+            Self::Typed { .. } => "typed",
+            Self::Unconfirmed { .. } => "unconfirmed",
+            Self::Refused { kind } => kind,
+        }
+    }
+}
+
+/// What came of a case.
+#[derive(Debug, Default)]
+pub(super) struct Verdict {
+    pub(super) failures: Vec<String>,
+    /// Answers that were on their way when the question was drawn.
+    pub(super) races: usize,
+    /// The first keys of texts that met a question of a single key, in a session without a pattern.
+    pub(super) first_keys: usize,
+    /// Characters of a text that a question got, and that are no answer to it.
+    pub(super) stray: usize,
+    /// Texts that such an answer was a part of, so that the program got the rest alone.
+    pub(super) cut: usize,
+    /// Texts that forge called typed, because the program had read Enter and drew nothing for longer than
+    /// forge waits: they stood there then, and left later.
+    pub(super) late: usize,
+}
+
+pub(super) fn judge(case: &Case, told: &Result<Told, String>, log: &[Entry], standing: &str) -> Verdict {
+    let mut verdict = questions(case, log);
+    let told = match told {
+        Ok(told) => told,
+        Err(reason) => {
+            verdict.failures.push(format!("forge's answer: {reason}"));
+            return verdict;
+        }
+    };
+    let submitted = submitted(log);
+    verdict.late = usize::from(is_late(case, told, &submitted, standing));
+    let texts = texts(case, told, &submitted, standing).filter(|_| verdict.late == 0);
+    if verdict.races + verdict.first_keys > 0 {
+        verdict.cut = usize::from(texts.is_some());
+    } else {
+        verdict.failures.extend(texts);
+    }
+    verdict.failures.extend(enters(case, told, log));
+    if case.is_calm() {
+        verdict.failures.extend(calm(case, told));
+    }
+    verdict
+}
+
+/// No question is answered.
+fn questions(case: &Case, log: &[Entry]) -> Verdict {
+    let mut verdict = Verdict::default();
+    let mut enters = 0;
+    let by_design = case.patterns == Patterns::None
+        && case.options.question.is_some_and(|question| question.form == Form::SingleKey)
+        && !case.options.kind.is_canonical();
+    for entry in log {
+        match &entry.event {
+            Event::Answered { answer, key, since_us, pending } => {
+                // The first Enter was pressed when its text was seen; one more may only be pressed once the
+                // program has read that, so that it waits for nobody.
+                let waited = *pending && enters < 2;
+                if *since_us <= ON_ITS_WAY_US || waited {
+                    verdict.races += 1;
+                } else if by_design && key != "Enter" {
+                    verdict.first_keys += 1;
+                } else {
+                    verdict.failures.push(format!(
+                        "the question was answered with '{answer}' by {key}, {} ms after it was drawn",
+                        since_us / 1000
+                    ));
+                }
+            }
+            Event::QuestionKey { key, since_us, pending } => {
+                enters += usize::from(key == "Enter");
+                let late = *since_us > ON_ITS_WAY_US && !pending;
+                if late && key == "Enter" {
+                    verdict
+                        .failures
+                        .push(format!("Enter reached a question {} ms after it was drawn", since_us / 1000));
+                }
+                verdict.stray += usize::from(late && key != "Enter");
+            }
+            Event::Cancelled { by } if by != "time" => {
+                verdict.failures.push(format!("the question was cancelled by {by}"));
+            }
+            event => enters += usize::from(is_enter(event)),
+        }
+    }
+    verdict
+}
+
+/// An Enter that the box itself read.
+fn is_enter(event: &Event) -> bool {
+    match event {
+        Event::Submitted { .. } | Event::LineBreak => true,
+        Event::Key { key } => key == "Enter",
+        _ => false,
+    }
+}
+
+/// No text is lost, doubled or cut without being reported.
+fn texts(case: &Case, told: &Told, submitted: &[String], standing: &str) -> Option<String> {
+    let entries = case.entries();
+    let is_whole = submitted == entries;
+    let is_beginning = case.lines && entries.starts_with(submitted);
+    let fails = |what: &str| {
+        let texts: Vec<String> = submitted.iter().map(|text| brief(text)).collect();
+        let (texts, standing) = (texts.join(", "), brief(standing));
+        Some(format!("forge said {told:?}, and {what}: submitted [{texts}], standing {standing}"))
+    };
+    match told {
+        Told::Submitted { .. } if !is_whole => fails("it was not submitted once and whole"),
+        Told::Submitted { .. } if !standing.is_empty() => fails("text stands there"),
+        Told::Typed { .. } if !(submitted.is_empty() || is_beginning) => fails("something was submitted"),
+        Told::Typed { .. } if !stands(case, standing, submitted.len()) => {
+            fails("it does not stand there whole")
+        }
+        Told::Unconfirmed { .. } if !(is_whole || submitted.is_empty()) => fails("a part was submitted"),
+        Told::Unconfirmed { attempts: 1.. } if case.is_calm() && !is_whole => fails("it was not submitted"),
+        Told::Refused { kind } if kind == "deadline" => {
+            if is_whole || submitted.is_empty() {
+                None
+            } else {
+                fails("a part was submitted")
+            }
+        }
+        Told::Refused { .. } if !(submitted.is_empty() || is_beginning) => fails("something was submitted"),
+        Told::Refused { .. } if standing.len() > case.options.standing.len() + case.text.len() + 1 => {
+            fails("more stands there than was sent")
+        }
+        _ => None,
+    }
+}
+
+/// Whether a busy program submitted the text that forge saw standing.
+fn is_late(case: &Case, told: &Told, submitted: &[String], standing: &str) -> bool {
+    let entries = case.entries();
+    let is_busy = case.options.busy.for_ms >= 1_000;
+    matches!(told, Told::Typed { attempts: 1.. })
+        && is_busy
+        && !submitted.is_empty()
+        && entries.starts_with(submitted)
+        && standing.is_empty()
+}
+
+/// Whether the text stands in the box as it must after `typed`.
+fn stands(case: &Case, standing: &str, submitted: usize) -> bool {
+    if case.options.kind.is_canonical() {
+        // The kernel has it.
+        return true;
+    }
+    let before = if case.replace_input { "" } else { &case.options.standing };
+    let wanted = case.entries().get(submitted).cloned().unwrap_or_default();
+    standing.trim_end_matches('\n') == format!("{before}{wanted}")
+}
+
+/// Enter is pressed as often as forge says, and twice at most.
+fn enters(case: &Case, told: &Told, log: &[Entry]) -> Option<String> {
+    let (Told::Submitted { attempts } | Told::Typed { attempts } | Told::Unconfirmed { attempts }) = told
+    else {
+        return None;
+    };
+    let pressed = log
+        .iter()
+        .filter(|entry| {
+            is_enter(&entry.event) || matches!(&entry.event, Event::QuestionKey { key, .. } if key == "Enter")
+        })
+        .count() as u64;
+    let most = if case.lines { 2 * case.entries().len() as u64 } else { 2 };
+    if pressed > most {
+        return Some(format!("Enter was pressed {pressed} times"));
+    }
+    // The kernel's line editor shows no Enter of its own.
+    (pressed != *attempts && !case.lines && !case.options.kind.is_canonical())
+        .then(|| format!("forge says {attempts} Enters, and the program read {pressed}"))
+}
+
+/// Where nothing hinders it, a text arrives.
+fn calm(case: &Case, told: &Told) -> Option<String> {
+    let kind = case.options.kind;
+    let longest = case.entries().iter().map(String::len).max().unwrap_or(0);
+    let wanted: &[&str] = if case.text.contains('\n') && kind != Kind::Bracketed && !case.lines
+        || kind.is_canonical() && longest > 4095
+    {
+        &["usage"]
+    } else if kind == Kind::Password {
+        &["unconfirmed"]
+    } else if case.no_enter {
+        &["typed"]
+    } else {
+        &["submitted"]
+    };
+    (!wanted.contains(&told.name())).then(|| format!("nothing hindered the text, and forge said {told:?}"))
+}
+
+/// A text for a message.
+pub(super) fn brief(text: &str) -> String {
+    let count = text.chars().count();
+    let part: String = text.chars().take(60).collect();
+    if count <= 60 {
+        return format!("{part:?}");
+    }
+    let end: String = text.chars().skip(count - 20).collect();
+    format!("{part:?}…{end:?} ({} bytes)", text.len())
+}

@@ -1,0 +1,67 @@
+//! A question that is shown in the box's place, and the keys that it reads.
+
+use super::keys::Key;
+use super::log::Event;
+use super::options::{Form, Question};
+use std::time::{Duration, Instant};
+
+pub(super) struct Shown {
+    pub(super) question: Question,
+    /// Which answer of a menu is marked.
+    pub(super) marked: usize,
+    /// When the program began to draw it.
+    pub(super) since: Instant,
+    /// The bytes that were received before that and are not yet read.
+    pending: u64,
+}
+
+/// What a key did to a question.
+#[derive(PartialEq, Eq)]
+pub(super) enum Outcome {
+    Stays,
+    Over,
+}
+
+impl Shown {
+    pub(super) fn new(question: Question, pending: u64) -> Self {
+        Self { question, marked: 0, since: Instant::now(), pending }
+    }
+
+    /// One byte more was read; whether it was received before the question was drawn.
+    pub(super) fn byte_was_pending(&mut self) -> bool {
+        let was = self.pending > 0;
+        self.pending = self.pending.saturating_sub(1);
+        was
+    }
+
+    pub(super) fn key(&mut self, key: &Key, pending: bool, log: &mut impl FnMut(Event)) -> Outcome {
+        let since_us = u64::try_from(self.since.elapsed().as_micros()).unwrap_or(u64::MAX);
+        log(Event::QuestionKey { key: key.name(), since_us, pending });
+        let answer = match (self.question.form, key) {
+            (Form::Menu, Key::Enter) => ["Yes", "No"][self.marked],
+            (Form::SingleKey, Key::Character('y' | 'Y')) => "Yes",
+            (Form::SingleKey, Key::Character('n' | 'N')) => "No",
+            (Form::Menu, Key::Named(name)) => match name.as_str() {
+                "Up" => return self.mark(0),
+                "Down" => return self.mark(1),
+                "Escape" => {
+                    log(Event::Cancelled { by: "Escape".to_owned() });
+                    return Outcome::Over;
+                }
+                _ => return Outcome::Stays,
+            },
+            _ => return Outcome::Stays,
+        };
+        log(Event::Answered { answer: answer.to_owned(), key: key.name(), since_us, pending });
+        Outcome::Over
+    }
+
+    fn mark(&mut self, at: usize) -> Outcome {
+        self.marked = at;
+        Outcome::Stays
+    }
+
+    pub(super) fn end(&self) -> Instant {
+        self.since + Duration::from_millis(self.question.stays_ms)
+    }
+}

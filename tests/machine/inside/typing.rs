@@ -1,0 +1,101 @@
+//! Typing into programs: texts arrive whole and once, and no question is answered by them. Most programs are
+//! the input box of the tests; others are real ones.
+
+mod arriving;
+mod people;
+mod programs;
+mod refused;
+mod turns;
+
+use crate::input_box::log::Event;
+use crate::input_box::options::{Form, Kind, Options, Question, When};
+use crate::input_box::played::Played;
+use crate::ran::Ran;
+use crate::suite::{Group, group};
+use crate::support::run;
+use serde_json::Value;
+use std::time::Duration;
+
+pub(crate) fn groups() -> Vec<Group> {
+    vec![
+        group("typing", [arriving::tests(), turns::tests()].into_iter().flatten().collect()),
+        group("typing_refused", [refused::tests(), people::tests()].into_iter().flatten().collect()),
+        Group { packages: programs::PACKAGES, ..group("typing_programs", programs::tests()) },
+    ]
+}
+
+const TEN_S: Duration = Duration::from_secs(10);
+
+/// `forge --json send`
+#[track_caller]
+fn send(session: &str, args: &[&str]) -> Ran {
+    run(&[&["forge", "--json", "send", session], args].concat())
+}
+
+/// The same, with that text on its standard input.
+#[track_caller]
+fn send_input(session: &str, args: &[&str], text: &[u8]) -> Ran {
+    let file = format!("/tmp/{session}.input");
+    std::fs::write(&file, text).expect("the input");
+    let line = r#"exec forge --json send "$@" <"$0""#;
+    run(&[&["sh", "-c", line, &file, session], args].concat())
+}
+
+/// The result and the number of Enters of a `send` that ended with that status.
+#[track_caller]
+fn result(ran: Ran, status: i32) -> (String, u64) {
+    let said = ran.code(status).json();
+    let result = said["result"].as_str().unwrap_or_else(|| panic!("no result: {said}"));
+    (result.to_owned(), said["attempts"].as_u64().expect("attempts"))
+}
+
+#[track_caller]
+fn is_submitted(ran: Ran) {
+    let said = ran.ok().json();
+    assert_eq!((&said["result"], &said["attempts"]), (&"submitted".into(), &1.into()), "{said}");
+}
+
+/// The kind and the message of a refusal.
+#[track_caller]
+fn refusal(ran: &Ran) -> (String, String) {
+    assert_ne!(ran.code, 0, "{ran}");
+    let said: Value = ran.json();
+    let text = |key: &str| said["error"][key].as_str().unwrap_or_default().to_owned();
+    (text("kind"), text("message"))
+}
+
+fn of(kind: Kind) -> Options {
+    Options { kind, ..Options::default() }
+}
+
+/// A question that stays for a minute.
+fn question(form: Form, when: When) -> Question {
+    Question { form, when, stays_ms: 60_000 }
+}
+
+/// All that the program read beside the texts, once nothing more comes.
+fn keys(session: &Played) -> Vec<String> {
+    session.standing();
+    let key = |event: Event| match event {
+        Event::Key { key } | Event::QuestionKey { key, .. } => Some(key),
+        Event::LineBreak => Some("Enter".to_owned()),
+        _ => None,
+    };
+    session.log().into_iter().filter_map(|entry| key(entry.event)).collect()
+}
+
+/// Nothing was typed, and nothing answered.
+#[track_caller]
+fn is_untouched(session: &Played) {
+    assert_eq!((session.standing(), session.submitted()), (String::new(), vec![]), "{}", session.story());
+    // forge may ask a program by an empty paste whether it takes pastes.
+    let keys: Vec<String> = keys(session).into_iter().filter(|key| key != "Paste of 0 bytes").collect();
+    assert_eq!(keys, Vec::<String>::new(), "{}", session.story());
+}
+
+/// No question was answered or cancelled.
+#[track_caller]
+fn is_unanswered(session: &Played) {
+    let is_answer = |event: &Event| matches!(event, Event::Answered { .. } | Event::Cancelled { .. });
+    assert!(!session.log().iter().any(|entry| is_answer(&entry.event)), "{}", session.story());
+}
