@@ -73,6 +73,12 @@ impl Look {
         last.iter().fold("; on its screen:".to_owned(), |text, row| format!("{text}\n  | {row}"))
     }
 
+    /// Whether something is below the cursor: the lower edge of an input box, or its hints. Below the prompt of a
+    /// shell there is nothing.
+    pub fn is_in_box(&self) -> bool {
+        self.rows.iter().skip(self.row + 1).any(|row| !row.trim().is_empty())
+    }
+
     /// Where the cursor is, in lines that never scroll.
     fn place(&self) -> (u64, usize) {
         (self.scrolled + self.row as u64, self.column)

@@ -1,5 +1,7 @@
 //! What tmux prints, read. Texts and versions are those measured on 3.3a and 3.5a.
 
+use unicode_width::UnicodeWidthStr;
+
 use super::screen::{Client, Look};
 use super::session::End;
 
@@ -164,13 +166,39 @@ pub fn look(pane: &str, printed: &str) -> Option<Look> {
     }
     let mut rows = screen.split_inclusive('\n');
     look.rows = rows.by_ref().take(height?).map(|row| row.trim_end_matches('\n').to_owned()).collect();
-    rows.collect::<String>().trim_end_matches('\n').clone_into(&mut look.text);
+    let joined: String = rows.collect();
+    look.text = padded(joined.trim_end_matches('\n'), &look);
     Some(look)
+}
+
+/// The joined lines, of which the cursor's has as many blanks at its end as there are before the cursor. Where a
+/// program has cleared the rest of its input line, tmux captures no space behind the prompt, or with `-J` a space
+/// for each cell that was cleared.
+fn padded(joined: &str, look: &Look) -> String {
+    let row = look.rows.get(look.row).map_or("", |row| row.trim_end());
+    let blanks = look.column.saturating_sub(row.width());
+    let mut lines: Vec<String> = joined.split('\n').map(str::to_owned).collect();
+    if let Some(line) = lines.iter_mut().rev().find(|line| !row.is_empty() && line.trim_end().ends_with(row))
+    {
+        line.truncate(line.trim_end().len());
+        line.extend(std::iter::repeat_n(' ', blanks));
+    }
+    lines.join("\n")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn blanks_before_the_cursor_are_part_of_the_text() {
+        let look = |column| Look { row: 0, column, rows: vec!["$".to_owned()], ..Look::default() };
+        assert_eq!(padded("$", &look(2)), "$ ");
+        assert_eq!(padded("$ ", &look(2)), "$ ");
+        assert_eq!(padded("$     ", &look(2)), "$ ");
+        assert_eq!(padded("$ ", &look(1)), "$");
+        assert_eq!(padded("x\n$\nbelow", &look(2)), "x\n$ \nbelow");
+    }
 
     #[test]
     fn a_look_is_read_whole() {

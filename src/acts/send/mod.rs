@@ -96,8 +96,9 @@ impl Typist<'_> {
     fn may_type(&self) -> Result<Look> {
         let deadline = Deadline::after(LETS_TYPE);
         loop {
-            // Where no pattern can say that the program reads, it is asked for the brackets at once.
-            let look = if self.prompts == Prompts::default() {
+            // Where no pattern can say that the program reads a text, it is asked for the brackets at once.
+            let has_text = self.request.parts.iter().any(|part| matches!(part, Part::Text(_)));
+            let look = if has_text && self.prompts == Prompts::default() {
                 self.input.look_for_brackets()?
             } else {
                 self.input.look()?

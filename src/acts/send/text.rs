@@ -25,6 +25,13 @@ const SHORT: usize = 256;
 /// 20,000 bytes for a line break; Qwen Code 0.24.4 then submits the sign in place of the text.)
 const REST_AFTER_LONG: Duration = Duration::from_millis(300);
 
+/// The least rest behind a short paste into an input box. (Gemini CLI 0.61.0 takes an Enter within 30 ms for a line
+/// break.)
+const REST_IN_BOX: Duration = Duration::from_millis(150);
+
+/// The rest before Enter is pressed once more: the first one counts as a key of the fast run, too.
+const REST_BEFORE_AGAIN: Duration = Duration::from_secs(1);
+
 /// The same behind a fast run of keys. Programs without bracketed paste tell a paste from a person by its
 /// speed, and take an Enter right behind it for a line break (120 ms were seen).
 const REST_AFTER_KEYS: Duration = Duration::from_millis(250);
@@ -191,6 +198,7 @@ impl Typist<'_> {
             let is_paste = before.bracketed == Some(true) || self.input.wrote_brackets(&pasted);
             match is_paste {
                 true if text.len() > SHORT || text.contains('\n') => REST_AFTER_LONG,
+                true if before.is_in_box() => REST_IN_BOX,
                 false if !mode.canonical => REST_AFTER_KEYS,
                 _ => REST.0,
             }
@@ -284,6 +292,19 @@ impl Typist<'_> {
         Ok(look)
     }
 
+    /// Waits before Enter is pressed once more, and until the line break is drawn.
+    fn at_rest_below(&self, pressed: &Look, typed: &Typed, mut look: Look) -> Result<Look> {
+        let deadline = Deadline::after(RESTLESS.max(REST_BEFORE_AGAIN));
+        while self.output_within(Deadline::after(REST_BEFORE_AGAIN)) && !deadline.passed() {
+            let now = self.input.look()?;
+            self.check_takes_keys(&now, "Enter was not pressed once more")?;
+            if typed.after(pressed, &now) == After::Broken {
+                look = now;
+            }
+        }
+        Ok(look)
+    }
+
     /// Takes back what was typed where that is safe, and says what was done. The kernel's own line editor is safe;
     /// a program that reads single keys may take any key for something else.
     fn taken_back(&self, before: &Look, what: &str) -> Error {
@@ -327,7 +348,7 @@ impl Typist<'_> {
                 return Ok(pressed);
             };
             if after == After::Broken && sent.attempts < MOST {
-                look = now;
+                look = self.at_rest_below(&pressed, typed, now)?;
                 continue;
             }
             sent.stands_still = after != After::Left;
