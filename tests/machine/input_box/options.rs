@@ -20,6 +20,8 @@ pub(crate) struct Options {
     pub(crate) frame: Frame,
     /// The terminal's cursor is hidden, and a reversed cell drawn where it is.
     pub(crate) own_cursor: bool,
+    /// The terminal's cursor is hidden and far from the text.
+    pub(crate) parked_cursor: bool,
     /// A dim suggestion stands in the empty box.
     pub(crate) placeholder: bool,
     /// Nothing that is typed is shown.
@@ -107,6 +109,8 @@ pub(crate) enum Form {
     /// `Run on production? ❯ 1. Yes  2. No`: Enter takes the one that is marked, arrows move the mark,
     /// Escape cancels.
     Menu,
+    /// The same, and the number of an answer takes it, typed or pasted alone.
+    Numbered,
     /// `[y/n]`: any of these keys answers.
     SingleKey,
 }

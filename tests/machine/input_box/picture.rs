@@ -78,7 +78,8 @@ fn boxed(options: &Options, shown: &str, (width, height): (usize, usize)) -> Pic
         rows.push(if edge.is_empty() { rule } else { format!("╰{rule}╯") });
     }
     rows.push("  ? for shortcuts".to_owned());
-    Picture { rows, wraps: false, cursor, hides_cursor: options.own_cursor }
+    let cursor = if options.parked_cursor { (rows.len() - 1, 0) } else { cursor };
+    Picture { rows, wraps: false, cursor, hides_cursor: options.own_cursor || options.parked_cursor }
 }
 
 fn list(sign: char, shown: &str, width: usize) -> Picture {
@@ -99,7 +100,7 @@ pub(super) fn matches(query: &str) -> Vec<&'static str> {
 pub(super) fn of_question(form: Form, marked: usize) -> Picture {
     let mark = |at: usize| if at == marked { '❯' } else { ' ' };
     let rows = match form {
-        Form::Menu => vec![
+        Form::Menu | Form::Numbered => vec![
             "Run on production?".to_owned(),
             format!("{} 1. Yes", mark(0)),
             format!("{} 2. No", mark(1)),
@@ -108,8 +109,8 @@ pub(super) fn of_question(form: Form, marked: usize) -> Picture {
         Form::SingleKey => vec!["Overwrite the file? [y/n] ".to_owned()],
     };
     let cursor = match form {
-        Form::Menu => (1 + marked, 0),
+        Form::Menu | Form::Numbered => (1 + marked, 0),
         Form::SingleKey => (0, columns(&rows[0])),
     };
-    Picture { rows, wraps: false, cursor, hides_cursor: form == Form::Menu }
+    Picture { rows, wraps: false, cursor, hides_cursor: form != Form::SingleKey }
 }

@@ -38,10 +38,12 @@ impl Shown {
         let since_us = u64::try_from(self.since.elapsed().as_micros()).unwrap_or(u64::MAX);
         log(Event::QuestionKey { key: key.name(), since_us, pending });
         let answer = match (self.question.form, key) {
-            (Form::Menu, Key::Enter) => ["Yes", "No"][self.marked],
+            (Form::Menu | Form::Numbered, Key::Enter) => ["Yes", "No"][self.marked],
+            (Form::Numbered, key) if is(key, "1") => "Yes",
+            (Form::Numbered, key) if is(key, "2") => "No",
             (Form::SingleKey, Key::Character('y' | 'Y')) => "Yes",
             (Form::SingleKey, Key::Character('n' | 'N')) => "No",
-            (Form::Menu, Key::Named(name)) => match name.as_str() {
+            (Form::Menu | Form::Numbered, Key::Named(name)) => match name.as_str() {
                 "Up" => return self.mark(0),
                 "Down" => return self.mark(1),
                 "Escape" => {
@@ -63,5 +65,14 @@ impl Shown {
 
     pub(super) fn end(&self) -> Instant {
         self.since + Duration::from_millis(self.question.stays_ms)
+    }
+}
+
+/// Whether a key is this character, or a paste of it alone.
+fn is(key: &Key, text: &str) -> bool {
+    match key {
+        Key::Character(c) => text.chars().eq([*c]),
+        Key::Paste(pasted) => pasted == text,
+        _ => false,
     }
 }

@@ -5,6 +5,7 @@ mod arriving;
 mod people;
 mod programs;
 mod refused;
+mod sizes;
 mod turns;
 
 use crate::input_box::log::Event;
@@ -20,7 +21,10 @@ pub(crate) fn groups() -> Vec<Group> {
     vec![
         group("typing", [arriving::tests(), turns::tests()].into_iter().flatten().collect()),
         group("typing_refused", [refused::tests(), people::tests()].into_iter().flatten().collect()),
-        Group { packages: programs::PACKAGES, ..group("typing_programs", programs::tests()) },
+        Group {
+            packages: programs::PACKAGES,
+            ..group("typing_programs", [programs::tests(), sizes::tests()].into_iter().flatten().collect())
+        },
     ]
 }
 
@@ -73,7 +77,8 @@ fn question(form: Form, when: When) -> Question {
     Question { form, when, stays_ms: 60_000 }
 }
 
-/// All that the program read beside the texts, once nothing more comes.
+/// All that the program read beside the texts, once nothing more comes. By an empty paste forge may ask it
+/// whether it takes pastes.
 fn keys(session: &Played) -> Vec<String> {
     session.standing();
     let key = |event: Event| match event {
@@ -81,16 +86,15 @@ fn keys(session: &Played) -> Vec<String> {
         Event::LineBreak => Some("Enter".to_owned()),
         _ => None,
     };
-    session.log().into_iter().filter_map(|entry| key(entry.event)).collect()
+    let keys = session.log().into_iter().filter_map(|entry| key(entry.event));
+    keys.filter(|key| key != "Paste of 0 bytes").collect()
 }
 
 /// Nothing was typed, and nothing answered.
 #[track_caller]
 fn is_untouched(session: &Played) {
     assert_eq!((session.standing(), session.submitted()), (String::new(), vec![]), "{}", session.story());
-    // forge may ask a program by an empty paste whether it takes pastes.
-    let keys: Vec<String> = keys(session).into_iter().filter(|key| key != "Paste of 0 bytes").collect();
-    assert_eq!(keys, Vec::<String>::new(), "{}", session.story());
+    assert_eq!(keys(session), Vec::<String>::new(), "{}", session.story());
 }
 
 /// No question was answered or cancelled.

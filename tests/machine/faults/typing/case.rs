@@ -130,6 +130,7 @@ impl Case {
             (options.busy != Busy::default(), "busy"),
             (!options.standing.is_empty(), "standing"),
             (options.question.is_some_and(|question| question.form == Form::Menu), "menu"),
+            (options.question.is_some_and(|question| question.form == Form::Numbered), "numbered"),
             (options.question.is_some_and(|question| question.form == Form::SingleKey), "single-key"),
         ];
         for (_, part) in parts.iter().filter(|(is_there, _)| *is_there) {
@@ -185,6 +186,7 @@ fn program(chance: &mut Chance, kind: Kind, text: &str) -> Options {
         options.sign = chance.one_of(&[None, Some('❯'), Some('›')]);
         options.placeholder = chance.one_in(4);
         options.own_cursor = chance.one_in(3);
+        options.parked_cursor = options.own_cursor && chance.one_in(3);
     }
     if !kind.is_canonical() {
         options.alternate = chance.one_in(4);
@@ -232,7 +234,7 @@ fn chance_ms(chance: &mut Chance, below: usize) -> u64 {
 
 fn question(chance: &mut Chance, when: &[When]) -> Question {
     Question {
-        form: if chance.one_in(3) { Form::SingleKey } else { Form::Menu },
+        form: chance.one_of(&[Form::Menu, Form::Menu, Form::Numbered, Form::SingleKey]),
         when: chance.one_of(when),
         stays_ms: chance.one_of(&[50, 300, 1_000, 3_000, 30_000]),
     }

@@ -131,7 +131,7 @@ fn cat_gets_a_line_once() {
 
 fn an_editor_that_inserts_gets_the_text_once() {
     let _ = std::fs::remove_file("/tmp/vi.txt");
-    let (_session, _) = spawn("editor", &[], &["vim.tiny", "-u", "NONE", "/tmp/vi.txt"]);
+    let (_session, _) = spawn("editor", &[], &["vim.tiny", "-u", "NONE", "-N", "/tmp/vi.txt"]);
     shows("editor", "/tmp/vi.txt");
     send("editor", &["--key", "i"]).ok();
     assert_eq!(result(send("editor", &["--no-enter", "first line"]), 0), ("typed".to_owned(), 0));
@@ -142,7 +142,7 @@ fn an_editor_that_inserts_gets_the_text_once() {
 
 fn an_editors_command_line_is_an_input_line() {
     let _ = std::fs::remove_file("/tmp/quit.txt");
-    let (_session, _) = spawn("quits", &[], &["vim.tiny", "-u", "NONE", "/tmp/quit.txt"]);
+    let (_session, _) = spawn("quits", &[], &["vim.tiny", "-u", "NONE", "-N", "/tmp/quit.txt"]);
     shows("quits", "/tmp/quit.txt");
     // A colon, as a key, opens the command line; the rest is a text that is shown there.
     send("quits", &["--key", ":"]).ok();

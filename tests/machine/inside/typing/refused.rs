@@ -17,7 +17,9 @@ pub(super) fn tests() -> Vec<Test> {
         inside!(nothing_is_typed_while_a_question_is_shown),
         inside!(a_question_that_comes_up_behind_the_text_gets_no_enter),
         inside!(a_menu_without_a_pattern_gets_no_enter),
+        inside!(one_character_is_not_found_in_the_row_above),
         inside!(a_question_of_a_single_key_gets_no_key_where_there_is_a_pattern),
+        inside!(a_number_answers_no_menu_where_there_is_a_pattern),
         inside!(a_program_that_is_not_ready_gets_nothing),
         inside!(a_text_that_does_not_appear_gets_no_enter),
         inside!(a_line_that_the_kernel_would_cut_is_refused),
@@ -140,6 +142,32 @@ fn a_menu_without_a_pattern_gets_no_enter() {
         assert!(message.contains("❯ 1. Yes"), "the screen is shown: {message}");
         is_unanswered(&it);
         assert!(!keys(&it).contains(&"Enter".to_owned()), "{}", it.story());
+    }
+}
+
+fn one_character_is_not_found_in_the_row_above() {
+    // The row above the cursor ends with it, and tmux scrolls a screen that is cleared from its first cell.
+    for kind in [Kind::Line, Kind::Bracketed] {
+        let options = Options { question: Some(question(Form::Menu, When::Start)), ..of(kind) };
+        let it = Played::spawn("above", &options, &[]);
+        for text in ["?", "s", "n?"] {
+            assert_eq!(refusal(&send(&it.name, &[text])).0, "not_shown", "{text}");
+        }
+        is_unanswered(&it);
+        assert!(!keys(&it).contains(&"Enter".to_owned()), "{}", it.story());
+    }
+}
+
+fn a_number_answers_no_menu_where_there_is_a_pattern() {
+    for kind in [Kind::Line, Kind::Bracketed] {
+        for pattern in [&ASKING[..], &["--ready", r"\? for shortcuts|^> *$"]] {
+            let it = Played::spawn("number", &of(kind), pattern);
+            it.again(&Options { question: Some(question(Form::Numbered, When::Start)), ..of(kind) });
+            let (kind, _) = refusal(&send(&it.name, &["1"]));
+            assert!(["asking", "not_ready"].contains(&kind.as_str()), "{kind}");
+            is_untouched(&it);
+            is_unanswered(&it);
+        }
     }
 }
 
