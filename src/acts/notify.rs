@@ -5,15 +5,16 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use super::World;
 use super::probe::probe;
 use super::restore::in_this_life;
+use super::{World, observe};
 use crate::hands::clock::{Deadline, local, now_us, pause};
 use crate::hands::config::{Telegram, Webhook};
 use crate::hands::{files, http, journal, paths, process};
 use crate::words::command::Argv;
 use crate::words::error::{Error, Result};
 use crate::words::event::Event;
+use crate::words::name::SessionId;
 use crate::words::notice::{Notice, Refusal, TELEGRAM_LIMIT, pauses, restore_lines, split};
 use crate::words::time::rfc3339;
 use crate::words::unit;
@@ -87,6 +88,19 @@ pub fn of_disturbance(lines: &[String]) -> Notice {
     plain("disturbed", format!("{host}: guarded units were disturbed\n{}\n  forge logs", lines.join("\n")))
 }
 
+/// A notice that the program of a session asks its user something, with the question's lines; `None` where
+/// it asks nothing now.
+///
+/// # Errors
+/// `Kind::NoSession` when there is no such session, `Kind::Deadline` when its server does not answer in five
+/// seconds.
+pub fn of_question(world: &World, id: &SessionId) -> Result<Option<Notice>> {
+    let Some(question) = observe::question(world, &observe::existing(world, id)?)? else { return Ok(None) };
+    let host = paths::host_name();
+    let text = format!("{host}: {id} asks\n{question}\n  forge attach {id}\n  forge send {id} --answer TEXT");
+    Ok(Some(Notice { session: Some(id.clone()), ..plain("asking", text) }))
+}
+
 /// A notice to try the ways.
 pub fn of_test() -> Notice {
     plain("test", format!("forge on {} can tell you here what happens", paths::host_name()))
@@ -102,6 +116,7 @@ fn plain(kind: &'static str, text: String) -> Notice {
         probe: None,
         restore: None,
         unit: None,
+        session: None,
     }
 }
 

@@ -7,13 +7,17 @@ use std::time::Duration;
 
 use super::{World, heal};
 use crate::hands::cgroup::Cgroup;
-use crate::hands::clock::{Deadline, pause};
+use crate::hands::clock::{Deadline, boot_us, now_us, pause};
+use crate::hands::paths;
 use crate::hands::process::{life, stat, terminal_idle_s};
 use crate::hands::tmux::directory::Directory;
 use crate::hands::tmux::knock::{Caller, Knock, answers, knock};
+use crate::hands::tmux::{ANSWER, Server};
+use crate::words::activity::{Activity, Source};
 use crate::words::condition::{Active, Answer, Condition, Facts, Life};
 use crate::words::error::{Error, Kind, Result};
 use crate::words::name::{Pattern, SessionId};
+use crate::words::prompts::Prompts;
 use crate::words::session::{Mark, Session, State};
 use crate::words::time::rfc3339;
 use crate::words::unit;
@@ -77,8 +81,92 @@ pub fn shown(world: &World, wanted: impl Fn(&SessionId) -> bool) -> Result<Vec<S
     let mut shown = BTreeMap::new();
     let mut show = |found: &Found| drop(shown.insert(found.id.clone(), found.show(world)));
     let found = among(world, &ALL, wanted, &mut show)?;
-    let judged = |found: &Found| Some(Session { state: found.state(), ..shown.remove(&found.id)? });
-    Ok(found.iter().filter_map(judged).collect())
+    let questions = questions(world, &found);
+    let judged = |(found, question): (&Found, Option<String>)| {
+        let session = Session { state: found.state(), ..shown.remove(&found.id)? };
+        Some(with_activity(world, found, session, question))
+    };
+    Ok(found.iter().zip(questions).filter_map(judged).collect())
+}
+
+/// One session, as people and bots see it.
+pub fn show(world: &World, found: &Found) -> Session {
+    let question = question(world, found).unwrap_or_else(|error| {
+        tracing::debug!("{error}");
+        None
+    });
+    with_activity(world, found, found.show(world), question)
+}
+
+/// What the program of a session asks its user, by the lines of its screen; `None` where it asks nothing, or
+/// the session has no pattern for that, and then nobody looks at its screen.
+///
+/// # Errors
+/// `Kind::Deadline` when its server does not answer in five seconds.
+pub fn question(world: &World, found: &Found) -> Result<Option<String>> {
+    match asked_of(world, found) {
+        Some((prompts, server, mark)) => {
+            Ok(prompts.question(&server.screen(&mark.pane, None, Deadline::after(ANSWER))?))
+        }
+        None => Ok(None),
+    }
+}
+
+/// What is looked at for a question of a session: only where it has a pattern for one, and reads and prints.
+fn asked_of<'a>(world: &World, found: &'a Found) -> Option<(Prompts, Server, &'a Mark)> {
+    let mark = found.mark.as_ref().filter(|_| found.state() == State::Running && found.program.is_there())?;
+    let prompts = world.store.spec(&found.id).ok().flatten()?.prompts();
+    prompts.asking.as_ref()?;
+    Some((prompts, Server::new(&paths::tmux().ok()?, &mark.socket), mark))
+}
+
+/// The questions of several sessions. Their servers are asked side by side, a few at a time.
+fn questions(world: &World, found: &[Found]) -> Vec<Option<String>> {
+    const AT_A_TIME: usize = 8;
+    let asked: Vec<_> = found.iter().map(|found| asked_of(world, found)).collect();
+    let deadline = Deadline::after(ANSWERS);
+    let one = |(prompts, server, mark): &(Prompts, Server, &Mark)| {
+        prompts.question(&server.screen(&mark.pane, None, deadline).ok()?)
+    };
+    let some = |asked: &[Option<(Prompts, Server, &Mark)>]| -> Vec<Option<String>> {
+        asked.iter().map(|asked| asked.as_ref().and_then(one)).collect()
+    };
+    if asked.iter().flatten().count() < 2 {
+        return some(&asked);
+    }
+    std::thread::scope(|scope| {
+        let started: Vec<_> = asked
+            .chunks(asked.len().div_ceil(AT_A_TIME))
+            .map(|part| (part, std::thread::Builder::new().spawn_scoped(scope, || some(part))))
+            .collect();
+        // Where no thread is to be had, this one does the work.
+        let answers = started.into_iter().map(|(part, thread)| match thread {
+            Ok(thread) => thread.join().unwrap_or_else(|_| vec![None; part.len()]),
+            Err(_) => some(part),
+        });
+        answers.flatten().collect()
+    })
+}
+
+/// The session with what its program does.
+fn with_activity(world: &World, found: &Found, session: Session, question: Option<String>) -> Session {
+    if question.is_none() {
+        return session;
+    }
+    // Its supervisor knows since when, if it has one that saw it begin.
+    let watched = world.store.record(&found.id).ok().flatten().and_then(|record| record.watched);
+    let watched = watched.filter(|watched| found.mark.as_ref() == Some(&watched.mark));
+    let since = watched.and_then(|watched| watched.asked).map(|asked| {
+        let age = boot_us().saturating_sub(asked.since);
+        now_us().saturating_sub(age)
+    });
+    Session {
+        activity: Activity::Asking,
+        activity_since: since.and_then(rfc3339),
+        activity_source: Some(Source::Screen),
+        question,
+        ..session
+    }
 }
 
 /// The units of all sessions.
@@ -387,6 +475,10 @@ impl Found {
             tasks: self.cgroup.processes().len() as u64,
             attached,
             supervised: self.is_supervised(),
+            activity: Activity::Unknown,
+            activity_since: None,
+            activity_source: None,
+            question: None,
             idle_s: pane.and_then(|mark| terminal_idle_s(&stat(mark.pane_pid)?)),
         }
     }

@@ -6,6 +6,7 @@
 //! long as one run of its session, and one that is killed has lost nothing.
 
 pub mod gone;
+mod question;
 mod silence;
 mod start;
 mod watch;
@@ -30,6 +31,7 @@ use crate::words::condition::{Action, Condition};
 use crate::words::error::{Error, Kind, Result};
 use crate::words::event::Event;
 use crate::words::name::SessionId;
+use crate::words::prompts::Prompts;
 use crate::words::session::{Cause, End, Mark};
 use crate::words::supervision::{Breaker, Next, Record, Restart, Rules, Started, Terms, Watched, status};
 use crate::words::unit;
@@ -110,7 +112,14 @@ pub fn watch(world: &World, id: &SessionId) -> Result<u8> {
     let record = world.store.record(id)?.unwrap_or_default();
     let watched = record.watched.clone().ok_or_else(|| Error::usage("there is nothing to watch"))?;
     let mut supervisor = Supervisor::new(world, id, watched.terms.clone(), record)?;
-    supervisor.watch(world, Watch::new(watched))
+    let prompts = prompts(world, id);
+    supervisor.watch(world, Watch::new(watched, prompts))
+}
+
+/// The patterns of the session, as `forge send` and `forge list` have them. Without a specification that
+/// can be read there are none.
+fn prompts(world: &World, id: &SessionId) -> Prompts {
+    world.store.spec(id).ok().flatten().map(|spec| spec.prompts()).unwrap_or_default()
 }
 
 /// How the session is configured to be supervised.
@@ -167,7 +176,8 @@ impl Supervisor {
         let written = world.store.write_record(&self.id, &self.record);
         let executed = written.and_then(|()| become_program(&paths::forge()?, &arguments));
         tracing::debug!("it does not execute itself anew: {executed:?}");
-        self.watch(world, Watch::new(watched))
+        let prompts = prompts(world, &self.id);
+        self.watch(world, Watch::new(watched, prompts))
     }
 
     fn write_record(&self, world: &World) {

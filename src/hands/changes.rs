@@ -30,6 +30,14 @@ impl Changes {
         Self::of(path, AddWatchFlags::IN_MODIFY)
     }
 
+    /// What is written to a terminal, and what its program reads from it.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn of_terminal(path: &Path) -> Result<Self> {
+        Self::of(path, AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_ACCESS)
+    }
+
     fn of(path: &Path, what: AddWatchFlags) -> Result<Self> {
         let doing = || format!("cannot watch {}", path.display());
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).trying(doing())?;
@@ -39,7 +47,12 @@ impl Changes {
 
     /// Takes those that there were.
     pub fn take(&self) {
-        let _ = self.0.read_events();
+        self.came();
+    }
+
+    /// The same; says whether there were any.
+    pub fn came(&self) -> bool {
+        self.0.read_events().is_ok_and(|events| !events.is_empty())
     }
 
     /// Waits for one; `false` when the deadline came first.

@@ -30,6 +30,7 @@ use crate::words::guard::report::Denial;
 use crate::words::guard::witness::{Guarded, Manager};
 use crate::words::name::SessionId;
 use crate::words::session::End;
+use crate::words::typing::Fate;
 use crate::words::unit;
 
 /// The target of events; everything else that is traced is a step.
@@ -274,7 +275,12 @@ pub fn record(event: &Event) {
             forge_silent_s: *silent_s,
             forge_restarted: *restarted,
         }),
-        Event::Nudged { arrived, .. } => write_record!(event, { forge_arrived: *arrived }),
+        Event::Nudged { outcome, .. } => write_record!(event, {
+            forge_arrived: matches!(outcome, Ok(Fate::Submitted | Fate::Typed)),
+            forge_result: outcome.as_ref().map_or("refused", |fate| fate.word()),
+            forge_error: outcome.as_ref().err().map(String::as_str),
+        }),
+        Event::Asking { .. } => write_record!(event, {}),
         Event::Oom { kills, limit, .. } => {
             write_record!(event, { forge_kills: *kills, forge_memory_max: *limit });
         }

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::acts::{World, observe};
+use crate::words::activity::Activity;
 use crate::words::error::Result;
 use crate::words::name::Pattern;
 use crate::words::session::Session;
@@ -15,7 +16,8 @@ use crate::words::usage;
 Examples:
   forge list
   forge list 'agent-*'
-  forge --json list | jq '.sessions[] | select(.state != \"running\")'")]
+  forge --json list | jq '.sessions[] | select(.state != \"running\")'
+  forge --json list | jq -r '.sessions[] | select(.activity == \"asking\").session'")]
 pub struct Args {
     /// Only these sessions: a name or a pattern
     #[arg(value_name = "PATTERN")]
@@ -43,10 +45,12 @@ pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
 
 fn row(session: &Session) -> Vec<String> {
     let unknown = || "-".to_owned();
-    let attached = if session.attached { " (attached)" } else { "" };
+    let asks = (session.activity == Activity::Asking).then_some("asking");
+    let more: Vec<&str> = asks.into_iter().chain(session.attached.then_some("attached")).collect();
+    let more = if more.is_empty() { String::new() } else { format!(" ({})", more.join(", ")) };
     vec![
         session.session.to_string(),
-        format!("{}{attached}", session.state.word()),
+        format!("{}{more}", session.state.word()),
         session.pane_pid.map_or_else(unknown, |pid| pid.to_string()),
         session.tasks.to_string(),
         session.cpu_usec.map_or_else(unknown, usage::cpu),

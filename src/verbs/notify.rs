@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::asked;
 use crate::acts::World;
 use crate::acts::notify::{self, Told};
 use crate::words::error::{Error, Kind, Result};
@@ -38,6 +39,14 @@ Examples:
         /// The unit
         unit: String,
     },
+    /// Tell that the program of a session asks its user something, where it does
+    #[command(after_help = "\
+Examples:
+  forge notify asking agent")]
+    Asking {
+        /// The session
+        name: String,
+    },
 }
 
 impl What {
@@ -46,6 +55,7 @@ impl What {
             Self::Boot => "boot",
             Self::Test => "test",
             Self::Failure { .. } => "failure",
+            Self::Asking { .. } => "asking",
         }
     }
 }
@@ -73,6 +83,13 @@ pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
                 .line(format!("nothing to tell: {unit} is started again")));
         }
         What::Failure { unit } => (notify::of_failure(world, unit), true),
+        What::Asking { name } => match notify::of_question(world, &asked::session(name)?)? {
+            Some(notice) => (notice, true),
+            None => {
+                return Ok(Shown::new(&json!({ "notice": arguments.what.word(), "channels": [] }))
+                    .line(format!("nothing to tell: {name} asks nothing")));
+            }
+        },
     };
     let told = notify::tell(world, &notice, patient)?;
     Ok(show(&notice, &told))

@@ -24,7 +24,7 @@ pub struct Args {
 /// When there is none of that name.
 pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
     let id = asked::session(&arguments.name)?;
-    let session = observe::existing(world, &id)?.show(world);
+    let session = observe::show(world, &observe::existing(world, &id)?);
     let unknown = || "-".to_owned();
     let mut rows: Vec<(&str, String)> = vec![
         ("state", session.state.word().to_owned()),
@@ -46,6 +46,16 @@ pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
         ("supervisor", if session.supervised { unit::service(&id) } else { unknown() }),
         ("attached", if session.attached { "yes" } else { "no" }.to_owned()),
     ];
+    if let Some(question) = &session.question {
+        let since = session.activity_since.as_ref().map(|since| format!(" since {since}"));
+        rows.push(("activity", format!("asking{}:", since.unwrap_or_default())));
+        rows.extend(question.lines().map(|line| ("", format!("| {line}"))));
+        rows.push((
+            "next",
+            format!("'forge capture {id}' shows all of it, 'forge attach {id}' answers it by hand,"),
+        ));
+        rows.push(("", format!("'forge send {id} --key KEY' or 'forge send {id} --answer TEXT' from here")));
+    }
     rows.extend(advice(session.state, id.as_str()).map(|advice| ("next", advice)));
     let shown = Shown::new(&session).line(id.to_string());
     Ok(rows.into_iter().fold(shown, |shown, (name, value)| shown.line(format!("  {name:<10} {value}"))))

@@ -11,6 +11,7 @@ use super::name::SessionId;
 use super::session::End;
 use super::shown::{legible, plain};
 use super::socket::stale_sockets;
+use super::typing::Fate;
 use super::unit;
 use super::usage::{self, Usage};
 
@@ -141,12 +142,18 @@ pub enum Event {
         /// Whether it is restarted for that.
         restarted: bool,
     },
-    /// A stuck session's program was nudged.
+    /// A stuck session's program was nudged, or would have been.
     Nudged {
         /// The session.
         session: SessionId,
-        /// Whether the text was seen to arrive.
-        arrived: bool,
+        /// What the text came to, or why it was refused: without anything that is on the screen.
+        outcome: Result<Fate, String>,
+    },
+    /// A session's program asks its user something. The question is not in the record: it may be private,
+    /// and others read the journal.
+    Asking {
+        /// The session.
+        session: SessionId,
     },
     /// The kernel killed processes of a session for want of memory.
     Oom {
@@ -278,7 +285,7 @@ pub enum Event {
     },
     /// A notice went out.
     Notified {
-        /// What about: `boot`, `failure`, `disturbed`, `test`.
+        /// What about: `boot`, `failure`, `disturbed`, `asking`, `test`.
         notice: &'static str,
         /// Which way: `command`, `telegram`, `webhook`.
         channel: &'static str,
@@ -317,7 +324,7 @@ impl std::fmt::Display for Subject {
 }
 
 /// Every kind: its word in `FORGE_EVENT=`, and its `MESSAGE_ID=`, which never changes.
-pub const KINDS: [(&str, &str); 28] = [
+pub const KINDS: [(&str, &str); 29] = [
     ("spawned", "94f2c85bc8614410809371c5fca78d1f"),
     ("spawn_retried", "20e2e7918fbd476792c71314490b3145"),
     ("spawn_failed", "5221a13094ca4110b2d157414dc82557"),
@@ -346,6 +353,7 @@ pub const KINDS: [(&str, &str); 28] = [
     ("guard_refused", "e07fa4fd16444e758cab34596d6f7503"),
     ("guard_listen", "81c30ff15a73450bb1755ccea651399d"),
     ("guard_finished", "a285088786e14025bdeec654b29f60eb"),
+    ("asking", "1fb9371b84ce43f089ddaade876e7e84"),
 ];
 
 impl Event {
@@ -380,6 +388,7 @@ impl Event {
             Self::GuardRefused { .. } => 25,
             Self::GuardListen { .. } => 26,
             Self::GuardFinished { .. } => 27,
+            Self::Asking { .. } => 28,
         }
     }
 
@@ -427,6 +436,7 @@ impl Event {
             | Self::Adopted { session, .. }
             | Self::Stuck { session, .. }
             | Self::Nudged { session, .. }
+            | Self::Asking { session }
             | Self::Oom { session, .. }
             | Self::SocketHealed { session, .. }
             | Self::Frozen { subject: Subject::Session(session), .. }
@@ -516,10 +526,13 @@ impl Event {
                     }
                 }
             }
-            Self::Nudged { session, arrived: true } => format!("nudged {session}"),
-            Self::Nudged { session, .. } => {
-                format!("nudged {session}, and nothing changed on its screen")
-            }
+            Self::Nudged { session, outcome } => match outcome {
+                Ok(Fate::Submitted) => format!("nudged {session}"),
+                Ok(Fate::Typed) => format!("nudged {session}, and the text stands in its input line"),
+                Ok(Fate::Unconfirmed) => format!("nudged {session}, and nothing of it is on its screen"),
+                Err(why) => format!("did not nudge {session}: {why}"),
+            },
+            Self::Asking { session } => format!("{session} asks its user something"),
             Self::Oom { session, kills, limit } => {
                 let limit = limit.map(|limit| format!(" (its limit is {})", usage::size(limit)));
                 format!(

@@ -1,13 +1,16 @@
 //! Pure types and decisions: nothing in this band does I/O.
 
+pub mod activity;
 pub mod command;
 pub mod condition;
 pub mod environment;
 pub mod error;
 pub mod event;
+pub mod fold;
 pub mod guard;
 pub mod health;
 pub mod limits;
+pub mod looks;
 pub mod name;
 pub mod notice;
 pub mod order;

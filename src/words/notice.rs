@@ -5,12 +5,13 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::health::Probe;
+use super::name::SessionId;
 use super::restore::Restored;
 
 /// A message, for a command or a webhook as JSON, for Telegram as its text.
 #[derive(Debug, Clone, Serialize)]
 pub struct Notice {
-    /// `boot`, `failure`, `disturbed` or `test`.
+    /// `boot`, `failure`, `disturbed`, `asking` or `test`.
     pub kind: &'static str,
     /// The machine.
     pub host: String,
@@ -26,6 +27,8 @@ pub struct Notice {
     pub restore: Option<Restored>,
     /// The unit that failed.
     pub unit: Option<String>,
+    /// The session whose program asks something.
+    pub session: Option<SessionId>,
 }
 
 /// What a restore did, for people.

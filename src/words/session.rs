@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::activity::{Activity, Source};
 use super::name::SessionId;
 
 /// What forge notes on the cgroup of a session's slice while it lives, as an extended
@@ -196,6 +197,15 @@ pub struct Session {
     pub attached: bool,
     /// Whether a supervisor looks after it.
     pub supervised: bool,
+    /// What its program does, where it runs.
+    pub activity: Activity,
+    /// Since when, RFC 3339 in UTC, where a supervisor saw it begin.
+    pub activity_since: Option<String>,
+    /// Where that is known from.
+    pub activity_source: Option<Source>,
+    /// What its program asks, by the lines of its screen.
+    #[serde(skip)]
+    pub question: Option<String>,
     /// Seconds since something was typed or printed in its pane; the kernel counts them in
     /// steps of 8.
     pub idle_s: Option<u64>,

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::activity::Question;
 use super::session::Mark;
 
 /// When a session is started again after its program ended; the words are those of `Restart=`
@@ -293,11 +294,81 @@ pub struct Watched {
     pub booted: u64,
     /// Whether it was told that there has been none for too long since.
     pub told: bool,
-    /// Whether it was nudged since.
+    /// Whether it was nudged since, or would have been: a nudge that is refused is not tried again before
+    /// the next silence.
     pub nudged: bool,
+    /// Its screen at the last look, without what only ticks: `words::fold`.
+    #[serde(default)]
+    pub screen: Option<u64>,
+    /// What its program asks.
+    #[serde(default)]
+    pub asked: Option<Asked>,
+    /// When a notice of a question was last sent.
+    #[serde(default)]
+    pub noticed: Option<u64>,
+}
+
+/// A question that a program asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    /// Which one.
+    pub question: Question,
+    /// Since when it is known, in microseconds since the boot.
+    pub since: u64,
+    /// Whether a notice of it was sent.
+    pub noticed: bool,
+}
+
+/// The shortest time between two notices of questions of one session.
+pub const NOTICE_EVERY: Duration = Duration::from_secs(60);
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 impl Watched {
+    /// Notes what the program asks now; says whether that is another question than before. One that was
+    /// answered is a sign of life: while it stood there, silence did not count.
+    pub fn note_question(&mut self, question: Option<Question>, now: u64) -> bool {
+        match (question, &mut self.asked) {
+            (None, None) => false,
+            (None, Some(_)) => {
+                (self.asked, self.sign) = (None, self.sign.max(now));
+                false
+            }
+            (Some(question), Some(asked)) if asked.question.is_same(&question) => {
+                asked.question = question;
+                false
+            }
+            (Some(question), _) => {
+                self.asked = Some(Asked { question, since: now, noticed: false });
+                true
+            }
+        }
+    }
+
+    /// When a notice of the question is to be sent, where none was.
+    pub fn notice_due(&self) -> Option<u64> {
+        self.asked.filter(|asked| !asked.noticed)?;
+        Some(self.noticed.map_or(0, |at| at.saturating_add(micros(NOTICE_EVERY))))
+    }
+
+    /// Notes that a notice of the question is on its way.
+    pub fn note_notice(&mut self, now: u64) {
+        if let Some(asked) = &mut self.asked {
+            asked.noticed = true;
+            self.noticed = Some(now);
+        }
+    }
+
+    /// Whether the program may have written to its terminal since the last look, when the terminal was
+    /// last written to at `output`. The kernel keeps that time in steps, so what came soon after it may
+    /// have left no trace.
+    pub fn may_have_printed(&self, output: Option<u64>) -> bool {
+        let looked = self.booted.saturating_add(self.looked);
+        output != self.output || output.is_some_and(|at| looked.saturating_sub(at) < micros(OUTPUT_STEP))
+    }
+
     /// When the output came that is seen now, and was not at the last look. The terminal has the time of
     /// it by the clock that people set: where they have set it since, nobody knows, and it may be new.
     pub fn time_of_output(&self, output: Option<u64>, now: u64, booted: u64) -> u64 {

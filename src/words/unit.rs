@@ -91,6 +91,11 @@ pub fn pause(id: &SessionId) -> String {
     format!("forge-pause-{id}.service")
 }
 
+/// What sends the notice that a session's program asks something.
+pub fn asking(id: &SessionId) -> String {
+    format!("forge-asking-{id}.service")
+}
+
 /// A pattern of the manager's that matches that unit alone: in a pattern, `\\x2d` is `x2d`.
 pub fn pattern(unit: &str) -> String {
     unit.replace('\\', "\\\\")

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use forge::hands::files;
 use forge::hands::paths::Paths;
 use forge::hands::state::Store;
+use forge::words::activity::Question;
 use forge::words::guard::snapshot::Snapshot;
 use forge::words::name::SessionId;
 use forge::words::prompts::{PatternKey, ScreenPattern};
@@ -13,7 +14,7 @@ use forge::words::resume::IdSource;
 use forge::words::session::{Cause, End, Mark};
 use forge::words::socket::LastSweep;
 use forge::words::spec::{Keeper, Spec, VERSION};
-use forge::words::supervision::{Breaker, Record, Restart, Rules, Sign, Started, Terms, Watched};
+use forge::words::supervision::{Asked, Breaker, Record, Restart, Rules, Sign, Started, Terms, Watched};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -122,9 +123,16 @@ pub(crate) fn watched() -> impl Strategy<Value = Watched> {
             restarts,
         },
     );
-    let seen = (any::<[u64; 5]>(), any::<[Option<u64>; 2]>(), any::<[bool; 2]>());
+    let asked =
+        (text(), text(), any::<u64>(), any::<bool>()).prop_map(|(question, screen, since, noticed)| Asked {
+            question: Question::new(&question, &screen),
+            since,
+            noticed,
+        });
+    let seen = (any::<[u64; 5]>(), any::<[Option<u64>; 4]>(), any::<[bool; 2]>(), option::of(asked));
     (mark(), text(), text(), terms, seen).prop_map(|(mark, cgroup, program, terms, seen)| {
-        let ([since, sign, looked, cpu, booted], [wedged, output], [told, nudged]) = seen;
+        let ([since, sign, looked, cpu, booted], [wedged, output, screen, noticed], [told, nudged], asked) =
+            seen;
         Watched {
             mark,
             cgroup,
@@ -139,6 +147,9 @@ pub(crate) fn watched() -> impl Strategy<Value = Watched> {
             booted,
             told,
             nudged,
+            screen,
+            asked,
+            noticed,
         }
     })
 }

@@ -22,6 +22,7 @@ mod kernel;
 mod names;
 mod order;
 mod resumed;
+mod screens;
 mod supervision;
 mod told;
 

@@ -3,16 +3,20 @@
 use std::time::{Duration, SystemTime};
 
 use super::Supervisor;
+use super::question::look_at;
 use super::watch::Watch;
 use crate::acts::{World, observe, send};
 use crate::hands::clock::{Deadline, boot_us, micros, now_us};
-use crate::hands::process::{last_output, stat};
+use crate::hands::process::{self, last_output, stat};
 use crate::hands::tmux::{ANSWER, Server};
-use crate::hands::{journal, paths};
+use crate::hands::{journal, paths, service, terminal};
+use crate::words::error::{Error, Kind, Result};
 use crate::words::event::Event;
+use crate::words::fold;
+use crate::words::screen::Look;
 use crate::words::session::Mark;
 use crate::words::supervision::{OUTPUT_STEP, Rules, Sign, Silence, Watched};
-use crate::words::typing::Request;
+use crate::words::typing::{Request, Sent};
 
 /// Somebody attached who typed within this time is not to be disturbed.
 const SOMEBODY_IS_THERE: Duration = Duration::from_secs(120);
@@ -23,6 +27,9 @@ const LATER: Duration = Duration::from_secs(30);
 /// How soon after a nudge it may have helped.
 const NUDGED: Duration = Duration::from_secs(1);
 
+/// The shortest time between two looks for signs that are only seen between looks.
+const LOOKS_APART: Duration = Duration::from_millis(500);
+
 /// A program that uses less of a CPU than this, in thousandths, does nothing.
 const IDLE: u64 = 10;
 
@@ -32,7 +39,7 @@ pub(super) struct Signs {
     /// When they are looked at next.
     due: Option<u64>,
     /// The screen as a nudge left it: what the text itself changed is no sign of life.
-    nudge_left: Option<String>,
+    nudge_left: Option<u64>,
 }
 
 impl Watch {
@@ -41,28 +48,37 @@ impl Watch {
         let now = boot_us();
         let (output, cpu) = (last_output_us(&self.watched.mark), self.cgroup.cpu_usec().unwrap_or(0));
         let booted = now_us().saturating_sub(now);
-        let Watched { mut sign, looked, output: before, cpu: used, .. } = self.watched;
+        let Watched { mut sign, looked, cpu: used, .. } = self.watched;
         if rules.counts(Sign::Beat) {
             sign = sign.max(self.cgroup.last_beat().unwrap_or(0).min(now));
         }
-        if !self.is_only_the_nudge() {
-            if rules.counts(Sign::Output) && output != before {
-                sign = sign.max(self.watched.time_of_output(output, now, booted));
-            }
-            if rules.counts(Sign::Cpu) && cpu.saturating_sub(used) * 1000 > now.saturating_sub(looked) * IDLE
-            {
-                sign = now;
-            }
+        if rules.counts(Sign::Output) && self.watched.may_have_printed(output) && self.has_other_screen() {
+            sign = sign.max(self.watched.time_of_output(output, now, booted));
+        }
+        if rules.counts(Sign::Cpu)
+            && cpu.saturating_sub(used) * 1000 > now.saturating_sub(looked) * IDLE
+            && !self.is_only_the_nudge()
+        {
+            sign = now;
         }
         self.watched = Watched { sign, looked: now, output, cpu, booted, ..self.watched.clone() };
         self.signs = Signs::default();
         Duration::from_micros(now.saturating_sub(sign))
     }
 
+    /// Whether the screen shows something else than at the last look: what a spinner, a clock or a counter
+    /// changes is nothing else, nor is the cursor's place; that lines scrolled is. Where nobody shows it,
+    /// perhaps.
+    fn has_other_screen(&mut self) -> bool {
+        let Ok(look) = look_at(&self.watched.mark) else { return true };
+        let now = Some(digest(&look));
+        std::mem::replace(&mut self.watched.screen, now) != now
+    }
+
     /// Whether the screen is as the nudge left it, so that nothing came of it.
     fn is_only_the_nudge(&self) -> bool {
         let left = self.signs.nudge_left.as_ref();
-        left.is_some_and(|left| screen(&self.watched.mark).is_some_and(|now| now == *left))
+        left.is_some_and(|left| look_at(&self.watched.mark).is_ok_and(|now| digest(&now) == *left))
     }
 }
 
@@ -76,8 +92,9 @@ fn server(mark: &Mark) -> Option<Server> {
     Some(Server::new(&paths::tmux().ok()?, &mark.socket))
 }
 
-fn screen(mark: &Mark) -> Option<String> {
-    server(mark)?.glance(&mark.pane, Deadline::after(ANSWER)).ok()
+/// What of a screen is compared with another for signs of life.
+fn digest(look: &Look) -> u64 {
+    fold::digest(&format!("{}\n{}", look.scrolled, fold::folded(&look.text)))
 }
 
 /// Whether somebody is attached and typed not long ago. Where the server does not tell, perhaps.
@@ -93,22 +110,53 @@ fn somebody_types(mark: &Mark) -> bool {
     })
 }
 
+/// Why a nudge was refused, for the journal: without anything that an error shows of the screen.
+fn reason(error: &Error) -> String {
+    if error.kind == Kind::Input {
+        return "text stands in its input line already".to_owned();
+    }
+    let line = error.message.lines().next().unwrap_or_default();
+    let without = |line: &str, end| line.strip_suffix(end).map(str::to_owned);
+    ["; on its screen:", "; its screen is empty", ":"]
+        .into_iter()
+        .find_map(|end| without(line, end))
+        .unwrap_or_else(|| line.to_owned())
+}
+
 impl Supervisor {
     /// When the silence may have become too long.
     pub(super) fn silence_ends(&self, watch: &Watch) -> Option<u64> {
         let stuck_after = micros(self.terms.rules.stuck_after?);
-        Some(watch.signs.due.unwrap_or_else(|| watch.watched.sign.saturating_add(stuck_after)))
+        let Watched { sign, looked, .. } = watch.watched;
+        let first_look = || {
+            let ends = sign.saturating_add(stuck_after);
+            let Some(often) = self.looks_every() else { return ends };
+            ends.min(looked.saturating_add(micros(often)))
+        };
+        Some(watch.signs.due.unwrap_or_else(first_look))
+    }
+
+    /// How often signs are looked for that are only seen between two looks: the CPU time that was used, and
+    /// what a screen shows beside what ticks on it.
+    fn looks_every(&self) -> Option<Duration> {
+        let rules = &self.terms.rules;
+        let between_looks = rules.counts(Sign::Cpu) || rules.counts(Sign::Output);
+        rules.stuck_after.filter(|_| between_looks).map(|after| (after / 4).max(LOOKS_APART))
     }
 
     /// Looks for signs of life, and does what the silence calls for; says whether it is too long for
     /// the run to go on.
-    pub(super) fn is_silent_too_long(&self, world: &World, watch: &mut Watch) -> bool {
+    pub(super) fn is_silent_too_long(&mut self, world: &World, watch: &mut Watch) -> bool {
         let Some(stuck_after) = self.terms.rules.stuck_after else { return false };
         if !observe::glance(&watch.watched.mark, &watch.cgroup).can_be_stuck() {
             // What stands still on purpose is not silent.
             watch.watched.sign = boot_us();
         }
-        let silence = watch.silence(&self.terms.rules);
+        let mut silence = watch.silence(&self.terms.rules);
+        if silence >= stuck_after && self.is_asking(watch) {
+            // It waits for its user, and not the other way round.
+            (watch.watched.sign, silence) = (boot_us(), Duration::ZERO);
+        }
         if silence < stuck_after {
             (watch.watched.told, watch.watched.nudged) = (false, false);
         }
@@ -131,25 +179,47 @@ impl Supervisor {
                 return true;
             }
         };
-        if self.terms.rules.counts(Sign::Cpu) {
-            // What it used is only known between two looks.
-            wait = wait.min(stuck_after / 4);
+        if let Some(often) = self.looks_every() {
+            wait = wait.min(often);
         }
         watch.signs.due = Some(boot_us().saturating_add(micros(wait)));
         false
     }
 
-    fn nudge(&self, world: &World, watch: &mut Watch) {
-        let Some(text) = &self.terms.rules.nudge_text else { return };
-        let mark = &watch.watched.mark;
+    /// Types the session's nudge into its program, where that reads. Once for each silence, whatever comes
+    /// of it, and also where the next supervisor goes on: that is why the record is written first.
+    fn nudge(&mut self, world: &World, watch: &mut Watch) {
+        let Some(text) = self.terms.rules.nudge_text.clone() else { return };
         watch.watched.nudged = true;
-        match send::send(world, &self.id, mark, &Request::entry(text)) {
-            Ok(sent) => {
-                journal::record(&Event::Nudged { session: self.id.clone(), arrived: sent.changed });
-                watch.signs.nudge_left = screen(mark);
-            }
-            // Its end, or the server's silence, is seen where that belongs.
-            Err(error) => tracing::debug!("{error}"),
+        self.record.watched = Some(watch.watched.clone());
+        self.write_record(world);
+        // Typing waits for the program, for somebody who types, and for another forge that does.
+        service::well();
+        let outcome = match self.try_nudge(world, watch, &text) {
+            Ok(sent) => Ok(sent.fate),
+            // Its end is seen where that belongs.
+            Err(error) if error.kind == Kind::Ended => return,
+            Err(error) => Err(reason(&error)),
+        };
+        service::well();
+        journal::record(&Event::Nudged { session: self.id.clone(), outcome });
+        // What the text itself changed on the screen is no sign of life.
+        watch.signs.nudge_left = look_at(&watch.watched.mark).ok().as_ref().map(digest);
+        watch.watched.screen = watch.signs.nudge_left.or(watch.watched.screen);
+    }
+
+    /// Types the text by the rules of `forge send`, and stricter: only where a pattern says that the program
+    /// reads, and never into a password prompt.
+    fn try_nudge(&self, world: &World, watch: &Watch, text: &str) -> Result<Sent> {
+        let refused = |why| Err(Error::new(Kind::NotReady, why));
+        if watch.prompts.ready.is_none() {
+            return refused("the session has no ready pattern, so nothing says that its program reads");
         }
+        let mark = &watch.watched.mark;
+        let terminal = stat(mark.pane_pid).and_then(|stat| process::terminal(&stat));
+        if terminal.and_then(|path| terminal::mode(&path).ok()).is_some_and(terminal::Mode::is_secret) {
+            return refused("its program reads a password");
+        }
+        send::send(world, &self.id, mark, &Request::entry(text))
     }
 }

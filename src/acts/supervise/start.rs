@@ -159,6 +159,9 @@ impl Supervisor {
             sign: now,
             told: false,
             nudged: false,
+            screen: None,
+            asked: None,
+            noticed: None,
         }
     }
 

@@ -1,12 +1,13 @@
 //! A supervisor at rest: it sleeps until the kernel tells of something, or the watchdog wants to
 //! hear of it.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use nix::poll::PollFlags;
 use nix::sys::signal::Signal;
 
+use super::question::Questions;
 use super::silence::Signs;
 use super::{Supervisor, rules};
 use crate::acts::{World, heal, observe};
@@ -20,12 +21,13 @@ use crate::words::condition::{Action, Condition};
 use crate::words::error::Result;
 use crate::words::event::Event;
 use crate::words::name::SessionId;
+use crate::words::prompts::Prompts;
 use crate::words::session::{Cause, Mark};
 use crate::words::supervision::{Watched, status};
 use crate::words::usage;
 
 /// How often the session is looked at where the manager has no watchdog.
-const LOOK: Duration = Duration::from_secs(90);
+pub(super) const LOOK: Duration = Duration::from_secs(90);
 
 /// How long a run is to last for its failures to be forgiven where the unit has no window.
 const SETTLED: Duration = Duration::from_secs(600);
@@ -40,12 +42,32 @@ pub(super) struct Watch {
     pub(super) cgroup: Cgroup,
     oom: Option<OomKills>,
     pub(super) signs: Signs,
+    pub(super) prompts: Prompts,
+    pub(super) questions: Option<Questions>,
 }
 
 impl Watch {
-    pub(super) fn new(watched: Watched) -> Self {
+    pub(super) fn new(watched: Watched, prompts: Prompts) -> Self {
         let cgroup = Cgroup::new(&watched.cgroup);
-        Self { oom: cgroup.watch_oom_kills(), signs: Signs::default(), watched, cgroup }
+        Self {
+            oom: cgroup.watch_oom_kills(),
+            signs: Signs::default(),
+            questions: Questions::of(&prompts, &watched.mark),
+            prompts,
+            watched,
+            cgroup,
+        }
+    }
+
+    /// What the kernel is asked to tell of the session beside ends and signals: kills for want of memory,
+    /// and changes of the terminal.
+    fn more_fds(&self) -> [Option<(BorrowedFd<'_>, PollFlags)>; 2] {
+        let questions = self.questions.as_ref().filter(|questions| questions.waits());
+        let terminal = questions.and_then(|questions| questions.terminal.as_ref());
+        [
+            self.oom.as_ref().map(|oom| (oom.as_fd(), PollFlags::POLLPRI)),
+            terminal.map(|terminal| (terminal.as_fd(), PollFlags::POLLIN)),
+        ]
     }
 
     /// Tells of out-of-memory kills; says whether there were any.
@@ -108,8 +130,18 @@ impl Supervisor {
                 stops.give_back();
                 return self.ended(&mut watch, Some(Cause::Stuck), false);
             }
+            self.look_for_question(&mut watch);
+            if watch.watched.notice_due().is_some_and(|at| now >= at) && self.send_notice(world, &mut watch) {
+                return self.rest(world, watch.watched);
+            }
 
-            let timers = [self.settled_at(&watch), self.patience_ends(&watch), self.silence_ends(&watch)];
+            let timers = [
+                self.settled_at(&watch),
+                self.patience_ends(&watch),
+                self.silence_ends(&watch),
+                watch.questions.as_ref().and_then(Questions::due),
+                watch.watched.notice_due(),
+            ];
             let next = timers.into_iter().flatten().fold(next_look, u64::min);
             let mut fds = vec![
                 (program.as_fd(), PollFlags::POLLIN),
@@ -117,20 +149,27 @@ impl Supervisor {
                 (self.signals.as_fd(), PollFlags::POLLIN),
                 (stops.as_fd(), PollFlags::POLLIN),
             ];
-            fds.extend(watch.oom.as_ref().map(|oom| (oom.as_fd(), PollFlags::POLLPRI)));
+            let more = watch.more_fds();
+            let more_at = [fds.len(), fds.len() + usize::from(more[0].is_some())];
+            let more_at = [0, 1].map(|n| more[n].is_some().then_some(more_at[n]));
+            fds.extend(more.into_iter().flatten());
             let came = ready(&fds, Deadline::at_boot_us(next));
+            let [oom, terminal] = more_at.map(|at| at.is_some_and(|at| came[at]));
             if came[3] {
                 service::stopping("ends on request");
                 // Nobody who did not ask systemd to stop it wants the session unwatched.
                 return Ok(status::AGAIN);
             }
-            if came.get(4) == Some(&true) && watch.note_oom(&self.id) {
+            if oom && watch.note_oom(&self.id) {
                 last_oom = Some(boot_us());
             }
             if came[0] || came[1] {
                 stops.give_back();
                 let oom = last_oom.is_some_and(|at| boot_us() - at < micros(KILLED));
                 return self.ended(&mut watch, None, oom);
+            }
+            if terminal {
+                watch.questions.iter_mut().for_each(Questions::terminal_changed);
             }
             if came[2] && self.signals.next().is_some() {
                 return self.reload(world, watch);
@@ -144,10 +183,24 @@ impl Supervisor {
         if let Ok(config) = config::load(&self.paths.config, self.terms.config_file.as_deref()) {
             self.terms.rules = rules(&config, &self.id);
             watch.watched = watch.watched.under(&self.terms, boot_us());
+            self.take_over_patterns(world, &config);
         }
         let condition = self.look(&mut watch);
         service::ready(&told(&watch.watched, condition));
         self.rest(world, watch.watched)
+    }
+
+    /// Has the patterns count from now on that are configured now, for a session that is as configured.
+    fn take_over_patterns(&self, world: &World, config: &Config) {
+        let spec = world.store.spec(&self.id).ok().flatten().filter(|spec| spec.as_configured);
+        let (Some(spec), Some(session)) = (spec, config.sessions.get(&self.id)) else { return };
+        let Prompts { ready, not_ready, asking } = session.prompts();
+        let changed = world.store.change_spec(&spec, |spec| {
+            (spec.ready, spec.not_ready, spec.asking) = (ready, not_ready, asking);
+        });
+        if let Err(error) = changed {
+            tracing::debug!("{error}");
+        }
     }
 
     /// Looks at the session, without the manager, and heals what can be.

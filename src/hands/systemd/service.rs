@@ -131,6 +131,28 @@ impl Manager {
         })
     }
 
+    /// Has the manager run forge with those words, as a service of its own that is gone with its process.
+    /// Nobody waits for it.
+    ///
+    /// # Errors
+    /// When the manager refuses, as where a unit of that name exists.
+    pub fn start_detached(
+        &self,
+        unit: &str,
+        description: &str,
+        forge: &Path,
+        arguments: &[String],
+    ) -> Result<()> {
+        let properties: Vec<Property<'_>> = vec![
+            ("Description", Variant::new(description)),
+            ("Type", Variant::new("exec")),
+            ("ExecStart", exec(forge, arguments)),
+            ("CollectMode", Variant::new("inactive-or-failed")),
+        ];
+        let asked = self.runtime.run(self.proxy.start_transient_unit(unit, "fail", &properties, &[]));
+        asked.map(drop).map_err(|error| told(&error, format!("cannot start {unit}")))
+    }
+
     /// Has the main process of a service look after itself at once (SIGHUP); says whether there is
     /// one.
     ///

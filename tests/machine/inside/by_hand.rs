@@ -31,6 +31,9 @@ fn list_has_one_shape() {
     let session = forge_json(&["list"])["sessions"][0].clone();
     let keys: Vec<&str> = session.as_object().expect("an object").keys().map(String::as_str).collect();
     let expected = [
+        "activity",
+        "activity_since",
+        "activity_source",
         "attached",
         "command",
         "cpu_usec",

@@ -1,5 +1,6 @@
 //! Tests that run in a machine as its user, one file per group.
 
+mod asking;
 mod audit;
 mod by_hand;
 mod crashes;
@@ -42,6 +43,7 @@ pub(crate) fn groups() -> Vec<Group> {
         group("supervision", supervision::tests()),
         group("crashes", crashes::tests()),
         group("watching", watching::tests()),
+        group("asking", asking::tests()),
         group("watch_over", watch_over::tests()),
     ];
     groups.into_iter().chain(typing::groups()).collect()

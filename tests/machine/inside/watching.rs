@@ -141,7 +141,7 @@ fn a_wedged_server_that_recovers_is_left_alone() {
 fn without_a_beat_it_is_told_nudged_and_restarted() {
     let _settings = DropIn::new("mute", "[Service]\nRestartSec=50ms\n");
     let _configuration = configured(
-        "[sessions.mute]\ncommand = ['sh', '-c', 'cat > /home/ada/typed; sleep 1000']\nstuck_after = 3\n\
+        "[sessions.mute]\ncommand = ['sh', '-c', 'echo up; cat > /home/ada/typed; sleep 1000']\nready = 'up'\nstuck_after = 3\n\
          nudge_text = 'are you there?'\nstuck_restart_after = 7\n",
     );
     let it = Supervised::start("mute");
@@ -155,7 +155,8 @@ fn without_a_beat_it_is_told_nudged_and_restarted() {
     assert_eq!(kinds_since(&cursor), Vec::<String>::new());
     let told = event_since(&cursor, "stuck");
     assert_eq!((&told["FORGE_MISSING"], &told["FORGE_RESTARTED"]), (&"beat".into(), &"false".into()));
-    assert_eq!(event_since(&cursor, "nudged")["FORGE_ARRIVED"], "true");
+    let nudged = event_since(&cursor, "nudged");
+    assert_eq!((&nudged["FORGE_ARRIVED"], &nudged["FORGE_RESULT"]), (&"true".into(), &"submitted".into()));
     wait_until(Duration::from_secs(5), "the text", || {
         std::fs::read_to_string("typed").is_ok_and(|text| text == "are you there?\n")
     });
@@ -175,7 +176,7 @@ fn without_a_beat_it_is_told_nudged_and_restarted() {
 
 fn a_nudge_that_helps_is_the_end_of_it() {
     let _configuration = configured(
-        "[sessions.dozing]\ncommand = ['sh', '-c', 'while read x; do forge beat; done']\nstuck_after = 2\n\
+        "[sessions.dozing]\ncommand = ['sh', '-c', 'echo up; while read x; do forge beat; done']\nready = 'up'\nstuck_after = 2\n\
          nudge_text = 'go on'\nstuck_restart_after = 5\n",
     );
     let it = Supervised::start("dozing");
@@ -243,7 +244,7 @@ fn nobody_who_only_waits_is_disturbed() {
 
 fn somebody_who_types_is_not_disturbed() {
     let _configuration = configured(
-        "[sessions.busy]\ncommand = ['sh', '-c', 'cat > /home/ada/typed']\nstuck_after = 3\n\
+        "[sessions.busy]\ncommand = ['sh', '-c', 'echo up; cat > /home/ada/typed']\nready = 'up'\nstuck_after = 3\n\
          nudge_text = 'nudge'\nstuck_restart_after = 6\n",
     );
     let it = Supervised::start("busy");
