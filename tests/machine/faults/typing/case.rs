@@ -69,16 +69,21 @@ impl Case {
         let lines = weighted(&mut chance, &[(1, 5), (2, 2), (50, 2)]);
         let lines = if kind == Kind::Password || bytes < 2 * lines { 1 } else { lines };
         let text = text(&mut chance, bytes, lines, kind == Kind::Bracketed);
-        let options = program(&mut chance, kind, &text);
+        let mut options = program(&mut chance, kind, &text);
         let no_enter = chance.one_in(8);
         // 50 lines of 100,000 bytes, each typed by keys, take minutes and show nothing new.
         let may_be_entries = kind != Kind::Bracketed && text.contains('\n') && bytes < 10_000 && !no_enter;
+        let lines = may_be_entries && !chance.one_in(3);
+        if lines {
+            // Each of 50 entries would wait for the end of the work of the one before.
+            options.work_ms = options.work_ms.min(50);
+        }
         Self {
             seed,
             patterns: chance.one_of(&Patterns::ALL),
             by: chance.one_of(&[By::Argument, By::StandardInput, By::File]),
             fresh: chance.one_in(10),
-            lines: may_be_entries && !chance.one_in(3),
+            lines,
             no_enter,
             replace_input: !options.standing.is_empty() && chance.one_in(2),
             options,
