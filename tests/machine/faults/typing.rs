@@ -66,6 +66,8 @@ struct Summary {
     stray: usize,
     cut: usize,
     late: usize,
+    /// The cases with such answers.
+    raced: Vec<String>,
     failures: Vec<String>,
     /// The longest forge, and its case.
     longest: (Duration, String),
@@ -94,6 +96,7 @@ fn typing_at_random() {
         }
     });
     let summary = summary.into_inner().expect("the summary");
+    println!("{}", summary.raced.join("\n"));
     println!("{}{} s", summary.table(), begun.elapsed().as_secs());
     assert!(summary.failures.is_empty(), "{}", summary.failures.join("\n\n"));
 }
@@ -181,6 +184,12 @@ impl Summary {
         self.races += tried.verdict.races;
         self.first_keys += tried.verdict.first_keys;
         self.stray += tried.verdict.stray;
+        if tried.verdict.races + tried.verdict.first_keys > 0 {
+            let (seed, name, said) = (case.seed, case.name(), &tried.told);
+            let cut = if tried.verdict.cut > 0 { ", and its text was cut" } else { "" };
+            let when = case.options.question.map(|question| question.when);
+            self.raced.push(format!("raced: {seed} {name} {when:?} {:?} {said:?}{cut}", case.patterns));
+        }
         self.cut += tried.verdict.cut;
         self.late += tried.verdict.late;
         if tried.took > self.longest.0 {
