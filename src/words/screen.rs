@@ -219,7 +219,9 @@ impl Typed {
         if now.place() == before.place() {
             return false;
         }
-        let behind = now.behind();
+        let is_short = self.tail.chars().count() < TELLING;
+        // A few characters may stand anywhere: they must be on the cursor's row, and follow what stood there.
+        let behind = if is_short { squashed(now.before_cursor()) } else { now.behind() };
         if chips(&behind)
             .last()
             .is_some_and(|chip| behind.ends_with(chip) && !before.behind().ends_with(chip))
@@ -227,10 +229,9 @@ impl Typed {
             return true;
         }
         let Some(rest) = behind.strip_suffix(&self.tail) else { return false };
-        // One character may stand anywhere: it must follow what stood before the cursor.
         let line = squashed(before.before_cursor());
         let near: String = line.chars().skip(line.chars().count().saturating_sub(TELLING)).collect();
-        self.whole.is_none() || self.tail.chars().count() >= TELLING || rest.ends_with(&near)
+        !is_short || self.whole.is_none() || rest.ends_with(&near)
     }
 
     /// Whether the screen shows it where it was not.
@@ -314,6 +315,8 @@ mod tests {
         assert!(typed.shows(&before, &look(&["clock 10:01", "> y‸"])));
         assert!(!typed.shows(&before, &look(&["a y", "> ‸"])), "elsewhere");
         assert!(!typed.shows(&before, &look(&["y‸", ""])), "the cursor went there");
+        let menu = look(&["Run on production?", "‸", "❯ Yes"]);
+        assert!(!Typed::new("?").unwrap().shows(&before, &menu), "in the row above");
         assert!(Typed::new(" \n ").is_none());
     }
 

@@ -1,7 +1,9 @@
 //! What is typed into a pane, and what its screen shows meanwhile.
 
-use crate::hands::clock::Deadline;
-use crate::hands::process::written;
+use std::time::Duration;
+
+use crate::hands::clock::{Deadline, pause};
+use crate::hands::process::{finish, written};
 use crate::words::error::{Error, Result};
 use crate::words::screen::Look;
 use crate::words::session::Mark;
@@ -14,6 +16,10 @@ const BUFFER: &str = "forge-typing";
 
 /// The bytes around a bracketed paste: `ESC [ 200 ~` and `ESC [ 201 ~`.
 const BRACKETS: u64 = 12;
+
+/// A server that writes nothing for so long has drawn what there was to draw: programs draw 60 frames a second at
+/// most, as a rule.
+const CALM: Duration = Duration::from_millis(50);
 
 /// A text that was typed, and what the server had written before.
 #[derive(Debug, Clone, Copy)]
@@ -89,7 +95,7 @@ impl<'a> Input<'a> {
     /// as nothing at all to any other: the kernel counts what the server writes. (Measured on 3.3a: 12 bytes to
     /// bash and Claude Code, 0 to cat, less and Python 3.11. The line break is the buffer's, which may not be
     /// empty, and is replaced by nothing. Claude Code, Codex, Gemini CLI and Qwen Code do nothing about such a
-    /// paste.) What the server writes to somebody who is attached cannot be told from it.
+    /// paste.)
     ///
     /// # Errors
     /// When the server does not answer within [`ANSWER`], or has no such pane.
@@ -100,20 +106,50 @@ impl<'a> Input<'a> {
             self.mark.pane
         );
         let before = written(self.mark.server_pid);
-        let mut look = self.look_after(&["if-shell", "-F", "-t", &self.mark.pane, ASKS, &paste, ";"])?;
-        if look.bracketed.is_none() && !look.dead && !look.in_mode {
-            let since = || Some(written(self.mark.server_pid)?.saturating_sub(before?));
-            if since() == Some(0) {
-                // The server may not have come to it; it does before it answers the next client.
-                look = self.look()?;
-            }
-            look.bracketed = match since() {
-                Some(0) => Some(false),
-                Some(BRACKETS) => Some(true),
-                _ => None,
-            };
+        let ask = ["if-shell", "-F", "-t", &self.mark.pane, ASKS, &paste, ";"];
+        let mut look = self.look_after(&ask)?;
+        if look.bracketed.is_some() || look.dead || look.in_mode {
+            return Ok(look);
         }
+        let since = || Some(written(self.mark.server_pid)?.saturating_sub(before?));
+        if since() == Some(0) {
+            // The server may not have come to it; it does before it answers the next client.
+            look = self.look()?;
+        }
+        look.bracketed = match since() {
+            Some(0) => Some(false),
+            Some(BRACKETS) => Some(true),
+            _ if !look.clients.is_empty() => {
+                self.first_write(&ask[..ask.len() - 1])?.map(|bytes| bytes == BRACKETS)
+            }
+            _ => None,
+        };
         Ok(look)
+    }
+
+    /// How many bytes the server writes first when it carries out commands; `None` where it writes nothing. The
+    /// program's answer, which the server writes to the terminals of those who are attached, comes later.
+    fn first_write(&self, commands: &[&str]) -> Result<Option<u64>> {
+        let (deadline, mut first) = (Deadline::after(ANSWER), None);
+        let (mut before, calm) = (written(self.mark.server_pid), Deadline::after(CALM * 10));
+        loop {
+            // What an earlier question made the program draw is not the answer to this one.
+            pause(CALM);
+            let now = written(self.mark.server_pid);
+            if now == before || calm.passed() {
+                break;
+            }
+            before = now;
+        }
+        let mut client = self.server.start(commands)?;
+        // The kernel tells nobody when it counts; a client takes a few milliseconds.
+        while first.is_none() && !deadline.passed() && matches!(client.try_wait(), Ok(None)) {
+            let since =
+                written(self.mark.server_pid).zip(before).map(|(now, before)| now.saturating_sub(before));
+            first = since.filter(|bytes| *bytes > 0);
+        }
+        finish(client, "tmux", deadline)?;
+        Ok(first)
     }
 
     /// Leaves copy mode and every other mode of the pane.
