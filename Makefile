@@ -15,7 +15,7 @@ test-vm: ## the tests of limits that are felt, in virtual machines (QEMU; no KVM
 	@tests/setup/install vm
 	@tests/setup/total --test machine -- --vm
 
-test-faults: ## each system call failing once, no room, a hostile user, an hour's churn (a long run)
+test-faults: ## each system call failing once, no room, a hostile user, 2,000 texts at any moment, an hour's churn (a long run)
 	@tests/setup/install
 	@PROPTEST_CASES=10000 tests/setup/total --test properties
 	@tests/setup/total --test machine -- --faults

@@ -1,5 +1,6 @@
 //! What goes wrong around forge: system calls that fail, a machine that has no room, what stands
-//! still, another user who means harm, and much of everything at once. One file per group.
+//! still, another user who means harm, texts typed into programs at the wrong moment, and much of everything at
+//! once. One file per group.
 //!
 //! Each has a short form, which is part of the usual tests, and nearly all have a long one: `make
 //! test-faults`.

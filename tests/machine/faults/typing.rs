@@ -7,10 +7,10 @@ mod model;
 use crate::input_box::options::Options;
 use crate::input_box::played::Played;
 use crate::machine::Machine;
-use crate::ran;
+use crate::ran::{self, Background};
 use crate::suite::{Test, inside, outside};
-use crate::support::run_within;
-use case::{Case, Patterns};
+use crate::support::{forge_json, run_within, start, wait_until};
+use case::{Case, SESSIONS};
 use model::{Told, Verdict, brief, judge};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -84,7 +84,7 @@ fn typing_at_random() {
         for worker in 0..WORKERS.min(cases) {
             let (next, summary, enough) = (&next, &summary, &enough);
             scope.spawn(move || {
-                let mut worker = Worker { number: worker, sessions: Patterns::ALL.map(|_| None) };
+                let mut worker = Worker { number: worker, sessions: Default::default() };
                 loop {
                     let at = next.fetch_add(1, Ordering::Relaxed);
                     if at >= cases || enough() {
@@ -104,8 +104,36 @@ fn typing_at_random() {
 /// One who sends texts one after another, into sessions of its own.
 struct Worker {
     number: u64,
-    /// One for each of the patterns, once it is needed.
-    sessions: [Option<Played>; 4],
+    /// Each once it is needed.
+    sessions: [Option<Attended>; SESSIONS],
+}
+
+/// A session, and who is attached to it.
+struct Attended {
+    session: Played,
+    person: Option<Background>,
+}
+
+impl Attended {
+    /// Spawns it; with a person, waits until that one counts as idle.
+    fn spawn(name: &str, case: &Case) -> Self {
+        let session = Played::spawn(name, &Options::default(), &case.patterns.options());
+        let person = case.attended.then(|| {
+            // script would type the end of its input, so that has none.
+            let line = format!("sleep 100000 | TERM=xterm script -qec 'forge attach {name}' /dev/null");
+            let person = start(&["sh", "-c", &line]);
+            wait_until(LONGEST, "the person", || forge_json(&["status", name])["attached"] == true);
+            std::thread::sleep(Duration::from_secs(4));
+            person
+        });
+        Self { session, person }
+    }
+}
+
+impl Drop for Attended {
+    fn drop(&mut self) {
+        self.person.iter_mut().for_each(Background::kill);
+    }
 }
 
 impl Worker {
@@ -117,19 +145,18 @@ impl Worker {
             Err(panic) => {
                 let panic = panic.downcast_ref::<String>().cloned().unwrap_or_default();
                 summary.failures.push(format!("the test itself failed: {panic}\n{}", described(case)));
-                self.sessions = Patterns::ALL.map(|_| None);
+                self.sessions = Default::default();
             }
         }
     }
 
     fn tried(&mut self, case: &Case) -> Tried {
-        let at = Patterns::ALL.iter().position(|patterns| *patterns == case.patterns).expect("a place");
+        let at = case.session();
         let name = format!("typed-{}-{at}", self.number);
         if case.fresh {
             self.sessions[at] = None;
         }
-        let session = self.sessions[at]
-            .get_or_insert_with(|| Played::spawn(&name, &Options::default(), &case.patterns.options()));
+        let session = &self.sessions[at].get_or_insert_with(|| Attended::spawn(&name, case)).session;
         session.again(&case.options);
         let file = format!("/tmp/{name}.text");
         std::fs::write(&file, &case.text).expect("the text");

@@ -4,7 +4,7 @@ use crate::chance::Chance;
 use crate::input_box::options::{Busy, Chip, Form, Frame, Kind, Options, Question, When};
 use std::fmt::Write as _;
 
-/// What the session says of its screen. The numbers are in the names of the sessions.
+/// What the session says of its screen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Patterns {
     None,
@@ -19,7 +19,7 @@ impl Patterns {
     /// The options of `forge spawn` that set them.
     pub(super) fn options(self) -> Vec<&'static str> {
         let ready = ["--ready", r"\? for shortcuts|^> *$|^Password: *$"];
-        let asking = ["--asking", r"^Run on production\?|^Overwrite the file\?|^Keep the data\?"];
+        let asking = ["--asking", r"^Run on production\?|^Overwrite the file\?|Keep the data\?"];
         match self {
             Self::None => vec![],
             Self::Asking => asking.into(),
@@ -37,6 +37,9 @@ pub(super) enum By {
     File,
 }
 
+/// The sessions differ by their patterns, and by whether somebody is attached.
+pub(super) const SESSIONS: usize = 2 * Patterns::ALL.len();
+
 #[derive(Clone, Debug)]
 #[allow(clippy::struct_excessive_bools, reason = "they are forge's options")]
 pub(super) struct Case {
@@ -45,6 +48,8 @@ pub(super) struct Case {
     pub(super) patterns: Patterns,
     pub(super) text: String,
     pub(super) by: By,
+    /// Somebody is attached to the session, and idle.
+    pub(super) attended: bool,
     /// The session is made for this case.
     pub(super) fresh: bool,
     pub(super) lines: bool,
@@ -77,11 +82,13 @@ impl Case {
         if lines {
             // Each of 50 entries would wait for the end of the work of the one before.
             options.work_ms = options.work_ms.min(50);
+            options.busy.for_ms = options.busy.for_ms.min(300);
         }
         Self {
             seed,
             patterns: chance.one_of(&Patterns::ALL),
             by: chance.one_of(&[By::Argument, By::StandardInput, By::File]),
+            attended: chance.one_in(6),
             fresh: chance.one_in(10),
             lines,
             no_enter,
@@ -89,6 +96,12 @@ impl Case {
             options,
             text,
         }
+    }
+
+    /// Which of [`SESSIONS`] it needs.
+    pub(super) fn session(&self) -> usize {
+        let patterns = Patterns::ALL.iter().position(|patterns| *patterns == self.patterns).expect("a place");
+        2 * patterns + usize::from(self.attended)
     }
 
     /// The entries that the text is.
@@ -195,10 +208,12 @@ fn program(chance: &mut Chance, kind: Kind, text: &str) -> Options {
     }
     if !kind.is_canonical() {
         options.alternate = chance.one_in(4);
-        if chance.one_in(3) && kind != Kind::List {
+        // A cursor that is elsewhere hides what stands in the box, and a line break in it. No agent was seen to
+        // keep it elsewhere while it shows its box.
+        if chance.one_in(3) && kind != Kind::List && !options.parked_cursor {
             options.paste_window_ms = chance.one_of(&[30, 120]);
         }
-        if chance.one_in(12) {
+        if chance.one_in(12) && !options.parked_cursor {
             options.standing.push_str("left over");
         }
         if chance.one_in(6) {

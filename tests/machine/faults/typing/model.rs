@@ -98,6 +98,7 @@ pub(super) fn judge(case: &Case, told: &Result<Told, String>, log: &[Entry], sta
 /// No question is answered.
 fn questions(case: &Case, log: &[Entry]) -> Verdict {
     let mut verdict = Verdict::default();
+    // How many Enters were read that were no line breaks; for entries of their own, of the present one.
     let mut enters = 0;
     let by_design = case.patterns == Patterns::None
         && case.options.question.is_some_and(|question| question.form != Form::Menu)
@@ -105,37 +106,52 @@ fn questions(case: &Case, log: &[Entry]) -> Verdict {
     for entry in log {
         match &entry.event {
             Event::Answered { answer, key, since_us, pending } => {
-                // The first Enter was pressed when its text was seen; one more may only be pressed once the
-                // program has read that, so that it waits for nobody.
-                let waited = *pending && enters < 2;
-                if *since_us <= ON_ITS_WAY_US || waited {
+                if is_on_its_way(case, key, *since_us, *pending, enters) {
                     verdict.races += 1;
                 } else if by_design && key != "Enter" {
                     verdict.first_keys += 1;
                 } else {
+                    let ms = since_us / 1000;
+                    let when = if *pending { "typed before it was drawn" } else { "typed at it" };
                     verdict.failures.push(format!(
-                        "the question was answered with '{answer}' by {key}, {} ms after it was drawn",
-                        since_us / 1000
+                        "the question was answered with '{answer}' by {key}, {when}, and read {ms} ms after that"
                     ));
                 }
             }
             Event::QuestionKey { key, since_us, pending } => {
                 enters += usize::from(key == "Enter");
-                let late = *since_us > ON_ITS_WAY_US && !pending;
+                let late = !is_on_its_way(case, key, *since_us, *pending, enters);
                 if late && key == "Enter" {
-                    verdict
-                        .failures
-                        .push(format!("Enter reached a question {} ms after it was drawn", since_us / 1000));
+                    let ms = since_us / 1000;
+                    verdict.failures.push(format!("Enter reached a question {ms} ms after it was drawn"));
                 }
                 verdict.stray += usize::from(late && key != "Enter");
             }
             Event::Cancelled { by } if by != "time" => {
                 verdict.failures.push(format!("the question was cancelled by {by}"));
             }
-            event => enters += usize::from(is_enter(event)),
+            Event::Submitted { .. } if case.lines => enters = 0,
+            Event::Submitted { .. } => enters += 1,
+            Event::Key { key } => enters += usize::from(key == "Enter"),
+            _ => {}
         }
     }
     verdict
+}
+
+/// Whether a key that a question got may have been typed before the question could be seen.
+fn is_on_its_way(case: &Case, key: &str, since_us: u64, pending: bool, enters: usize) -> bool {
+    if !pending {
+        return since_us <= ON_ITS_WAY_US;
+    }
+    if key != "Enter" {
+        return true;
+    }
+    // The first Enter was pressed when its text was seen. One more may only be pressed once the program has
+    // read that, so that it waits for nobody. The kernel shows the lines for a program that reads none: whether
+    // it reads is known by the ready pattern alone.
+    let is_told = matches!(case.patterns, Patterns::Ready | Patterns::Both);
+    enters == 1 && !(case.lines && case.options.kind.is_canonical() && is_told)
 }
 
 /// An Enter that the box itself read.
