@@ -1,6 +1,6 @@
 # The commands of the project. `make` alone lists them.
 
-.PHONY: help setup test test-vm test-faults lint demo bench deb
+.PHONY: help setup test test-vm test-faults test-agents lint demo bench deb
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 13
@@ -19,6 +19,10 @@ test-faults: ## each system call failing once, no room, a hostile user, 2,000 te
 	@tests/setup/install
 	@PROPTEST_CASES=10000 tests/setup/total --test properties
 	@tests/setup/total --test machine -- --faults
+
+test-agents: ## typing into real coding agents, with a model server on loopback (npm; a long run)
+	@tests/setup/install agents
+	@tests/setup/total --test machine -- --agents
 
 lint: ## formatting, clippy, dependencies (cargo deny), shell scripts (shellcheck)
 	@tests/setup/lint

@@ -73,7 +73,11 @@ pub(crate) fn enter(args: &[String]) -> Result<i32, String> {
         ("nsenter", "util-linux"),
         ("mount", "mount"),
     ];
-    if args.first().and_then(|arg| List::named(arg)) == Some(List::Virtual) {
+    let list = args.first().and_then(|arg| List::named(arg));
+    if list == Some(List::Agents) {
+        tools.push(("npm", "npm"));
+    }
+    if list == Some(List::Virtual) {
         tools.extend([
             ("qemu-system-x86_64", "qemu-system-x86"),
             ("/sbin/mke2fs", "e2fsprogs"),

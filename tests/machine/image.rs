@@ -48,6 +48,24 @@ pub(crate) fn tree(debian: Debian, packages: &str) -> PathBuf {
     cached(debian.name(), &recipe, |tree| build(debian, &packages, FINISH, tree))
 }
 
+/// What the agents' folder is made of.
+const AGENTS: [&str; 3] = [
+    include_str!("../agents/package.json"),
+    include_str!("../agents/package-lock.json"),
+    include_str!("../setup/agents"),
+];
+
+/// A tree with the agents in `/opt/agents`, and no more: a layer over that of a container. Built now if
+/// it is not there yet.
+pub(crate) fn agents() -> PathBuf {
+    cached("agents", &AGENTS, |tree| {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/setup/agents");
+        let mut command = Command::new(script);
+        command.arg(tree);
+        ran::run(command, "tests/setup/agents", Duration::from_secs(900)).ok();
+    })
+}
+
 /// What a virtual machine needs besides. `udev` names the ports and loads what they need.
 const KERNEL: &str = ",linux-image-cloud-amd64,initramfs-tools,udev,kmod";
 

@@ -46,6 +46,16 @@ struct Booted {
 impl Machine {
     /// Makes and boots a fresh machine that has these packages too.
     pub(crate) fn new(debian: Debian, packages: &str, run: &Run) -> Self {
+        Self::over(debian, &[image::tree(debian, packages)], run)
+    }
+
+    /// Makes and boots a fresh machine that has the agents in `/opt/agents`.
+    pub(crate) fn with_agents(debian: Debian, packages: &str, run: &Run) -> Self {
+        Self::over(debian, &[image::agents(), image::tree(debian, packages)], run)
+    }
+
+    /// Makes and boots a fresh machine out of these trees, the upper ones first.
+    fn over(debian: Debian, trees: &[PathBuf], run: &Run) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(1);
         let name = format!("{}-{}", debian.name(), COUNT.fetch_add(1, Ordering::Relaxed));
         let dir = run.dir.join(&name);
@@ -53,10 +63,11 @@ impl Machine {
             fs::create_dir_all(dir.join(folder)).expect("the machine's folders");
         }
         fs::write(dir.join("upper/etc/hostname"), format!("{name}\n")).expect("the machine's name");
+        let lower: Vec<String> =
+            [&[run.layer()], trees].concat().iter().map(|tree| tree.display().to_string()).collect();
         let options = format!(
-            "lowerdir={}:{},upperdir={},workdir={}",
-            run.layer().display(),
-            image::tree(debian, packages).display(),
+            "lowerdir={},upperdir={},workdir={}",
+            lower.join(":"),
             dir.join("upper").display(),
             dir.join("work").display()
         );

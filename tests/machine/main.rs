@@ -6,8 +6,9 @@
 //! `cargo test --test machine -- trixie::sockets`.
 //!
 //! The tests in `vm` run in virtual machines, for what a container cannot show, and only when they
-//! are asked for: `cargo test --test machine -- --vm [FILTER]`. So does the long form of the faults:
-//! `cargo test --test machine -- --faults [FILTER]`.
+//! are asked for: `cargo test --test machine -- --vm [FILTER]`. So do the long form of the faults:
+//! `cargo test --test machine -- --faults [FILTER]`, and the tests with real coding agents:
+//! `cargo test --test machine -- --agents [FILTER]`.
 //!
 //! Two more modes are for hands and for `make demo`:
 //! `… --shell DEBIAN [--user USER]` and `… --run DEBIAN [--user USER] -- ARGV…`. One is for `make
@@ -27,6 +28,7 @@
     reason = "the rules of the product: a test panics to fail, and polls from outside what it tests"
 )]
 
+mod agents;
 mod bench;
 mod chance;
 mod enter;

@@ -34,16 +34,19 @@ pub(crate) enum List {
     Faults,
     /// What needs a virtual machine.
     Virtual,
+    /// What needs real coding agents, in containers too.
+    Agents,
 }
 
 impl List {
-    pub(crate) const ALL: [Self; 3] = [Self::Usual, Self::Faults, Self::Virtual];
+    pub(crate) const ALL: [Self; 4] = [Self::Usual, Self::Faults, Self::Virtual, Self::Agents];
 
     /// The argument that asks for it; the usual one is for who asks for none.
     pub(crate) fn named(argument: &str) -> Option<Self> {
         match argument {
             "--faults" => Some(Self::Faults),
             "--vm" => Some(Self::Virtual),
+            "--agents" => Some(Self::Agents),
             _ => None,
         }
     }
@@ -127,6 +130,7 @@ pub(crate) fn groups(list: List) -> Vec<Group> {
             .collect(),
         List::Faults => crate::faults::long_groups(),
         List::Virtual => crate::vm::groups(),
+        List::Agents => crate::agents::groups(),
     };
     for listed in listed {
         match groups.iter_mut().find(|group| group.name == listed.name) {

@@ -83,8 +83,8 @@ pub(crate) fn run(args: &[String], run: &Result<Run, String>) -> i32 {
     let machines = args.test_threads.unwrap_or(match list {
         // Tests wait more than they compute.
         List::Usual => 4,
-        // An emulated processor computes all the time, and so do faults one after another.
-        List::Faults | List::Virtual => 2,
+        // An emulated processor computes all the time, and so do faults one after another, and agents.
+        List::Faults | List::Virtual | List::Agents => 2,
     });
     let jobs = Arc::new(Mutex::new(jobs));
     for _ in 0..machines.max(1) {
@@ -137,6 +137,7 @@ fn work(list: List, job: Job, run: &Result<Run, String>) {
 fn boot(list: List, debian: Debian, packages: &str, run: &Run) -> Booted {
     match list {
         List::Usual | List::Faults => Booted::Container(Box::new(Machine::new(debian, packages, run))),
+        List::Agents => Booted::Container(Box::new(Machine::with_agents(debian, packages, run))),
         List::Virtual => Booted::Virtual(Box::new(Vm::new(debian, run))),
     }
 }
@@ -152,7 +153,7 @@ fn one(list: List, booted: &mut Booted, group: &str, test: &Test) -> Outcome {
                 Body::Inside(_) => {
                     let command = machine.command(USER, &argv);
                     let ran = ran::run(command, &wanted, test.limit);
-                    if list == List::Faults {
+                    if list == List::Faults || list == List::Agents {
                         // How much was tried is what a long run is for, and it is long to its end.
                         print!("{}", ran.stdout);
                     }

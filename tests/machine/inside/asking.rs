@@ -286,7 +286,11 @@ fn what_only_ticks_is_stuck() {
     let spinner = r#"while :; do for c in "|" / - "\\"; do printf "\r%s Working (%ss)" "$c" $((n=n+1)); sleep 0.2; done; done"#;
     let clock = r#"while :; do printf "\033[H%s  load %s" "$(date +%H:%M:%S)" "$(cut -d" " -f1 /proc/loadavg)"; sleep 1; done"#;
     let counter = r#"n=90; while :; do n=$((n+1)); printf "\r%s%% of 1.%s MB" $n $n; sleep 0.3; done"#;
-    for (what, script) in [("spinner", spinner), ("clock", clock), ("counter", counter)] {
+    let redrawn =
+        r#"while :; do printf "\033[H\033[JWorking since noon\n%s" "$(date +%H:%M:%S)"; sleep 0.5; done"#;
+    for (what, script) in
+        [("spinner", spinner), ("clock", clock), ("counter", counter), ("redrawn clock", redrawn)]
+    {
         let _configuration = configured(&format!(
             "[sessions.ticks]\ncommand = ['sh', '-c', '''{script}''']\nstuck_after = 12\nstuck_by = ['output']\n"
         ));

@@ -45,6 +45,7 @@ const COMMANDS: &[(&str, How)] = &[
     ("make test", Target),
     ("make test-vm", Target),
     ("make test-faults", Target),
+    ("make test-agents", Target),
     ("make bench", Target),
     (
         "forge spawn demo -- top",

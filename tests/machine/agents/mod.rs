@@ -1,0 +1,69 @@
+//! Tests with real coding agents: `make test-agents`. Their model is a server in the machine
+//! (`tests/agents/model.js`), which has no network but loopback. One group for each agent.
+//!
+//! An agent starts slowly, so the tests of a group share one session (`Agent::session`).
+
+mod agent;
+mod model;
+mod questions;
+mod texts;
+
+use crate::suite::{Group, group};
+
+pub(crate) fn groups() -> Vec<Group> {
+    let tests = |of: [crate::suite::Test; 7]| of.map(|test| test.limit_s(600)).into();
+    vec![group("claude", tests(claude::tests())), group("codex", tests(codex::tests()))]
+}
+
+/// The tests of one agent: the same for each, under its own name.
+macro_rules! tests_of {
+    ($module:ident, $agent:expr) => {
+        mod $module {
+            use super::{agent, questions, texts};
+            use crate::suite::{Test, inside};
+
+            pub(super) fn tests() -> [Test; 7] {
+                [
+                    inside!(texts_into_an_idle_agent_are_submitted_once),
+                    inside!(texts_into_a_working_agent_are_submitted_once),
+                    inside!(what_a_list_of_completions_takes_is_reported),
+                    inside!(a_text_never_answers_a_question),
+                    inside!(a_text_at_the_moment_of_a_question),
+                    inside!(a_nudge_never_answers_a_question),
+                    inside!(a_trust_question_is_left_alone),
+                ]
+            }
+
+            fn texts_into_an_idle_agent_are_submitted_once() {
+                texts::idle(&$agent);
+            }
+
+            fn texts_into_a_working_agent_are_submitted_once() {
+                texts::working(&$agent);
+            }
+
+            fn what_a_list_of_completions_takes_is_reported() {
+                texts::completions(&$agent);
+            }
+
+            fn a_text_never_answers_a_question() {
+                questions::texts(&$agent);
+            }
+
+            fn a_text_at_the_moment_of_a_question() {
+                questions::race(&$agent);
+            }
+
+            fn a_nudge_never_answers_a_question() {
+                questions::nudges(&$agent);
+            }
+
+            fn a_trust_question_is_left_alone() {
+                questions::trust(&$agent);
+            }
+        }
+    };
+}
+
+tests_of!(claude, agent::CLAUDE);
+tests_of!(codex, agent::CODEX);
