@@ -10,15 +10,17 @@ use crate::hands::cgroup::Cgroup;
 use crate::hands::clock::{Deadline, boot_us, now_us, pause};
 use crate::hands::paths;
 use crate::hands::process::{life, stat, terminal_idle_s};
+use crate::hands::tmux::Server;
 use crate::hands::tmux::directory::Directory;
+use crate::hands::tmux::input::Input;
 use crate::hands::tmux::knock::{Caller, Knock, answers, knock};
-use crate::hands::tmux::{ANSWER, Server};
 use crate::words::activity::{Activity, Source};
 use crate::words::condition::{Active, Answer, Condition, Facts, Life};
 use crate::words::error::{Error, Kind, Result};
 use crate::words::name::{Pattern, SessionId};
 use crate::words::prompts::Prompts;
 use crate::words::session::{Mark, Session, State};
+use crate::words::spec::Spec;
 use crate::words::time::rfc3339;
 use crate::words::unit;
 
@@ -81,21 +83,20 @@ pub fn shown(world: &World, wanted: impl Fn(&SessionId) -> bool) -> Result<Vec<S
     let mut shown = BTreeMap::new();
     let mut show = |found: &Found| drop(shown.insert(found.id.clone(), found.show(world)));
     let found = among(world, &ALL, wanted, &mut show)?;
-    let questions = questions(world, &found);
-    let judged = |(found, question): (&Found, Option<String>)| {
-        let session = Session { state: found.state(), ..shown.remove(&found.id)? };
-        Some(with_activity(world, found, session, question))
+    let shown: Vec<(&Found, (Session, Prompts))> =
+        found.iter().filter_map(|found| Some((found, shown.remove(&found.id)?))).collect();
+    let questions = questions(shown.iter().map(|(found, (_, prompts))| (*found, prompts)));
+    let judged = |((found, (session, _)), question): ((&Found, (Session, Prompts)), Option<String>)| {
+        with_activity(world, found, Session { state: found.state(), ..session }, question)
     };
-    Ok(found.iter().zip(questions).filter_map(judged).collect())
+    Ok(shown.into_iter().zip(questions).map(judged).collect())
 }
 
 /// One session, as people and bots see it.
 pub fn show(world: &World, found: &Found) -> Session {
-    let question = question(world, found).unwrap_or_else(|error| {
-        tracing::debug!("{error}");
-        None
-    });
-    with_activity(world, found, found.show(world), question)
+    let (session, prompts) = found.show(world);
+    let question = asked_of(found, &prompts).and_then(|asked| asked.question().ok()?);
+    with_activity(world, found, session, question)
 }
 
 /// What the program of a session asks its user, by the lines of its screen; `None` where it asks nothing, or
@@ -104,32 +105,37 @@ pub fn show(world: &World, found: &Found) -> Session {
 /// # Errors
 /// `Kind::Deadline` when its server does not answer in five seconds.
 pub fn question(world: &World, found: &Found) -> Result<Option<String>> {
-    match asked_of(world, found) {
-        Some((prompts, server, mark)) => {
-            Ok(prompts.question(&server.screen(&mark.pane, None, Deadline::after(ANSWER))?))
-        }
-        None => Ok(None),
+    let prompts = world.store.spec(&found.id)?.map(|spec| spec.prompts()).unwrap_or_default();
+    asked_of(found, &prompts).map_or(Ok(None), |asked| asked.question())
+}
+
+/// Where to look for a question.
+struct Asker<'a> {
+    prompts: &'a Prompts,
+    input: Input<'a>,
+}
+
+impl Asker<'_> {
+    /// What it asks, by the same look at its screen that `forge send` takes.
+    fn question(&self) -> Result<Option<String>> {
+        Ok(self.prompts.question(&self.input.look()?.text))
     }
 }
 
-/// What is looked at for a question of a session: only where it has a pattern for one, and reads and prints.
-fn asked_of<'a>(world: &World, found: &'a Found) -> Option<(Prompts, Server, &'a Mark)> {
-    let mark = found.mark.as_ref().filter(|_| found.state() == State::Running && found.program.is_there())?;
-    let prompts = world.store.spec(&found.id).ok().flatten()?.prompts();
+/// Where to look for a question of a session: only where it has a pattern for one, and its program reads and
+/// prints.
+fn asked_of<'a>(found: &'a Found, prompts: &'a Prompts) -> Option<Asker<'a>> {
     prompts.asking.as_ref()?;
-    Some((prompts, Server::new(&paths::tmux().ok()?, &mark.socket), mark))
+    let mark = found.mark.as_ref().filter(|_| found.state() == State::Running && found.program.is_there())?;
+    Some(Asker { prompts, input: Input::new(Server::new(&paths::tmux().ok()?, &mark.socket), mark) })
 }
 
 /// The questions of several sessions. Their servers are asked side by side, a few at a time.
-fn questions(world: &World, found: &[Found]) -> Vec<Option<String>> {
+fn questions<'a>(sessions: impl Iterator<Item = (&'a Found, &'a Prompts)>) -> Vec<Option<String>> {
     const AT_A_TIME: usize = 8;
-    let asked: Vec<_> = found.iter().map(|found| asked_of(world, found)).collect();
-    let deadline = Deadline::after(ANSWERS);
-    let one = |(prompts, server, mark): &(Prompts, Server, &Mark)| {
-        prompts.question(&server.screen(&mark.pane, None, deadline).ok()?)
-    };
-    let some = |asked: &[Option<(Prompts, Server, &Mark)>]| -> Vec<Option<String>> {
-        asked.iter().map(|asked| asked.as_ref().and_then(one)).collect()
+    let asked: Vec<_> = sessions.map(|(found, prompts)| asked_of(found, prompts)).collect();
+    let some = |asked: &[Option<Asker<'_>>]| -> Vec<Option<String>> {
+        asked.iter().map(|asked| asked.as_ref()?.question().ok()?).collect()
     };
     if asked.iter().flatten().count() < 2 {
         return some(&asked);
@@ -453,15 +459,16 @@ impl Found {
         })
     }
 
-    /// The session as people and bots see it.
-    pub fn show(&self, world: &World) -> Session {
+    /// The session as people and bots see it, but for what its program does; and its patterns.
+    fn show(&self, world: &World) -> (Session, Prompts) {
         // A specification that cannot be read hides the command, and not the session.
         let spec = world.store.spec(&self.id).ok().flatten();
         let mark = self.mark.as_ref();
         let pane = mark.filter(|_| self.program.is_there());
         // tmux sets the x bits while somebody is attached.
         let attached = self.socket.symlink_metadata().is_ok_and(|metadata| metadata.mode() & 0o100 != 0);
-        Session {
+        let prompts = spec.as_ref().map(Spec::prompts).unwrap_or_default();
+        let session = Session {
             session: self.id.clone(),
             state: self.state(),
             since: mark.and_then(|mark| rfc3339(mark.since_us)),
@@ -480,6 +487,7 @@ impl Found {
             activity_source: None,
             question: None,
             idle_s: pane.and_then(|mark| terminal_idle_s(&stat(mark.pane_pid)?)),
-        }
+        };
+        (session, prompts)
     }
 }

@@ -14,7 +14,7 @@ use crate::hands::tmux::Server;
 use crate::hands::tmux::input::Input;
 use crate::hands::{journal, paths};
 use crate::words::activity::Question;
-use crate::words::error::{Error, Result};
+use crate::words::error::{Error, Kind, Result};
 use crate::words::event::Event;
 use crate::words::looks::Looks;
 use crate::words::prompts::Prompts;
@@ -30,7 +30,8 @@ const AGAIN: Duration = Duration::from_secs(10);
 /// says when the program writes to its terminal, or reads an answer.
 #[derive(Debug)]
 pub(super) struct Questions {
-    /// What the program writes and reads; without it, only the looks for signs of life see questions.
+    /// What the program writes and reads. The kernel has few of these for each user
+    /// (`fs.inotify.max_user_instances`, 128 as a rule): without one, the screen is looked at now and then.
     pub(super) terminal: Option<Changes>,
     looks: Looks,
 }
@@ -40,9 +41,21 @@ impl Questions {
     /// there already.
     pub(super) fn of(prompts: &Prompts, mark: &Mark) -> Option<Self> {
         prompts.asking.as_ref()?;
-        let terminal = stat(mark.pane_pid).and_then(|stat| terminal(&stat));
-        let terminal = terminal.and_then(|path| Changes::of_terminal(&path).ok());
-        Some(Self { terminal, looks: Looks::at_once(boot_us()) })
+        Some(Self { terminal: changes_of(mark), looks: Looks::at_once(boot_us()) })
+    }
+
+    /// After a look: without the terminal's changes, the next one comes in its time.
+    fn looked(&mut self, mark: &Mark) {
+        if self.terminal.is_some() {
+            return;
+        }
+        self.terminal = changes_of(mark);
+        if self.terminal.is_some() {
+            // What came before it was watched is seen by one more look.
+            self.looks.output(boot_us());
+        } else {
+            self.looks.put_off(boot_us(), LOOK);
+        }
     }
 
     /// Whether the terminal's changes are waited for: not between the first and the look at what they
@@ -63,15 +76,26 @@ impl Questions {
     }
 }
 
-/// A look at the screen of a session's program.
-///
-/// # Errors
-/// `Kind::Deadline` where its server does not answer within five seconds; otherwise what tmux said.
-pub(super) fn look_at(mark: &Mark) -> Result<Look> {
-    Input::new(Server::new(&paths::tmux()?, &mark.socket), mark).look()
+/// What the session's program writes to its terminal and reads from it, where the kernel tells.
+fn changes_of(mark: &Mark) -> Option<Changes> {
+    let terminal = stat(mark.pane_pid).and_then(|stat| terminal(&stat))?;
+    Changes::of_terminal(&terminal).ok()
 }
 
 impl Watch {
+    /// A look at the screen of the session's program.
+    ///
+    /// # Errors
+    /// `Kind::Deadline` where its server does not answer within five seconds, or is frozen; otherwise what tmux
+    /// said.
+    pub(super) fn look(&self) -> Result<Look> {
+        if self.cgroup.is_frozen() {
+            return Err(Error::new(Kind::Deadline, "its server is frozen"));
+        }
+        let mark = &self.watched.mark;
+        Input::new(Server::new(&paths::tmux()?, &mark.socket), mark).look()
+    }
+
     /// What the program asks, by that look.
     fn question(&self, look: &Look) -> Option<Question> {
         Some(Question::new(&self.prompts.question(&look.text)?, &look.text))
@@ -80,7 +104,7 @@ impl Watch {
 
 impl Supervisor {
     /// Looks for a question, where it is time for that.
-    pub(super) fn look_for_question(&self, watch: &mut Watch) {
+    pub(super) fn look_for_question(&mut self, world: &World, watch: &mut Watch) {
         let now = boot_us();
         let Some(questions) = &mut watch.questions else { return };
         if questions.due().is_none_or(|due| now < due) {
@@ -90,30 +114,35 @@ impl Supervisor {
         if !questions.looks.is_time(now, more) {
             return;
         }
-        match look_at(&watch.watched.mark) {
-            Ok(look) => self.note_question(watch, &look),
+        match watch.look() {
+            Ok(look) => {
+                self.note_question(world, watch, &look);
+                watch.questions.iter_mut().for_each(|questions| questions.looked(&watch.watched.mark));
+            }
             // Its end is seen where that belongs; one that is frozen or stopped may go on.
             Err(error) => {
                 tracing::debug!("{error}");
-                questions.looks.put_off(boot_us(), LOOK);
+                watch.questions.iter_mut().for_each(|questions| questions.looks.put_off(boot_us(), LOOK));
             }
         }
     }
 
     /// Whether the program asks something now. Where its server does not answer, as it was.
-    pub(super) fn is_asking(&self, watch: &mut Watch) -> bool {
+    pub(super) fn is_asking(&mut self, world: &World, watch: &mut Watch) -> bool {
         if watch.prompts.asking.is_some()
-            && let Ok(look) = look_at(&watch.watched.mark)
+            && let Ok(look) = watch.look()
         {
-            self.note_question(watch, &look);
+            self.note_question(world, watch, &look);
         }
         watch.watched.asked.is_some()
     }
 
     /// Notes what the program asks by that look, and records it where it did not before.
-    fn note_question(&self, watch: &mut Watch, look: &Look) {
+    fn note_question(&mut self, world: &World, watch: &mut Watch, look: &Look) {
         let question = watch.question(look);
         if watch.watched.note_question(question, boot_us()) {
+            // First: a supervisor that is killed here is followed by one that knows it.
+            self.keep(world, watch);
             journal::record(&Event::Asking { session: self.id.clone() });
         }
     }
@@ -125,8 +154,7 @@ impl Supervisor {
         let now = boot_us();
         watch.watched.note_notice(now);
         // First: a supervisor that is killed here is followed by one that does not send it again.
-        self.record.watched = Some(watch.watched.clone());
-        self.write_record(world);
+        self.keep(world, watch);
         match self.start_notice() {
             Ok(()) => true,
             Err(error) => {
@@ -138,6 +166,12 @@ impl Supervisor {
                 false
             }
         }
+    }
+
+    /// Writes down what is known of the run, for the next supervisor.
+    pub(super) fn keep(&mut self, world: &World, watch: &Watch) {
+        self.record.watched = Some(watch.watched.clone());
+        self.write_record(world);
     }
 
     fn start_notice(&self) -> Result<()> {

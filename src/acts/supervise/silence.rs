@@ -3,7 +3,6 @@
 use std::time::{Duration, SystemTime};
 
 use super::Supervisor;
-use super::question::look_at;
 use super::watch::Watch;
 use crate::acts::{World, observe, send};
 use crate::hands::clock::{Deadline, boot_us, micros, now_us};
@@ -16,7 +15,7 @@ use crate::words::fold;
 use crate::words::screen::Look;
 use crate::words::session::Mark;
 use crate::words::supervision::{OUTPUT_STEP, Rules, Sign, Silence, Watched};
-use crate::words::typing::{Request, Sent};
+use crate::words::typing::{self, Request, Sent};
 
 /// Somebody attached who typed within this time is not to be disturbed.
 const SOMEBODY_IS_THERE: Duration = Duration::from_secs(120);
@@ -70,7 +69,7 @@ impl Watch {
     /// changes is nothing else, nor is the cursor's place; that lines scrolled is. Where nobody shows it,
     /// perhaps.
     fn has_other_screen(&mut self) -> bool {
-        let Ok(look) = look_at(&self.watched.mark) else { return true };
+        let Ok(look) = self.look() else { return true };
         let now = Some(digest(&look));
         std::mem::replace(&mut self.watched.screen, now) != now
     }
@@ -78,7 +77,7 @@ impl Watch {
     /// Whether the screen is as the nudge left it, so that nothing came of it.
     fn is_only_the_nudge(&self) -> bool {
         let left = self.signs.nudge_left.as_ref();
-        left.is_some_and(|left| look_at(&self.watched.mark).is_ok_and(|now| digest(&now) == *left))
+        left.is_some_and(|left| self.look().is_ok_and(|now| digest(&now) == *left))
     }
 }
 
@@ -92,9 +91,13 @@ fn server(mark: &Mark) -> Option<Server> {
     Some(Server::new(&paths::tmux().ok()?, &mark.socket))
 }
 
-/// What of a screen is compared with another for signs of life.
+/// What of a screen is compared with another for signs of life. Lines that scrolled off the top count only where
+/// the screen is full: tmux also keeps the lines of a shorter one that its program clears to draw it again.
 fn digest(look: &Look) -> u64 {
-    fold::digest(&format!("{}\n{}", look.scrolled, fold::folded(&look.text)))
+    let last_rows = &look.rows[look.rows.len().saturating_sub(2)..];
+    let is_full = last_rows.iter().any(|row| !row.trim().is_empty());
+    let scrolled = if is_full { look.scrolled } else { 0 };
+    fold::digest(&format!("{scrolled}\n{}", fold::folded(&look.text)))
 }
 
 /// Whether somebody is attached and typed not long ago. Where the server does not tell, perhaps.
@@ -153,7 +156,7 @@ impl Supervisor {
             watch.watched.sign = boot_us();
         }
         let mut silence = watch.silence(&self.terms.rules);
-        if silence >= stuck_after && self.is_asking(watch) {
+        if silence >= stuck_after && self.is_asking(world, watch) {
             // It waits for its user, and not the other way round.
             (watch.watched.sign, silence) = (boot_us(), Duration::ZERO);
         }
@@ -191,8 +194,7 @@ impl Supervisor {
     fn nudge(&mut self, world: &World, watch: &mut Watch) {
         let Some(text) = self.terms.rules.nudge_text.clone() else { return };
         watch.watched.nudged = true;
-        self.record.watched = Some(watch.watched.clone());
-        self.write_record(world);
+        self.keep(world, watch);
         // Typing waits for the program, for somebody who types, and for another forge that does.
         service::well();
         let outcome = match self.try_nudge(world, watch, &text) {
@@ -204,7 +206,7 @@ impl Supervisor {
         service::well();
         journal::record(&Event::Nudged { session: self.id.clone(), outcome });
         // What the text itself changed on the screen is no sign of life.
-        watch.signs.nudge_left = look_at(&watch.watched.mark).ok().as_ref().map(digest);
+        watch.signs.nudge_left = watch.look().ok().as_ref().map(digest);
         watch.watched.screen = watch.signs.nudge_left.or(watch.watched.screen);
     }
 
@@ -220,6 +222,6 @@ impl Supervisor {
         if terminal.and_then(|path| terminal::mode(&path).ok()).is_some_and(terminal::Mode::is_secret) {
             return refused("its program reads a password");
         }
-        send::send(world, &self.id, mark, &Request::entry(text))
+        send::send(world, &self.id, mark, &Request::entry(&typing::text(text)?))
     }
 }

@@ -130,7 +130,7 @@ impl Supervisor {
                 stops.give_back();
                 return self.ended(&mut watch, Some(Cause::Stuck), false);
             }
-            self.look_for_question(&mut watch);
+            self.look_for_question(world, &mut watch);
             if watch.watched.notice_due().is_some_and(|at| now >= at) && self.send_notice(world, &mut watch) {
                 return self.rest(world, watch.watched);
             }
