@@ -17,6 +17,7 @@ use crate::words::name::SessionId;
 use crate::words::prompts::{self, Prompts, ScreenPattern};
 use crate::words::resume::{self, IdSource};
 use crate::words::supervision::{OUTPUT_STEP, Restart, Rules, Sign};
+use crate::words::typing;
 
 /// The whole configuration.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -349,6 +350,7 @@ fn parse(text: &str) -> Result<Config> {
             .limits
             .check()
             .and_then(|()| session.env.keys().try_for_each(|name| environment::check_name(name)))
+            .and_then(|()| session.nudge_text.as_deref().map_or(Ok(()), check_nudge))
             .and_then(|()| session.ports.iter().try_for_each(|port| check_port(*port)));
         checked.map_err(|error| Error { kind: Kind::Config, ..error.while_(format!("[sessions.{id}]")) })?;
     }
@@ -377,6 +379,11 @@ pub fn check_pressure(percent: Percent) -> Result<()> {
     }
     Err(Error::usage(format!("freeze-on-pressure is {}: it goes from 1 to 100 percent", percent.0))
         .hint("for example 40%: of the time, something guarded waits"))
+}
+
+/// Checks that a nudge is a text that can be typed at all.
+fn check_nudge(text: &str) -> Result<()> {
+    typing::text(text).map(drop).map_err(|error| error.while_("nudge_text"))
 }
 
 fn check_port(port: u16) -> Result<()> {
@@ -540,6 +547,10 @@ mod tests {
             ("[sessions.a]\nports = [0]", "0 is no port"),
             ("[sessions.a]\nrestart = 'sometimes'", "unknown variant `sometimes`, expected one of `never`"),
             ("[sessions.a]\nnudge_text = 'x'", "need stuck_after"),
+            (
+                "[sessions.a]\nnudge_text = \"a\\u001b\"",
+                "nudge_text: byte 2 of the text is the control character",
+            ),
             ("[sessions.a]\nstuck_after = 60\nstuck_restart_after = 60", "not longer than stuck_after"),
             ("[sessions.a]\nstuck_after = 60\nstuck_by = []", "no sign of life"),
             ("[sessions.a]\nstuck_after = 5\nstuck_by = ['output']", "too short"),

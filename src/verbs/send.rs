@@ -42,7 +42,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE", conflicts_with = "text")]
     file: Option<PathBuf>,
     /// Type each line as an entry of its own, with its own Enter
-    #[arg(long)]
+    #[arg(long, conflicts_with = "no_enter")]
     lines: bool,
     /// Then wait until the program has finished its turn, at most that long (90, 10min), and print what it
     /// added to the screen

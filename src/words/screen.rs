@@ -198,6 +198,8 @@ pub struct Typed {
 pub enum After {
     /// It is no longer where it stood.
     Left,
+    /// It is no longer where it stood, and where its box was is no empty input line: something else may cover it.
+    Covered,
     /// It stands where it stood, and so does the cursor.
     Stands,
     /// It stands where it stood, and the cursor is on a new line of the same input box.
@@ -216,7 +218,8 @@ impl Typed {
 
     /// Whether it stands directly before the cursor, and did not before it was typed.
     fn is_at_cursor(&self, before: &Look, now: &Look) -> bool {
-        if now.place() == before.place() {
+        // Not by the lines that scrolled: tmux counts some when a program clears its screen from the first cell.
+        if (now.row, now.column) == (before.row, before.column) && now.rows == before.rows {
             return false;
         }
         let is_short = self.tail.chars().count() < TELLING;
@@ -258,15 +261,10 @@ impl Typed {
     pub fn after(&self, pressed: &Look, now: &Look) -> After {
         let row = pressed.before_cursor().trim_end();
         if squashed(row).is_empty() {
-            // The cursor is kept elsewhere: by the rows around the text.
-            let near = |look: &Look| {
-                let at = look.rows.iter().rposition(|row| squashed(row).contains(&self.tail))?;
-                Some((look.rows.get(at).cloned(), look.rows.get(at + 1).cloned()))
-            };
-            let (old, new) = (near(pressed), near(now));
-            return if old.is_some() && old == new { After::Stands } else { After::Left };
+            return self.after_elsewhere(pressed, now);
         }
-        if now.before_cursor().trim_end() == row {
+        if now.before_cursor().starts_with(row) {
+            // Also where a sign for a line break follows it.
             return After::Stands;
         }
         let above = now.row.checked_sub(1).and_then(|at| now.rows.get(at)).map(|row| row.trim_end());
@@ -279,9 +277,21 @@ impl Typed {
         // The lower edge of a box, or the line of hints below it, shows that the line break is inside.
         if is_new_line && below(now).is_some() && below(now) == below(pressed) {
             After::Broken
+        } else if pressed.is_in_box() && pressed.input().is_some() && now.input() != Some("") {
+            After::Covered
         } else {
             After::Left
         }
+    }
+
+    /// The same where the program keeps the terminal's cursor away from the text: by all rows from there on.
+    fn after_elsewhere(&self, pressed: &Look, now: &Look) -> After {
+        let from_there = |look: &Look| {
+            let at = look.rows.iter().rposition(|row| squashed(row).contains(&self.tail))?;
+            Some(look.rows[at..].iter().map(|row| row.trim_end().to_owned()).collect::<Vec<_>>())
+        };
+        let (old, new) = (from_there(pressed), from_there(now));
+        if old.is_some() && old == new { After::Stands } else { After::Left }
     }
 }
 
@@ -341,6 +351,10 @@ mod tests {
         assert_eq!(typed.after(&boxed, &broken), After::Broken);
         let left = look(&["❯ echo hello", "", "❯ ‸", "──────", "  ? for help"]);
         assert_eq!(typed.after(&boxed, &left), After::Left);
+        let covered = look(&["Run it?", "‸❯ Yes", "  No"]);
+        assert_eq!(typed.after(&boxed, &covered), After::Covered);
+        let signed = look(&["❯ echo hello⏎‸", "──────", "  ? for help"]);
+        assert_eq!(typed.after(&boxed, &signed), After::Stands);
     }
 
     #[test]

@@ -49,6 +49,9 @@ const UNSTEADY: Duration = Duration::from_secs(3);
 /// not.
 const LEAVES: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(15));
 
+/// How long an input box may be covered, as while a program draws its screen anew.
+const COVERED: Duration = Duration::from_millis(700);
+
 /// How long a key that empties the input line may take to show.
 const EMPTIED: Duration = Duration::from_millis(500);
 
@@ -351,13 +354,13 @@ impl Typist<'_> {
                 look = self.at_rest_below(&pressed, typed, now)?;
                 continue;
             }
-            sent.stands_still = after != After::Left;
             let asks = !self.request.answer && self.prompts.is_asking(&now.text);
             sent.fate = match after {
-                After::Left if asks => Fate::Unconfirmed,
-                After::Left => Fate::Submitted,
+                After::Left if !asks => Fate::Submitted,
+                After::Left | After::Covered => Fate::Unconfirmed,
                 After::Stands | After::Broken => Fate::Typed,
             };
+            sent.stands_still = sent.fate == Fate::Typed;
             return Ok(now);
         }
     }
@@ -372,11 +375,10 @@ impl Typist<'_> {
                 return Ok(look);
             }
             let now = self.input.look()?;
-            if typed.after(&first, &now) == After::Left {
+            match typed.after(&first, &now) {
+                After::Stands | After::Broken => look = now,
                 // It may be drawn in a moment.
-                pause(AGAIN.0);
-            } else {
-                look = now;
+                After::Left | After::Covered => pause(AGAIN.0),
             }
             if deadline.passed() {
                 return Err(
@@ -389,6 +391,7 @@ impl Typist<'_> {
     /// What became of the text since Enter was pressed; without a look where the session has ended.
     fn left(&self, typed: &Typed, pressed: &Look) -> Result<(After, Option<Look>)> {
         let (soon, late) = (Deadline::after(LEAVES.0), Deadline::after(LEAVES.1));
+        let mut covered = None;
         let was_canonical = mode(pressed).canonical;
         let (mut again, mut last) = (AGAIN.0, None);
         loop {
@@ -404,10 +407,16 @@ impl Typist<'_> {
                 after => after,
             };
             let is_sure = last == Some(after) || look.is_below(pressed);
-            if after != After::Stands && (is_sure || !self.output_within(Deadline::after(GONE))) {
+            if [After::Left, After::Broken].contains(&after)
+                && (is_sure || !self.output_within(Deadline::after(GONE)))
+            {
                 return Ok((after, Some(look)));
             }
-            let deadline = if mode(&look).unread > 0 { late } else { soon };
+            let deadline = match after {
+                _ if mode(&look).unread > 0 => late,
+                After::Covered => *covered.get_or_insert_with(|| Deadline::after(COVERED)),
+                _ => soon,
+            };
             if deadline.passed() {
                 return Ok((after, Some(look)));
             }

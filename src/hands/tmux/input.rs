@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::hands::clock::{Deadline, pause};
-use crate::hands::process::{finish, written};
+use crate::hands::process::written;
 use crate::words::error::{Error, Result};
 use crate::words::screen::Look;
 use crate::words::session::Mark;
@@ -111,45 +111,56 @@ impl<'a> Input<'a> {
         if look.bracketed.is_some() || look.dead || look.in_mode {
             return Ok(look);
         }
-        let since = || Some(written(self.mark.server_pid)?.saturating_sub(before?));
-        if since() == Some(0) {
+        if self.written_since(before) == Some(0) {
             // The server may not have come to it; it does before it answers the next client.
             look = self.look()?;
         }
-        look.bracketed = match since() {
+        look.bracketed = match self.written_since(before) {
             Some(0) => Some(false),
             Some(BRACKETS) => Some(true),
-            _ if !look.clients.is_empty() => {
-                self.first_write(&ask[..ask.len() - 1])?.map(|bytes| bytes == BRACKETS)
-            }
-            _ => None,
+            _ => self.answers_to(&ask[..ask.len() - 1])?,
         };
         Ok(look)
     }
 
-    /// How many bytes the server writes first when it carries out commands; `None` where it writes nothing. The
-    /// program's answer, which the server writes to the terminals of those who are attached, comes later.
-    fn first_write(&self, commands: &[&str]) -> Result<Option<u64>> {
-        let (deadline, mut first) = (Deadline::after(ANSWER), None);
-        let (mut before, calm) = (written(self.mark.server_pid), Deadline::after(CALM * 10));
+    /// Whether the server writes when it carries out these commands, and only then. What the program draws in answer
+    /// goes to the terminals of those who are attached, so that more than brackets is counted.
+    fn answers_to(&self, commands: &[&str]) -> Result<Option<bool>> {
+        const ROUNDS: usize = 3;
+        for _ in 0..ROUNDS {
+            let before = self.calm();
+            self.tell(commands)?;
+            self.look()?;
+            match self.written_since(before) {
+                Some(0) => return Ok(Some(false)),
+                Some(BRACKETS) => return Ok(Some(true)),
+                _ => {}
+            }
+            let before = self.calm();
+            self.look()?;
+            if self.written_since(before) != Some(0) {
+                return Ok(None);
+            }
+        }
+        Ok(Some(true))
+    }
+
+    fn written_since(&self, before: Option<u64>) -> Option<u64> {
+        Some(written(self.mark.server_pid)?.saturating_sub(before?))
+    }
+
+    /// What the server has written when it has written nothing for a while; nothing tells when that is.
+    fn calm(&self) -> Option<u64> {
+        let deadline = Deadline::after(CALM * 10);
+        let mut before = written(self.mark.server_pid);
         loop {
-            // What an earlier question made the program draw is not the answer to this one.
             pause(CALM);
             let now = written(self.mark.server_pid);
-            if now == before || calm.passed() {
-                break;
+            if now == before || deadline.passed() {
+                return now;
             }
             before = now;
         }
-        let mut client = self.server.start(commands)?;
-        // The kernel tells nobody when it counts; a client takes a few milliseconds.
-        while first.is_none() && !deadline.passed() && matches!(client.try_wait(), Ok(None)) {
-            let since =
-                written(self.mark.server_pid).zip(before).map(|(now, before)| now.saturating_sub(before));
-            first = since.filter(|bytes| *bytes > 0);
-        }
-        finish(client, "tmux", deadline)?;
-        Ok(first)
     }
 
     /// Leaves copy mode and every other mode of the pane.
@@ -212,8 +223,7 @@ impl<'a> Input<'a> {
     /// Whether the server is seen to have written brackets around a text, and nothing else since. It has written
     /// when it has answered another client.
     pub fn wrote_brackets(&self, pasted: &Pasted) -> bool {
-        let since = |before| Some(written(self.mark.server_pid)?.saturating_sub(before));
-        pasted.written_before.and_then(since) == Some(pasted.bytes + BRACKETS)
+        self.written_since(pasted.written_before) == Some(pasted.bytes + BRACKETS)
     }
 
     /// Presses Enter if the pane is as it was in that look, as far as the cursor, the scrolled lines and a word in

@@ -13,13 +13,13 @@ pub mod watch;
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use super::clock::Deadline;
 use super::paths::Paths;
 use super::process::{self, Output};
-use crate::words::error::{Error, Kind, Result, Trying};
+use crate::words::error::{Error, Kind, Result};
 use crate::words::name::SessionId;
 use crate::words::session::Mark;
 use crate::words::tmux_says::{self, IDS_FORMAT, PANE_FORMAT, Pane};
@@ -76,13 +76,6 @@ impl Server {
             output = self.own_client().and_then(|client| run(client).ok()).unwrap_or(output);
         }
         if output.success { Ok(output.stdout) } else { Err(said(&output)) }
-    }
-
-    /// Starts a client with these commands, and leaves it running.
-    fn start(&self, arguments: &[&str]) -> Result<Child> {
-        let mut client = self.client();
-        client.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        client.spawn().trying("cannot run tmux")
     }
 
     /// A client that is the very program that the server runs, which the kernel keeps while it does: for when
