@@ -183,7 +183,7 @@ fn texts(case: &Case, told: &Told, submitted: &[String], standing: &str) -> Opti
         Told::Unconfirmed { .. } if !(is_whole || submitted.is_empty()) => fails("a part was submitted"),
         Told::Unconfirmed { attempts: 1.. } if case.is_calm() && !is_whole => fails("it was not submitted"),
         Told::Refused { kind } if kind == "deadline" => {
-            if is_whole || submitted.is_empty() {
+            if is_whole || is_beginning || submitted.is_empty() {
                 None
             } else {
                 fails("a part was submitted")
