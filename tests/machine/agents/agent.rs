@@ -69,7 +69,9 @@ pub(crate) const CODEX: Agent = Agent {
         );
         write("/home/ada/.codex/config.toml", &settings);
     },
-    ready: "(?m)^› ",
+    // Codex draws its input box before it asks whether the folder is to be trusted; the row below the box names
+    // the model and the folder only when the session is there.
+    ready: r"(?m)^› [\s\S]*^  \S.* · [~/]",
     not_ready: "enter continue · esc back|[Pp]ress enter to continue",
     asking: r"(?m)^› \d+\. ",
     trust: "Trust this folder?",

@@ -94,8 +94,8 @@ pub(crate) fn race(agent: &Agent) {
         session.send(&["--replace-input", REMOVE]).ok();
         let text = format!("{name}: wait, what is this?");
         let early = start(&["forge", "--json", "send", agent.name, &text]);
-        // The text takes some 200 ms, and the question comes up at any moment of that.
-        std::thread::sleep(Duration::from_millis(round * 25));
+        // The text takes some time, and the question comes up at any moment of that.
+        std::thread::sleep(Duration::from_millis(round * 60));
         model.go_on();
         let ran = early.wait(Duration::from_secs(60));
         let said: serde_json::Value = ran.json();
