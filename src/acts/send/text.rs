@@ -263,10 +263,11 @@ impl Typist<'_> {
         let mut last: Option<Look> = None;
         loop {
             let wrote = self.output_within(Deadline::after(again).min(patience));
+            let elapsed = start.elapsed();
             let look = self.input.look()?;
             self.check_takes_keys(&look, "Enter was not pressed behind the text")?;
             if typed.shows(before, &look) {
-                let rest = least_rest().max(rest_for(start.elapsed()));
+                let rest = least_rest().max(rest_for(elapsed));
                 return self.at_rest(typed, rest, before, look).map(Some);
             }
             if last.as_ref() != Some(&look) || mode(&look).unread > 0 {
