@@ -4,7 +4,7 @@
 //! the terminal or by themselves, a long paste as `[Pasted text #1 +49 lines]`. So texts are compared without
 //! white space and frames, and what counts is what stands directly before the cursor.
 
-use unicode_width::UnicodeWidthChar;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// Somebody's terminal that is attached to the session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,8 +100,11 @@ impl Look {
 
     /// What stands in the input line: between a prompt sign and the cursor. `None` where the line has no prompt
     /// sign, so that it cannot be told.
-    pub fn input(&self) -> Option<&str> {
-        after_prompt(self.before_cursor()).map(str::trim)
+    pub fn input(&self) -> Option<String> {
+        let line = self.before_cursor();
+        // tmux captures no blanks at the end of a row.
+        let blanks = " ".repeat(self.column.saturating_sub(line.width()));
+        after_prompt(&format!("{line}{blanks}")).map(|text| text.trim().to_owned())
     }
 
     /// Whether the cursor is on an empty line of an input box that has others.
@@ -277,7 +280,7 @@ impl Typed {
         // The lower edge of a box, or the line of hints below it, shows that the line break is inside.
         if is_new_line && below(now).is_some() && below(now) == below(pressed) {
             After::Broken
-        } else if pressed.is_in_box() && pressed.input().is_some() && now.input() != Some("") {
+        } else if pressed.is_in_box() && pressed.input().is_some() && now.input().as_deref() != Some("") {
             After::Covered
         } else {
             After::Left
@@ -373,7 +376,10 @@ mod tests {
             ("Overwrite? [y/N] ‸", None),
             ("‸", None),
         ] {
-            assert_eq!(look(&[line]).input(), standing, "{line}");
+            assert_eq!(look(&[line]).input().as_deref(), standing, "{line}");
+            let mut cleared = look(&[line]);
+            cleared.rows[0] = cleared.rows[0].trim_end().to_owned();
+            assert_eq!(cleared.input().as_deref(), standing, "{line}, without blanks at its end");
         }
     }
 

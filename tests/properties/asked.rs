@@ -297,7 +297,7 @@ properties! {
         use forge::words::screen::{After, Look, Typed};
         let look = Look { row, column, text: rows.join("\n"), rows, ..Look::default() };
         prop_assert!(look.before_cursor().len() <= look.rows.get(row).map_or(0, String::len));
-        prop_assert!(look.input().is_none_or(|text| look.before_cursor().contains(text)));
+        prop_assert!(look.input().is_none_or(|text| look.before_cursor().contains(&text)));
         if let Some(typed) = Typed::new(&text) {
             prop_assert!(!typed.shows(&look, &look), "nothing was typed");
             prop_assert_eq!(typed.after(&look, &look) != After::Broken, true);

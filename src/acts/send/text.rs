@@ -124,7 +124,7 @@ impl Typist<'_> {
         // A text of several lines takes two for each.
         const MOST: usize = 200;
         for _ in 0..MOST {
-            if look.input() == Some("") {
+            if look.input().as_deref() == Some("") {
                 return Ok(look);
             }
             let mode = mode(&look);
@@ -141,7 +141,7 @@ impl Typist<'_> {
             }
             look = now;
         }
-        match look.input() {
+        match look.input().as_deref() {
             None | Some("") if !look.is_on_blank_line() => Ok(look),
             _ => Err(Error::new(
                 Kind::Input,
