@@ -175,12 +175,14 @@ pub fn look(pane: &str, printed: &str) -> Option<Look> {
 /// program has cleared the rest of its input line, tmux captures no space behind the prompt, or with `-J` a space
 /// for each cell that was cleared.
 fn padded(joined: &str, look: &Look) -> String {
-    let row = look.rows.get(look.row).map_or("", |row| row.trim_end());
+    // A no-break space is no blank of tmux's: Claude Code writes one behind its prompt sign.
+    let row = look.rows.get(look.row).map_or("", |row| row.trim_end_matches(' '));
     let blanks = look.column.saturating_sub(row.width());
     let mut lines: Vec<String> = joined.split('\n').map(str::to_owned).collect();
-    if let Some(line) = lines.iter_mut().rev().find(|line| !row.is_empty() && line.trim_end().ends_with(row))
+    if let Some(line) =
+        lines.iter_mut().rev().find(|line| !row.is_empty() && line.trim_end_matches(' ').ends_with(row))
     {
-        line.truncate(line.trim_end().len());
+        line.truncate(line.trim_end_matches(' ').len());
         line.extend(std::iter::repeat_n(' ', blanks));
     }
     lines.join("\n")
@@ -198,6 +200,8 @@ mod tests {
         assert_eq!(padded("$     ", &look(2)), "$ ");
         assert_eq!(padded("$ ", &look(1)), "$");
         assert_eq!(padded("x\n$\nbelow", &look(2)), "x\n$ \nbelow");
+        let box_of_claude = Look { column: 2, rows: vec!["❯\u{a0}".to_owned()], ..Look::default() };
+        assert_eq!(padded("❯\u{a0}  ", &box_of_claude), "❯\u{a0}");
     }
 
     #[test]
