@@ -38,7 +38,7 @@ const WORKERS: u64 = 4;
 const LONGEST: Duration = Duration::from_secs(120);
 
 /// After so many failures the rest would say nothing new.
-const ENOUGH: usize = 12;
+const ENOUGH: usize = 30;
 
 fn two_thousand_texts(machine: &mut Machine) {
     let since = std::time::UNIX_EPOCH.elapsed().expect("a clock").as_secs();
