@@ -5,8 +5,11 @@
 //! seen, and not while a question is shown. One race is left: a question that the program draws after tmux has
 //! passed on the Enter. Somebody at the keyboard has the same race, with slower hands.
 
+mod appears;
+mod enter;
 mod text;
 pub mod turn;
+mod unproven;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -45,6 +48,9 @@ const TMUX_READS: Duration = Duration::from_millis(1);
 /// How soon the screen is looked at again when nothing was written to the terminal: what is there may have been
 /// written before, and read by tmux only now. Each look is a process.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(250));
+
+/// How long the screen may differ from the last look whenever Enter is about to be pressed.
+const UNSTEADY: Duration = Duration::from_secs(3);
 
 /// How many rows of the screen an error shows.
 const ROWS: usize = 12;
