@@ -111,17 +111,6 @@ impl Server {
             .ok_or_else(|| Error::failed(format!("tmux has no pane {pane} on {}", self.socket.display())))
     }
 
-    /// All that typing can change of a pane: its screen, its cursor and how far it has scrolled.
-    /// For comparing alone.
-    ///
-    /// # Errors
-    /// When the server does not answer, or has no such pane.
-    pub fn glance(&self, pane: &str, deadline: Deadline) -> Result<String> {
-        let place = "#{cursor_x} #{cursor_y} #{history_size}";
-        let capture = ["capture-pane", "-p", "-J", "-t", pane, ";"];
-        self.tell(&[&capture[..], &["display-message", "-p", "-t", pane, place]].concat(), deadline)
-    }
-
     /// What is on the screen of a pane, with the spaces that the program wrote at the ends of
     /// lines; with `history`, that many lines above it too.
     ///
