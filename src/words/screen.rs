@@ -287,11 +287,13 @@ impl Typed {
         }
     }
 
-    /// The same where the program keeps the terminal's cursor away from the text: by all rows from there on.
+    /// The same where the program keeps the terminal's cursor away from the text: by all rows from there on. A blank
+    /// row more is a line break.
     fn after_elsewhere(&self, pressed: &Look, now: &Look) -> After {
         let from_there = |look: &Look| {
             let at = look.rows.iter().rposition(|row| squashed(row).contains(&self.tail))?;
-            Some(look.rows[at..].iter().map(|row| row.trim_end().to_owned()).collect::<Vec<_>>())
+            let rows = look.rows[at..].iter().map(|row| row.trim_end().to_owned());
+            Some(rows.filter(|row| !squashed(row).is_empty()).collect::<Vec<_>>())
         };
         let (old, new) = (from_there(pressed), from_there(now));
         if old.is_some() && old == new { After::Stands } else { After::Left }

@@ -78,14 +78,24 @@ impl Typist<'_> {
     pub(super) fn prepared(&self, mut look: Look) -> Result<Look> {
         if self.request.replace_input {
             look = self.emptied(look)?;
-        } else if let Some(standing) = look.input().filter(|text| !text.is_empty() && !self.request.blind) {
-            return Err(Error::new(
+        }
+        // First: a text that stands there may be what keeps the ready pattern from matching.
+        self.check_input(&look)?;
+        let look = self.ready(look)?;
+        self.check_input(&look)?;
+        Ok(look)
+    }
+
+    /// Refuses where a text stands in the input line.
+    fn check_input(&self, look: &Look) -> Result<()> {
+        match look.input() {
+            Some(standing) if !standing.is_empty() && !self.request.blind => Err(Error::new(
                 Kind::Input,
                 format!("'{standing}' stands in the input line of {} already; nothing was typed", self.id),
             )
-            .hint("'--replace-input' empties the line first; '--blind' types all the same"));
+            .hint("'--replace-input' empties the line first; '--blind' types all the same")),
+            _ => Ok(()),
         }
-        self.ready(look)
     }
 
     /// Empties the input line with the keys that line editors have for it, and the kernel: Ctrl-U, and behind an
@@ -163,9 +173,9 @@ impl Typist<'_> {
             if others.is_empty() {
                 return Ok(shown);
             }
-            (before, self.paste(others, false, &shown, "only its first character was typed")?.1)
+            (before, self.paste_behind(others, &shown)?.1)
         } else {
-            self.paste(text, bracketed, look, "nothing was typed")?
+            self.paste(text, bracketed, look)?
         };
         let least_rest = || {
             let is_paste = before.bracketed == Some(true) || self.input.wrote_brackets(&pasted);
@@ -184,12 +194,29 @@ impl Typist<'_> {
 
     /// Types at a moment at which the pane is as it was looked at; returns that look. Where the pane changes in
     /// between, the new look must satisfy what the first one did.
-    pub(super) fn paste(
+    pub(super) fn paste(&self, text: &str, bracketed: bool, look: &Look) -> Result<(Look, Pasted)> {
+        self.paste_when(text, bracketed, look, "nothing was typed", |now| {
+            let now = self.ready(now)?;
+            self.check_input(&now)?;
+            Ok(now)
+        })
+    }
+
+    /// The same for what follows a first character, which must stand there still.
+    fn paste_behind(&self, text: &str, shown: &Look) -> Result<(Look, Pasted)> {
+        const WHAT: &str = "only the first character of the text was typed";
+        self.paste_when(text, false, shown, WHAT, |now| {
+            if now.before_cursor() == shown.before_cursor() { Ok(now) } else { Err(self.not_shown(WHAT)) }
+        })
+    }
+
+    fn paste_when(
         &self,
         text: &str,
         bracketed: bool,
         look: &Look,
         what: &str,
+        may_type: impl Fn(Look) -> Result<Look>,
     ) -> Result<(Look, Pasted)> {
         let deadline = Deadline::after(UNSTEADY);
         let mut look = look.clone();
@@ -198,9 +225,9 @@ impl Typist<'_> {
             if let Some(pasted) = self.input.paste(text, bracketed, Some(&look))? {
                 return Ok((look, pasted));
             }
-            look = self.input.look()?;
-            self.check_takes_keys(&look, what)?;
-            look = self.ready(look)?;
+            let now = self.input.look()?;
+            self.check_takes_keys(&now, what)?;
+            look = may_type(now)?;
             if deadline.passed() {
                 return Err(self.not_shown(&format!("the screen does not come to rest, so {what}")));
             }
@@ -216,7 +243,7 @@ impl Typist<'_> {
             )
             .hint("leave it out; '--blind' types without proof"));
         };
-        let (before, _) = self.paste(first, false, look, "nothing was typed")?;
+        let (before, _) = self.paste(first, false, look)?;
         let rest = || if others.is_empty() { REST_AFTER_KEYS } else { REST.0 };
         let shown = self.appears(&typed, rest, &before)?.ok_or_else(|| {
             self.not_shown(&format!(

@@ -61,7 +61,7 @@ impl Typist<'_> {
     pub(super) fn unseen(&self, text: &str, mode: Mode, look: Look, sent: &mut Sent) -> Result<Look> {
         let (bracketed, look) = self.way(text, mode, look)?;
         if !self.request.blind {
-            self.paste(text, bracketed, &look, "nothing was typed")?;
+            self.paste(text, bracketed, &look)?;
         } else if self.input.paste(text, bracketed, None)?.is_none() {
             return Err(self.ended());
         }
