@@ -208,6 +208,31 @@ pub fn declines(key: &str) -> bool {
     ["Escape", "C-c"].contains(&key)
 }
 
+/// A text in pieces: the first of so many characters, the others of so many bytes at most, and each with something
+/// in it that a screen shows, where the text has that. With each, whether it is the last.
+pub fn pieces(text: &str, first: usize, most: usize) -> Vec<(&str, bool)> {
+    let mut pieces = Vec::new();
+    let mut rest = text;
+    while !rest.is_empty() {
+        let limit = if pieces.is_empty() { first } else { most };
+        let mut end = 0;
+        let mut is_seen = false;
+        for (at, c) in rest.char_indices() {
+            if end >= limit && is_seen {
+                break;
+            }
+            end = at + c.len_utf8();
+            is_seen |= !c.is_whitespace();
+        }
+        let (piece, tail) = rest.split_at(end);
+        // Blanks at the end belong to what stands before them.
+        let (piece, tail) = if tail.trim().is_empty() { (rest, "") } else { (piece, tail) };
+        pieces.push((piece, tail.is_empty()));
+        rest = tail;
+    }
+    pieces
+}
+
 /// The one line of a text, where it has only one.
 ///
 /// # Errors
@@ -251,6 +276,14 @@ mod tests {
         assert!(
             only_line("a\nb\nc", "it does not").unwrap_err().message.contains("has 3 lines, and it does")
         );
+    }
+
+    #[test]
+    fn pieces_are_the_text_and_each_can_be_seen() {
+        assert_eq!(pieces("hello", 1, 3), [("h", false), ("ell", false), ("o", true)]);
+        assert_eq!(pieces("жук", 1, 2), [("ж", false), ("у", false), ("к", true)]);
+        assert_eq!(pieces("a    b ", 1, 2), [("a", false), ("    b ", true)]);
+        assert_eq!(pieces("", 1, 2), []);
     }
 
     #[test]

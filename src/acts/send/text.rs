@@ -9,7 +9,7 @@ use crate::hands::terminal::Mode;
 use crate::hands::tmux::input::Pasted;
 use crate::words::error::{Error, Kind, Result};
 use crate::words::screen::{Look, Typed};
-use crate::words::typing::{Fate, LONGEST_CANONICAL, Sent, only_line};
+use crate::words::typing::{Fate, LONGEST_CANONICAL, Sent, only_line, pieces};
 
 /// A longer text than this, or one of several lines, has programs put up a sign in its place.
 const SHORT: usize = 256;
@@ -21,6 +21,9 @@ const REST_AFTER_LONG: Duration = Duration::from_millis(300);
 /// The least rest behind a short paste into an input box. (Gemini CLI 0.61.0 takes an Enter within 30 ms for a line
 /// break.)
 const REST_IN_BOX: Duration = Duration::from_millis(150);
+
+/// The most keys that are typed at once, in bytes. A prime: a whole row of one character more looks as before.
+const PIECE: usize = 997;
 
 /// How often a program is asked whether it wants brackets, while somebody who is attached confuses the answer.
 const BRACKETS_TRIES: usize = 3;
@@ -146,19 +149,22 @@ impl Typist<'_> {
             no_tab(line)?;
             return Ok((false, look));
         }
-        // Of one line it is seen when it is typed, unless a first character is to go alone.
+        // Of a short line it is seen when it is typed, unless a first character is to go alone.
         let mut look = look;
-        let is_asked = text.contains(['\n', '\t']) || self.prompts.ready.is_none();
+        let is_asked = text.contains(['\n', '\t']) || text.len() > PIECE || self.prompts.ready.is_none();
         for _ in 0..BRACKETS_TRIES {
             if look.bracketed.is_none() && is_asked {
                 look = self.input.look_for_brackets()?;
             }
         }
         if is_asked && look.bracketed != Some(true) {
-            only_line(
-                text,
-                "the program has not asked for bracketed paste: each line break would be an Enter",
-            )?;
+            let why = match look.bracketed {
+                Some(_) => "the program has not asked for bracketed paste: each line break would be an Enter",
+                None => {
+                    "tmux does not tell whether the program asked for bracketed paste while its screen moves"
+                }
+            };
+            only_line(text, why)?;
             no_tab(text)?;
         }
         // One who did not ask for brackets gets none from tmux, too.
@@ -167,16 +173,10 @@ impl Typist<'_> {
 
     /// Types the text, and waits until it stands at rest where the program reads.
     fn typed(&self, text: &str, typed: &Typed, bracketed: bool, mode: Mode, look: &Look) -> Result<Look> {
-        let (before, pasted) = if !mode.canonical && !bracketed && self.prompts.ready.is_none() {
-            // The program reads single keys, and nothing says that it reads a text.
-            let (before, shown, others) = self.first_alone(text, look)?;
-            if others.is_empty() {
-                return Ok(shown);
-            }
-            (before, self.paste_behind(others, &shown)?.1)
-        } else {
-            self.paste(text, bracketed, look)?
-        };
+        if !mode.canonical && !bracketed {
+            return self.keys(text, look);
+        }
+        let (before, pasted) = self.paste(text, bracketed, look)?;
         let least_rest = || {
             let is_paste = before.bracketed == Some(true) || self.input.wrote_brackets(&pasted);
             match is_paste {
@@ -192,6 +192,44 @@ impl Typist<'_> {
         }
     }
 
+    /// Types keys to a program that reads single ones: in pieces, each of which must appear before the next, so
+    /// that nothing that comes in between takes a part of the text unseen. The first piece is one character where
+    /// nothing says that the program reads a text.
+    fn keys(&self, text: &str, look: &Look) -> Result<Look> {
+        let first = if self.prompts.ready.is_none() { 1 } else { PIECE };
+        if first == 1 && text.starts_with(char::is_whitespace) {
+            return Err(Error::usage(
+                "the text begins with a blank, and the program may take that for a key",
+            )
+            .hint("leave it out; '--key Space' presses the key; '--blind' types without proof"));
+        }
+        let mut shown: Option<Look> = None;
+        for (piece, is_last) in pieces(text, first, PIECE) {
+            let Some(typed) = Typed::new(piece) else {
+                return Err(Error::usage(
+                    "the text has characters that a screen does not show, and the program reads single keys",
+                )
+                .hint("leave them out; '--blind' types without proof"));
+            };
+            let (before, _) = match &shown {
+                None => self.paste(piece, false, look)?,
+                Some(shown) => self.paste_behind(piece, shown)?,
+            };
+            let rest = || if is_last { REST_AFTER_KEYS } else { Duration::ZERO };
+            shown = Some(self.appears(&typed, rest, &before)?.ok_or_else(|| {
+                self.not_shown(&if shown.is_none() && first == 1 {
+                    format!(
+                        "the first character of the text, '{piece}', was typed and did not appear, so the program may \
+                         have taken it for a key; the others were not typed"
+                    )
+                } else {
+                    "a part of the text was typed and did not appear where the program reads".to_owned()
+                })
+            })?);
+        }
+        Ok(shown.unwrap_or_else(|| look.clone()))
+    }
+
     /// Types at a moment at which the pane is as it was looked at; returns that look. Where the pane changes in
     /// between, the new look must satisfy what the first one did.
     pub(super) fn paste(&self, text: &str, bracketed: bool, look: &Look) -> Result<(Look, Pasted)> {
@@ -202,9 +240,9 @@ impl Typist<'_> {
         })
     }
 
-    /// The same for what follows a first character, which must stand there still.
+    /// The same for what follows a first piece, which must stand there still.
     fn paste_behind(&self, text: &str, shown: &Look) -> Result<(Look, Pasted)> {
-        const WHAT: &str = "only the first character of the text was typed";
+        const WHAT: &str = "only a part of the text was typed";
         self.paste_when(text, false, shown, WHAT, |now| {
             if now.before_cursor() == shown.before_cursor() { Ok(now) } else { Err(self.not_shown(WHAT)) }
         })
@@ -232,26 +270,6 @@ impl Typist<'_> {
                 return Err(self.not_shown(&format!("the screen does not come to rest, so {what}")));
             }
         }
-    }
-
-    /// Types the first character alone, and waits for its echo; returns the look before it, and what follows it.
-    fn first_alone<'t>(&self, text: &'t str, look: &Look) -> Result<(Look, Look, &'t str)> {
-        let (first, others) = text.split_at(text.chars().next().map_or(0, char::len_utf8));
-        let Some(typed) = Typed::new(first) else {
-            return Err(Error::usage(
-                "the text begins with a character that a screen does not show, and the program reads single keys",
-            )
-            .hint("leave it out; '--blind' types without proof"));
-        };
-        let (before, _) = self.paste(first, false, look)?;
-        let rest = || if others.is_empty() { REST_AFTER_KEYS } else { REST.0 };
-        let shown = self.appears(&typed, rest, &before)?.ok_or_else(|| {
-            self.not_shown(&format!(
-                "the first character of the text, '{first}', was typed and did not appear, so the program may have \
-                 taken it for a key; the others were not typed"
-            ))
-        })?;
-        Ok((before, shown, others))
     }
 }
 
