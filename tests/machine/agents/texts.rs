@@ -48,7 +48,8 @@ fn send(session: &Session, text: &str, tally: &mut Tally) -> bool {
         tally.submitted += 1;
         return true;
     }
-    assert_ne!(ran.code, 0, "{ran}");
+    // A text that is unconfirmed may stand there in another form: a completion has taken the Enter.
+    assert!(ran.code != 0 || said["result"] == "unconfirmed", "{ran}");
     println!("{} bytes were not submitted: {ran}{}", text.len(), session.screen());
     tally.reported += 1;
     emptied(session);
