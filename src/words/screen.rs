@@ -203,7 +203,7 @@ pub enum After {
     Left,
     /// It is no longer where it stood, and where its box was is no empty input line: something else may cover it.
     Covered,
-    /// It stands where it stood, and so does the cursor.
+    /// It stands where it stood, and so does the cursor; or another text is in its place.
     Stands,
     /// It stands where it stood, and the cursor is on a new line of the same input box.
     Broken,
@@ -260,6 +260,15 @@ impl Typed {
         words.max_by_key(|word| word.len()).filter(|word| !word.is_empty())
     }
 
+    /// Whether it stands exactly as it stood, so that Enter may follow it.
+    pub fn stands_still(&self, first: &Look, now: &Look) -> bool {
+        let row = first.before_cursor().trim_end();
+        if squashed(row).is_empty() {
+            return self.after_elsewhere(first, now) == After::Stands;
+        }
+        now.before_cursor().trim_end() == row
+    }
+
     /// What became of it since Enter was pressed.
     pub fn after(&self, pressed: &Look, now: &Look) -> After {
         let row = pressed.before_cursor().trim_end();
@@ -280,10 +289,15 @@ impl Typed {
         // The lower edge of a box, or the line of hints below it, shows that the line break is inside.
         if is_new_line && below(now).is_some() && below(now) == below(pressed) {
             After::Broken
-        } else if pressed.is_in_box() && pressed.input().is_some() && now.input().as_deref() != Some("") {
-            After::Covered
-        } else {
+        } else if !pressed.is_in_box() || pressed.input().is_none() {
             After::Left
+        } else {
+            match now.input().as_deref() {
+                Some("") => After::Left,
+                // Another text: a list of completions has taken the Enter, and changed the text.
+                Some(_) => After::Stands,
+                None => After::Covered,
+            }
         }
     }
 
@@ -356,6 +370,11 @@ mod tests {
         assert_eq!(typed.after(&boxed, &broken), After::Broken);
         let left = look(&["❯ echo hello", "", "❯ ‸", "──────", "  ? for help"]);
         assert_eq!(typed.after(&boxed, &left), After::Left);
+        let completed = look(&["❯ echo hello.txt‸", "──────", "  ? for help"]);
+        assert_eq!(typed.after(&boxed, &completed), After::Stands);
+        assert!(!typed.stands_still(&boxed, &completed) && typed.stands_still(&boxed, &boxed));
+        let changed = look(&["❯ see hello.txt‸", "──────", "  ? for help"]);
+        assert_eq!(typed.after(&boxed, &changed), After::Stands);
         let covered = look(&["Run it?", "‸❯ Yes", "  No"]);
         assert_eq!(typed.after(&boxed, &covered), After::Covered);
         let signed = look(&["❯ echo hello⏎‸", "──────", "  ? for help"]);

@@ -61,10 +61,11 @@ impl Typist<'_> {
                 return Ok(look);
             }
             let now = self.input.look()?;
-            match typed.after(&first, &now) {
-                After::Stands | After::Broken => look = now,
+            if typed.stands_still(&first, &now) {
+                look = now;
+            } else {
                 // It may be drawn in a moment.
-                After::Left | After::Covered => pause(AGAIN.0),
+                pause(AGAIN.0);
             }
             if deadline.passed() {
                 return Err(
