@@ -109,7 +109,7 @@ pub(crate) enum Form {
     /// `Run on production? ❯ 1. Yes  2. No`: Enter takes the one that is marked, arrows move the mark,
     /// Escape cancels.
     Menu,
-    /// The same, and the number of an answer takes it, typed or pasted alone.
+    /// The same, and the number of an answer takes it, as a key or alone in a paste.
     Numbered,
     /// `[y/n]`: any of these keys answers.
     SingleKey,
