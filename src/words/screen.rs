@@ -98,6 +98,16 @@ impl Look {
         lines > 0 && there.is_some_and(|row| row.trim_end() == earlier.before_cursor().trim_end())
     }
 
+    /// The line before the cursor, where it ends as a question with two answers does: `[y/N]`, `(yes/no)?`.
+    pub fn yes_or_no(&self) -> Option<&str> {
+        const BEGINNINGS: [&str; 8] = ["[y/", "(y/", "[yes/", "(yes/", "[n/", "(n/", "[no/", "(no/"];
+        let line = self.before_cursor().trim();
+        let lower = line.to_ascii_lowercase();
+        let answers = lower.trim_end_matches([' ', ':', '?', '>']).strip_suffix([']', ')'])?;
+        let begins = |begin: &&str| answers.rfind(*begin).is_some_and(|at| !answers[at..].contains(' '));
+        BEGINNINGS.iter().any(begins).then_some(line)
+    }
+
     /// What stands in the input line: between a prompt sign and the cursor. `None` where the line has no prompt
     /// sign, so that it cannot be told.
     pub fn input(&self) -> Option<String> {
@@ -401,6 +411,22 @@ mod tests {
             let mut cleared = look(&[line]);
             cleared.rows[0] = cleared.rows[0].trim_end().to_owned();
             assert_eq!(cleared.input().as_deref(), standing, "{line}, without blanks at its end");
+        }
+    }
+
+    #[test]
+    fn a_question_with_two_answers_is_known() {
+        for (line, asks) in [
+            ("Keep the data? [Y/n] ‸", true),
+            ("Overwrite (yes/no)? ‸", true),
+            ("continue connecting (yes/no/[fingerprint])? ‸", true),
+            ("Proceed [y/N]:‸", true),
+            ("Keep the data? [Y/n] y‸", false),
+            ("ada@host:~/x (y)$ ‸", false),
+            ("[a/b] ‸", false),
+            ("> ‸", false),
+        ] {
+            assert_eq!(look(&[line]).yes_or_no().is_some(), asks, "{line}");
         }
     }
 

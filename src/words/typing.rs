@@ -208,13 +208,13 @@ pub fn declines(key: &str) -> bool {
     ["Escape", "C-c"].contains(&key)
 }
 
-/// A text in pieces: the first of so many characters, the others of so many bytes at most, and each with something
+/// A text in pieces: the first of one character, the others of about so many bytes at most, and each with something
 /// in it that a screen shows, where the text has that. With each, whether it is the last.
-pub fn pieces(text: &str, first: usize, most: usize) -> Vec<(&str, bool)> {
+pub fn pieces(text: &str, most: usize) -> Vec<(&str, bool)> {
     let mut pieces = Vec::new();
     let mut rest = text;
     while !rest.is_empty() {
-        let limit = if pieces.is_empty() { first } else { most };
+        let limit = if pieces.is_empty() { 1 } else { most };
         let mut end = 0;
         let mut is_seen = false;
         for (at, c) in rest.char_indices() {
@@ -280,10 +280,10 @@ mod tests {
 
     #[test]
     fn pieces_are_the_text_and_each_can_be_seen() {
-        assert_eq!(pieces("hello", 1, 3), [("h", false), ("ell", false), ("o", true)]);
-        assert_eq!(pieces("жук", 1, 2), [("ж", false), ("у", false), ("к", true)]);
-        assert_eq!(pieces("a    b ", 1, 2), [("a", false), ("    b ", true)]);
-        assert_eq!(pieces("", 1, 2), []);
+        assert_eq!(pieces("hello", 3), [("h", false), ("ell", false), ("o", true)]);
+        assert_eq!(pieces("жук", 2), [("ж", false), ("у", false), ("к", true)]);
+        assert_eq!(pieces("a    b ", 2), [("a", false), ("    b ", true)]);
+        assert_eq!(pieces("", 2), []);
     }
 
     #[test]

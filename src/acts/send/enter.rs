@@ -40,7 +40,7 @@ impl Typist<'_> {
                 look = self.at_rest_below(&pressed, typed, now)?;
                 continue;
             }
-            let asks = !self.request.answer && self.prompts.is_asking(&now.text);
+            let asks = !self.request.answer && self.question(&now).is_some();
             sent.fate = match after {
                 After::Left if !asks => Fate::Submitted,
                 After::Left | After::Covered => Fate::Unconfirmed,

@@ -185,11 +185,14 @@ impl Typist<'_> {
         self.check_question(look, what)
     }
 
+    /// The question that the program asks: as the session's pattern knows it, or in the form that everybody knows.
+    fn question(&self, look: &Look) -> Option<String> {
+        self.prompts.question(&look.text).or_else(|| look.yes_or_no().map(ToOwned::to_owned))
+    }
+
     /// Refuses while the program asks a question.
     fn check_question(&self, look: &Look, what: &str) -> Result<()> {
-        let Some(question) = self.prompts.question(&look.text).filter(|_| !self.request.answer) else {
-            return Ok(());
-        };
+        let Some(question) = self.question(look).filter(|_| !self.request.answer) else { return Ok(()) };
         let shown = question.lines().fold(String::new(), |text, line| format!("{text}\n  | {line}"));
         Err(Error::new(Kind::Asking, format!("{} asks a question, so {what}:{shown}", self.id)).hint(format!(
             "'forge attach {0}' to answer; '--answer' types all the same; 'forge send {0} --key Escape' declines",

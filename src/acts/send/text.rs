@@ -52,7 +52,7 @@ impl Typist<'_> {
     pub(super) fn entry(&self, text: &str, look: Look, sent: &mut Sent) -> Result<Look> {
         sent.bytes += text.len();
         self.check_question(&look, "nothing was typed")?;
-        let is_answer = self.prompts.is_asking(&look.text);
+        let is_answer = self.question(&look).is_some();
         let look = if is_answer { look } else { self.prepared(look)? };
         let mode = mode(&look);
         if text.is_empty() {
@@ -69,6 +69,10 @@ impl Typist<'_> {
                 .hint("'--key Space' presses a key; '--blind' types without proof"));
         };
         let (bracketed, look) = self.way(text, mode, look)?;
+        // The look may be a new one.
+        self.check_takes_keys(&look, "nothing was typed")?;
+        let look = if is_answer { look } else { self.ready(look)? };
+        self.check_input(&look)?;
         let shown = self.typed(text, &typed, bracketed, mode, &look)?;
         if !self.request.enter {
             sent.fate = Fate::Typed;
@@ -92,11 +96,16 @@ impl Typist<'_> {
     /// Refuses where a text stands in the input line.
     fn check_input(&self, look: &Look) -> Result<()> {
         match look.input() {
-            Some(standing) if !standing.is_empty() && !self.request.blind => Err(Error::new(
-                Kind::Input,
-                format!("'{standing}' stands in the input line of {} already; nothing was typed", self.id),
-            )
-            .hint("'--replace-input' empties the line first; '--blind' types all the same")),
+            Some(standing) if !standing.is_empty() && !self.request.blind && !self.request.answer => {
+                Err(Error::new(
+                    Kind::Input,
+                    format!(
+                        "'{standing}' stands in the input line of {} already; nothing was typed",
+                        self.id
+                    ),
+                )
+                .hint("'--replace-input' empties the line first; '--blind' types all the same"))
+            }
             _ => Ok(()),
         }
     }
@@ -193,18 +202,17 @@ impl Typist<'_> {
     }
 
     /// Types keys to a program that reads single ones: in pieces, each of which must appear before the next, so
-    /// that nothing that comes in between takes a part of the text unseen. The first piece is one character where
-    /// nothing says that the program reads a text.
+    /// that nothing that comes in between takes a part of the text unseen. The first piece is one character: what
+    /// it may do to a program that reads no text is the least.
     fn keys(&self, text: &str, look: &Look) -> Result<Look> {
-        let first = if self.prompts.ready.is_none() { 1 } else { PIECE };
-        if first == 1 && text.starts_with(char::is_whitespace) {
+        if text.starts_with(char::is_whitespace) {
             return Err(Error::usage(
                 "the text begins with a blank, and the program may take that for a key",
             )
             .hint("leave it out; '--key Space' presses the key; '--blind' types without proof"));
         }
         let mut shown: Option<Look> = None;
-        for (piece, is_last) in pieces(text, first, PIECE) {
+        for (piece, is_last) in pieces(text, PIECE) {
             let Some(typed) = Typed::new(piece) else {
                 return Err(Error::usage(
                     "the text has characters that a screen does not show, and the program reads single keys",
@@ -217,7 +225,7 @@ impl Typist<'_> {
             };
             let rest = || if is_last { REST_AFTER_KEYS } else { Duration::ZERO };
             shown = Some(self.appears(&typed, rest, &before)?.ok_or_else(|| {
-                self.not_shown(&if shown.is_none() && first == 1 {
+                self.not_shown(&if shown.is_none() {
                     format!(
                         "the first character of the text, '{piece}', was typed and did not appear, so the program may \
                          have taken it for a key; the others were not typed"

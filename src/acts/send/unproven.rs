@@ -26,7 +26,7 @@ impl Typist<'_> {
         let mut last = before.clone();
         loop {
             let look = self.changed_since(&last, deadline.left())?;
-            if !self.prompts.is_asking(&look.text) {
+            if self.question(&look).is_none() {
                 sent.fate = Fate::Submitted;
                 return Ok(look);
             }
