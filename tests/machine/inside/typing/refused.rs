@@ -19,6 +19,7 @@ pub(super) fn tests() -> Vec<Test> {
         inside!(a_menu_without_a_pattern_gets_no_enter),
         inside!(one_character_is_not_found_in_the_row_above),
         inside!(a_question_of_a_single_key_gets_no_key_where_there_is_a_pattern),
+        inside!(a_program_that_takes_keys_gets_one_character_alone),
         inside!(a_number_answers_no_menu_where_there_is_a_pattern),
         inside!(a_program_that_is_not_ready_gets_nothing),
         inside!(a_text_that_does_not_appear_gets_no_enter),
@@ -180,8 +181,16 @@ fn a_question_of_a_single_key_gets_no_key_where_there_is_a_pattern() {
         assert!(["asking", "not_ready"].contains(&kind.as_str()), "{kind}");
         is_untouched(&it);
     }
-    // Without one, the first character alone goes before it is seen that nothing shows it.
+    // What ends like `[y/n]` asks without one, too.
     let options = Options { question: Some(question(Form::SingleKey, When::Start)), ..of(Kind::Line) };
+    let it = Played::spawn("known", &options, &[]);
+    assert_eq!(refusal(&send(&it.name, &["yes"])).0, "asking");
+    is_untouched(&it);
+    is_unanswered(&it);
+}
+
+fn a_program_that_takes_keys_gets_one_character_alone() {
+    let options = Options { question: Some(question(Form::Menu, When::Start)), ..of(Kind::Line) };
     let it = Played::spawn("first", &options, &[]);
     let (kind, message) = refusal(&send(&it.name, &["go now, yes"]));
     assert_eq!(kind, "not_shown");
