@@ -21,18 +21,25 @@ impl Typist<'_> {
         if self.input.paste(text, false, Some(before))?.is_none() {
             return Err(self.not_shown("the screen changed, so nothing was typed"));
         }
-        let typed = Typed::new(text);
+        let (typed, asked) = (Typed::new(text), self.question(before));
         let deadline = Deadline::after(APPEARS.0);
         let mut last = before.clone();
         loop {
             let look = self.changed_since(&last, deadline.left())?;
-            if self.question(&look).is_none() {
+            if let Some(typed) = typed.as_ref().filter(|typed| typed.shows(before, &look)) {
+                let shown = self.at_rest(typed, REST_AFTER_KEYS, before, look)?;
+                let now = self.input.look()?;
+                if !self.request.enter || typed.stands_still(&shown, &now) {
+                    return if self.request.enter { self.entered(typed, shown, sent) } else { Ok(now) };
+                }
+                // One key was enough.
+                sent.fate = Fate::Submitted;
+                return Ok(now);
+            }
+            // Another one may follow at once.
+            if self.question(&look) != asked {
                 sent.fate = Fate::Submitted;
                 return Ok(look);
-            }
-            if let Some(typed) = typed.as_ref().filter(|typed| typed.shows(before, &look)) {
-                let look = self.at_rest(typed, REST_AFTER_KEYS, before, look)?;
-                return if self.request.enter { self.entered(typed, look, sent) } else { Ok(look) };
             }
             if deadline.passed() {
                 return Err(self.not_shown("the text was typed, and the question is still there"));

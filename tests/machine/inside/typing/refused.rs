@@ -20,6 +20,7 @@ pub(super) fn tests() -> Vec<Test> {
         inside!(one_character_is_not_found_in_the_row_above),
         inside!(a_question_of_a_single_key_gets_no_key_where_there_is_a_pattern),
         inside!(a_program_that_takes_keys_gets_one_character_alone),
+        inside!(questions_are_answered_where_that_is_asked_for),
         inside!(a_number_answers_no_menu_where_there_is_a_pattern),
         inside!(a_program_that_is_not_ready_gets_nothing),
         inside!(a_text_that_does_not_appear_gets_no_enter),
@@ -187,6 +188,24 @@ fn a_question_of_a_single_key_gets_no_key_where_there_is_a_pattern() {
     assert_eq!(refusal(&send(&it.name, &["yes"])).0, "asking");
     is_untouched(&it);
     is_unanswered(&it);
+}
+
+fn questions_are_answered_where_that_is_asked_for() {
+    let script = "read -p 'Keep the data? [Y/n] ' a; echo \"got $a\"; read -n1 -p 'Sure? (y/n) ' b; echo; \
+                  echo \"then $b\"; read -e -p 'Really? [yes/no]: ' c; echo \"at last $c\"; sleep 1000";
+    let (_session, _) = spawn("asked", &[], &["bash", "--norc", "-c", script]);
+    let shows = |text: &str| {
+        wait_until(TEN_S, text, || forge(&["capture", "asked"]).stdout.contains(text));
+    };
+    // By whole lines, by a single key, and by a line editor.
+    for (question, answer, enters, then) in
+        [("[Y/n]", "y", 1, "got y"), ("(y/n)", "n", 0, "then n"), ("[yes/no]", "yes", 1, "at last yes")]
+    {
+        shows(question);
+        assert_eq!(refusal(&send("asked", &["go on"])).0, "asking");
+        assert_eq!(result(send("asked", &["--answer", answer]), 0), ("submitted".to_owned(), enters));
+        shows(then);
+    }
 }
 
 fn a_program_that_takes_keys_gets_one_character_alone() {
