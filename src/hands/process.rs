@@ -134,7 +134,16 @@ pub fn is_ending(pid: u32) -> bool {
 /// How many bytes a process has written so far, by write(2) and writev(2) and not by sendmsg(2)
 /// (`wchar` of `proc_pid_io(5)`); `None` where the kernel does not tell.
 pub fn written(pid: u32) -> Option<u64> {
-    read_proc(&format!("{pid}/io")).ok()?.lines().find_map(|line| line.strip_prefix("wchar: ")?.parse().ok())
+    counted(pid, "wchar: ")
+}
+
+/// The same for what it has read, by read(2) and readv(2) (`rchar`).
+pub fn read_so_far(pid: u32) -> Option<u64> {
+    counted(pid, "rchar: ")
+}
+
+fn counted(pid: u32, key: &str) -> Option<u64> {
+    read_proc(&format!("{pid}/io")).ok()?.lines().find_map(|line| line.strip_prefix(key)?.parse().ok())
 }
 
 /// The terminal that a process runs on, where it is a pseudo-terminal.

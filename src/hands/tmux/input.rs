@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::hands::clock::{Deadline, pause};
-use crate::hands::process::written;
+use crate::hands::process::{read_so_far, written};
 use crate::words::error::{Error, Result};
 use crate::words::screen::Look;
 use crate::words::session::Mark;
@@ -161,6 +161,11 @@ impl<'a> Input<'a> {
             }
             before = now;
         }
+    }
+
+    /// How much the server has read so far: what programs print, and what is typed by who is attached.
+    pub fn printed(&self) -> Option<u64> {
+        read_so_far(self.mark.server_pid)
     }
 
     /// Leaves copy mode and every other mode of the pane.
