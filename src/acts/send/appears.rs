@@ -14,7 +14,7 @@ pub(super) const APPEARS: (Duration, Duration) = (Duration::from_secs(5), Durati
 
 /// The screen is at rest when nothing was printed for twice the time that the text took to appear, within
 /// these bounds: a program that draws slowly reads slowly.
-pub(super) const REST: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
+pub(super) const REST: (Duration, Duration) = (Duration::from_millis(3), Duration::from_secs(1));
 
 /// The same behind a fast run of keys. Programs without bracketed paste tell a paste from a person by its
 /// speed, and take an Enter right behind it for a line break (120 ms were seen).
