@@ -70,7 +70,7 @@ impl Look {
             return "; its screen is empty".to_owned();
         }
         let last = &rows[rows.len().saturating_sub(most)..];
-        last.iter().fold("; on its screen:".to_owned(), |text, row| format!("{text}\n  | {row}"))
+        quoted("; on its screen:", last.iter().copied())
     }
 
     /// Whether something is below the cursor: the lower edge of an input box, or its hints. Below the prompt of a
@@ -121,6 +121,11 @@ impl Look {
     pub fn is_on_blank_line(&self) -> bool {
         self.column > 0 && squashed(self.before_cursor()).is_empty()
     }
+}
+
+/// A message with lines of a screen below it.
+pub fn quoted<'a>(message: &str, lines: impl IntoIterator<Item = &'a str>) -> String {
+    lines.into_iter().fold(message.to_owned(), |text, line| format!("{text}\n  | {line}"))
 }
 
 /// What follows the prompt sign of an input line; `None` where the line has none.
@@ -202,8 +207,8 @@ fn chips(squashed: &str) -> Vec<&str> {
 pub struct Typed {
     /// The end of its last line that has one.
     tail: String,
-    /// All of it, where it is short.
-    whole: Option<String>,
+    /// Whether it has only one line.
+    is_one_line: bool,
 }
 
 /// What became of a text that Enter was pressed behind.
@@ -225,8 +230,7 @@ impl Typed {
         let last = text.lines().rev().map(squashed).find(|line| !line.is_empty())?;
         let skipped = last.chars().count().saturating_sub(TAIL);
         let tail: String = last.chars().skip(skipped).collect();
-        let whole = (!text.contains('\n') && skipped == 0).then(|| tail.clone());
-        Some(Self { tail, whole })
+        Some(Self { tail, is_one_line: !text.contains('\n') })
     }
 
     /// Whether it stands directly before the cursor, and did not before it was typed.
@@ -247,7 +251,7 @@ impl Typed {
         let Some(rest) = behind.strip_suffix(&self.tail) else { return false };
         let line = squashed(before.before_cursor());
         let near: String = line.chars().skip(line.chars().count().saturating_sub(TELLING)).collect();
-        !is_short || self.whole.is_none() || rest.ends_with(&near)
+        !is_short || !self.is_one_line || rest.ends_with(&near)
     }
 
     /// Whether the screen shows it where it was not.

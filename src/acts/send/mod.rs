@@ -24,7 +24,7 @@ use crate::hands::{journal, paths, terminal};
 use crate::words::error::{Error, Kind, Result};
 use crate::words::name::SessionId;
 use crate::words::prompts::Prompts;
-use crate::words::screen::Look;
+use crate::words::screen::{Look, quoted};
 use crate::words::session::Mark;
 use crate::words::typing::{Fate, Part, Request, Sent, declines};
 
@@ -209,8 +209,8 @@ impl Typist<'_> {
     /// Refuses while the program asks a question.
     fn check_question(&self, look: &Look, what: &str) -> Result<()> {
         let Some(question) = self.question(look).filter(|_| !self.request.answer) else { return Ok(()) };
-        let shown = question.lines().fold(String::new(), |text, line| format!("{text}\n  | {line}"));
-        Err(Error::new(Kind::Asking, format!("{} asks a question, so {what}:{shown}", self.id)).hint(format!(
+        let message = quoted(&format!("{} asks a question, so {what}:", self.id), question.lines());
+        Err(Error::new(Kind::Asking, message).hint(format!(
             "'forge attach {0}' to answer; '--answer' types all the same; 'forge send {0} --key Escape' declines",
             self.id
         )))

@@ -15,6 +15,7 @@ use crate::hands::tmux::{ANSWER, Server};
 use crate::words::error::{Error, Kind, Result};
 use crate::words::name::SessionId;
 use crate::words::prompts::Prompts;
+use crate::words::screen::quoted;
 use crate::words::session::Mark;
 
 /// A program that prints nothing for so long, and reads, has finished its turn. Codex counts the seconds of its
@@ -78,8 +79,8 @@ impl<'a> Turn<'a> {
             }
             let look = input.look()?;
             if let Some(question) = self.prompts.question(&look.text) {
-                let shown = question.lines().fold(String::new(), |text, line| format!("{text}\n  | {line}"));
-                return Err(Error::new(Kind::Asking, format!("{} asks a question:{shown}", self.id))
+                let message = quoted(&format!("{} asks a question:", self.id), question.lines());
+                return Err(Error::new(Kind::Asking, message)
                     .hint(format!("'forge attach {}' to answer it", self.id)));
             }
             if !deadline.passed() && self.prompts.is_ready(&look.text) {
