@@ -6,10 +6,10 @@
 //! - [`acts`] is what forge does: sweep, spawn, stop, observe …;
 //! - [`hands`] is the only code that touches the world: systemd, tmux, cgroups, the
 //!   journal, files, the environment;
-//! - [`words`] are pure types and decisions, with no I/O at all.
+//! - [`model`] are pure types and decisions, with no I/O at all.
 
 pub mod acts;
 pub mod cli;
 pub mod hands;
+pub mod model;
 pub mod verbs;
-pub mod words;

@@ -9,19 +9,17 @@ use super::{World, end};
 use crate::hands::cgroup::{self, Cgroup};
 use crate::hands::clock::{Deadline, millis_since, now_us};
 use crate::hands::gate::{Gate, Held, PANE_VERB};
-use crate::hands::journal;
-use crate::hands::paths;
 use crate::hands::process::{self, Process, stat};
 use crate::hands::systemd::{Scope, StartError};
 use crate::hands::tmux::{self, Server, watch};
-use crate::words::command::Argv;
-use crate::words::environment;
-use crate::words::error::{Error, Kind, Result, Trying};
-use crate::words::event::Event;
-use crate::words::session::Mark;
-use crate::words::spec::Spec;
-use crate::words::tmux_says::Ids;
-use crate::words::unit;
+use crate::hands::{journal, paths};
+use crate::model::error::{Error, Kind, Result, Trying};
+use crate::model::event::Event;
+use crate::model::session::command::Argv;
+use crate::model::session::spec::Spec;
+use crate::model::session::{Mark, environment};
+use crate::model::tmux::Ids;
+use crate::model::unit;
 
 /// How long the manager may take to make the units.
 const UNITS: Duration = Duration::from_secs(20);

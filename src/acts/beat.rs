@@ -3,9 +3,9 @@
 
 use super::{World, observe};
 use crate::hands::cgroup::{self, Cgroup};
-use crate::words::error::{Error, Result};
-use crate::words::name::SessionId;
-use crate::words::unit;
+use crate::model::error::{Error, Result};
+use crate::model::session::name::SessionId;
+use crate::model::unit;
 
 /// Notes a sign of life of that session, or of the one that this process is in; returns which.
 ///

@@ -12,15 +12,14 @@ use crate::hands::cgroup::{self, Cgroup};
 use crate::hands::clock::Deadline;
 use crate::hands::config::{self, Config};
 use crate::hands::paths::{self, Paths};
-use crate::hands::pressure;
 use crate::hands::systemd::{Login, Manager, witness};
 use crate::hands::tmux::directory::Directory;
-use crate::hands::{files, process};
-use crate::words::error::Error;
-use crate::words::health::{LITTLE_ROOM, Problem};
-use crate::words::limits::Limits;
-use crate::words::unit_file::{Change, JANITOR};
-use crate::words::usage;
+use crate::hands::{files, pressure, process};
+use crate::model::error::Error;
+use crate::model::health::{LITTLE_ROOM, Problem};
+use crate::model::session::limits::Limits;
+use crate::model::unit::files::{Change, JANITOR};
+use crate::model::usage;
 
 /// How long a program may take to tell its version.
 const VERSION: Duration = Duration::from_secs(5);

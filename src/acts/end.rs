@@ -8,18 +8,16 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::observe;
-use super::{World, heal, stop};
+use super::{World, heal, observe, stop};
 use crate::hands::cgroup::Cgroup;
 use crate::hands::clock::{Deadline, now_us, pause};
-use crate::hands::journal;
-use crate::hands::paths;
 use crate::hands::state::Claim;
 use crate::hands::tmux::{ANSWER, Server};
-use crate::words::error::{Error, Kind, Result};
-use crate::words::event::Event;
-use crate::words::name::SessionId;
-use crate::words::session::{Cause, End, Mark, State};
+use crate::hands::{journal, paths};
+use crate::model::error::{Error, Kind, Result};
+use crate::model::event::Event;
+use crate::model::session::name::SessionId;
+use crate::model::session::{Cause, End, Mark, State};
 
 /// The verb that the server calls.
 pub const VERB: &str = "pane-died";

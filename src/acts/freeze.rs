@@ -2,11 +2,10 @@
 
 use super::World;
 use super::observe::Found;
-use crate::hands::cgroup;
-use crate::hands::journal;
-use crate::words::error::{Error, Result};
-use crate::words::event::{Event, Subject};
-use crate::words::unit;
+use crate::hands::{cgroup, journal};
+use crate::model::error::{Error, Result};
+use crate::model::event::{Event, Subject};
+use crate::model::unit;
 
 /// Freezes the sessions.
 ///

@@ -19,10 +19,10 @@ use crate::hands::cgroup::{self, Cgroup};
 use crate::hands::clock::{Deadline, pause};
 use crate::hands::journal;
 use crate::hands::process::{Process, Stat, is_alive, stat};
-use crate::words::event::Event;
-use crate::words::name::SessionId;
-use crate::words::session::Mark;
-use crate::words::unit;
+use crate::model::event::Event;
+use crate::model::session::Mark;
+use crate::model::session::name::SessionId;
+use crate::model::unit;
 
 /// How long a server may take to make its socket.
 const MADE: Duration = Duration::from_millis(500);

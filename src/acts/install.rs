@@ -9,10 +9,10 @@ use super::World;
 use crate::hands::clock::Deadline;
 use crate::hands::systemd::{Login, Manager};
 use crate::hands::{files, paths};
-use crate::words::error::{Error, Kind, Result};
-use crate::words::health::Problem;
-use crate::words::unit::{FORGE_SLICE, SERVICE_PATTERN};
-use crate::words::unit_file::{BOOT_NOTICE, Change, There, USER, UnitFile, to_install, to_uninstall};
+use crate::model::error::{Error, Kind, Result};
+use crate::model::health::Problem;
+use crate::model::unit::files::{BOOT_NOTICE, Change, There, USER, UnitFile, to_install, to_uninstall};
+use crate::model::unit::{FORGE_SLICE, SERVICE_PATTERN};
 
 /// How long a unit may take to start or to stop. A restore may be among them.
 const JOB: Duration = Duration::from_secs(600);

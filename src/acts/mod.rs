@@ -1,4 +1,4 @@
-//! What forge does. Each act takes the [`World`] and values of `words`, and uses `hands`.
+//! What forge does. Each act takes the [`World`] and values of `model`, and uses `hands`.
 
 mod attempt;
 pub mod beat;
@@ -33,7 +33,7 @@ use crate::hands::config::{self, Config};
 use crate::hands::paths::Paths;
 use crate::hands::state::Store;
 use crate::hands::systemd::Manager;
-use crate::words::error::Result;
+use crate::model::error::Result;
 
 /// The machine as one user sees it: where things are, what is configured, and the manager once
 /// it is needed.

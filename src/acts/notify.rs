@@ -11,13 +11,13 @@ use super::{World, observe};
 use crate::hands::clock::{Deadline, local, now_us, pause};
 use crate::hands::config::{Telegram, Webhook};
 use crate::hands::{files, http, journal, paths, process};
-use crate::words::command::Argv;
-use crate::words::error::{Error, Result};
-use crate::words::event::Event;
-use crate::words::name::SessionId;
-use crate::words::notice::{Notice, Refusal, TELEGRAM_LIMIT, pauses, restore_lines, split};
-use crate::words::time::rfc3339;
-use crate::words::unit;
+use crate::model::error::{Error, Result};
+use crate::model::event::Event;
+use crate::model::notice::{Notice, Refusal, TELEGRAM_LIMIT, pauses, restore_lines, split};
+use crate::model::session::command::Argv;
+use crate::model::session::name::SessionId;
+use crate::model::time::rfc3339;
+use crate::model::unit;
 
 /// How long the user's command may take.
 const COMMAND: Duration = Duration::from_secs(60);

@@ -14,15 +14,15 @@ use crate::hands::tmux::Server;
 use crate::hands::tmux::directory::Directory;
 use crate::hands::tmux::input::Input;
 use crate::hands::tmux::knock::{Caller, Knock, answers, knock};
-use crate::words::activity::{Activity, Source};
-use crate::words::condition::{Active, Answer, Condition, Facts, Life};
-use crate::words::error::{Error, Kind, Result};
-use crate::words::name::{Pattern, SessionId};
-use crate::words::prompts::Prompts;
-use crate::words::session::{Mark, Session, State};
-use crate::words::spec::Spec;
-use crate::words::time::rfc3339;
-use crate::words::unit;
+use crate::model::error::{Error, Kind, Result};
+use crate::model::screen::prompts::Prompts;
+use crate::model::session::activity::{Activity, Source};
+use crate::model::session::condition::{Active, Answer, Condition, Facts, Life};
+use crate::model::session::name::{Pattern, SessionId};
+use crate::model::session::spec::Spec;
+use crate::model::session::{Mark, Session, State};
+use crate::model::time::rfc3339;
+use crate::model::unit;
 
 /// How long all servers together may take to answer; one that does not is wedged.
 const ANSWERS: Duration = Duration::from_secs(1);

@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 use super::spawn::{is_abandoned, taken};
 use super::{World, observe, stop};
 use crate::hands::ports::{Holder, Listener, listeners};
-use crate::words::error::{Error, Kind, Result};
-use crate::words::name::SessionId;
-use crate::words::spec::Spec;
-use crate::words::unit;
+use crate::model::error::{Error, Kind, Result};
+use crate::model::session::name::SessionId;
+use crate::model::session::spec::Spec;
+use crate::model::unit;
 
 /// What an earlier run of a session had left on a port of it, and was ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

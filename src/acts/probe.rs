@@ -10,13 +10,13 @@ use crate::hands::files;
 use crate::hands::paths::user_name;
 use crate::hands::systemd::Login;
 use crate::hands::tmux::knock::server_of;
-use crate::words::error::{Error, Result};
-use crate::words::health::{Facts, Probe, Problem};
-use crate::words::restore::Kept;
-use crate::words::session::State;
-use crate::words::spec::Keeper;
-use crate::words::unit;
-use crate::words::unit_file::{self, JANITOR};
+use crate::model::error::{Error, Result};
+use crate::model::health::{Facts, Probe, Problem};
+use crate::model::session::State;
+use crate::model::session::restore::Kept;
+use crate::model::session::spec::Keeper;
+use crate::model::unit;
+use crate::model::unit::files::{JANITOR, is_of_forge};
 
 /// Looks; `configuration` is why the configuration could not be read, where it could not.
 ///
@@ -91,7 +91,7 @@ pub fn probe(world: &World, configuration: Option<&Error>) -> Result<Probe> {
         units_failed: manager
             .units(&["forge*"])?
             .into_iter()
-            .filter(|unit| unit.active == "failed" && unit_file::is_of_forge(&unit.name))
+            .filter(|unit| unit.active == "failed" && is_of_forge(&unit.name))
             .map(|unit| unit.name)
             .collect(),
         last_sweep: world.store.last_sweep().ok().flatten(),

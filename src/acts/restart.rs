@@ -5,10 +5,10 @@ use super::resume::{Conversations, id, resumption};
 use super::spawn::{How, Order, Spawned, spawn};
 use super::{World, stop, supervised};
 use crate::hands::journal;
-use crate::words::error::{Error, Result};
-use crate::words::event::Event;
-use crate::words::name::SessionId;
-use crate::words::spec::{Keeper, Spec};
+use crate::model::error::{Error, Result};
+use crate::model::event::Event;
+use crate::model::session::name::SessionId;
+use crate::model::session::spec::{Keeper, Spec};
 
 /// Restarts one session; `found` is what there is of it. Its program is resumed, where it can be;
 /// where it has a supervisor, that starts it.

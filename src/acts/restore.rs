@@ -11,11 +11,11 @@ use super::{World, observe, specify, supervised};
 use crate::hands::clock::{Deadline, now_us};
 use crate::hands::journal;
 use crate::hands::systemd::boot_id;
-use crate::words::error::{Error, Kind, Result};
-use crate::words::event::Event;
-use crate::words::name::SessionId;
-use crate::words::restore::{Again, Failed, Left, Life, Restored, Step, plan};
-use crate::words::spec::{Keeper, Spec};
+use crate::model::error::{Error, Kind, Result};
+use crate::model::event::Event;
+use crate::model::session::name::SessionId;
+use crate::model::session::restore::{Again, Failed, Left, Life, Restored, Step, plan};
+use crate::model::session::spec::{Keeper, Spec};
 
 /// How long another restore may take, which is waited for: each session has a deadline of its own.
 const TURN: Duration = Duration::from_secs(3600);

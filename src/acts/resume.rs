@@ -5,12 +5,12 @@ use std::path::Path;
 
 use crate::hands::resume;
 use crate::hands::state::{Claim, Store};
-use crate::words::command::Argv;
-use crate::words::error::{Error, Result};
-use crate::words::name::SessionId;
-use crate::words::restore::Kept;
-use crate::words::resume::{IdSource, check_id, claude_project, needs_id, with_id};
-use crate::words::spec::Spec;
+use crate::model::error::{Error, Result};
+use crate::model::session::command::Argv;
+use crate::model::session::name::SessionId;
+use crate::model::session::restore::Kept;
+use crate::model::session::resume::{IdSource, check_id, claude_project, needs_id, with_id};
+use crate::model::session::spec::Spec;
 
 /// How a session is started again.
 #[derive(Debug)]

@@ -11,12 +11,12 @@ use super::{World, observe};
 use crate::hands::journal;
 use crate::hands::state::Store;
 use crate::hands::systemd::Login;
-use crate::words::error::{Error, Result};
-use crate::words::event::Event;
-use crate::words::name::SessionId;
-use crate::words::resume::needs_id;
-use crate::words::session::State;
-use crate::words::spec::Spec;
+use crate::model::error::{Error, Result};
+use crate::model::event::Event;
+use crate::model::session::State;
+use crate::model::session::name::SessionId;
+use crate::model::session::resume::needs_id;
+use crate::model::session::spec::Spec;
 
 /// What was saved.
 #[derive(Debug, Default, Serialize)]

@@ -10,19 +10,18 @@ use super::observe::{self, Found};
 use super::ports::{self, Freed};
 use super::{World, heal, stop, sweep};
 use crate::hands::clock::{Deadline, millis_since, pause};
-use crate::hands::journal;
-use crate::hands::paths;
 use crate::hands::process::is_alive;
 use crate::hands::state::Claim;
 use crate::hands::tmux::directory::Directory;
-use crate::words::command::Argv;
-use crate::words::error::{Error, Kind, Result};
-use crate::words::event::Event;
-use crate::words::name::SessionId;
-use crate::words::session::{Mark, State};
-use crate::words::socket::Report;
-use crate::words::spec::Spec;
-use crate::words::unit;
+use crate::hands::{journal, paths};
+use crate::model::error::{Error, Kind, Result};
+use crate::model::event::Event;
+use crate::model::session::command::Argv;
+use crate::model::session::name::SessionId;
+use crate::model::session::spec::Spec;
+use crate::model::session::{Mark, State};
+use crate::model::sweep::Report;
+use crate::model::unit;
 
 /// How long what is left of a failed or abandoned attempt may take to end when asked.
 const CLEARING: Duration = Duration::from_secs(2);
@@ -51,7 +50,7 @@ pub struct Spawned {
     /// How often tmux was started until it stood.
     pub attempts: u32,
     /// The dead sockets that were removed on the way.
-    #[serde(serialize_with = "crate::words::socket::texts")]
+    #[serde(serialize_with = "crate::model::sweep::texts")]
     pub swept: Vec<PathBuf>,
     /// Whether the session is ready: its pattern appeared, or it has none and its program runs.
     pub ready: bool,

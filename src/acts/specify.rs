@@ -4,10 +4,10 @@ use std::path::Path;
 
 use super::World;
 use crate::hands::paths;
-use crate::words::command::Argv;
-use crate::words::error::Result;
-use crate::words::name::SessionId;
-use crate::words::spec::{Keeper, READY_TIMEOUT_S, Spec, VERSION};
+use crate::model::error::Result;
+use crate::model::session::command::Argv;
+use crate::model::session::name::SessionId;
+use crate::model::session::spec::{Keeper, READY_TIMEOUT_S, Spec, VERSION};
 
 /// What is configured for that name, and defaults for what is not. It starts in `given`, else
 /// where it is configured to, else in `otherwise`, else in the current directory; whether it can

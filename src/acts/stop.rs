@@ -13,11 +13,11 @@ use crate::hands::journal;
 use crate::hands::process::outlive_session;
 use crate::hands::state::Claim;
 use crate::hands::systemd::{Manager, Outcome};
-use crate::words::error::{Error, Kind, Result, first_of};
-use crate::words::event::Event;
-use crate::words::name::SessionId;
-use crate::words::unit;
-use crate::words::usage::Usage;
+use crate::model::error::{Error, Kind, Result, first_of};
+use crate::model::event::Event;
+use crate::model::session::name::SessionId;
+use crate::model::unit;
+use crate::model::usage::Usage;
 
 /// How long a session may take to end when asked, if nobody says otherwise.
 pub const TIMEOUT: Duration = Duration::from_secs(10);

@@ -7,11 +7,11 @@ use super::spawn::{Spawned, is_abandoned, is_as_planned, taken};
 use super::{World, stop};
 use crate::hands::clock::Deadline;
 use crate::hands::journal;
-use crate::words::error::{Error, Kind, Result};
-use crate::words::name::SessionId;
-use crate::words::spec::{Keeper, Spec};
-use crate::words::supervision::{Record, Started};
-use crate::words::unit;
+use crate::model::error::{Error, Kind, Result};
+use crate::model::session::name::SessionId;
+use crate::model::session::spec::{Keeper, Spec};
+use crate::model::supervision::{Record, Started};
+use crate::model::unit;
 
 /// How long a start may take. The manager has a deadline of its own, which a supervisor extends
 /// while it waits for its turn; this one only says that nothing is for ever.

@@ -17,10 +17,10 @@ use crate::hands::journal;
 use crate::hands::tmux::directory::{Directory, is_file};
 use crate::hands::tmux::knock::{Caller, Knock, answers, knock};
 use crate::hands::tmux::listeners::Listeners;
-use crate::words::error::{Kind, Result};
-use crate::words::event::Event;
-use crate::words::socket::{LastSweep, Report};
-use crate::words::unit;
+use crate::model::error::{Kind, Result};
+use crate::model::event::Event;
+use crate::model::sweep::{LastSweep, Report};
+use crate::model::unit;
 
 /// How long a starting server may refuse connections; it is microseconds.
 const STARTING: Duration = Duration::from_millis(2);

@@ -9,10 +9,10 @@ use super::World;
 use crate::hands::clock::Deadline;
 use crate::hands::process;
 use crate::hands::systemd::Loaded;
-use crate::words::error::Result;
-use crate::words::health::Problem;
-use crate::words::order::{Edge, cycles};
-use crate::words::unit_file::{USER, UnitFile};
+use crate::model::error::Result;
+use crate::model::health::Problem;
+use crate::model::unit::files::{USER, UnitFile};
+use crate::model::unit::graph::{Edge, cycles};
 
 /// How long systemd-analyze may take: it reads all units of the user.
 const ANALYZE: Duration = Duration::from_secs(60);

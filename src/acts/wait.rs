@@ -10,9 +10,9 @@ use crate::hands::process::{Process, is_alive};
 use crate::hands::tmux::watch::{Seen, until};
 use crate::hands::tmux::{ANSWER, Server};
 use crate::hands::{journal, paths};
-use crate::words::error::{Error, Kind, Result};
-use crate::words::name::SessionId;
-use crate::words::session::{End, Mark};
+use crate::model::error::{Error, Kind, Result};
+use crate::model::session::name::SessionId;
+use crate::model::session::{End, Mark};
 
 /// How long after a program's end its result may take to be written down.
 const RESULT: Duration = Duration::from_secs(10);

@@ -10,13 +10,13 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 use signal_hook::low_level::emulate_default_handler;
 
+use super::verbs;
 use crate::acts::World;
 use crate::hands::config::{self, Config};
 use crate::hands::journal;
 use crate::hands::paths::{self, Paths};
-use crate::verbs;
-use crate::words::error::{Error, Kind, Result};
-use crate::words::shown::Shown;
+use crate::model::error::{Error, Kind, Result};
+use crate::model::output::Shown;
 use args::{Cli, Verb};
 use print::Printer;
 

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::words::shown::Shown;
+use crate::model::output::Shown;
 
 const TEXT: &str = "\
 forge keeps long-running tmux programs alive and harmless.

@@ -9,8 +9,8 @@ use comfy_table::{ContentArrangement, Table, TableStyle};
 use serde_json::{Value, json};
 
 use crate::hands::{journal, paths};
-use crate::words::error::{Error, Kind};
-use crate::words::shown::{Piece, Shown, plain};
+use crate::model::error::{Error, Kind};
+use crate::model::output::{Piece, Shown, plain};
 
 /// How things are printed: for people, or for bots.
 #[derive(Debug, Clone, Copy)]

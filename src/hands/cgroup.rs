@@ -17,9 +17,9 @@ use rustix::process::Signal;
 use super::clock::{Deadline, boot_us, now_us};
 use super::files;
 use super::process::{Process, read_proc};
-use crate::words::error::{Error, Kind, Result, Trying};
-use crate::words::session::Mark;
-use crate::words::usage::Usage;
+use crate::model::error::{Error, Kind, Result, Trying};
+use crate::model::session::Mark;
+use crate::model::usage::Usage;
 
 /// Where the hierarchy is mounted.
 const ROOT: &str = "/sys/fs/cgroup";

@@ -7,7 +7,7 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
 use super::clock::Deadline;
 use super::process::readable;
-use crate::words::error::{Result, Trying};
+use crate::model::error::{Result, Trying};
 
 /// Changes since it was made, or since they were last taken.
 #[derive(Debug)]

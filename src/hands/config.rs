@@ -8,16 +8,16 @@ use std::time::Duration;
 use serde::Deserialize;
 use toml::Table;
 
-use crate::words::command::Argv;
-use crate::words::environment;
-use crate::words::error::{Error, Kind, Result, Trying};
-use crate::words::guard::witness::{Guarded, Manager};
-use crate::words::limits::{Limits, Percent};
-use crate::words::name::SessionId;
-use crate::words::prompts::{self, Prompts, ScreenPattern};
-use crate::words::resume::{self, IdSource};
-use crate::words::supervision::{OUTPUT_STEP, Restart, Rules, Sign};
-use crate::words::typing;
+use crate::model::error::{Error, Kind, Result, Trying};
+use crate::model::guard::unit_state::{Guarded, Manager};
+use crate::model::screen::prompts::{self, Prompts, ScreenPattern};
+use crate::model::screen::typing;
+use crate::model::session::command::Argv;
+use crate::model::session::environment;
+use crate::model::session::limits::{Limits, Percent};
+use crate::model::session::name::SessionId;
+use crate::model::session::resume::{self, IdSource};
+use crate::model::supervision::{OUTPUT_STEP, Restart, Rules, Sign};
 
 /// The whole configuration.
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -12,7 +12,7 @@ use nix::unistd::AccessFlags;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::words::error::{Error, Result, Trying};
+use crate::model::error::{Error, Result, Trying};
 
 /// The largest file that is read, and so the largest that is written: nearly everything is far below.
 const LARGEST: usize = 1 << 20;

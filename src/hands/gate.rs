@@ -32,9 +32,9 @@ use serde::{Deserialize, Serialize};
 use super::clock::{Deadline, now_us};
 use super::landlock;
 use super::process::{raise_oom_score, readable};
-use crate::words::command::Argv;
-use crate::words::error::{Error, Kind, Result, Trying};
-use crate::words::guard::REFUSED;
+use crate::model::error::{Error, Kind, Result, Trying};
+use crate::model::guard::REFUSED;
+use crate::model::session::command::Argv;
 
 /// The verb that waits behind the first gate.
 pub const SERVER_VERB: &str = "gate-server";

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, Error};
 
-use crate::words::notice::{Refusal, is_for_now};
+use crate::model::notice::{Refusal, is_for_now};
 
 /// How long one request may take altogether.
 const REQUEST: Duration = Duration::from_secs(15);

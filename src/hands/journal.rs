@@ -23,15 +23,15 @@ use tracing_subscriber::util::SubscriberInitExt;
 use super::clock::Deadline;
 use super::journald::Journald;
 use super::process;
-use crate::words::error::{Error, Kind, Result};
-use crate::words::event::{self, Event, Level};
-use crate::words::guard::ledger::Changed;
-use crate::words::guard::report::Denial;
-use crate::words::guard::witness::{Guarded, Manager};
-use crate::words::name::SessionId;
-use crate::words::session::End;
-use crate::words::typing::Fate;
-use crate::words::unit;
+use crate::model::error::{Error, Kind, Result};
+use crate::model::event::{self, Event, Level};
+use crate::model::guard::report::Denial;
+use crate::model::guard::timeline::Changed;
+use crate::model::guard::unit_state::{Guarded, Manager};
+use crate::model::screen::typing::Fate;
+use crate::model::session::End;
+use crate::model::session::name::SessionId;
+use crate::model::unit;
 
 /// The target of events; everything else that is traced is a step.
 const EVENTS: &str = "forge";

@@ -2,7 +2,7 @@
 
 use landlock::{AccessNet, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetCreated, RulesetError};
 
-use crate::words::error::{Error, Result};
+use crate::model::error::{Error, Result};
 
 /// A set of rules that lets nobody take a TCP port; it has no exception.
 fn no_bind() -> std::result::Result<RulesetCreated, RulesetError> {

@@ -10,8 +10,8 @@ use std::process::Command;
 use etcetera::BaseStrategy;
 use nix::unistd::{Uid, User};
 
-use crate::words::environment::{GIVEN, is_kept, without_values};
-use crate::words::error::{Error, Kind, Result, Trying};
+use crate::model::error::{Error, Kind, Result, Trying};
+use crate::model::session::environment::{GIVEN, is_kept, without_values};
 
 /// The directories of the user that forge runs as.
 #[derive(Debug, Clone)]

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::cgroup;
 use super::process::{process_name, read_proc};
-use crate::words::error::{Result, Trying};
+use crate::model::error::{Result, Trying};
 
 /// `TCP_LISTEN` in the tables.
 const LISTEN: &str = "0A";

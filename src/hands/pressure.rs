@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::cgroup::Cgroup;
 use super::clock::boot_us;
-use crate::words::guard::pressure::{Pressure, Totals, total};
+use crate::model::guard::pressure::{Pressure, Totals, total};
 
 /// Where the machine's is.
 const HOST: &str = "/proc/pressure";

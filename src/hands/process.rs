@@ -20,8 +20,8 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::clock::Deadline;
 use super::files;
-use crate::words::condition::Life;
-use crate::words::error::{Error, Kind, Result, Trying};
+use crate::model::error::{Error, Kind, Result, Trying};
+use crate::model::session::condition::Life;
 
 /// What `/proc/PID/stat` says, `proc_pid_stat(5)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,10 +7,10 @@ use std::time::{Duration, SystemTime};
 use super::clock::Deadline;
 use super::paths::caller_environment;
 use super::process;
-use crate::words::environment::for_session;
-use crate::words::error::{Error, Kind, Result, Trying};
-use crate::words::resume::{check_id, claude_conversation, claude_project};
-use crate::words::spec::Spec;
+use crate::model::error::{Error, Kind, Result, Trying};
+use crate::model::session::environment::for_session;
+use crate::model::session::resume::{check_id, claude_conversation, claude_project};
+use crate::model::session::spec::Spec;
 
 /// How long a command of the user's may take to print an id.
 const COMMAND: Duration = Duration::from_secs(10);

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
-use crate::words::error::{Result, Trying};
+use crate::model::error::{Result, Trying};
 
 /// Where a signal came from (sigaction(2), `si_code`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -15,14 +15,14 @@ use nix::libc::{self, O_CLOEXEC, O_NOFOLLOW};
 use super::clock::{Deadline, pause};
 use super::files;
 use super::paths::Paths;
-use crate::words::error::{Error, Kind, Result, Trying};
-use crate::words::guard::snapshot::Snapshot;
-use crate::words::name::SessionId;
-use crate::words::restore::{Kept, Restored};
-use crate::words::session::End;
-use crate::words::socket::LastSweep;
-use crate::words::spec::{Spec, VERSION};
-use crate::words::supervision::Record;
+use crate::model::error::{Error, Kind, Result, Trying};
+use crate::model::guard::snapshot::Snapshot;
+use crate::model::session::End;
+use crate::model::session::name::SessionId;
+use crate::model::session::restore::{Kept, Restored};
+use crate::model::session::spec::{Spec, VERSION};
+use crate::model::supervision::Record;
+use crate::model::sweep::LastSweep;
 
 /// How long a change of a specification may take: it is one small file.
 const SPEC_TURN: Duration = Duration::from_secs(2);

@@ -9,7 +9,7 @@ use nix::libc;
 use nix::sys::termios::{LocalFlags, SpecialCharacterIndices, tcgetattr};
 use nix::unistd::getuid;
 
-use crate::words::error::{Error, Result, Trying};
+use crate::model::error::{Error, Result, Trying};
 
 /// How a terminal treats what is typed, and what of it nobody has read yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

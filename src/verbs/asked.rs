@@ -4,13 +4,13 @@ use std::path::PathBuf;
 
 use crate::acts::{World, specify};
 use crate::hands::paths;
-use crate::words::command::Argv;
-use crate::words::environment::Assignment;
-use crate::words::error::{Error, Result};
-use crate::words::limits::{Limits, Percent, Size};
-use crate::words::name::{Pattern, SessionId};
-use crate::words::prompts::{PatternKey, ScreenPattern};
-use crate::words::spec::Spec;
+use crate::model::error::{Error, Result};
+use crate::model::screen::prompts::{PatternKey, ScreenPattern};
+use crate::model::session::command::Argv;
+use crate::model::session::environment::Assignment;
+use crate::model::session::limits::{Limits, Percent, Size};
+use crate::model::session::name::{Pattern, SessionId};
+use crate::model::session::spec::Spec;
 
 /// A session to start.
 #[derive(Debug, clap::Args)]

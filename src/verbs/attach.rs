@@ -7,9 +7,9 @@ use super::asked;
 use crate::acts::{World, observe};
 use crate::hands::paths;
 use crate::hands::tmux::{self, Server};
-use crate::words::error::{Error, Result, Trying};
-use crate::words::session::State;
-use crate::words::shown::Shown;
+use crate::model::error::{Error, Result, Trying};
+use crate::model::output::Shown;
+use crate::model::session::State;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]

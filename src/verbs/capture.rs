@@ -7,8 +7,8 @@ use crate::acts::{World, observe};
 use crate::hands::clock::Deadline;
 use crate::hands::paths;
 use crate::hands::tmux::{ANSWER, Server};
-use crate::words::error::Result;
-use crate::words::shown::Shown;
+use crate::model::error::Result;
+use crate::model::output::Shown;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]

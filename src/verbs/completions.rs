@@ -2,8 +2,8 @@
 
 use clap_complete::{Shell, generate};
 
-use crate::words::error::{Error, Result};
-use crate::words::shown::Shown;
+use crate::model::error::{Error, Result};
+use crate::model::output::Shown;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]

@@ -5,8 +5,8 @@ use serde_json::json;
 use crate::acts::doctor::examine;
 use crate::hands::journal;
 use crate::hands::paths::Paths;
-use crate::words::error::{Kind, Result};
-use crate::words::shown::Shown;
+use crate::model::error::{Kind, Result};
+use crate::model::output::Shown;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]

@@ -4,9 +4,9 @@ use serde_json::json;
 
 use super::asked::Which;
 use crate::acts::{World, freeze, observe};
-use crate::words::error::Result;
-use crate::words::name::SessionId;
-use crate::words::shown::Shown;
+use crate::model::error::Result;
+use crate::model::output::Shown;
+use crate::model::session::name::SessionId;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]

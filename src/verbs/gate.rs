@@ -4,8 +4,8 @@
 use std::ffi::OsString;
 
 use crate::hands::gate::{self, GUARDED_VERB, PANE_VERB, SERVER_VERB};
-use crate::words::error::Result;
-use crate::words::shown::Shown;
+use crate::model::error::Result;
+use crate::model::output::Shown;
 
 /// Waits behind the gate, and becomes what is to be; `None` where the arguments are no such verb's.
 pub fn run(arguments: &[OsString]) -> Option<Result<Shown>> {

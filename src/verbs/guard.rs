@@ -12,12 +12,11 @@ use crate::acts::guard::snapshot::{self, Compared};
 use crate::acts::guard::{units, watch};
 use crate::hands::clock::local;
 use crate::hands::config::check_pressure;
-use crate::words::error::{Error, Result};
-use crate::words::guard::report;
-use crate::words::guard::witness::{Guarded, Witness};
-use crate::words::guard::{DISTURBED, REFUSED};
-use crate::words::limits::{Limits, Percent};
-use crate::words::shown::Shown;
+use crate::model::error::{Error, Result};
+use crate::model::guard::unit_state::{Guarded, Witness};
+use crate::model::guard::{DISTURBED, REFUSED, report};
+use crate::model::output::Shown;
+use crate::model::session::limits::{Limits, Percent};
 
 /// The arguments.
 #[derive(Debug, clap::Args)]

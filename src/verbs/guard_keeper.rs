@@ -2,8 +2,8 @@
 
 use crate::acts::World;
 use crate::acts::guard::gone::{self, Who};
-use crate::words::error::Result;
-use crate::words::shown::Shown;
+use crate::model::error::Result;
+use crate::model::output::Shown;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]

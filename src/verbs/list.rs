@@ -3,12 +3,12 @@
 use serde_json::json;
 
 use crate::acts::{World, observe};
-use crate::words::activity::Activity;
-use crate::words::error::Result;
-use crate::words::name::Pattern;
-use crate::words::session::Session;
-use crate::words::shown::Shown;
-use crate::words::usage;
+use crate::model::error::Result;
+use crate::model::output::Shown;
+use crate::model::session::Session;
+use crate::model::session::activity::Activity;
+use crate::model::session::name::Pattern;
+use crate::model::usage;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]

@@ -3,8 +3,8 @@
 use super::asked;
 use crate::acts::World;
 use crate::hands::journal;
-use crate::words::error::Result;
-use crate::words::shown::Shown;
+use crate::model::error::Result;
+use crate::model::output::Shown;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]

@@ -8,8 +8,8 @@ use clap_mangen::roff::{Roff, roman};
 use serde_json::json;
 
 use crate::hands::files;
-use crate::words::error::{Error, Kind, Result, Trying};
-use crate::words::shown::Shown;
+use crate::model::error::{Error, Kind, Result, Trying};
+use crate::model::output::Shown;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]

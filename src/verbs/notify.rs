@@ -5,9 +5,9 @@ use serde_json::json;
 use super::asked;
 use crate::acts::World;
 use crate::acts::notify::{self, Told};
-use crate::words::error::{Error, Kind, Result};
-use crate::words::notice::Notice;
-use crate::words::shown::Shown;
+use crate::model::error::{Error, Kind, Result};
+use crate::model::notice::Notice;
+use crate::model::output::Shown;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]

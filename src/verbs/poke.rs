@@ -4,8 +4,8 @@ use serde_json::json;
 
 use super::asked;
 use crate::acts::{World, supervised};
-use crate::words::error::Result;
-use crate::words::shown::Shown;
+use crate::model::error::Result;
+use crate::model::output::Shown;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]

@@ -3,8 +3,8 @@
 use crate::acts::World;
 use crate::acts::probe::probe;
 use crate::hands::clock::local;
-use crate::words::error::{Error, Kind, Result};
-use crate::words::shown::Shown;
+use crate::model::error::{Error, Kind, Result};
+use crate::model::output::Shown;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]

@@ -3,9 +3,10 @@
 use serde_json::json;
 
 use super::asked::Which;
-use crate::acts::{World, observe, restart::restart};
-use crate::words::error::{Result, first_of};
-use crate::words::shown::Shown;
+use crate::acts::restart::restart;
+use crate::acts::{World, observe};
+use crate::model::error::{Result, first_of};
+use crate::model::output::Shown;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]

@@ -5,11 +5,11 @@ use serde_json::json;
 use crate::acts::World;
 use crate::acts::restore::{Outcome, in_this_life, restore, steps};
 use crate::hands::clock::local;
-use crate::words::error::{Error, Kind, Result};
-use crate::words::notice::restore_lines;
-use crate::words::restore::{Restored, Step};
-use crate::words::shown::Shown;
-use crate::words::time::rfc3339;
+use crate::model::error::{Error, Kind, Result};
+use crate::model::notice::restore_lines;
+use crate::model::output::Shown;
+use crate::model::session::restore::{Restored, Step};
+use crate::model::time::rfc3339;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]

@@ -6,16 +6,15 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use super::asked::Wanted;
-use crate::acts::observe;
 use crate::acts::spawn::{How, Order, spawn};
-use crate::acts::{World, stop, wait};
+use crate::acts::{World, observe, stop, wait};
 use crate::hands::clock::Deadline;
 use crate::hands::process::{Process, readable};
 use crate::hands::service;
 use crate::hands::signals::Signals;
-use crate::words::error::{Error, Kind, Result};
-use crate::words::shown::Shown;
-use crate::words::spec::{Keeper, Spec};
+use crate::model::error::{Error, Kind, Result};
+use crate::model::output::Shown;
+use crate::model::session::spec::{Keeper, Spec};
 
 /// The arguments.
 #[derive(Debug, clap::Args)]

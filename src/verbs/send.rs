@@ -12,11 +12,11 @@ use crate::acts::send::turn::Turn;
 use crate::acts::{World, observe};
 use crate::hands::clock::Deadline;
 use crate::hands::files;
-use crate::words::error::{Error, Kind, Result};
-use crate::words::name::SessionId;
-use crate::words::shown::Shown;
-use crate::words::time::span;
-use crate::words::typing::{self, Fate, Part, Request, Sent};
+use crate::model::error::{Error, Kind, Result};
+use crate::model::output::Shown;
+use crate::model::screen::typing::{self, Fate, Part, Request, Sent};
+use crate::model::session::name::SessionId;
+use crate::model::time::span;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]

@@ -1,12 +1,11 @@
 //! `forge spawn`
 
 use super::asked::{Wanted, renamed};
-use crate::acts::World;
 use crate::acts::spawn::{How, Order, spawn};
-use crate::acts::supervised;
-use crate::words::error::Result;
-use crate::words::shown::Shown;
-use crate::words::socket::stale_sockets;
+use crate::acts::{World, supervised};
+use crate::model::error::Result;
+use crate::model::output::Shown;
+use crate::model::sweep::stale_sockets;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]

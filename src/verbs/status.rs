@@ -2,10 +2,10 @@
 
 use super::asked;
 use crate::acts::{World, observe};
-use crate::words::error::Result;
-use crate::words::session::State;
-use crate::words::shown::Shown;
-use crate::words::{unit, usage};
+use crate::model::error::Result;
+use crate::model::output::Shown;
+use crate::model::session::State;
+use crate::model::{unit, usage};
 
 /// The arguments.
 #[derive(Debug, clap::Args)]

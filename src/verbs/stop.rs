@@ -6,8 +6,8 @@ use serde_json::json;
 
 use super::asked::Which;
 use crate::acts::{World, observe, stop};
-use crate::words::error::Result;
-use crate::words::shown::Shown;
+use crate::model::error::Result;
+use crate::model::output::Shown;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]

@@ -6,8 +6,8 @@ use std::path::Path;
 use super::asked;
 use crate::acts::World;
 use crate::acts::supervise::{WATCH, supervise, watch};
-use crate::words::error::{Error, Result};
-use crate::words::shown::Shown;
+use crate::model::error::{Error, Result};
+use crate::model::output::Shown;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]

@@ -4,8 +4,8 @@
 use super::asked;
 use crate::acts::World;
 use crate::acts::supervise::gone;
-use crate::words::error::Result;
-use crate::words::shown::Shown;
+use crate::model::error::Result;
+use crate::model::output::Shown;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use crate::acts::World;
 use crate::acts::sweep::{Plan, record, sweep};
-use crate::words::error::Result;
-use crate::words::shown::{Shown, legible};
-use crate::words::socket::{Report, stale_sockets};
+use crate::model::error::Result;
+use crate::model::output::{Shown, legible};
+use crate::model::sweep::{Report, stale_sockets};
 
 /// The arguments.
 #[derive(Debug, clap::Args)]

@@ -9,10 +9,10 @@ use crate::acts::World;
 use crate::acts::install::{self, Done, Step};
 use crate::acts::verify::{self, Verified};
 use crate::hands::paths;
-use crate::words::error::{Error, Kind, Result};
-use crate::words::order::{dot, reduced, tree};
-use crate::words::shown::Shown;
-use crate::words::unit_file::{Change, SYSTEM, There, USER};
+use crate::model::error::{Error, Kind, Result};
+use crate::model::output::Shown;
+use crate::model::unit::files::{Change, SYSTEM, There, USER};
+use crate::model::unit::graph::{dot, reduced, tree};
 
 /// The arguments.
 #[derive(Debug, clap::Args)]

@@ -8,9 +8,9 @@ use super::asked;
 use crate::acts::send::turn::Turn;
 use crate::acts::{World, observe, wait};
 use crate::hands::clock::Deadline;
-use crate::words::error::{Error, Result};
-use crate::words::session::State;
-use crate::words::shown::Shown;
+use crate::model::error::{Error, Result};
+use crate::model::output::Shown;
+use crate::model::session::State;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]

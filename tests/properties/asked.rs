@@ -2,11 +2,13 @@
 
 use std::ffi::{OsStr, OsString};
 
-use forge::words::command::Argv;
-use forge::words::environment::{Assignment, FORGE_SESSION, check_name, for_session, without_values};
-use forge::words::limits::{Limits, Percent, Size};
-use forge::words::prompts::{PatternKey, Prompts, QUESTION_CHARS, QUESTION_LINES, ScreenPattern};
-use forge::words::resume::{check_id, claude_conversation, claude_project, needs_id, with_id};
+use forge::model::screen::prompts::{PatternKey, Prompts, QUESTION_CHARS, QUESTION_LINES, ScreenPattern};
+use forge::model::session::command::Argv;
+use forge::model::session::environment::{
+    Assignment, FORGE_SESSION, check_name, for_session, without_values,
+};
+use forge::model::session::limits::{Limits, Percent, Size};
+use forge::model::session::resume::{check_id, claude_conversation, claude_project, needs_id, with_id};
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -216,7 +218,7 @@ properties! {
             ready.matches(&screen);
             let json = serde_json::to_string(&ready).unwrap();
             let mut reader = serde_json::Deserializer::from_str(&json);
-            prop_assert_eq!(forge::words::prompts::ready(&mut reader).unwrap(), Some(ready));
+            prop_assert_eq!(forge::model::screen::prompts::ready(&mut reader).unwrap(), Some(ready));
         }
     }
 
@@ -268,12 +270,12 @@ properties! {
     #[test]
     fn a_text_is_typed_whole_or_refused(text in text()) {
         let has_key = |text: &str| text.contains(|c: char| c.is_control() && c != '\n' && c != '\t');
-        match forge::words::typing::text(&text) {
+        match forge::model::screen::typing::text(&text) {
             Ok(typed) => {
                 prop_assert!(!has_key(&typed) && !typed.ends_with('\n'));
                 let whole = text.replace("\r\n", "\n");
                 prop_assert_eq!(whole.trim_end_matches(['\n', '\r']), typed.as_str());
-                prop_assert_eq!(forge::words::typing::text(&typed).unwrap(), typed.clone());
+                prop_assert_eq!(forge::model::screen::typing::text(&typed).unwrap(), typed.clone());
             }
             Err(error) => prop_assert!(has_key(&text.replace("\r\n", "\n")), "{error}"),
         }
@@ -281,7 +283,7 @@ properties! {
 
     #[test]
     fn a_key_is_one_of_tmux_or_refused(name in "([CMSX]-){0,3}[A-Za-z0-9;-]{0,8}|.{0,6}") {
-        if let Ok(key) = forge::words::typing::key(&name) {
+        if let Ok(key) = forge::model::screen::typing::key(&name) {
             let plain = key.replace("\\;", ";");
             prop_assert!(plain.eq_ignore_ascii_case(&name), "{} is not {}", key, name);
             prop_assert!(!key.contains(char::is_control));
@@ -294,7 +296,7 @@ properties! {
         (row, column) in (0..10usize, 0..40usize),
         text in text(),
     ) {
-        use forge::words::screen::{After, Look, Typed};
+        use forge::model::screen::{After, Look, Typed};
         let look = Look { row, column, text: rows.join("\n"), rows, ..Look::default() };
         prop_assert!(look.before_cursor().len() <= look.rows.get(row).map_or(0, String::len));
         prop_assert!(look.input().is_none_or(|text| look.before_cursor().contains(&text)));

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use forge::hands::config::{Config, load, salvage_sweep};
-use forge::words::error::{Error, Kind};
-use forge::words::limits::Limits;
-use forge::words::name::SessionId;
+use forge::model::error::{Error, Kind};
+use forge::model::session::limits::Limits;
+use forge::model::session::name::SessionId;
 use proptest::option;
 use proptest::prelude::*;
 

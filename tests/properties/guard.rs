@@ -1,9 +1,9 @@
 //! What is seen of guarded units: random looks, and snapshots that come from elsewhere.
 
-use forge::words::guard::cause::{Clues, cause};
-use forge::words::guard::ledger::{Changed, Ledger};
-use forge::words::guard::snapshot::{Snapshot, Unit, VERSION};
-use forge::words::guard::witness::{Change, Guarded, Manager, Witness};
+use forge::model::guard::cause::{Clues, cause};
+use forge::model::guard::snapshot::{Snapshot, Unit, VERSION};
+use forge::model::guard::timeline::{Changed, Ledger};
+use forge::model::guard::unit_state::{Change, Guarded, Manager, Witness};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};

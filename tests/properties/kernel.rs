@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use forge::hands::cgroup::{keyed, path_in};
 use forge::hands::ports::{Row, parse_row};
 use forge::hands::process::{Stat, parse_stat, terminal};
-use forge::words::guard::pressure::{Brake, Move, Totals, total};
+use forge::model::guard::pressure::{Brake, Move, Totals, total};
 use proptest::prelude::*;
 
 use crate::{properties, text};

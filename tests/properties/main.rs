@@ -46,7 +46,7 @@ macro_rules! properties {
 pub(crate) use properties;
 
 /// The id of a session.
-fn id() -> impl Strategy<Value = forge::words::name::SessionId> {
+fn id() -> impl Strategy<Value = forge::model::session::name::SessionId> {
     "[A-Za-z0-9][A-Za-z0-9_-]{0,47}".prop_filter_map("it is forge's own", |id| id.try_into().ok())
 }
 

@@ -1,8 +1,8 @@
 //! Names of sessions, and of the units, sockets and groups that belong to them.
 
-use forge::words::name::{MAX, Pattern, SessionId};
-use forge::words::unit::*;
-use forge::words::unit_file::{self, Author, USER, author};
+use forge::model::session::name::{MAX, Pattern, SessionId};
+use forge::model::unit::files::{self, Author, USER, author};
+use forge::model::unit::*;
 use proptest::prelude::*;
 
 use crate::{has_control, id, properties, text};
@@ -46,7 +46,7 @@ properties! {
         prop_assert_eq!(session_of_service(&service(&id)), Some(id.clone()));
         prop_assert_eq!(session_of_socket(&socket(&id)), Some(id.clone()));
         for unit in [slice(&id), scope(&id), service(&id)] {
-            prop_assert!(unit_file::is_of_forge(&unit));
+            prop_assert!(files::is_of_forge(&unit));
             prop_assert_eq!(guard_of(&unit).or(guard_of_slice(&unit)), None);
         }
         prop_assert_eq!(slice(&id) == slice(&other), id == other);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use forge::words::order::{Edge, cycles, dot, reduced, tree};
+use forge::model::unit::graph::{Edge, cycles, dot, reduced, tree};
 use proptest::prelude::*;
 
 use crate::{properties, text};

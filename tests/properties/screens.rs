@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use forge::words::activity::Question;
-use forge::words::fold::folded;
-use forge::words::looks::Looks;
-use forge::words::supervision::NOTICE_EVERY;
+use forge::model::screen::fold::folded;
+use forge::model::screen::looks::Looks;
+use forge::model::session::activity::Question;
+use forge::model::supervision::NOTICE_EVERY;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;

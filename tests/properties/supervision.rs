@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use forge::words::supervision::{Breaker, DELAYS, Delays, Next, Restart, Silence};
+use forge::model::supervision::{Breaker, DELAYS, Delays, Next, Restart, Silence};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;

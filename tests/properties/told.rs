@@ -1,12 +1,12 @@
 //! What tmux tells forge, and what forge tells people.
 
-use forge::words::event::Event;
-use forge::words::notice::{TELEGRAM_LIMIT, split};
-use forge::words::session::End;
-use forge::words::shown::{Piece, Shown, plain};
-use forge::words::tmux_says::{Ids, config_error, is_pane, is_socket_error, is_version_mismatch, pane};
-use forge::words::usage::{cpu, duration, size};
-use forge::words::{time, usage::Usage};
+use forge::model::event::Event;
+use forge::model::notice::{TELEGRAM_LIMIT, split};
+use forge::model::output::{Piece, Shown, plain};
+use forge::model::session::End;
+use forge::model::time;
+use forge::model::tmux::{Ids, config_error, is_pane, is_socket_error, is_version_mismatch, pane};
+use forge::model::usage::{Usage, cpu, duration, size};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;

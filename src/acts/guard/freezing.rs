@@ -5,10 +5,10 @@ use crate::hands::cgroup::Cgroup;
 use crate::hands::clock::boot_us;
 use crate::hands::journal::{self, told};
 use crate::hands::systemd::Manager;
-use crate::words::error::Result;
-use crate::words::event::{Event, Subject};
-use crate::words::guard::ledger::What;
-use crate::words::guard::pressure::{Brake, Move};
+use crate::model::error::Result;
+use crate::model::event::{Event, Subject};
+use crate::model::guard::pressure::{Brake, Move};
+use crate::model::guard::timeline::What;
 
 /// The freezing of one command. Both ways return what was done, where something was.
 #[derive(Debug)]

@@ -11,10 +11,10 @@ use crate::hands::clock::Deadline;
 use crate::hands::journal;
 use crate::hands::process::{Process, is_alive, life};
 use crate::hands::systemd::Manager;
-use crate::words::condition::Life;
-use crate::words::error::{Error, Result};
-use crate::words::event::{Event, Subject};
-use crate::words::unit::{guard_of_slice, path_of_slice};
+use crate::model::error::{Error, Result};
+use crate::model::event::{Event, Subject};
+use crate::model::session::condition::Life;
+use crate::model::unit::{guard_of_slice, path_of_slice};
 
 /// How long the processes of a command may take to end when asked.
 const ASKED: Duration = Duration::from_secs(5);

@@ -7,8 +7,8 @@ use std::time::Duration;
 use crate::hands::cgroup::Cgroup;
 use crate::hands::clock::{boot_us, micros};
 use crate::hands::ports::{self, Holder, Row};
-use crate::words::error::Result;
-use crate::words::guard::report::Denial;
+use crate::model::error::Result;
+use crate::model::guard::report::Denial;
 
 /// The pause between two looks.
 const PAUSE: Duration = Duration::from_millis(50);

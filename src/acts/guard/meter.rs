@@ -3,9 +3,9 @@
 use super::pressure_on;
 use crate::hands::cgroup::Cgroup;
 use crate::hands::pressure::{Gauge, Whose};
-use crate::words::guard::ledger::Known;
-use crate::words::guard::pressure::Pressure;
-use crate::words::guard::report::Peaks;
+use crate::model::guard::pressure::Pressure;
+use crate::model::guard::report::Peaks;
+use crate::model::guard::timeline::Known;
 
 /// Measures from look to look.
 #[derive(Debug)]

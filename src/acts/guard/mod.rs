@@ -13,10 +13,10 @@ pub mod watch;
 
 use super::World;
 use crate::hands::pressure::{Gauge, Whose};
-use crate::words::error::{Error, Kind, Result};
-use crate::words::guard::ledger::Known;
-use crate::words::guard::pressure::Pressure;
-use crate::words::guard::witness::{Guarded, Manager};
+use crate::model::error::{Error, Kind, Result};
+use crate::model::guard::pressure::Pressure;
+use crate::model::guard::timeline::Known;
+use crate::model::guard::unit_state::{Guarded, Manager};
 
 /// The units to guard: those that are configured, and those that were named.
 ///

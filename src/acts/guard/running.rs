@@ -23,14 +23,14 @@ use crate::hands::pressure;
 use crate::hands::process::{self, readable};
 use crate::hands::signals::{Origin, Signals};
 use crate::hands::systemd::witness::{Seen, Watch};
-use crate::words::error::{Error, Result, Trying};
-use crate::words::event::Event;
-use crate::words::guard::cause::{Cause, Clues, cause};
-use crate::words::guard::ledger::{Changed, Ledger, What};
-use crate::words::guard::report::{Denial, Report, Verdict, timeline, units};
-use crate::words::guard::witness::{Guarded, Witness};
-use crate::words::session::{Cause as SessionCause, End};
-use crate::words::time::rfc3339;
+use crate::model::error::{Error, Result, Trying};
+use crate::model::event::Event;
+use crate::model::guard::cause::{Cause, Clues, cause};
+use crate::model::guard::report::{Denial, Report, Verdict, timeline, units};
+use crate::model::guard::timeline::{Changed, Ledger, What};
+use crate::model::guard::unit_state::{Guarded, Witness};
+use crate::model::session::{Cause as SessionCause, End};
+use crate::model::time::rfc3339;
 
 /// How often pressure and usage are looked at; nothing tells of them.
 const SAMPLE: Duration = Duration::from_millis(500);

@@ -9,9 +9,9 @@ use crate::hands::clock::{Deadline, boot_us, pause};
 use crate::hands::journal;
 use crate::hands::process::is_ending;
 use crate::hands::systemd::witness::{BRIEFLY, Look, Looker, PATIENTLY};
-use crate::words::error::{Error, Result};
-use crate::words::guard::ledger::{Changed, Ledger};
-use crate::words::guard::witness::{Guarded, Witness};
+use crate::model::error::{Error, Result};
+use crate::model::guard::timeline::{Changed, Ledger};
+use crate::model::guard::unit_state::{Guarded, Witness};
 
 /// How long a manager may take to notice. One that is busy answers later, and is waited for longer.
 const NOTICED: Duration = Duration::from_secs(5);

@@ -10,11 +10,11 @@ use crate::hands::clock::now_us;
 use crate::hands::systemd::witness::BRIEFLY;
 use crate::hands::systemd::{self, Manager, boot_id};
 use crate::hands::{files, journal, paths};
-use crate::words::error::{Error, Result};
-use crate::words::event::Event;
-use crate::words::guard::ledger::{Changed, Ledger};
-use crate::words::guard::snapshot::{Snapshot, Unit, VERSION};
-use crate::words::guard::witness::Guarded;
+use crate::model::error::{Error, Result};
+use crate::model::event::Event;
+use crate::model::guard::snapshot::{Snapshot, Unit, VERSION};
+use crate::model::guard::timeline::{Changed, Ledger};
+use crate::model::guard::unit_state::Guarded;
 
 /// A snapshot of the units as they are.
 ///

@@ -3,8 +3,8 @@
 
 use crate::hands::cgroup::Cgroup;
 use crate::hands::process;
-use crate::words::guard::witness::Guarded;
-use crate::words::unit::{self, FORGE_SLICE};
+use crate::model::guard::unit_state::Guarded;
+use crate::model::unit::{self, FORGE_SLICE};
 
 /// What ran at some moment.
 #[derive(Debug, Clone, Default)]

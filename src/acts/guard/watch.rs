@@ -22,14 +22,14 @@ use crate::hands::signals::Signals;
 use crate::hands::systemd::Manager;
 use crate::hands::systemd::witness::{self, Seen};
 use crate::hands::{config, journal, paths, service};
-use crate::words::error::{Error, Kind, Result};
-use crate::words::event::{self, Event, Subject};
-use crate::words::guard::ledger::{Changed, Known, Ledger};
-use crate::words::guard::pressure::{Brake, Move};
-use crate::words::guard::snapshot::Unit;
-use crate::words::guard::witness::{Guarded, Witness};
-use crate::words::name::SessionId;
-use crate::words::unit::{self, FORGE_SLICE};
+use crate::model::error::{Error, Kind, Result};
+use crate::model::event::{self, Event, Subject};
+use crate::model::guard::pressure::{Brake, Move};
+use crate::model::guard::snapshot::Unit;
+use crate::model::guard::timeline::{Changed, Known, Ledger};
+use crate::model::guard::unit_state::{Guarded, Witness};
+use crate::model::session::name::SessionId;
+use crate::model::unit::{self, FORGE_SLICE};
 
 /// How often the pressure is looked at, where something may be frozen for it; nothing tells of it.
 const SAMPLE: Duration = Duration::from_secs(1);

@@ -21,12 +21,12 @@ use crate::hands::clock::{Deadline, millis_since, now_us, pause};
 use crate::hands::tmux::Server;
 use crate::hands::tmux::input::Input;
 use crate::hands::{journal, paths, terminal};
-use crate::words::error::{Error, Kind, Result};
-use crate::words::name::SessionId;
-use crate::words::prompts::Prompts;
-use crate::words::screen::{Look, quoted};
-use crate::words::session::Mark;
-use crate::words::typing::{Fate, Part, Request, Sent, declines};
+use crate::model::error::{Error, Kind, Result};
+use crate::model::screen::prompts::Prompts;
+use crate::model::screen::typing::{Fate, Part, Request, Sent, declines};
+use crate::model::screen::{Look, quoted};
+use crate::model::session::Mark;
+use crate::model::session::name::SessionId;
 
 /// How long forge waits for another forge that types into the session.
 const TURN: Duration = Duration::from_secs(30);

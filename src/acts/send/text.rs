@@ -7,9 +7,9 @@ use super::{ROWS, Typist, UNSTEADY, mode};
 use crate::hands::clock::Deadline;
 use crate::hands::terminal::Mode;
 use crate::hands::tmux::input::Pasted;
-use crate::words::error::{Error, Kind, Result};
-use crate::words::screen::{Look, Typed};
-use crate::words::typing::{Fate, LONGEST_CANONICAL, Sent, only_line, pieces};
+use crate::model::error::{Error, Kind, Result};
+use crate::model::screen::typing::{Fate, LONGEST_CANONICAL, Sent, only_line, pieces};
+use crate::model::screen::{Look, Typed};
 
 /// A longer text than this, or one of several lines, has programs put up a sign in its place.
 const SHORT: usize = 256;

@@ -5,18 +5,18 @@ use std::time::Duration;
 
 use similar::{ChangeTag, TextDiff};
 
-use super::super::World;
+use crate::acts::World;
 use crate::hands::changes::Changes;
 use crate::hands::clock::Deadline;
 use crate::hands::paths;
 use crate::hands::process::{Process, is_alive};
 use crate::hands::tmux::input::Input;
 use crate::hands::tmux::{ANSWER, Server};
-use crate::words::error::{Error, Kind, Result};
-use crate::words::name::SessionId;
-use crate::words::prompts::Prompts;
-use crate::words::screen::quoted;
-use crate::words::session::Mark;
+use crate::model::error::{Error, Kind, Result};
+use crate::model::screen::prompts::Prompts;
+use crate::model::screen::quoted;
+use crate::model::session::Mark;
+use crate::model::session::name::SessionId;
 
 /// A program that prints nothing for so long, and reads, has finished its turn. Codex counts the seconds of its
 /// work, and Claude Code turns a spinner: both print more often than this as long as they work.

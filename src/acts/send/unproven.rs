@@ -7,9 +7,9 @@ use super::appears::{APPEARS, REST_AFTER_KEYS};
 use super::text::no_tab;
 use crate::hands::clock::{Deadline, pause};
 use crate::hands::terminal::Mode;
-use crate::words::error::Result;
-use crate::words::screen::{Look, Typed};
-use crate::words::typing::{Fate, Sent, only_line};
+use crate::model::error::Result;
+use crate::model::screen::typing::{Fate, Sent, only_line};
+use crate::model::screen::{Look, Typed};
 
 impl Typist<'_> {
     /// Answers a question of a program that reads single keys: with the text alone where that ends the question,

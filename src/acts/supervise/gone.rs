@@ -7,10 +7,10 @@ use crate::acts::{World, stop};
 use crate::hands::clock::Deadline;
 use crate::hands::systemd::{Asked, Manager};
 use crate::hands::{paths, service};
-use crate::words::error::Result;
-use crate::words::name::SessionId;
-use crate::words::supervision::status;
-use crate::words::unit;
+use crate::model::error::Result;
+use crate::model::session::name::SessionId;
+use crate::model::supervision::status;
+use crate::model::unit;
 
 /// The verb of all that.
 const VERB: &str = "supervisor-gone";

@@ -13,15 +13,15 @@ use crate::hands::process::{stat, terminal};
 use crate::hands::tmux::Server;
 use crate::hands::tmux::input::Input;
 use crate::hands::{journal, paths};
-use crate::words::activity::Question;
-use crate::words::error::{Error, Kind, Result};
-use crate::words::event::Event;
-use crate::words::looks::Looks;
-use crate::words::prompts::Prompts;
-use crate::words::screen::Look;
-use crate::words::session::Mark;
-use crate::words::supervision::NOTICE_EVERY;
-use crate::words::unit;
+use crate::model::error::{Error, Kind, Result};
+use crate::model::event::Event;
+use crate::model::screen::Look;
+use crate::model::screen::looks::Looks;
+use crate::model::screen::prompts::Prompts;
+use crate::model::session::Mark;
+use crate::model::session::activity::Question;
+use crate::model::supervision::NOTICE_EVERY;
+use crate::model::unit;
 
 /// How soon a notice is tried again for which the manager could not be reached.
 const AGAIN: Duration = Duration::from_secs(10);

@@ -9,13 +9,12 @@ use crate::hands::clock::{Deadline, boot_us, micros, now_us};
 use crate::hands::process::{self, last_output, stat};
 use crate::hands::tmux::{ANSWER, Server};
 use crate::hands::{journal, paths, service, terminal};
-use crate::words::error::{Error, Kind, Result};
-use crate::words::event::Event;
-use crate::words::fold;
-use crate::words::screen::Look;
-use crate::words::session::Mark;
-use crate::words::supervision::{OUTPUT_STEP, Rules, Sign, Silence, Watched};
-use crate::words::typing::{self, Request, Sent};
+use crate::model::error::{Error, Kind, Result};
+use crate::model::event::Event;
+use crate::model::screen::typing::{self, Request, Sent};
+use crate::model::screen::{Look, fold};
+use crate::model::session::Mark;
+use crate::model::supervision::{OUTPUT_STEP, Rules, Sign, Silence, Watched};
 
 /// Somebody attached who typed within this time is not to be disturbed.
 const SOMEBODY_IS_THERE: Duration = Duration::from_secs(120);

@@ -12,17 +12,16 @@ use crate::acts::{World, end, specify, stop};
 use crate::hands::cgroup::Cgroup;
 use crate::hands::clock::{Deadline, boot_us, now_us};
 use crate::hands::process::readable;
-use crate::hands::service;
 use crate::hands::state::Claim;
 use crate::hands::tmux::Server;
-use crate::hands::{journal, paths};
-use crate::words::condition::{Action, Condition};
-use crate::words::error::{Error, Kind, Result};
-use crate::words::event::Event;
-use crate::words::name::SessionId;
-use crate::words::session::{Cause, End, Mark, State};
-use crate::words::spec::{Keeper, Spec};
-use crate::words::supervision::{DELAYS, Delays, Started, Watched, status};
+use crate::hands::{journal, paths, service};
+use crate::model::error::{Error, Kind, Result};
+use crate::model::event::Event;
+use crate::model::session::condition::{Action, Condition};
+use crate::model::session::name::SessionId;
+use crate::model::session::spec::{Keeper, Spec};
+use crate::model::session::{Cause, End, Mark, State};
+use crate::model::supervision::{DELAYS, Delays, Started, Watched, status};
 
 /// How long another forge may be starting or ending the session: a prompt may come up slowly.
 const OTHERS: Duration = Duration::from_secs(3600);

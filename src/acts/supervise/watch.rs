@@ -17,14 +17,14 @@ use crate::hands::config::{self, Config};
 use crate::hands::process::{Process, ready};
 use crate::hands::signals::Signals;
 use crate::hands::{journal, service};
-use crate::words::condition::{Action, Condition};
-use crate::words::error::Result;
-use crate::words::event::Event;
-use crate::words::name::SessionId;
-use crate::words::prompts::Prompts;
-use crate::words::session::{Cause, Mark};
-use crate::words::supervision::{Watched, status};
-use crate::words::usage;
+use crate::model::error::Result;
+use crate::model::event::Event;
+use crate::model::screen::prompts::Prompts;
+use crate::model::session::condition::{Action, Condition};
+use crate::model::session::name::SessionId;
+use crate::model::session::{Cause, Mark};
+use crate::model::supervision::{Watched, status};
+use crate::model::usage;
 
 /// How often the session is looked at where the manager has no watchdog.
 pub(super) const LOOK: Duration = Duration::from_secs(90);

@@ -10,9 +10,9 @@ use super::transient::{StartError, Transient, accounting, exec, limits};
 use super::{Manager, told};
 use crate::hands::clock::Deadline;
 use crate::hands::process::Process;
-use crate::words::error::{Error, Result};
-use crate::words::limits::Limits;
-use crate::words::unit::{self, FORGE_SLICE, GUARD_SLICE};
+use crate::model::error::{Error, Result};
+use crate::model::session::limits::Limits;
+use crate::model::unit::{self, FORGE_SLICE, GUARD_SLICE};
 
 /// How long the keeper may take to end what its guard left, in microseconds.
 const KEEPER_STOP_US: u64 = 60_000_000;

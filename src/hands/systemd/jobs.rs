@@ -12,7 +12,7 @@ use super::proxy::{JobProxy, JobRemoved, asking};
 use super::runtime::Runtime;
 use super::{Manager, is_gone, is_named, told};
 use crate::hands::clock::Deadline;
-use crate::words::error::{Error, Kind, Result};
+use crate::model::error::{Error, Kind, Result};
 
 /// How a job ended.
 #[derive(Debug, Clone, PartialEq, Eq)]

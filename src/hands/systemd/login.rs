@@ -11,7 +11,7 @@ use super::proxy::{LoginProxy, LoginUserProxy, PrepareForShutdownStream, asking}
 use super::runtime::Runtime;
 use super::{CALL, bus, reason};
 use crate::hands::clock::Deadline;
-use crate::words::error::{Error, Kind, Result};
+use crate::model::error::{Error, Kind, Result};
 
 /// The connection to logind.
 #[derive(Debug)]

@@ -15,9 +15,14 @@ mod transient;
 mod unit_files;
 pub mod witness;
 
+use super::cgroup::Cgroup;
+use super::clock::{Deadline, pause};
+use crate::model::error::{Error, Kind, Result, Trying};
 pub use guard::Guarding;
 pub use jobs::Outcome;
 pub use login::{Inhibitor, Login, Shutdowns};
+use proxy::{ManagerProxy, asking};
+use runtime::Runtime;
 pub use service::{Asked, Service};
 pub use session::Scope;
 pub use transient::StartError;
@@ -28,12 +33,6 @@ use std::time::Duration;
 use libsystemd::id128::{Id128, get_machine_app_specific};
 
 use zbus::connection::Builder;
-
-use crate::hands::cgroup::Cgroup;
-use crate::hands::clock::{Deadline, pause};
-use crate::words::error::{Error, Kind, Result, Trying};
-use proxy::{ManagerProxy, asking};
-use runtime::Runtime;
 
 /// The longest wait for the manager's answer to one call. A manager that reloads with
 /// thousands of units stays silent for seconds.

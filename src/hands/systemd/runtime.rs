@@ -22,7 +22,7 @@ use zruntime::net::{TcpStream, unix::UnixStream};
 use zruntime::{Shared, SharedRuntime, Sleep};
 
 use crate::hands::clock::Deadline;
-use crate::words::error::{Error, Kind, Result, Trying};
+use crate::model::error::{Error, Kind, Result, Trying};
 
 /// Runs the connections of one thread.
 #[derive(Debug, Clone)]

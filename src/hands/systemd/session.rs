@@ -9,9 +9,9 @@ use super::transient::{StartError, Transient, accounting, limits};
 use super::{Manager, told};
 use crate::hands::clock::Deadline;
 use crate::hands::process::Process;
-use crate::words::error::{Error, Result};
-use crate::words::limits::Limits;
-use crate::words::unit_file;
+use crate::model::error::{Error, Result};
+use crate::model::session::limits::Limits;
+use crate::model::unit::files;
 
 /// What to make.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ impl Manager {
                     // At a stop the order is turned round: first the save, and the supervisor with what
                     // it does at its end, then the session. (After= the supervisor would wait for it,
                     // at the start, and it waits for this.)
-                    ("Before", Variant::new(vec![unit_file::SAVE, plan.service.as_str()])),
+                    ("Before", Variant::new(vec![files::SAVE, plan.service.as_str()])),
                     // A stop of the supervisor's service stops the session, also while the manager is
                     // only about to start a supervisor again; the supervisor's own end does not.
                     ("PartOf", Variant::new(vec![plan.service.as_str()])),

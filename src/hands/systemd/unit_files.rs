@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use zbus::OwnedObjectPath;
 
+use super::jobs::Jobs;
 use super::proxy::{UnitProxy, asking};
 use super::{Manager, Outcome, is_named, told};
 use crate::hands::clock::Deadline;
-use crate::hands::systemd::jobs::Jobs;
-use crate::words::error::{Error, Kind, Result};
+use crate::model::error::{Error, Kind, Result};
 
 /// A unit as the manager has it loaded.
 #[derive(Debug, Clone)]

@@ -27,8 +27,8 @@ use super::{CALL, bus, is_named, no_manager, reason};
 use crate::hands::cgroup::Cgroup;
 use crate::hands::clock::{Deadline, boot_us, pause};
 use crate::hands::journal;
-use crate::words::error::{Error, Kind, Result, Trying};
-use crate::words::guard::witness::{Guarded, Manager, Witness};
+use crate::model::error::{Error, Kind, Result, Trying};
+use crate::model::guard::unit_state::{Guarded, Manager, Witness};
 
 /// Who tells of the managers' units.
 const SYSTEMD: &str = "org.freedesktop.systemd1";

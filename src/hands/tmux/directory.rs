@@ -14,8 +14,8 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 use rustix::fs::{FlockOperation, flock};
 
-use crate::words::error::{Error, Kind, Result, Trying};
-use crate::words::shown::legible;
+use crate::model::error::{Error, Kind, Result, Trying};
+use crate::model::output::legible;
 
 /// Who owns, in a user namespace, what nobody in it does: as the root of the machine is seen there.
 const UNMAPPED: u32 = 65534;

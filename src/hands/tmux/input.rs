@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
+use super::{ANSWER, Server};
 use crate::hands::clock::{Deadline, pause};
 use crate::hands::process::{read_so_far, written};
-use crate::words::error::{Error, Result};
-use crate::words::screen::Look;
-use crate::words::session::Mark;
-use crate::words::tmux_says::{self, CLIENT_FORMAT, LOOK_FORMAT, LOOK_SCREEN};
-
-use super::{ANSWER, Server};
+use crate::model::error::{Error, Result};
+use crate::model::screen::Look;
+use crate::model::session::Mark;
+use crate::model::tmux::{self, CLIENT_FORMAT, LOOK_FORMAT, LOOK_SCREEN};
 
 /// The buffer of a text on its way. One at a time types into a session, and a session has its own server.
 const BUFFER: &str = "forge-typing";
@@ -84,8 +83,7 @@ impl<'a> Input<'a> {
             pane,
         ];
         let printed = self.tell(&[commands, &look].concat())?;
-        tmux_says::look(pane, &printed)
-            .ok_or_else(|| Error::failed(format!("tmux does not show the pane {pane}")))
+        tmux::look(pane, &printed).ok_or_else(|| Error::failed(format!("tmux does not show the pane {pane}")))
     }
 
     /// The same with whether the program asked for bracketed paste, also where tmux has no word for it (before

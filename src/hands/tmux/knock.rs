@@ -18,7 +18,7 @@ use nix::sys::socket::{
 use super::directory::Directory;
 use crate::hands::clock::Deadline;
 use crate::hands::process::readable;
-use crate::words::condition::Answer;
+use crate::model::session::condition::Answer;
 
 /// What a connection met.
 #[derive(Debug)]

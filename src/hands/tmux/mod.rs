@@ -19,11 +19,11 @@ use std::time::Duration;
 use super::clock::Deadline;
 use super::paths::Paths;
 use super::process::{self, Output};
-use crate::words::error::{Error, Kind, Result};
-use crate::words::name::SessionId;
-use crate::words::session::Mark;
-use crate::words::tmux_says::{self, IDS_FORMAT, PANE_FORMAT, Pane};
-use crate::words::unit;
+use crate::model::error::{Error, Kind, Result};
+use crate::model::session::Mark;
+use crate::model::session::name::SessionId;
+use crate::model::tmux::{self, IDS_FORMAT, PANE_FORMAT, Pane};
+use crate::model::unit;
 
 /// The longest wait for one answer of a server.
 pub const ANSWER: Duration = Duration::from_secs(5);
@@ -72,7 +72,7 @@ impl Server {
             }
         };
         let mut output = run(self.client()).map_err(|error| self.explain(error))?;
-        if !output.success && tmux_says::is_version_mismatch(&output.stderr) {
+        if !output.success && tmux::is_version_mismatch(&output.stderr) {
             output = self.own_client().and_then(|client| run(client).ok()).unwrap_or(output);
         }
         if output.success { Ok(output.stdout) } else { Err(said(&output)) }
@@ -107,7 +107,7 @@ impl Server {
             self.tell(&["list-panes", "-t", pane, "-F", &format!("#{{pane_id}} {PANE_FORMAT}")], deadline)?;
         printed
             .lines()
-            .find_map(|line| tmux_says::pane(line.strip_prefix(pane)?.strip_prefix(' ')?))
+            .find_map(|line| tmux::pane(line.strip_prefix(pane)?.strip_prefix(' ')?))
             .ok_or_else(|| Error::failed(format!("tmux has no pane {pane} on {}", self.socket.display())))
     }
 
@@ -130,15 +130,15 @@ impl Server {
 pub fn said(output: &Output) -> Error {
     let text = if output.stderr.trim().is_empty() { &output.stdout } else { &output.stderr };
     let text = text.trim();
-    if let Some(line) = tmux_says::config_error(text) {
+    if let Some(line) = tmux::config_error(text) {
         return Error::new(Kind::TmuxConfig, format!("your tmux configuration does not load: {line}"))
             .hint("mend that line; forge uses your tmux.conf as it is and never changes it");
     }
-    if tmux_says::is_version_mismatch(text) {
+    if tmux::is_version_mismatch(text) {
         return Error::failed("the tmux server is of another version than the tmux that is installed now")
             .hint("it is alive; 'forge restart NAME' moves its session to the new version");
     }
-    let kind = if tmux_says::is_socket_error(text) { Kind::Socket } else { Kind::Failed };
+    let kind = if tmux::is_socket_error(text) { Kind::Socket } else { Kind::Failed };
     if text.is_empty() {
         Error::new(Kind::Socket, "tmux ended without saying why")
     } else {

@@ -14,8 +14,8 @@ use super::Server;
 use crate::hands::changes::Changes;
 use crate::hands::clock::{Deadline, pause};
 use crate::hands::process::{Process, readable, stat, terminal};
-use crate::words::error::{Kind, Result};
-use crate::words::session::Mark;
+use crate::model::error::{Kind, Result};
+use crate::model::session::Mark;
 
 /// At most this often is the screen of a busy program captured; each look is a process. By then tmux
 /// has nearly always read what the program wrote.

@@ -23,7 +23,7 @@ pub(crate) fn tests() -> Vec<Test> {
 #[track_caller]
 fn has(event: &Value, priority: &str, texts: &[&str], numbers: &[&str]) {
     let word = event["FORGE_EVENT"].as_str().expect("a kind");
-    let id = forge::words::event::KINDS.iter().find(|kind| kind.0 == word).expect("a known kind").1;
+    let id = forge::model::event::KINDS.iter().find(|kind| kind.0 == word).expect("a known kind").1;
     assert_eq!((&event["MESSAGE_ID"], &event["PRIORITY"]), (&id.into(), &priority.into()), "{event}");
     assert_eq!(event["SYSLOG_IDENTIFIER"], "forge");
     for field in [&["MESSAGE"], texts].concat() {

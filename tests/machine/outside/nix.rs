@@ -65,7 +65,7 @@ fn a_profile_has_it_and_its_units_last(machine: &mut Machine) {
     user(machine, &format!("{forge} --version"));
     // Its own units name it by its place in the store, which is theirs too.
     let store = user(machine, &format!("readlink -f {forge}")).stdout;
-    for file in &forge::words::unit_file::USER {
+    for file in &forge::model::unit::files::USER {
         let text = user(machine, &format!("cat ~/.nix-profile/lib/systemd/user/{}", file.name)).stdout;
         assert_eq!(text, file.render(Path::new(store.trim())).unwrap(), "{}", file.name);
     }
@@ -117,8 +117,11 @@ fn the_modules_give_the_same_units(machine: &mut Machine) {
     user(machine, &format!("{NIX} flake check --no-build {OVERRIDE} {FLAKE}"));
     let settings = "{ enable = true; settings.sweep.protect = [ \"homebase\" ]; \
                     sessions.agent = { command = \"sleep 1000\"; boot = true; }; }";
-    let enabled: BTreeSet<&str> =
-        forge::words::unit_file::USER.iter().filter(|file| file.is_enabled()).map(|file| file.name).collect();
+    let enabled: BTreeSet<&str> = forge::model::unit::files::USER
+        .iter()
+        .filter(|file| file.is_enabled())
+        .map(|file| file.name)
+        .collect();
 
     let nixos = evaluated(machine, "nixosModules", &format!("{settings} // {{ users = [ \"ada\" ]; }}"));
     let wants = |kind: &str, target: &str| -> BTreeSet<String> {
@@ -154,7 +157,7 @@ fn the_modules_give_the_same_units(machine: &mut Machine) {
 
     let home = evaluated(machine, "homeModules", settings);
     let links = home["xdg"]["configFile"].as_object().expect("files");
-    for file in &forge::words::unit_file::USER {
+    for file in &forge::model::unit::files::USER {
         let link = &links[&format!("systemd/user/{}", file.name)]["source"];
         let path = link.as_str().expect("a path");
         assert!(path.ends_with(&format!("/lib/systemd/user/{}", file.name)), "{path}");

@@ -165,7 +165,7 @@ fn it_is_whole(machine: &mut Machine) {
     ] {
         assert!(listed.lines().any(|line| line == part), "{part} is missing in:\n{listed}");
     }
-    for file in &forge::words::unit_file::USER {
+    for file in &forge::model::unit::files::USER {
         let path = format!("/usr/lib/systemd/user/{}", file.name);
         let text =
             std::fs::read_to_string(machine.path(&path)).unwrap_or_else(|error| panic!("{path}: {error}"));
@@ -191,7 +191,7 @@ fn who_does_not_use_it_has_nothing_of_it(machine: &mut Machine) {
     without_forge(machine);
     machine.root(&["rm", "-rf", "/home/mallory/.local/state/forge", "/tmp/tmux-1001"]).ok();
     install(machine, &package());
-    for unit in forge::words::unit_file::USER.iter().filter(|unit| unit.is_enabled()) {
+    for unit in forge::model::unit::files::USER.iter().filter(|unit| unit.is_enabled()) {
         if unit.name.ends_with(".service") {
             machine.as_user("mallory", &["systemctl", "--user", "start", unit.name]).ok();
             let show = ["systemctl", "--user", "show", "--value", "-p", "ConditionResult", unit.name];

@@ -8,8 +8,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::words::error::{Error, Result};
-use crate::words::session::signal_words;
+use crate::model::error::{Error, Result};
+use crate::model::session::signal_words;
 
 /// Whose unit it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -3,13 +3,13 @@
 use serde::Serialize;
 
 use super::cause::Cause;
-use super::ledger::{Ledger, Moment, Row};
 use super::pressure::Pressure;
-use super::witness::{Guarded, Manager, Witness};
+use super::timeline::{Ledger, Moment, Row};
+use super::unit_state::{Guarded, Manager, Witness};
 use super::{DISTURBED, LISTENED};
-use crate::words::session::End;
-use crate::words::shown::Shown;
-use crate::words::usage;
+use crate::model::output::Shown;
+use crate::model::session::End;
+use crate::model::usage;
 
 /// How it came out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -148,7 +148,7 @@ pub struct Report {
 
 /// The guarded units of a ledger, for a report.
 pub fn units(ledger: &Ledger, journal: impl Fn(&Guarded) -> Vec<String>) -> Vec<UnitReport> {
-    let unit = |known: &super::ledger::Known| UnitReport {
+    let unit = |known: &super::timeline::Known| UnitReport {
         unit: known.unit.unit.clone(),
         manager: known.unit.manager,
         disturbed: known.disturbed,

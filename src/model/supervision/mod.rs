@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::activity::Question;
 use super::session::Mark;
+use crate::model::session::activity::Question;
 
 /// When a session is started again after its program ended; the words are those of `Restart=`
 /// (systemd.service(5)).
@@ -297,7 +297,7 @@ pub struct Watched {
     /// Whether it was nudged since, or would have been: a nudge that is refused is not tried again before
     /// the next silence.
     pub nudged: bool,
-    /// Its screen at the last look, without what only ticks: `words::fold`.
+    /// Its screen at the last look, without what only ticks: `model::screen::fold`.
     #[serde(default)]
     pub screen: Option<u64>,
     /// What its program asks.
@@ -432,7 +432,7 @@ mod tests {
 
     #[test]
     fn the_unit_says_after_which_ends_there_is_another_supervisor() {
-        let unit = include_str!("../../units/user/forge-spawn@.service");
+        let unit = include_str!("../../../units/user/forge-spawn@.service");
         let statuses = |key: &str| -> Vec<u8> {
             let line = unit.lines().find_map(|line| line.strip_prefix(key)).unwrap();
             line.split(' ').filter_map(|word| word.parse().ok()).collect()
@@ -475,7 +475,7 @@ mod tests {
         for first in [s(0), s(60), s(100)] {
             assert_eq!(Delays { first, ..DELAYS }.before(9), first, "it cannot grow");
         }
-        let unit = include_str!("../../units/user/forge-spawn@.service");
+        let unit = include_str!("../../../units/user/forge-spawn@.service");
         for line in [
             format!("\nRestartSec={}s\n", DELAYS.first.as_secs()),
             format!("\nSuccessExitStatus={}\n", status::AGAIN),

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::health::Probe;
-use super::name::SessionId;
-use super::restore::Restored;
+use crate::model::session::name::SessionId;
+use crate::model::session::restore::Restored;
 
 /// A message, for a command or a webhook as JSON, for Telegram as its text.
 #[derive(Debug, Clone, Serialize)]

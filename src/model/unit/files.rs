@@ -5,8 +5,8 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use super::error::{Error, Result};
-use super::unit;
+use crate::model::error::{Error, Result};
+use crate::model::unit;
 
 /// A unit file as it is in the sources, with a place for forge's own path in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub struct UnitFile {
 
 macro_rules! unit_files {
     ($folder:literal: $($name:literal),* $(,)?) => {
-        [$(UnitFile { name: $name, template: include_str!(concat!("../../units/", $folder, "/", $name)) }),*]
+        [$(UnitFile { name: $name, template: include_str!(concat!("../../../units/", $folder, "/", $name)) }),*]
     };
 }
 
@@ -260,7 +260,7 @@ mod tests {
 
     #[test]
     fn the_manual_names_every_unit() {
-        let manual = include_str!("../../packaging/man/forge-units.7").replace("\\-", "-");
+        let manual = include_str!("../../../packaging/man/forge-units.7").replace("\\-", "-");
         for file in USER.iter().chain(&SYSTEM) {
             assert!(manual.contains(file.name), "{}", file.name);
         }
@@ -268,15 +268,15 @@ mod tests {
 
     #[test]
     fn the_package_has_this_version() {
-        let changelog = include_str!("../../packaging/debian/changelog");
+        let changelog = include_str!("../../../packaging/debian/changelog");
         assert!(changelog.starts_with(concat!("forge (", env!("CARGO_PKG_VERSION"), ") ")), "{changelog}");
     }
 
     #[test]
     fn the_packages_enable_what_an_install_enables() {
-        let rules = include_str!("../../packaging/debian/rules").replace("\\\n", "");
+        let rules = include_str!("../../../packaging/debian/rules").replace("\\\n", "");
         let line = rules.lines().find_map(|line| line.strip_prefix("ENABLED = ")).unwrap();
-        let nix = include_str!("../../nix/settings.nix");
+        let nix = include_str!("../../../nix/settings.nix");
         let mut enabled: Vec<&str> =
             USER.into_iter().filter(|file| file.is_enabled()).map(|file| file.name).collect();
         enabled.sort_unstable();

@@ -4,6 +4,11 @@
 //! the terminal or by themselves, a long paste as `[Pasted text #1 +49 lines]`. So texts are compared without
 //! white space and frames, and what counts is what stands directly before the cursor.
 
+pub mod fold;
+pub mod looks;
+pub mod prompts;
+pub mod typing;
+
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// Somebody's terminal that is attached to the session.

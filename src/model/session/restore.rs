@@ -153,9 +153,9 @@ pub struct Left {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::words::command::Argv;
-    use crate::words::limits::Limits;
-    use crate::words::spec::VERSION;
+    use crate::model::session::command::Argv;
+    use crate::model::session::limits::Limits;
+    use crate::model::session::spec::VERSION;
 
     fn id(name: &str) -> SessionId {
         SessionId::from_name(name).unwrap()

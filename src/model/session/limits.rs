@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::error::{Error, Result};
+use crate::model::error::{Error, Result};
 
 /// The limits of one session; what is `None` is not limited.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

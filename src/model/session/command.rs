@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::error::{Error, Result};
+use crate::model::error::{Error, Result};
 
 /// An argument vector with at least a program in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,8 +6,8 @@
 
 use std::ffi::{OsStr, OsString};
 
-use super::error::{Error, Result};
 use super::name::SessionId;
+use crate::model::error::{Error, Result};
 
 /// Tells a program which session it is in.
 pub const FORGE_SESSION: &str = "FORGE_SESSION";

@@ -6,13 +6,13 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::name::SessionId;
-use super::restore::Restored;
+use super::output::legible;
 use super::session::State;
-use super::shown::legible;
-use super::socket::{LastSweep, stale_sockets};
+use super::sweep::{LastSweep, stale_sockets};
 use super::time::as_rfc3339;
 use super::usage;
+use crate::model::session::name::SessionId;
+use crate::model::session::restore::Restored;
 
 /// Less room than this for forge's files is a problem: 16 MiB.
 pub const LITTLE_ROOM: u64 = 16 << 20;

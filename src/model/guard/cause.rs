@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
-use super::ledger::Changed;
 use super::pressure::Pressure;
-use super::witness::Change;
+use super::timeline::Changed;
+use super::unit_state::Change;
 
 /// What is known around a disturbance.
 #[derive(Debug, Clone, Default)]
@@ -81,7 +81,7 @@ pub fn cause(first: &Changed, clues: &Clues) -> Cause {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::words::guard::witness::{Guarded, Manager, Witness};
+    use crate::model::guard::unit_state::{Guarded, Manager, Witness};
 
     fn changed(change: Change, result: &str, code: i32, status: i32) -> Changed {
         let unit = Guarded::parse(Manager::User, "web").unwrap();

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::command::Argv;
 use super::limits::Limits;
 use super::name::SessionId;
-use super::prompts::{self, Prompts, ScreenPattern};
 use super::resume::IdSource;
+use crate::model::screen::prompts::{self, Prompts, ScreenPattern};
 
 /// The version of the file that holds a [`Spec`].
 pub const VERSION: u32 = 1;
@@ -29,7 +29,7 @@ pub struct Spec {
     #[serde(default)]
     pub env: Vec<(String, String)>,
     /// What is kept of the caller's environment, so that the program is found again and speaks the
-    /// same language when another caller starts it: `words::environment::is_kept`.
+    /// same language when another caller starts it: `model::session::environment::is_kept`.
     #[serde(default)]
     pub kept_env: Vec<(String, String)>,
     /// What shows that it is up; without it, up means that the program runs.

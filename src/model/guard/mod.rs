@@ -1,11 +1,11 @@
 //! Guarding: heavy work may not disturb the units that matter, and never unnoticed.
 
 pub mod cause;
-pub mod ledger;
 pub mod pressure;
 pub mod report;
 pub mod snapshot;
-pub mod witness;
+pub mod timeline;
+pub mod unit_state;
 
 /// The exit status when a guarded unit was disturbed.
 pub const DISTURBED: u8 = 100;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::error::{Error, Result};
+use crate::model::error::{Error, Result};
 
 /// The longest id, in bytes. Long enough to say something, short enough that the socket path
 /// stays below the 107 bytes of `sun_path` (unix(7)) in any usual directory.

@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use super::witness::{Change, Guarded, Manager, Witness};
-use crate::words::error::Error;
+use super::unit_state::{Change, Guarded, Manager, Witness};
+use crate::model::error::Error;
 
 /// Something that happened while units were guarded.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,7 +1,7 @@
 //! The condition of a session: what was seen of it, what that is called, and what its supervisor
 //! does about it. The one table of all that is [`Condition::ALL`]; the manual shows it.
 
-use super::session::State;
+use super::State;
 
 /// What the socket of a live server says when asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -293,7 +293,7 @@ mod tests {
     #[test]
     fn the_manual_has_this_very_table() {
         assert!(
-            include_str!("../../README.md").contains(&Condition::table()),
+            include_str!("../../../README.md").contains(&Condition::table()),
             "README.md lacks:\n{}",
             Condition::table()
         );

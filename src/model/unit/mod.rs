@@ -1,8 +1,11 @@
 //! The names of the units, the socket and the tmux session that belong to one id.
 
+pub mod files;
+pub mod graph;
+
 use libsystemd::unit::escape_name;
 
-use super::name::SessionId;
+use crate::model::session::name::SessionId;
 
 /// The slice that holds every session's slice.
 pub const FORGE_SLICE: &str = "forge.slice";

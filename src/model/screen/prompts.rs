@@ -8,7 +8,7 @@ use regex_lite::{Regex, RegexBuilder};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::error::{Error, Result};
+use crate::model::error::{Error, Result};
 
 /// The most lines of a question that forge shows.
 pub const QUESTION_LINES: usize = 3;

@@ -4,16 +4,16 @@
 
 use std::path::PathBuf;
 
-use super::guard::ledger::Changed;
-use super::guard::report::{Denial, Verdict};
-use super::guard::witness::{Guarded, Manager};
-use super::name::SessionId;
+use super::output::{legible, plain};
 use super::session::End;
-use super::shown::{legible, plain};
-use super::socket::stale_sockets;
-use super::typing::Fate;
+use super::sweep::stale_sockets;
 use super::unit;
 use super::usage::{self, Usage};
+use crate::model::guard::report::{Denial, Verdict};
+use crate::model::guard::timeline::Changed;
+use crate::model::guard::unit_state::{Guarded, Manager};
+use crate::model::screen::typing::Fate;
+use crate::model::session::name::SessionId;
 
 /// How loud an event is, as `PRIORITY=` of the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -616,7 +616,7 @@ mod tests {
 
     #[test]
     fn each_kind_has_its_entry_in_the_catalog() {
-        let catalog = include_str!("../../packaging/forge.catalog");
+        let catalog = include_str!("../../../packaging/forge.catalog");
         for (word, id) in KINDS {
             assert!(catalog.contains(&format!("-- {id}\n")), "{word} is not in packaging/forge.catalog");
         }

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::command::Argv;
-use super::error::{Error, Result};
+use crate::model::error::{Error, Result};
 
 /// What stands for the id in a `resume` command.
 pub const PLACEHOLDER: &str = "{resume_id}";

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::error::{Error, Kind, Result};
+use crate::model::error::{Error, Kind, Result};
 
 /// The longest text, in bytes. tmux 3.7 takes this much as one paste (`input-buffer-size`).
 pub const LONGEST: usize = 1 << 20;

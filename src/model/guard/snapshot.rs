@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::witness::{Guarded, Witness};
-use crate::words::error::{Error, Result};
+use super::unit_state::{Guarded, Witness};
+use crate::model::error::{Error, Result};
 
 /// The version of the file.
 pub const VERSION: u32 = 1;
@@ -56,7 +56,7 @@ impl Snapshot {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::words::guard::witness::Manager;
+    use crate::model::guard::unit_state::Manager;
 
     #[test]
     fn it_is_of_one_boot_of_one_machine() {

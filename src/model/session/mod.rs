@@ -1,11 +1,21 @@
 //! A session as it is found on the machine, and how its program ended.
 
+pub mod activity;
+pub mod command;
+pub mod condition;
+pub mod environment;
+pub mod limits;
+pub mod name;
+pub mod restore;
+pub mod resume;
+pub mod spec;
+
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::activity::{Activity, Source};
-use super::name::SessionId;
+use activity::{Activity, Source};
+use name::SessionId;
 
 /// What forge notes on the cgroup of a session's slice while it lives, as an extended
 /// attribute: it cannot outlive the session, so it is never stale.

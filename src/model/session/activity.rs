@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::fold;
+use crate::model::screen::fold;
 
 /// What the program does.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -29,7 +29,7 @@ pub enum Source {
 pub struct Question {
     /// The question's lines, without the mark of a menu's selected line.
     text: u64,
-    /// The same without what ticks: `words::fold`.
+    /// The same without what ticks: `model::screen::fold`.
     folded: u64,
     /// The whole screen without what ticks.
     screen: u64,

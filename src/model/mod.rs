@@ -1,0 +1,16 @@
+//! Pure types and decisions. Nothing in this module does I/O.
+
+pub mod error;
+pub mod event;
+pub mod guard;
+pub mod health;
+pub mod notice;
+pub mod output;
+pub mod screen;
+pub mod session;
+pub mod supervision;
+pub mod sweep;
+pub mod time;
+pub mod tmux;
+pub mod unit;
+pub mod usage;
