@@ -4,12 +4,13 @@
 //!
 //! - [`cli`] reads the command line and prints; [`verbs`] has one file per verb;
 //! - [`acts`] is what forge does: sweep, spawn, stop, observe …;
-//! - [`hands`] is the only code that touches the world: systemd, tmux, cgroups, the
-//!   journal, files, the environment;
+//! - [`config`] reads and checks the configuration;
+//! - [`sys`] makes the system calls: systemd, tmux, cgroups, the journal, files, the environment;
 //! - [`model`] are pure types and decisions, with no I/O at all.
 
 pub mod acts;
 pub mod cli;
-pub mod hands;
+pub mod config;
 pub mod model;
+pub mod sys;
 pub mod verbs;

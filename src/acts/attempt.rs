@@ -6,13 +6,6 @@ use std::time::{Duration, Instant};
 
 use super::spawn::{self, How, Order};
 use super::{World, end};
-use crate::hands::cgroup::{self, Cgroup};
-use crate::hands::clock::{Deadline, millis_since, now_us};
-use crate::hands::gate::{Gate, Held, PANE_VERB};
-use crate::hands::process::{self, Process, stat};
-use crate::hands::systemd::{Scope, StartError};
-use crate::hands::tmux::{self, Server, watch};
-use crate::hands::{journal, paths};
 use crate::model::error::{Error, Kind, Result, Trying};
 use crate::model::event::Event;
 use crate::model::session::command::Argv;
@@ -20,6 +13,13 @@ use crate::model::session::spec::Spec;
 use crate::model::session::{Mark, environment};
 use crate::model::tmux::Ids;
 use crate::model::unit;
+use crate::sys::cgroup::{self, Cgroup};
+use crate::sys::clock::{Deadline, millis_since, now_us};
+use crate::sys::gate::{Gate, Held, PANE_VERB};
+use crate::sys::process::{self, Process, stat};
+use crate::sys::systemd::{Scope, StartError};
+use crate::sys::tmux::{self, Server, watch};
+use crate::sys::{env, journal};
 
 /// How long the manager may take to make the units.
 const UNITS: Duration = Duration::from_secs(20);
@@ -109,12 +109,12 @@ struct Behind {
 /// Starts the process that becomes tmux. Nothing of the session is there yet.
 fn first_process(world: &World, spec: &Spec) -> Result<Behind> {
     world.manager()?;
-    let (binary, forge, gate) = (paths::tmux()?, paths::forge()?, Gate::new()?);
+    let (binary, forge, gate) = (env::tmux()?, env::forge()?, Gate::new()?);
     let pane_command = [forge.to_string_lossy().into_owned(), PANE_VERB.to_owned(), gate.name().to_owned()];
     let command =
         tmux::new_session(&binary, &spec.session, &spec.cwd, &pane_command, &world.paths.tmux_configs());
     let environment =
-        environment::for_session(paths::caller_environment(), &spec.kept_env, &spec.env, &spec.session);
+        environment::for_session(env::caller_environment(), &spec.kept_env, &spec.env, &spec.session);
     let environment = tmux::for_server(environment, &world.paths);
     let held = Held::start(&command, &environment)?;
     match Process::open(held.pid()) {
@@ -189,7 +189,7 @@ fn come_up(
 ) -> Result<()> {
     let Order { spec, argv, .. } = order;
     let start = Instant::now();
-    let server = Server::new(&paths::tmux()?, &mark.socket);
+    let server = Server::new(&env::tmux()?, &mark.socket);
     let ended = || ended(spec, argv, &server, mark, cgroup);
     match &spec.ready {
         Some(ready) => {
@@ -223,7 +223,7 @@ fn come_up(
     let given = spec.env.iter().map(|(name, _)| name.as_str());
     let own: Vec<_> = given
         .filter(|name| environment::PLACE.contains(name))
-        .map(|name| (name, paths::variable(name)))
+        .map(|name| (name, env::variable(name)))
         .collect();
     let hook = tmux::on_end(mark, forge, end::VERB, &spec.session, &own)?;
     // The order matters: once the hook is set the server tells of every end, and an end before

@@ -2,10 +2,10 @@
 //! the session.
 
 use super::{World, observe};
-use crate::hands::cgroup::{self, Cgroup};
 use crate::model::error::{Error, Result};
 use crate::model::session::name::SessionId;
 use crate::model::unit;
+use crate::sys::cgroup::{self, Cgroup};
 
 /// Notes a sign of life of that session, or of the one that this process is in; returns which.
 ///

@@ -8,18 +8,18 @@ use std::time::Duration;
 
 use super::install::{self, Step};
 use super::{World, verify};
-use crate::hands::cgroup::{self, Cgroup};
-use crate::hands::clock::Deadline;
-use crate::hands::config::{self, Config};
-use crate::hands::paths::{self, Paths};
-use crate::hands::systemd::{Login, Manager, witness};
-use crate::hands::tmux::directory::Directory;
-use crate::hands::{files, pressure, process};
+use crate::config::{self, Config};
 use crate::model::error::Error;
 use crate::model::health::{LITTLE_ROOM, Problem};
 use crate::model::session::limits::Limits;
 use crate::model::unit::files::{Change, JANITOR};
 use crate::model::usage;
+use crate::sys::cgroup::{self, Cgroup};
+use crate::sys::clock::Deadline;
+use crate::sys::env::{self, Paths};
+use crate::sys::systemd::{Login, Manager, unit_watch};
+use crate::sys::tmux::directory::Directory;
+use crate::sys::{files, process, psi};
 
 /// How long a program may take to tell its version.
 const VERSION: Duration = Duration::from_secs(5);
@@ -83,7 +83,7 @@ fn of_error(what: &str, error: &Error) -> Problem {
 
 fn tmux() -> Option<Problem> {
     let install = "sudo apt-get install tmux";
-    let binary = match paths::tmux() {
+    let binary = match env::tmux() {
         Ok(binary) => binary,
         Err(error) => return Some(of_error("tmux is missing", &error)),
     };
@@ -170,7 +170,7 @@ fn login(world: &World, findings: &mut Findings) {
                 "lingering is off: your sessions end with your last login{}, and none starts at boot",
                 if at_once { " (at once: KillUserProcesses=yes)" } else { "" }
             ),
-            format!("sudo loginctl enable-linger {}", paths::user_name()),
+            format!("sudo loginctl enable-linger {}", env::user_name()),
         )),
         Err(error) => Some(of_error("it is not known whether lingering is on", &error)),
     });
@@ -201,7 +201,7 @@ fn notices(world: &World, findings: &mut Findings) {
 /// The units that nothing may disturb, and what is to yield to them.
 fn guard(world: &World, findings: &mut Findings) {
     let wants_pressure = world.config.guard.freeze_on_pressure.is_some();
-    findings.check((wants_pressure && !pressure::is_measured()).then(|| {
+    findings.check((wants_pressure && !psi::is_measured()).then(|| {
         let what = "[guard] has freeze_on_pressure, and this kernel does not measure pressure";
         Problem::new(what, "boot it with psi=1")
     }));
@@ -211,7 +211,7 @@ fn guard(world: &World, findings: &mut Findings) {
         Problem::new(what, "add freeze_on_pressure = 40 to [guard]")
     }));
     let units = world.config.guard.all_units().unwrap_or_default();
-    match witness::look(&units, witness::BRIEFLY) {
+    match unit_watch::look(&units, unit_watch::BRIEFLY) {
         Ok(looks) => {
             for (unit, look) in units.iter().zip(looks) {
                 findings.check((look.witness.load == "not-found").then(|| {
@@ -251,7 +251,7 @@ fn systemd(world: &World, manager: &Manager, findings: &mut Findings) {
         })
     }));
     for name in ["TMUX_TMPDIR", "XDG_CONFIG_HOME", "XDG_STATE_HOME"] {
-        let (here, there) = (paths::variable(name), manager.environment(name).ok().flatten());
+        let (here, there) = (env::variable(name), manager.environment(name).ok().flatten());
         findings.check(here.filter(|here| Some(here) != there.as_ref()).map(|here| {
             Problem::new(
                 format!(
@@ -344,9 +344,9 @@ fn programs(world: &World, manager: &Manager, findings: &mut Findings) {
     for (id, session) in world.config.sessions.iter().filter(|(_, session)| session.boot) {
         let Some(command) = &session.command else { continue };
         let path = session.env.get("PATH").or(path.as_ref()).map(AsRef::as_ref);
-        findings.check(paths::find_program(command.program(), path).is_none().then(|| {
+        findings.check(env::find_program(command.program(), path).is_none().then(|| {
             let program = command.program();
-            let elsewhere = paths::find_program(program, paths::variable("PATH").as_deref().map(AsRef::as_ref));
+            let elsewhere = env::find_program(program, env::variable("PATH").as_deref().map(AsRef::as_ref));
             match elsewhere.as_deref().and_then(Path::parent) {
                 Some(dir) => Problem::new(
                     format!("[sessions.{id}]: {program} is in {}, which is not in the user manager's PATH", dir.display()),

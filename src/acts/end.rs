@@ -9,15 +9,15 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use super::{World, heal, observe, stop};
-use crate::hands::cgroup::Cgroup;
-use crate::hands::clock::{Deadline, now_us, pause};
-use crate::hands::state::Claim;
-use crate::hands::tmux::{ANSWER, Server};
-use crate::hands::{journal, paths};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::event::Event;
 use crate::model::session::name::SessionId;
 use crate::model::session::{Cause, End, Mark, State};
+use crate::sys::cgroup::Cgroup;
+use crate::sys::clock::{Deadline, now_us, pause};
+use crate::sys::store::Claim;
+use crate::sys::tmux::{ANSWER, Server};
+use crate::sys::{env, journal};
 
 /// The verb that the server calls.
 pub const VERB: &str = "pane-died";
@@ -56,7 +56,7 @@ pub fn program_ended(world: &World, id: &SessionId) -> Result<()> {
         journal::record(&Event::Oom { session: id.clone(), kills, limit });
     }
     let end = how(id, mark, kills)?;
-    let server = Server::new(&paths::tmux()?, &mark.socket);
+    let server = Server::new(&env::tmux()?, &mark.socket);
     let end = End { over: !stays(&server, mark)?, ..end };
     record(world, id, Some(&found.cgroup), &end)?;
     let spec = world.store.spec(id)?;
@@ -99,7 +99,7 @@ pub(super) fn turn(world: &World, id: &SessionId, deadline: Deadline) -> Result<
 pub(super) fn how(id: &SessionId, mark: &Mark, oom_kills: u64) -> Result<End> {
     // It tells by its socket, which somebody may have deleted.
     heal::heal(id, mark);
-    let server = Server::new(&paths::tmux()?, &mark.socket);
+    let server = Server::new(&env::tmux()?, &mark.socket);
     let deadline = Deadline::after(NOTICED);
     let mut pane = server.pane(&mark.pane, deadline);
     // tmux reads the last output before it calls the pane dead, and has no event for us yet.

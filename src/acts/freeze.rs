@@ -2,10 +2,10 @@
 
 use super::World;
 use super::observe::Found;
-use crate::hands::{cgroup, journal};
 use crate::model::error::{Error, Result};
 use crate::model::event::{Event, Subject};
 use crate::model::unit;
+use crate::sys::{cgroup, journal};
 
 /// Freezes the sessions.
 ///

@@ -15,14 +15,14 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use super::World;
-use crate::hands::cgroup::{self, Cgroup};
-use crate::hands::clock::{Deadline, pause};
-use crate::hands::journal;
-use crate::hands::process::{Process, Stat, is_alive, stat};
 use crate::model::event::Event;
 use crate::model::session::Mark;
 use crate::model::session::name::SessionId;
 use crate::model::unit;
+use crate::sys::cgroup::{self, Cgroup};
+use crate::sys::clock::{Deadline, pause};
+use crate::sys::journal;
+use crate::sys::process::{Process, Stat, is_alive, stat};
 
 /// How long a server may take to make its socket.
 const MADE: Duration = Duration::from_millis(500);

@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::World;
-use crate::hands::clock::Deadline;
-use crate::hands::systemd::{Login, Manager};
-use crate::hands::{files, paths};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::health::Problem;
 use crate::model::unit::files::{BOOT_NOTICE, Change, There, USER, UnitFile, to_install, to_uninstall};
 use crate::model::unit::{FORGE_SLICE, SERVICE_PATTERN};
+use crate::sys::clock::Deadline;
+use crate::sys::systemd::{Login, Manager};
+use crate::sys::{env, files};
 
 /// How long a unit may take to start or to stop. A restore may be among them.
 const JOB: Duration = Duration::from_secs(600);
@@ -64,10 +64,10 @@ fn packaged(own: &Path, search: &[PathBuf], name: &str) -> Option<PathBuf> {
 /// # Errors
 /// When the manager does not answer, or forge's path cannot be written into a unit.
 pub fn plan_install(world: &World) -> Result<Vec<Step>> {
-    let forge = paths::forge()?;
+    let forge = env::forge()?;
     let steps = plan(world, |file, there, packaged| Ok(to_install(there, &file.marked(&forge)?, packaged)))?;
     let writes = |step: &Step| matches!(step.change, Change::Write(_) | Change::Update(_));
-    if paths::is_passing(&forge) && steps.iter().any(writes) {
+    if env::is_passing(&forge) && steps.iter().any(writes) {
         return Err(Error::new(
             Kind::Usage,
             format!("units that name {} would break with the next upgrade", forge.display()),

@@ -1,4 +1,4 @@
-//! What forge does. Each act takes the [`World`] and values of `model`, and uses `hands`.
+//! What forge does. Each act takes the [`World`] and values of `model`, and uses `sys`.
 
 mod attempt;
 pub mod beat;
@@ -29,11 +29,11 @@ pub mod wait;
 use std::cell::OnceCell;
 use std::path::Path;
 
-use crate::hands::config::{self, Config};
-use crate::hands::paths::Paths;
-use crate::hands::state::Store;
-use crate::hands::systemd::Manager;
+use crate::config::{self, Config};
 use crate::model::error::Result;
+use crate::sys::env::Paths;
+use crate::sys::store::Store;
+use crate::sys::systemd::Manager;
 
 /// The machine as one user sees it: where things are, what is configured, and the manager once
 /// it is needed.

@@ -8,9 +8,7 @@ use std::time::Duration;
 use super::probe::probe;
 use super::restore::in_this_life;
 use super::{World, observe};
-use crate::hands::clock::{Deadline, local, now_us, pause};
-use crate::hands::config::{Telegram, Webhook};
-use crate::hands::{files, http, journal, paths, process};
+use crate::config::{Telegram, Webhook};
 use crate::model::error::{Error, Result};
 use crate::model::event::Event;
 use crate::model::notice::{Notice, Refusal, TELEGRAM_LIMIT, pauses, restore_lines, split};
@@ -18,6 +16,8 @@ use crate::model::session::command::Argv;
 use crate::model::session::name::SessionId;
 use crate::model::time::rfc3339;
 use crate::model::unit;
+use crate::sys::clock::{Deadline, local, now_us, pause};
+use crate::sys::{env, files, http, journal, process};
 
 /// How long the user's command may take.
 const COMMAND: Duration = Duration::from_secs(60);
@@ -45,7 +45,7 @@ pub struct Told {
 pub fn of_boot(world: &World) -> Result<Notice> {
     let probe = probe(world, None)?;
     let restore = in_this_life(world)?;
-    let host = paths::host_name();
+    let host = env::host_name();
     let how = if probe.healthy { "all is well" } else { "something is wrong" };
     let mut lines = vec![format!("{host} has booted, {how}")];
     lines.extend(restore.iter().flat_map(restore_lines));
@@ -70,7 +70,7 @@ pub fn is_for_good(world: &World, unit: &str) -> Result<bool> {
 
 /// A notice that a unit failed; of a supervisor's, with what its session failed of.
 pub fn of_failure(world: &World, unit: &str) -> Notice {
-    let host = paths::host_name();
+    let host = env::host_name();
     let session = unit::session_of_service(unit);
     let why = session.as_ref().and_then(|id| world.store.record(id).ok().flatten()?.failure);
     let text = match (session, why) {
@@ -84,7 +84,7 @@ pub fn of_failure(world: &World, unit: &str) -> Notice {
 
 /// A notice that guarded units were disturbed; each line is one disturbance.
 pub fn of_disturbance(lines: &[String]) -> Notice {
-    let host = paths::host_name();
+    let host = env::host_name();
     plain("disturbed", format!("{host}: guarded units were disturbed\n{}\n  forge logs", lines.join("\n")))
 }
 
@@ -96,21 +96,21 @@ pub fn of_disturbance(lines: &[String]) -> Notice {
 /// seconds.
 pub fn of_question(world: &World, id: &SessionId) -> Result<Option<Notice>> {
     let Some(question) = observe::question(world, &observe::existing(world, id)?)? else { return Ok(None) };
-    let host = paths::host_name();
+    let host = env::host_name();
     let text = format!("{host}: {id} asks\n{question}\n  forge attach {id}\n  forge send {id} --answer TEXT");
     Ok(Some(Notice { session: Some(id.clone()), ..plain("asking", text) }))
 }
 
 /// A notice to try the ways.
 pub fn of_test() -> Notice {
-    plain("test", format!("forge on {} can tell you here what happens", paths::host_name()))
+    plain("test", format!("forge on {} can tell you here what happens", env::host_name()))
 }
 
 fn plain(kind: &'static str, text: String) -> Notice {
     Notice {
         kind,
-        host: paths::host_name(),
-        user: paths::user_name(),
+        host: env::host_name(),
+        user: env::user_name(),
         at: rfc3339(now_us()),
         text,
         probe: None,
@@ -176,7 +176,7 @@ fn run(argv: &Argv, json: &str) -> std::result::Result<(), Refusal> {
     let mut command = Command::new(argv.program());
     command.args(argv.as_slice().get(1..).unwrap_or_default());
     // A program that is not there will not be there in a minute; one that fails may need a network.
-    if paths::find_program(argv.program(), paths::variable("PATH").as_deref().map(AsRef::as_ref)).is_none() {
+    if env::find_program(argv.program(), env::variable("PATH").as_deref().map(AsRef::as_ref)).is_none() {
         return Err(Refusal::ForGood(format!("there is no program {}", argv.program())));
     }
     match process::run_with_input(&mut command, json.as_bytes(), Deadline::after(COMMAND)) {
@@ -199,7 +199,7 @@ fn send_telegram(
     let token = if let Some(file) = &telegram.token_file {
         secret(&world.paths.in_home(file))?
     } else {
-        let dir = paths::credentials().ok_or_else(|| {
+        let dir = env::credentials().ok_or_else(|| {
             Refusal::ForGood(format!("there is neither a token_file nor a systemd credential {CREDENTIAL}"))
         })?;
         secret(&dir.join(CREDENTIAL))?

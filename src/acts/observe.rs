@@ -6,14 +6,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{World, heal};
-use crate::hands::cgroup::Cgroup;
-use crate::hands::clock::{Deadline, boot_us, now_us, pause};
-use crate::hands::paths;
-use crate::hands::process::{life, stat, terminal_idle_s};
-use crate::hands::tmux::Server;
-use crate::hands::tmux::directory::Directory;
-use crate::hands::tmux::input::Input;
-use crate::hands::tmux::knock::{Caller, Knock, answers, knock};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::screen::prompts::Prompts;
 use crate::model::session::activity::{Activity, Source};
@@ -23,6 +15,14 @@ use crate::model::session::spec::Spec;
 use crate::model::session::{Mark, Session, State};
 use crate::model::time::rfc3339;
 use crate::model::unit;
+use crate::sys::cgroup::Cgroup;
+use crate::sys::clock::{Deadline, boot_us, now_us, pause};
+use crate::sys::env;
+use crate::sys::process::{life, stat, terminal_idle_s};
+use crate::sys::tmux::Server;
+use crate::sys::tmux::directory::Directory;
+use crate::sys::tmux::input::Input;
+use crate::sys::tmux::ping::{Caller, Knock, answers, knock};
 
 /// How long all servers together may take to answer; one that does not is wedged.
 const ANSWERS: Duration = Duration::from_secs(1);
@@ -127,7 +127,7 @@ impl Asker<'_> {
 fn asked_of<'a>(found: &'a Found, prompts: &'a Prompts) -> Option<Asker<'a>> {
     prompts.asking.as_ref()?;
     let mark = found.mark.as_ref().filter(|_| found.state() == State::Running && found.program.is_there())?;
-    Some(Asker { prompts, input: Input::new(Server::new(&paths::tmux().ok()?, &mark.socket), mark) })
+    Some(Asker { prompts, input: Input::new(Server::new(&env::tmux().ok()?, &mark.socket), mark) })
 }
 
 /// The questions of several sessions. Their servers are asked side by side, a few at a time.

@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use super::spawn::{is_abandoned, taken};
 use super::{World, observe, stop};
-use crate::hands::ports::{Holder, Listener, listeners};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::session::name::SessionId;
 use crate::model::session::spec::Spec;
 use crate::model::unit;
+use crate::sys::tcp::{Holder, Listener, listeners};
 
 /// What an earlier run of a session had left on a port of it, and was ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

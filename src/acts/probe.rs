@@ -4,12 +4,6 @@ use super::World;
 use super::observe::{self, Found};
 use super::restore::in_this_life;
 use super::sweep::{Plan, sweep};
-use crate::hands::cgroup::Cgroup;
-use crate::hands::clock::now_us;
-use crate::hands::files;
-use crate::hands::paths::user_name;
-use crate::hands::systemd::Login;
-use crate::hands::tmux::knock::server_of;
 use crate::model::error::{Error, Result};
 use crate::model::health::{Facts, Probe, Problem};
 use crate::model::session::State;
@@ -17,6 +11,12 @@ use crate::model::session::restore::Kept;
 use crate::model::session::spec::Keeper;
 use crate::model::unit;
 use crate::model::unit::files::{JANITOR, is_of_forge};
+use crate::sys::cgroup::Cgroup;
+use crate::sys::clock::now_us;
+use crate::sys::env::user_name;
+use crate::sys::files;
+use crate::sys::systemd::Login;
+use crate::sys::tmux::ping::server_of;
 
 /// Looks; `configuration` is why the configuration could not be read, where it could not.
 ///

@@ -4,11 +4,11 @@ use super::observe::Found;
 use super::resume::{Conversations, id, resumption};
 use super::spawn::{How, Order, Spawned, spawn};
 use super::{World, stop, supervised};
-use crate::hands::journal;
 use crate::model::error::{Error, Result};
 use crate::model::event::Event;
 use crate::model::session::name::SessionId;
 use crate::model::session::spec::{Keeper, Spec};
+use crate::sys::journal;
 
 /// Restarts one session; `found` is what there is of it. Its program is resumed, where it can be;
 /// where it has a supervisor, that starts it.

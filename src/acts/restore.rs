@@ -8,14 +8,14 @@ use std::time::Duration;
 use super::resume::resumption;
 use super::spawn::{How, Order, Spawned, is_abandoned, spawn};
 use super::{World, observe, specify, supervised};
-use crate::hands::clock::{Deadline, now_us};
-use crate::hands::journal;
-use crate::hands::systemd::boot_id;
 use crate::model::error::{Error, Kind, Result};
 use crate::model::event::Event;
 use crate::model::session::name::SessionId;
 use crate::model::session::restore::{Again, Failed, Left, Life, Restored, Step, plan};
 use crate::model::session::spec::{Keeper, Spec};
+use crate::sys::clock::{Deadline, now_us};
+use crate::sys::journal;
+use crate::sys::systemd::boot_id;
 
 /// How long another restore may take, which is waited for: each session has a deadline of its own.
 const TURN: Duration = Duration::from_secs(3600);

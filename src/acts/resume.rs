@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::hands::resume;
-use crate::hands::state::{Claim, Store};
 use crate::model::error::{Error, Result};
 use crate::model::session::command::Argv;
 use crate::model::session::name::SessionId;
 use crate::model::session::restore::Kept;
 use crate::model::session::resume::{IdSource, check_id, claude_project, needs_id, with_id};
 use crate::model::session::spec::Spec;
+use crate::sys::resume;
+use crate::sys::store::{Claim, Store};
 
 /// How a session is started again.
 #[derive(Debug)]
@@ -139,9 +139,9 @@ fn claude(home: &Path, all: &Conversations, spec: &Spec) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hands::files::write_text_for_tests;
-    use crate::hands::paths::Paths;
-    use crate::hands::resume::claude_dir;
+    use crate::sys::env::Paths;
+    use crate::sys::files::write_text_for_tests;
+    use crate::sys::resume::claude_dir;
 
     fn agent(name: &str, cwd: &str, saved: Option<&str>) -> Spec {
         let spec = serde_json::json!({

@@ -8,15 +8,15 @@ use serde::Serialize;
 
 use super::resume::{self, Conversations};
 use super::{World, observe};
-use crate::hands::journal;
-use crate::hands::state::Store;
-use crate::hands::systemd::Login;
 use crate::model::error::{Error, Result};
 use crate::model::event::Event;
 use crate::model::session::State;
 use crate::model::session::name::SessionId;
 use crate::model::session::resume::needs_id;
 use crate::model::session::spec::Spec;
+use crate::sys::journal;
+use crate::sys::store::Store;
+use crate::sys::systemd::Login;
 
 /// What was saved.
 #[derive(Debug, Default, Serialize)]

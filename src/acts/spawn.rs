@@ -9,11 +9,6 @@ use super::attempt::{self, Failure, Started};
 use super::observe::{self, Found};
 use super::ports::{self, Freed};
 use super::{World, heal, stop, sweep};
-use crate::hands::clock::{Deadline, millis_since, pause};
-use crate::hands::process::is_alive;
-use crate::hands::state::Claim;
-use crate::hands::tmux::directory::Directory;
-use crate::hands::{journal, paths};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::event::Event;
 use crate::model::session::command::Argv;
@@ -22,6 +17,11 @@ use crate::model::session::spec::Spec;
 use crate::model::session::{Mark, State};
 use crate::model::sweep::Report;
 use crate::model::unit;
+use crate::sys::clock::{Deadline, millis_since, pause};
+use crate::sys::process::is_alive;
+use crate::sys::store::Claim;
+use crate::sys::tmux::directory::Directory;
+use crate::sys::{env, journal};
 
 /// How long what is left of a failed or abandoned attempt may take to end when asked.
 const CLEARING: Duration = Duration::from_secs(2);
@@ -165,11 +165,11 @@ fn claimed(world: &World, order: Order<'_>) -> Result<Spawned> {
             world.store.write_spec(order.spec)?;
         }
     }
-    paths::tmux()?;
+    env::tmux()?;
     usable(&world.paths.socket_dir())?;
     if order.keeps_spec() {
         // It was there when the session ran; the error of the program would not name it.
-        let there = paths::check_working_directory(&order.spec.cwd);
+        let there = env::check_working_directory(&order.spec.cwd);
         there.map_err(|error| Error { kind: Kind::Failed, ..error })?;
     }
     let mut report = clean(world);
@@ -366,7 +366,7 @@ pub(super) fn taken(found: &Found) -> Error {
     let id = &found.id;
     let mark = found.mark.as_ref();
     let since =
-        mark.map(|mark| format!(" since {}", crate::hands::clock::local(mark.since_us))).unwrap_or_default();
+        mark.map(|mark| format!(" since {}", crate::sys::clock::local(mark.since_us))).unwrap_or_default();
     let pid = mark
         .map(|mark| format!(" (program {}, server {})", mark.pane_pid, mark.server_pid))
         .unwrap_or_default();

@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use super::World;
-use crate::hands::paths;
 use crate::model::error::Result;
 use crate::model::session::command::Argv;
 use crate::model::session::name::SessionId;
 use crate::model::session::spec::{Keeper, READY_TIMEOUT_S, Spec, VERSION};
+use crate::sys::env;
 
 /// What is configured for that name, and defaults for what is not. It starts in `given`, else
 /// where it is configured to, else in `otherwise`, else in the current directory; whether it can
@@ -26,10 +26,10 @@ pub fn configured(
     Ok(Spec {
         version: VERSION,
         session: id.clone(),
-        command: configured.command.unwrap_or_else(|| Argv::login_shell(&paths::shell())),
-        cwd: paths::absolute(given.or(cwd.as_deref()).or(otherwise))?,
+        command: configured.command.unwrap_or_else(|| Argv::login_shell(&env::shell())),
+        cwd: env::absolute(given.or(cwd.as_deref()).or(otherwise))?,
         env: configured.env.into_iter().collect(),
-        kept_env: paths::kept_environment(),
+        kept_env: env::kept_environment(),
         ready: configured.ready,
         not_ready: configured.not_ready,
         asking: configured.asking,

@@ -7,17 +7,17 @@ use serde::Serialize;
 
 use super::observe::{self, Found};
 use super::{World, sweep};
-use crate::hands::cgroup::{self, Cgroup};
-use crate::hands::clock::{Deadline, millis_since, pause};
-use crate::hands::journal;
-use crate::hands::process::outlive_session;
-use crate::hands::state::Claim;
-use crate::hands::systemd::{Manager, Outcome};
 use crate::model::error::{Error, Kind, Result, first_of};
 use crate::model::event::Event;
 use crate::model::session::name::SessionId;
 use crate::model::unit;
 use crate::model::usage::Usage;
+use crate::sys::cgroup::{self, Cgroup};
+use crate::sys::clock::{Deadline, millis_since, pause};
+use crate::sys::journal;
+use crate::sys::process::outlive_session;
+use crate::sys::store::Claim;
+use crate::sys::systemd::{Manager, Outcome};
 
 /// How long a session may take to end when asked, if nobody says otherwise.
 pub const TIMEOUT: Duration = Duration::from_secs(10);

@@ -18,14 +18,7 @@ use nix::sys::signal::Signal;
 
 use super::observe::{self, Found};
 use super::{World, end, stop};
-use crate::hands::clock::{Deadline, boot_us, now_us, pause};
-use crate::hands::config::Config;
-use crate::hands::paths::{self, Paths};
-use crate::hands::process::{become_program, is_alive};
-use crate::hands::signals::Signals;
-use crate::hands::systemd::Asked;
-use crate::hands::tmux::Server;
-use crate::hands::{journal, service};
+use crate::config::Config;
 use crate::model::error::{Error, Kind, Result};
 use crate::model::event::Event;
 use crate::model::screen::prompts::Prompts;
@@ -35,6 +28,13 @@ use crate::model::session::{Cause, End, Mark};
 use crate::model::supervision::{Breaker, Next, Record, Restart, Rules, Started, Terms, Watched, status};
 use crate::model::unit;
 use crate::model::usage::duration;
+use crate::sys::clock::{Deadline, boot_us, now_us, pause};
+use crate::sys::env::{self, Paths};
+use crate::sys::process::{become_program, is_alive};
+use crate::sys::signals::Signals;
+use crate::sys::systemd::Asked;
+use crate::sys::tmux::Server;
+use crate::sys::{journal, sd_notify};
 use watch::Watch;
 
 /// The option with which a supervisor executes itself to watch.
@@ -77,7 +77,7 @@ enum Run {
 /// When the session does not start: the manager tries again.
 pub fn supervise(world: &World, config_file: Option<PathBuf>, id: &SessionId) -> Result<u8> {
     let unit = unit::service(id);
-    if !service::is_main_process_of(&unit) {
+    if !sd_notify::is_main_process_of(&unit) {
         return Err(Error::usage(format!("a supervisor is started by systemd, as {unit}"))
             .hint(format!("systemctl --user start {unit}")));
     }
@@ -88,14 +88,14 @@ pub fn supervise(world: &World, config_file: Option<PathBuf>, id: &SessionId) ->
     let up = supervisor.with_manager(&world.config, Supervisor::come_up);
     match up.or_else(|error| supervisor.did_not_start(world, error))? {
         Run::Up(watched) => {
-            service::ready(&watch::told(&watched, Condition::Healthy));
+            sd_notify::ready(&watch::told(&watched, Condition::Healthy));
             supervisor.rest(world, *watched)
         }
         Run::Ended(status) => {
             if status == status::OVER {
                 // To a manager that was never told of a start, whatever ended before is a failure
                 // ('protocol'), and another supervisor would start the session anew.
-                service::ready(&format!("{id} is over"));
+                sd_notify::ready(&format!("{id} is over"));
             }
             Ok(status)
         }
@@ -173,7 +173,7 @@ impl Supervisor {
         self.record.watched = Some(watched.clone());
         let arguments = ["forge", "supervise", WATCH, self.id.as_str()];
         let written = world.store.write_record(&self.id, &self.record);
-        let executed = written.and_then(|()| become_program(&paths::forge()?, &arguments));
+        let executed = written.and_then(|()| become_program(&env::forge()?, &arguments));
         tracing::debug!("it does not execute itself anew: {executed:?}");
         let prompts = prompts(world, &self.id);
         self.watch(world, Watch::new(watched, prompts))
@@ -189,7 +189,7 @@ impl Supervisor {
     /// Notes that the session did not start, and decides whether that is tried again.
     fn did_not_start(&mut self, world: &World, error: Error) -> Result<Run> {
         let told = error.message.lines().next().unwrap_or_default().to_owned();
-        service::status(&told);
+        sd_notify::status(&told);
         self.record.running = None;
         self.record.started = Some(Started::Failed {
             kind: error.kind.word().to_owned(),
@@ -222,7 +222,7 @@ impl Supervisor {
             let session = self.id.clone();
             journal::record(&Event::BreakerOpen { session, failures, within_s, error: error.clone() });
             let within = duration(within_s);
-            service::status(&format!(
+            sd_notify::status(&format!(
                 "not started again: {failures} failures within {within}; the last: {error}; 'forge restart {}' starts it",
                 self.id
             ));
@@ -233,7 +233,7 @@ impl Supervisor {
 
     /// Sees what comes of an end of the run that was watched.
     fn ended(&mut self, watch: &mut Watch, cause: Option<Cause>, oom: bool) -> Result<u8> {
-        service::well();
+        sd_notify::well();
         let oom = watch.note_oom(&self.id) || oom;
         let mark = watch.watched.mark.clone();
         self.with_manager(&Config::default(), |this, world| this.judge(world, &mark, cause, oom))
@@ -246,7 +246,7 @@ impl Supervisor {
             Err(error) if error.kind == Kind::Deadline => return Ok(status::FAILED),
             turn => turn?,
         };
-        service::well();
+        sd_notify::well();
         let manager = world.manager()?;
         // Not its own end: this service is being stopped, or everything is.
         if manager.asked(&self.unit)? != Asked::Nothing || manager.is_going_down() {
@@ -295,7 +295,7 @@ impl Supervisor {
         let next = self.terms.rules.restart.after(clean);
         let stays = match (next, mark) {
             (Next::Over, Some(mark)) if is_alive(mark.server_pid, mark.server_start) => {
-                end::stays(&Server::new(&paths::tmux()?, &mark.socket), mark).unwrap_or(false)
+                end::stays(&Server::new(&env::tmux()?, &mark.socket), mark).unwrap_or(false)
             }
             _ => false,
         };
@@ -308,12 +308,12 @@ impl Supervisor {
             }
         }
         if let Some(found) = found.filter(|_| !stays) {
-            service::status(&format!("{}; ends what is left of it", end.words()));
+            sd_notify::status(&format!("{}; ends what is left of it", end.words()));
             stop::clear(world, std::slice::from_ref(found), stop::TIMEOUT)?;
         }
         self.record.running = None;
         let told = format!("{} ended with {}", self.id, end.words());
-        service::status(&told);
+        sd_notify::status(&told);
         let status = match next {
             Next::Again if !self.is_tried_again(end.words()) => Some(status::FOR_GOOD),
             Next::Again if clean => Some(status::AGAIN),

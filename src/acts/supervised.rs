@@ -5,13 +5,13 @@ use std::time::Duration;
 use super::observe::{self, Found};
 use super::spawn::{Spawned, is_abandoned, is_as_planned, taken};
 use super::{World, stop};
-use crate::hands::clock::Deadline;
-use crate::hands::journal;
 use crate::model::error::{Error, Kind, Result};
 use crate::model::session::name::SessionId;
 use crate::model::session::spec::{Keeper, Spec};
 use crate::model::supervision::{Record, Started};
 use crate::model::unit;
+use crate::sys::clock::Deadline;
+use crate::sys::journal;
 
 /// How long a start may take. The manager has a deadline of its own, which a supervisor extends
 /// while it waits for its turn; this one only says that nothing is for ever.

@@ -11,16 +11,16 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::{World, heal};
-use crate::hands::clock::{Deadline, millis_since, now_us, pause};
-use crate::hands::config::Sweep;
-use crate::hands::journal;
-use crate::hands::tmux::directory::{Directory, is_file};
-use crate::hands::tmux::knock::{Caller, Knock, answers, knock};
-use crate::hands::tmux::listeners::Listeners;
+use crate::config::Sweep;
 use crate::model::error::{Kind, Result};
 use crate::model::event::Event;
 use crate::model::sweep::{LastSweep, Report};
 use crate::model::unit;
+use crate::sys::clock::{Deadline, millis_since, now_us, pause};
+use crate::sys::journal;
+use crate::sys::tmux::directory::{Directory, is_file};
+use crate::sys::tmux::listeners::Listeners;
+use crate::sys::tmux::ping::{Caller, Knock, answers, knock};
 
 /// How long a starting server may refuse connections; it is microseconds.
 const STARTING: Duration = Duration::from_millis(2);
@@ -272,7 +272,7 @@ pub fn remove_own(socket: &std::path::Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hands::tmux::directory::private_for_tests;
+    use crate::sys::tmux::directory::private_for_tests;
 
     #[test]
     fn who_comes_second_leaves_no_lock_of_forges_own() {

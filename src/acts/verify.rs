@@ -6,13 +6,13 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::World;
-use crate::hands::clock::Deadline;
-use crate::hands::process;
-use crate::hands::systemd::Loaded;
 use crate::model::error::Result;
 use crate::model::health::Problem;
 use crate::model::unit::files::{USER, UnitFile};
 use crate::model::unit::graph::{Edge, cycles};
+use crate::sys::clock::Deadline;
+use crate::sys::process;
+use crate::sys::systemd::Loaded;
 
 /// How long systemd-analyze may take: it reads all units of the user.
 const ANALYZE: Duration = Duration::from_secs(60);

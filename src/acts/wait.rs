@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use super::observe::Found;
 use super::{World, heal};
-use crate::hands::changes::Changes;
-use crate::hands::clock::{Deadline, now_us};
-use crate::hands::process::{Process, is_alive};
-use crate::hands::tmux::watch::{Seen, until};
-use crate::hands::tmux::{ANSWER, Server};
-use crate::hands::{journal, paths};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::session::name::SessionId;
 use crate::model::session::{End, Mark};
+use crate::sys::clock::{Deadline, now_us};
+use crate::sys::inotify::Changes;
+use crate::sys::process::{Process, is_alive};
+use crate::sys::tmux::watch::{Seen, until};
+use crate::sys::tmux::{ANSWER, Server};
+use crate::sys::{env, journal};
 
 /// How long after a program's end its result may take to be written down.
 const RESULT: Duration = Duration::from_secs(10);
@@ -34,7 +34,7 @@ pub fn ready(world: &World, found: &Found, deadline: Deadline) -> Result<()> {
         .filter(|_| is_alive(mark.pane_pid, mark.pane_start))
         .ok_or_else(ended)?;
     let Some(pattern) = &prompts.ready else { return Ok(()) };
-    let server = Server::new(&paths::tmux()?, &mark.socket);
+    let server = Server::new(&env::tmux()?, &mark.socket);
     match until(&server, mark, &program, deadline, |screen| prompts.is_ready(screen))? {
         Seen::Found => Ok(()),
         Seen::Late => {

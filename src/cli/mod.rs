@@ -12,17 +12,17 @@ use signal_hook::low_level::emulate_default_handler;
 
 use super::verbs;
 use crate::acts::World;
-use crate::hands::config::{self, Config};
-use crate::hands::journal;
-use crate::hands::paths::{self, Paths};
+use crate::config::{self, Config};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::output::Shown;
+use crate::sys::env::{self, Paths};
+use crate::sys::journal;
 use args::{Cli, Verb};
 use print::Printer;
 
 /// Runs forge: the whole program.
 pub fn main() -> ExitCode {
-    let arguments = paths::arguments();
+    let arguments = env::arguments();
     let printer = Printer::new(false, true);
     if let Some(done) = verbs::gate::run(&arguments) {
         return match done {
@@ -37,7 +37,7 @@ pub fn main() -> ExitCode {
             Err(error) => printer.failed(&error, error.kind.exit_status()),
         };
     }
-    paths::hide_given_values();
+    env::hide_given_values();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return Printer::of_arguments().refused(&error),

@@ -8,9 +8,9 @@ use clap::error::ErrorKind;
 use comfy_table::{ContentArrangement, Table, TableStyle};
 use serde_json::{Value, json};
 
-use crate::hands::{journal, paths};
 use crate::model::error::{Error, Kind};
 use crate::model::output::{Piece, Shown, plain};
+use crate::sys::{env, journal};
 
 /// How things are printed: for people, or for bots.
 #[derive(Debug, Clone, Copy)]
@@ -26,7 +26,7 @@ impl Printer {
 
     /// For a command line that could not be read: whether it asks for JSON can still be seen.
     pub(super) fn of_arguments() -> Self {
-        let json = paths::arguments()
+        let json = env::arguments()
             .into_iter()
             .skip(1)
             .take_while(|argument| argument != "--")
@@ -92,7 +92,7 @@ impl Printer {
     fn tell(prefix: &str, error: &Error) {
         let mut stderr = std::io::stderr().lock();
         let (red, no_colour) =
-            if stderr.is_terminal() && !paths::no_color() { ("\u{1b}[31m", "\u{1b}[0m") } else { ("", "") };
+            if stderr.is_terminal() && !env::no_color() { ("\u{1b}[31m", "\u{1b}[0m") } else { ("", "") };
         let mut message = error.message.as_str();
         if journal::is_stderr() {
             // What was on a screen may hold anything, and a journal keeps it.

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use crate::acts::{World, specify};
-use crate::hands::paths;
 use crate::model::error::{Error, Result};
 use crate::model::screen::prompts::{PatternKey, ScreenPattern};
 use crate::model::session::command::Argv;
@@ -11,6 +10,7 @@ use crate::model::session::environment::Assignment;
 use crate::model::session::limits::{Limits, Percent, Size};
 use crate::model::session::name::{Pattern, SessionId};
 use crate::model::session::spec::Spec;
+use crate::sys::env;
 
 /// A session to start.
 #[derive(Debug, clap::Args)]
@@ -58,11 +58,11 @@ impl Wanted {
     pub fn spec(&self, world: &World) -> Result<Spec> {
         let session = SessionId::from_name(&self.name)?;
         let configured = specify::configured(world, &session, self.cwd.as_deref(), None)?;
-        paths::check_working_directory(&configured.cwd)?;
+        env::check_working_directory(&configured.cwd)?;
         let mut env = configured.env.clone();
         // The command line's variables come last, and so win.
         for Assignment { name, value } in &self.env {
-            env.push((name.clone(), value.clone().map_or_else(|| paths::given_variable(name), Ok)?));
+            env.push((name.clone(), value.clone().map_or_else(|| env::given_variable(name), Ok)?));
         }
         let limits = self.limits.limits()?;
         let as_asked = Spec {

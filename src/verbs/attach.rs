@@ -5,11 +5,11 @@ use std::os::unix::process::CommandExt;
 
 use super::asked;
 use crate::acts::{World, observe};
-use crate::hands::paths;
-use crate::hands::tmux::{self, Server};
 use crate::model::error::{Error, Result, Trying};
 use crate::model::output::Shown;
 use crate::model::session::State;
+use crate::sys::env;
+use crate::sys::tmux::{self, Server};
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
@@ -43,6 +43,6 @@ pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
             Error::usage("attach needs a terminal").hint(format!("'forge capture {id}' prints the screen"))
         );
     }
-    let server = Server::new(&paths::tmux()?, &mark.socket);
+    let server = Server::new(&env::tmux()?, &mark.socket);
     Err(tmux::attach(&server, &id, arguments.read_only).exec()).trying("cannot run tmux")
 }

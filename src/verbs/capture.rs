@@ -4,11 +4,11 @@ use serde_json::json;
 
 use super::asked;
 use crate::acts::{World, observe};
-use crate::hands::clock::Deadline;
-use crate::hands::paths;
-use crate::hands::tmux::{ANSWER, Server};
 use crate::model::error::Result;
 use crate::model::output::Shown;
+use crate::sys::clock::Deadline;
+use crate::sys::env;
+use crate::sys::tmux::{ANSWER, Server};
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
@@ -32,7 +32,7 @@ pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
     let id = asked::session(&arguments.name)?;
     let found = observe::existing(world, &id)?;
     let mark = found.mark()?;
-    let screen = Server::new(&paths::tmux()?, &mark.socket).screen(
+    let screen = Server::new(&env::tmux()?, &mark.socket).screen(
         &mark.pane,
         arguments.lines,
         Deadline::after(ANSWER),

@@ -3,10 +3,10 @@
 use serde_json::json;
 
 use crate::acts::doctor::examine;
-use crate::hands::journal;
-use crate::hands::paths::Paths;
 use crate::model::error::{Kind, Result};
 use crate::model::output::Shown;
+use crate::sys::env::Paths;
+use crate::sys::journal;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]

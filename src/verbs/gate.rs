@@ -3,9 +3,9 @@
 
 use std::ffi::OsString;
 
-use crate::hands::gate::{self, GUARDED_VERB, PANE_VERB, SERVER_VERB};
 use crate::model::error::Result;
 use crate::model::output::Shown;
+use crate::sys::gate::{self, GUARDED_VERB, PANE_VERB, SERVER_VERB};
 
 /// Waits behind the gate, and becomes what is to be; `None` where the arguments are no such verb's.
 pub fn run(arguments: &[OsString]) -> Option<Result<Shown>> {

@@ -10,13 +10,13 @@ use crate::acts::World;
 use crate::acts::guard::run::{Order, run as run_guarded};
 use crate::acts::guard::snapshot::{self, Compared};
 use crate::acts::guard::{units, watch};
-use crate::hands::clock::local;
-use crate::hands::config::check_pressure;
+use crate::config::check_pressure;
 use crate::model::error::{Error, Result};
 use crate::model::guard::unit_state::{Guarded, Witness};
 use crate::model::guard::{DISTURBED, REFUSED, report};
 use crate::model::output::Shown;
 use crate::model::session::limits::{Limits, Percent};
+use crate::sys::clock::local;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]

@@ -2,9 +2,9 @@
 
 use super::asked;
 use crate::acts::World;
-use crate::hands::journal;
 use crate::model::error::Result;
 use crate::model::output::Shown;
+use crate::sys::journal;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]

@@ -7,9 +7,9 @@ use clap_mangen::Man;
 use clap_mangen::roff::{Roff, roman};
 use serde_json::json;
 
-use crate::hands::files;
 use crate::model::error::{Error, Kind, Result, Trying};
 use crate::model::output::Shown;
+use crate::sys::files;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]

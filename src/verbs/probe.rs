@@ -2,9 +2,9 @@
 
 use crate::acts::World;
 use crate::acts::probe::probe;
-use crate::hands::clock::local;
 use crate::model::error::{Error, Kind, Result};
 use crate::model::output::Shown;
+use crate::sys::clock::local;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]

@@ -8,13 +8,13 @@ use nix::sys::signal::Signal;
 use super::asked::Wanted;
 use crate::acts::spawn::{How, Order, spawn};
 use crate::acts::{World, observe, stop, wait};
-use crate::hands::clock::Deadline;
-use crate::hands::process::{Process, readable};
-use crate::hands::service;
-use crate::hands::signals::Signals;
 use crate::model::error::{Error, Kind, Result};
 use crate::model::output::Shown;
 use crate::model::session::spec::{Keeper, Spec};
+use crate::sys::clock::Deadline;
+use crate::sys::process::{Process, readable};
+use crate::sys::sd_notify;
+use crate::sys::signals::Signals;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
@@ -48,7 +48,7 @@ pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
     let how = if arguments.wanted.replace { How::Replacing } else { How::New };
     let spawned = spawn(world, Order::new(&spec, how))?;
     // Where the caller is a systemd service of Type=notify; nothing otherwise.
-    service::ready(&format!("session {id} runs {} as process {}", spec.command.name(), spawned.pane_pid));
+    sd_notify::ready(&format!("session {id} runs {} as process {}", spec.command.name(), spawned.pane_pid));
 
     let found = observe::one(world, id)?;
     let lost = || Error::new(Kind::NoSession, format!("{id} ended before it could be watched"));
@@ -59,7 +59,7 @@ pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
     let forever = Deadline::after(Duration::MAX);
     if readable(&[program.as_fd(), signals.as_fd()], forever)[1] {
         let signal = signals.next().map_or(0, |signal| signal as i32);
-        service::stopping("stops the session");
+        sd_notify::stopping("stops the session");
         stop::stop(world, &[found], stop::TIMEOUT)?;
         return Ok(Shown::new(&spawned)
             .line(format!("stopped {id} on signal {signal}"))

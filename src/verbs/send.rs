@@ -10,13 +10,13 @@ use super::asked;
 use crate::acts::send::send;
 use crate::acts::send::turn::Turn;
 use crate::acts::{World, observe};
-use crate::hands::clock::Deadline;
-use crate::hands::files;
 use crate::model::error::{Error, Kind, Result};
 use crate::model::output::Shown;
 use crate::model::screen::typing::{self, Fate, Part, Request, Sent};
 use crate::model::session::name::SessionId;
 use crate::model::time::span;
+use crate::sys::clock::Deadline;
+use crate::sys::files;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]

@@ -8,11 +8,11 @@ use similar::TextDiff;
 use crate::acts::World;
 use crate::acts::install::{self, Done, Step};
 use crate::acts::verify::{self, Verified};
-use crate::hands::paths;
 use crate::model::error::{Error, Kind, Result};
 use crate::model::output::Shown;
 use crate::model::unit::files::{Change, SYSTEM, There, USER};
 use crate::model::unit::graph::{dot, reduced, tree};
+use crate::sys::env;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
@@ -208,7 +208,7 @@ fn would(steps: &[Step]) -> Shown {
 }
 
 fn show(unit: Option<&str>) -> Result<Shown> {
-    let forge = paths::forge()?;
+    let forge = env::forge()?;
     let wanted: Vec<_> = match unit {
         None => USER.to_vec(),
         Some(name) => {

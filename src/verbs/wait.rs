@@ -7,10 +7,10 @@ use serde_json::json;
 use super::asked;
 use crate::acts::send::turn::Turn;
 use crate::acts::{World, observe, wait};
-use crate::hands::clock::Deadline;
 use crate::model::error::{Error, Result};
 use crate::model::output::Shown;
 use crate::model::session::State;
+use crate::sys::clock::Deadline;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]

@@ -33,7 +33,6 @@ mod bench;
 mod chance;
 mod enter;
 mod faults;
-mod hands;
 mod host;
 mod image;
 mod input_box;
@@ -42,6 +41,7 @@ mod machine;
 mod outside;
 mod qemu;
 mod ran;
+mod shell;
 mod suite;
 mod support;
 mod trials;
@@ -56,7 +56,7 @@ fn main() {
         Some("--inside") => exit(inside_part(&args)),
         Some("--agent") => exit(qemu::agent()),
         Some(input_box::INPUT_BOX) => exit(input_box::main(&args)),
-        Some("--shell" | "--run") => exit(hands::main(&args)),
+        Some("--shell" | "--run") => exit(shell::main(&args)),
         Some(bench::BENCH) => exit(bench::main(&args)),
         Some(bench::MEASURE) => exit(bench::measure(&args)),
         Some(host::IN_NAMESPACE) if std::process::id() == 1 => exit(host::init(&args)),
@@ -64,7 +64,7 @@ fn main() {
             let run = host::Run::here(&args.remove(1));
             args.remove(0);
             match args.first().map(String::as_str) {
-                Some("--shell" | "--run") => exit(hands::in_namespace(&run, &args)),
+                Some("--shell" | "--run") => exit(shell::in_namespace(&run, &args)),
                 Some(bench::BENCH) => exit(bench::in_namespace(&run, &args)),
                 _ => exit(trials::run(&args, &Ok(run))),
             }

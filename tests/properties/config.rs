@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use forge::hands::config::{Config, load, salvage_sweep};
+use forge::config::{Config, load, salvage_sweep};
 use forge::model::error::{Error, Kind};
 use forge::model::session::limits::Limits;
 use forge::model::session::name::SessionId;

@@ -2,9 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use forge::hands::files;
-use forge::hands::paths::Paths;
-use forge::hands::state::Store;
 use forge::model::guard::snapshot::Snapshot;
 use forge::model::screen::prompts::{PatternKey, ScreenPattern};
 use forge::model::session::activity::Question;
@@ -15,6 +12,9 @@ use forge::model::session::spec::{Keeper, Spec, VERSION};
 use forge::model::session::{Cause, End, Mark};
 use forge::model::supervision::{Asked, Breaker, Record, Restart, Rules, Sign, Started, Terms, Watched};
 use forge::model::sweep::LastSweep;
+use forge::sys::env::Paths;
+use forge::sys::files;
+use forge::sys::store::Store;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;

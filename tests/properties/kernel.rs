@@ -3,10 +3,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use forge::hands::cgroup::{keyed, path_in};
-use forge::hands::ports::{Row, parse_row};
-use forge::hands::process::{Stat, parse_stat, terminal};
 use forge::model::guard::pressure::{Brake, Move, Totals, total};
+use forge::sys::cgroup::{keyed, path_in};
+use forge::sys::process::{Stat, parse_stat, terminal};
+use forge::sys::tcp::{Row, parse_row};
 use proptest::prelude::*;
 
 use crate::{properties, text};

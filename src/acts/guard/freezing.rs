@@ -1,14 +1,14 @@
 //! Freezing a guarded command while production is under pressure.
 
 use super::gone::thaw;
-use crate::hands::cgroup::Cgroup;
-use crate::hands::clock::boot_us;
-use crate::hands::journal::{self, told};
-use crate::hands::systemd::Manager;
 use crate::model::error::Result;
 use crate::model::event::{Event, Subject};
 use crate::model::guard::pressure::{Brake, Move};
 use crate::model::guard::timeline::What;
+use crate::sys::cgroup::Cgroup;
+use crate::sys::clock::boot_us;
+use crate::sys::journal::{self, told};
+use crate::sys::systemd::Manager;
 
 /// The freezing of one command. Both ways return what was done, where something was.
 #[derive(Debug)]

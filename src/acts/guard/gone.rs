@@ -6,15 +6,15 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::acts::World;
-use crate::hands::cgroup::Cgroup;
-use crate::hands::clock::Deadline;
-use crate::hands::journal;
-use crate::hands::process::{Process, is_alive, life};
-use crate::hands::systemd::Manager;
 use crate::model::error::{Error, Result};
 use crate::model::event::{Event, Subject};
 use crate::model::session::condition::Life;
 use crate::model::unit::{guard_of_slice, path_of_slice};
+use crate::sys::cgroup::Cgroup;
+use crate::sys::clock::Deadline;
+use crate::sys::journal;
+use crate::sys::process::{Process, is_alive, life};
+use crate::sys::systemd::Manager;
 
 /// How long the processes of a command may take to end when asked.
 const ASKED: Duration = Duration::from_secs(5);

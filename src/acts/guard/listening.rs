@@ -4,11 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::hands::cgroup::Cgroup;
-use crate::hands::clock::{boot_us, micros};
-use crate::hands::ports::{self, Holder, Row};
 use crate::model::error::Result;
 use crate::model::guard::report::Denial;
+use crate::sys::cgroup::Cgroup;
+use crate::sys::clock::{boot_us, micros};
+use crate::sys::tcp::{self, Holder, Row};
 
 /// The pause between two looks.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -39,7 +39,7 @@ pub(super) struct Listening {
 impl Listening {
     /// Begins; what listens now is not the command's, which may have it from its caller.
     pub(super) fn begin(denial: Denial) -> Result<Self> {
-        let others = ports::rows()?.into_iter().map(|row| row.inode).collect();
+        let others = tcp::rows()?.into_iter().map(|row| row.inode).collect();
         let pause = match denial {
             Denial::KernelAndWatch => BEHIND_KERNEL,
             Denial::Watch => PAUSE,
@@ -56,7 +56,7 @@ impl Listening {
     pub(super) fn look(&mut self, group: &Cgroup) -> Result<Option<(Row, Holder)>> {
         let begun = boot_us();
         let rows: Vec<Row> =
-            ports::rows()?.into_iter().filter(|row| !self.others.contains(&row.inode)).collect();
+            tcp::rows()?.into_iter().filter(|row| !self.others.contains(&row.inode)).collect();
         let found = if rows.is_empty() { None } else { self.find(rows, group) };
         let now = boot_us();
         self.next = now + micros(self.pause).max((now - begun) * SHARE);
@@ -65,7 +65,7 @@ impl Listening {
 
     fn find(&mut self, rows: Vec<Row>, group: &Cgroup) -> Option<(Row, Holder)> {
         let processes = group.processes();
-        let mut holders = ports::holders(&processes, &rows);
+        let mut holders = tcp::holders(&processes, &rows);
         for row in rows {
             if let Some(holder) = holders.remove(&row.inode) {
                 return Some((row, holder));
@@ -90,7 +90,7 @@ impl Listening {
 /// A process of the command that nobody may look into (prctl(2), `PR_SET_DUMPABLE`), where nobody else
 /// who can be looked into has the socket, and the two have one user.
 fn hidden_holder(processes: &[u32], row: &Row) -> Option<Holder> {
-    let hidden = processes.iter().find_map(|pid| ports::hidden(*pid, row.uid))?;
-    let all = ports::holders(&ports::processes(), std::slice::from_ref(row));
+    let hidden = processes.iter().find_map(|pid| tcp::hidden(*pid, row.uid))?;
+    let all = tcp::holders(&tcp::processes(), std::slice::from_ref(row));
     all.is_empty().then_some(hidden)
 }

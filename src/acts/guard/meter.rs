@@ -1,11 +1,11 @@
 //! What is measured of a guarded command and around it: pressure, and what the command has used.
 
 use super::pressure_on;
-use crate::hands::cgroup::Cgroup;
-use crate::hands::pressure::{Gauge, Whose};
 use crate::model::guard::pressure::Pressure;
 use crate::model::guard::report::Peaks;
 use crate::model::guard::timeline::Known;
+use crate::sys::cgroup::Cgroup;
+use crate::sys::psi::{Gauge, Whose};
 
 /// Measures from look to look.
 #[derive(Debug)]

@@ -12,11 +12,11 @@ mod surroundings;
 pub mod watch;
 
 use super::World;
-use crate::hands::pressure::{Gauge, Whose};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::guard::pressure::Pressure;
 use crate::model::guard::timeline::Known;
 use crate::model::guard::unit_state::{Guarded, Manager};
+use crate::sys::psi::{Gauge, Whose};
 
 /// The units to guard: those that are configured, and those that were named.
 ///

@@ -12,15 +12,6 @@ use super::listening::Listening;
 use super::running::{PASSED_ON, Place, Running};
 use super::settle::come_to_rest;
 use crate::acts::World;
-use crate::hands::cgroup::{self, Cgroup};
-use crate::hands::clock::{Deadline, boot_us};
-use crate::hands::gate::{self, Gate};
-use crate::hands::journal::{self, told};
-use crate::hands::process::{self, Process, stat};
-use crate::hands::signals::Signals;
-use crate::hands::systemd::Guarding;
-use crate::hands::systemd::witness::{BRIEFLY, Watch, look, watch};
-use crate::hands::{landlock, paths, pressure};
 use crate::model::error::{Error, Kind, Result, Trying};
 use crate::model::event::Event;
 use crate::model::guard::report::{Denial, Report};
@@ -29,6 +20,15 @@ use crate::model::guard::unit_state::{Guarded, Manager};
 use crate::model::session::End;
 use crate::model::session::limits::Limits;
 use crate::model::unit;
+use crate::sys::cgroup::{self, Cgroup};
+use crate::sys::clock::{Deadline, boot_us};
+use crate::sys::gate::{self, Gate};
+use crate::sys::journal::{self, told};
+use crate::sys::process::{self, Process, stat};
+use crate::sys::signals::Signals;
+use crate::sys::systemd::Guarding;
+use crate::sys::systemd::unit_watch::{BRIEFLY, Watch, look, watch};
+use crate::sys::{env, landlock, psi};
 
 /// The verb of the keeper's main process.
 pub const KEEPER_VERB: &str = "guard-keeper";
@@ -113,7 +113,7 @@ fn start<'a>(world: &World, order: &'a Order<'a>) -> Result<(Running<'a>, Watch)
 
 /// What speaks against running it at all.
 fn check(order: &Order<'_>) -> Result<()> {
-    if order.freeze_on_pressure.is_some() && !pressure::is_measured() {
+    if order.freeze_on_pressure.is_some() && !psi::is_measured() {
         return Err(Error::new(Kind::Missing, "this kernel does not measure pressure")
             .hint("boot it with psi=1, or leave out --freeze-on-pressure"));
     }
@@ -179,7 +179,7 @@ fn begin<'a>(world: &World, order: &'a Order<'a>, ledger: Ledger) -> Result<Runn
                 description: &format!("guarded: {program}"),
                 limits: &order.limits,
                 process: &process,
-                forge: &paths::forge()?,
+                forge: &env::forge()?,
                 keeper: &keeper,
                 after_keeper: &after,
             },

@@ -16,13 +16,6 @@ use super::meter::Meter;
 use super::run::Order;
 use super::settle::{Settling, settle};
 use super::surroundings::{self, Surroundings};
-use crate::hands::cgroup::{self, Cgroup};
-use crate::hands::clock::{Deadline, boot_us, micros, now_us};
-use crate::hands::journal::{self, alarm};
-use crate::hands::pressure;
-use crate::hands::process::{self, readable};
-use crate::hands::signals::{Origin, Signals};
-use crate::hands::systemd::witness::{Seen, Watch};
 use crate::model::error::{Error, Result, Trying};
 use crate::model::event::Event;
 use crate::model::guard::cause::{Cause, Clues, cause};
@@ -31,6 +24,13 @@ use crate::model::guard::timeline::{Changed, Ledger, What};
 use crate::model::guard::unit_state::{Guarded, Witness};
 use crate::model::session::{Cause as SessionCause, End};
 use crate::model::time::rfc3339;
+use crate::sys::cgroup::{self, Cgroup};
+use crate::sys::clock::{Deadline, boot_us, micros, now_us};
+use crate::sys::journal::{self, alarm};
+use crate::sys::process::{self, readable};
+use crate::sys::psi;
+use crate::sys::signals::{Origin, Signals};
+use crate::sys::systemd::unit_watch::{Seen, Watch};
 
 /// How often pressure and usage are looked at; nothing tells of them.
 const SAMPLE: Duration = Duration::from_millis(500);
@@ -112,7 +112,7 @@ impl<'a> Running<'a> {
             meter: Meter::new(&place.group),
             next_sample: began_us,
             stop_key: None,
-            oom_kills: pressure::oom_kills(),
+            oom_kills: psi::oom_kills(),
             first: None,
             place,
         }
@@ -474,7 +474,7 @@ impl Settling for Running<'_> {
         alarm!("{} {} ({ms} ms after the command began)", changed.unit, changed.words());
         if let Some(acting) = acting {
             let pressure = self.meter.pressure(self.ledger.units());
-            let oom_kills = pressure::oom_kills().saturating_sub(self.oom_kills);
+            let oom_kills = psi::oom_kills().saturating_sub(self.oom_kills);
             let cause = cause(changed, &Clues { acting, pressure, oom_kills });
             self.first = Some((cause, surroundings));
         }

@@ -5,13 +5,13 @@
 
 use std::time::Duration;
 
-use crate::hands::clock::{Deadline, boot_us, pause};
-use crate::hands::journal;
-use crate::hands::process::is_ending;
-use crate::hands::systemd::witness::{BRIEFLY, Look, Looker, PATIENTLY};
 use crate::model::error::{Error, Result};
 use crate::model::guard::timeline::{Changed, Ledger};
 use crate::model::guard::unit_state::{Guarded, Witness};
+use crate::sys::clock::{Deadline, boot_us, pause};
+use crate::sys::journal;
+use crate::sys::process::is_ending;
+use crate::sys::systemd::unit_watch::{BRIEFLY, Look, Looker, PATIENTLY};
 
 /// How long a manager may take to notice. One that is busy answers later, and is waited for longer.
 const NOTICED: Duration = Duration::from_secs(5);

@@ -5,23 +5,23 @@ use std::path::Path;
 use super::settle::{Settling, settle};
 use super::{all_known, surroundings};
 use crate::acts::World;
-use crate::hands::cgroup::Cgroup;
-use crate::hands::clock::now_us;
-use crate::hands::systemd::witness::BRIEFLY;
-use crate::hands::systemd::{self, Manager, boot_id};
-use crate::hands::{files, journal, paths};
 use crate::model::error::{Error, Result};
 use crate::model::event::Event;
 use crate::model::guard::snapshot::{Snapshot, Unit, VERSION};
 use crate::model::guard::timeline::{Changed, Ledger};
 use crate::model::guard::unit_state::Guarded;
+use crate::sys::cgroup::Cgroup;
+use crate::sys::clock::now_us;
+use crate::sys::systemd::unit_watch::BRIEFLY;
+use crate::sys::systemd::{self, Manager, boot_id};
+use crate::sys::{env, files, journal};
 
 /// A snapshot of the units as they are.
 ///
 /// # Errors
 /// When a manager cannot be reached, or knows no such unit.
 pub fn take(units: &[Guarded]) -> Result<Snapshot> {
-    let looks = systemd::witness::look(units, BRIEFLY)?;
+    let looks = systemd::unit_watch::look(units, BRIEFLY)?;
     all_known(units.iter().zip(&looks).map(|(unit, look)| (unit, look.witness.load.as_str())))?;
     let seen = units.iter().cloned().zip(looks);
     of(seen.map(|(unit, look)| Unit { unit, witness: look.witness }).collect())
@@ -49,7 +49,7 @@ pub(super) fn is_of_this_boot(snapshot: &Snapshot) -> Result<bool> {
 /// When it cannot be written; an older one is then as it was.
 pub fn write(path: &Path, snapshot: &Snapshot) -> Result<()> {
     // Where a link leads to: a file is put in its place, not in that of the link.
-    let path = paths::absolute(Some(path))?;
+    let path = env::absolute(Some(path))?;
     if path.symlink_metadata().is_ok_and(|metadata| !metadata.is_file()) || path.ends_with("-") {
         return Err(Error::usage(format!("{} is no file that could be written anew", path.display()))
             .hint("name a file, there or not: -o before.json"));
@@ -92,7 +92,7 @@ pub fn check(world: &World, path: &Path) -> Result<(Snapshot, Compared)> {
     let unusable = |error: Error| {
         error.while_(path.display()).hint(format!("take one: forge guard snapshot -o {}", path.display()))
     };
-    let absolute = paths::absolute(Some(path))?;
+    let absolute = env::absolute(Some(path))?;
     let snapshot: Snapshot =
         files::read_document(&absolute)?.ok_or_else(|| unusable(Error::failed("there is no such file")))?;
     if !is_of_this_boot(&snapshot)? {

@@ -1,10 +1,10 @@
 //! What else runs: the sessions, the guarded commands. By the kernel's control groups and not by the
 //! manager, which may be busy at the very moment that matters.
 
-use crate::hands::cgroup::Cgroup;
-use crate::hands::process;
 use crate::model::guard::unit_state::Guarded;
 use crate::model::unit::{self, FORGE_SLICE};
+use crate::sys::cgroup::Cgroup;
+use crate::sys::process;
 
 /// What ran at some moment.
 #[derive(Debug, Clone, Default)]

@@ -14,14 +14,7 @@ use super::snapshot::{self, is_of_this_boot};
 use super::surroundings::{self, Surroundings};
 use super::{pressure_on, units};
 use crate::acts::{World, notify};
-use crate::hands::cgroup::Cgroup;
-use crate::hands::clock::{Deadline, boot_us, local, micros, now_us, pause};
-use crate::hands::pressure::{self, Gauge, Whose};
-use crate::hands::process::{become_program, readable};
-use crate::hands::signals::Signals;
-use crate::hands::systemd::Manager;
-use crate::hands::systemd::witness::{self, Seen};
-use crate::hands::{config, journal, paths, service};
+use crate::config;
 use crate::model::error::{Error, Kind, Result};
 use crate::model::event::{self, Event, Subject};
 use crate::model::guard::pressure::{Brake, Move};
@@ -30,6 +23,14 @@ use crate::model::guard::timeline::{Changed, Known, Ledger};
 use crate::model::guard::unit_state::{Guarded, Witness};
 use crate::model::session::name::SessionId;
 use crate::model::unit::{self, FORGE_SLICE};
+use crate::sys::cgroup::Cgroup;
+use crate::sys::clock::{Deadline, boot_us, local, micros, now_us, pause};
+use crate::sys::process::{become_program, readable};
+use crate::sys::psi::{self, Gauge, Whose};
+use crate::sys::signals::Signals;
+use crate::sys::systemd::Manager;
+use crate::sys::systemd::unit_watch::{self, Seen};
+use crate::sys::{env, journal, sd_notify};
 
 /// How often the pressure is looked at, where something may be frozen for it; nothing tells of it.
 const SAMPLE: Duration = Duration::from_secs(1);
@@ -49,10 +50,10 @@ pub fn watch(world: &World, config_file: Option<&Path>) -> Result<()> {
     let signals = Signals::take_over(&[Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP])?;
     let guarded = units(world, &[], &[])?;
     if guarded.is_empty() {
-        service::ready("nothing to watch: no unit is configured in [guard]");
+        sd_notify::ready("nothing to watch: no unit is configured in [guard]");
         return Ok(());
     }
-    let (looks, sight) = witness::watch(&guarded)?;
+    let (looks, sight) = unit_watch::watch(&guarded)?;
     let manager = world.manager()?;
     // What an earlier watch left, which was killed.
     thaw_all(world)?;
@@ -71,10 +72,10 @@ pub fn watch(world: &World, config_file: Option<&Path>) -> Result<()> {
         watching.see(unit, look.witness);
     }
     watching.keep();
-    service::ready(&watching.status());
+    sd_notify::ready(&watching.status());
     let mut next_sample = 0;
     // A watch that hangs is ended by systemd, and what comes after it thaws.
-    let period = service::watchdog().map(|period| micros(period / 2));
+    let period = sd_notify::watchdog().map(|period| micros(period / 2));
     let mut next_sign = 0;
     loop {
         let timers = [
@@ -93,7 +94,7 @@ pub fn watch(world: &World, config_file: Option<&Path>) -> Result<()> {
             if signal == Signal::SIGHUP
                 && let Err(error) = config::load(&world.paths.config, config_file)
             {
-                service::status(&format!(
+                sd_notify::status(&format!(
                     "goes on as before, since the configuration cannot be used: {error}"
                 ));
                 continue;
@@ -104,13 +105,13 @@ pub fn watch(world: &World, config_file: Option<&Path>) -> Result<()> {
             if signal == Signal::SIGHUP {
                 return again(config_file);
             }
-            service::stopping("ends");
+            sd_notify::stopping("ends");
             // Who stops it wants no news of the time in between.
             return world.store.write_watched(None);
         }
         let now = boot_us();
         if let Some(period) = period.filter(|_| now >= next_sign) {
-            service::well();
+            sd_notify::well();
             next_sign = now + period;
         }
         if watching.brake.is_some() && now >= next_sample {
@@ -125,7 +126,7 @@ pub fn watch(world: &World, config_file: Option<&Path>) -> Result<()> {
 
 /// Executes forge again, which reads the configuration and then goes on by what the last watch kept.
 fn again(config_file: Option<&Path>) -> Result<()> {
-    let forge = paths::forge()?;
+    let forge = env::forge()?;
     let file = config_file.map(|file| file.to_str().ok_or_else(|| Error::failed("the path is no text")));
     let mut arguments = vec!["forge"];
     if let Some(file) = file.transpose()? {
@@ -150,7 +151,7 @@ fn known(world: &World, units: &[Guarded], now: &[Witness]) -> Ledger {
 fn brake(world: &World) -> Option<Brake> {
     let percent = world.config.guard.freeze_on_pressure?;
     let yields = world.config.sessions.values().any(|session| session.yields);
-    (yields && pressure::is_measured()).then(|| Brake::new(percent.0))
+    (yields && psi::is_measured()).then(|| Brake::new(percent.0))
 }
 
 /// Lets run what the watch has frozen.
@@ -222,7 +223,7 @@ impl Watching<'_> {
             }
         }
         self.keep();
-        service::status(&match is_away {
+        sd_notify::status(&match is_away {
             Some(manager) => format!("the {} manager, or its bus, is away", manager.word()),
             None => self.status(),
         });
@@ -314,7 +315,7 @@ impl Watching<'_> {
             .collect();
         // First the note: who comes after thaws by it. Without one nothing is frozen.
         if let Err(error) = self.world.store.write_frozen(&sessions) {
-            service::status(&format!("cannot freeze what yields: {error}"));
+            sd_notify::status(&format!("cannot freeze what yields: {error}"));
             return Ok(());
         }
         for session in &sessions {

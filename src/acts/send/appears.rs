@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use super::text::EMPTIED;
 use super::{AGAIN, ROWS, Typist, mode};
-use crate::hands::clock::Deadline;
 use crate::model::error::{Error, Kind, Result};
 use crate::model::screen::{Look, Typed};
+use crate::sys::clock::Deadline;
 
 /// How long a text may take to appear while nothing changes, and altogether. A long one into a busy program
 /// takes its time.

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use super::appears::RESTLESS;
 use super::{AGAIN, Typist, UNSTEADY, mode};
-use crate::hands::clock::{Deadline, pause};
 use crate::model::error::{Kind, Result};
 use crate::model::screen::typing::{Fate, Sent};
 use crate::model::screen::{After, Look, Typed};
+use crate::sys::clock::{Deadline, pause};
 
 /// The rest before Enter is pressed once more: the first one counts as a key of the fast run, too.
 const REST_BEFORE_AGAIN: Duration = Duration::from_secs(1);

@@ -16,17 +16,17 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::World;
-use crate::hands::changes::Changes;
-use crate::hands::clock::{Deadline, millis_since, now_us, pause};
-use crate::hands::tmux::Server;
-use crate::hands::tmux::input::Input;
-use crate::hands::{journal, paths, terminal};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::screen::prompts::Prompts;
 use crate::model::screen::typing::{Fate, Part, Request, Sent, declines};
 use crate::model::screen::{Look, quoted};
 use crate::model::session::Mark;
 use crate::model::session::name::SessionId;
+use crate::sys::clock::{Deadline, millis_since, now_us, pause};
+use crate::sys::inotify::Changes;
+use crate::sys::tmux::Server;
+use crate::sys::tmux::input::Input;
+use crate::sys::{env, journal, terminal};
 
 /// How long forge waits for another forge that types into the session.
 const TURN: Duration = Duration::from_secs(30);
@@ -70,7 +70,7 @@ pub fn send(world: &World, id: &SessionId, mark: &Mark, request: &Request) -> Re
     let start = Instant::now();
     let _turn = world.store.typing_turn(id, Deadline::after(TURN))?;
     let prompts = world.store.spec(id)?.map(|spec| spec.prompts()).unwrap_or_default();
-    let input = Input::new(Server::new(&paths::tmux()?, &mark.socket), mark);
+    let input = Input::new(Server::new(&env::tmux()?, &mark.socket), mark);
     let mut typist = Typist {
         id,
         input,

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use super::appears::{REST, REST_AFTER_KEYS};
 use super::{ROWS, Typist, UNSTEADY, mode};
-use crate::hands::clock::Deadline;
-use crate::hands::terminal::Mode;
-use crate::hands::tmux::input::Pasted;
 use crate::model::error::{Error, Kind, Result};
 use crate::model::screen::typing::{Fate, LONGEST_CANONICAL, Sent, only_line, pieces};
 use crate::model::screen::{Look, Typed};
+use crate::sys::clock::Deadline;
+use crate::sys::terminal::Mode;
+use crate::sys::tmux::input::Pasted;
 
 /// A longer text than this, or one of several lines, has programs put up a sign in its place.
 const SHORT: usize = 256;

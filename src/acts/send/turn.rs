@@ -6,17 +6,17 @@ use std::time::Duration;
 use similar::{ChangeTag, TextDiff};
 
 use crate::acts::World;
-use crate::hands::changes::Changes;
-use crate::hands::clock::Deadline;
-use crate::hands::paths;
-use crate::hands::process::{Process, is_alive};
-use crate::hands::tmux::input::Input;
-use crate::hands::tmux::{ANSWER, Server};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::screen::prompts::Prompts;
 use crate::model::screen::quoted;
 use crate::model::session::Mark;
 use crate::model::session::name::SessionId;
+use crate::sys::clock::Deadline;
+use crate::sys::env;
+use crate::sys::inotify::Changes;
+use crate::sys::process::{Process, is_alive};
+use crate::sys::tmux::input::Input;
+use crate::sys::tmux::{ANSWER, Server};
 
 /// A program that prints nothing for so long, and reads, has finished its turn. Codex counts the seconds of its
 /// work, and Claude Code turns a spinner: both print more often than this as long as they work.
@@ -48,7 +48,7 @@ impl<'a> Turn<'a> {
             ))
             .hint("start it with --ready REGEX, or set ready in [sessions.NAME]"));
         }
-        let server = Server::new(&paths::tmux()?, &mark.socket);
+        let server = Server::new(&env::tmux()?, &mark.socket);
         let before = server.screen(&mark.pane, Some(HISTORY), Deadline::after(ANSWER))?;
         Ok(Self { id, mark, server, prompts, before })
     }

@@ -5,11 +5,11 @@ use std::time::Duration;
 use super::Typist;
 use super::appears::{APPEARS, REST_AFTER_KEYS};
 use super::text::no_tab;
-use crate::hands::clock::{Deadline, pause};
-use crate::hands::terminal::Mode;
 use crate::model::error::Result;
 use crate::model::screen::typing::{Fate, Sent, only_line};
 use crate::model::screen::{Look, Typed};
+use crate::sys::clock::{Deadline, pause};
+use crate::sys::terminal::Mode;
 
 impl Typist<'_> {
     /// Answers a question of a program that reads single keys: with the text alone where that ends the question,

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use crate::acts::supervised::note;
 use crate::acts::{World, stop};
-use crate::hands::clock::Deadline;
-use crate::hands::systemd::{Asked, Manager};
-use crate::hands::{paths, service};
 use crate::model::error::Result;
 use crate::model::session::name::SessionId;
 use crate::model::supervision::status;
 use crate::model::unit;
+use crate::sys::clock::Deadline;
+use crate::sys::systemd::{Asked, Manager};
+use crate::sys::{env, sd_notify};
 
 /// The verb of all that.
 const VERB: &str = "supervisor-gone";
@@ -28,7 +28,7 @@ const UNIT: Duration = Duration::from_secs(2);
 /// When something of the session is left.
 pub fn ended(world: &World, id: &SessionId) -> Result<()> {
     let (manager, unit) = (world.manager()?, unit::service(id));
-    let is_followed = status::is_followed(service::exit_status());
+    let is_followed = status::is_followed(sd_notify::exit_status());
     let mut asked = manager.asked(&unit)?;
     if is_followed && asked == Asked::Nothing && !manager.is_going_down() {
         // In the pause before the next supervisor the manager calls nothing at a stop.
@@ -72,5 +72,5 @@ fn note_who_starts_the_next(world: &World, id: &SessionId, by_itself: bool) {
 fn watch_the_pause(manager: &Manager, id: &SessionId) -> Result<()> {
     let arguments = ["--quiet", VERB, PAUSE, id.as_str()].map(str::to_owned);
     let (service, pause) = (unit::service(id), unit::pause(id));
-    manager.call_at_stop(&service, &pause, &paths::forge()?, &arguments, Deadline::after(UNIT))
+    manager.call_at_stop(&service, &pause, &env::forge()?, &arguments, Deadline::after(UNIT))
 }

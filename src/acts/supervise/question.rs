@@ -6,13 +6,7 @@ use std::time::Duration;
 use super::Supervisor;
 use super::watch::{LOOK, Watch};
 use crate::acts::World;
-use crate::hands::changes::Changes;
-use crate::hands::clock::{boot_us, micros};
-use crate::hands::config::Config;
-use crate::hands::process::{stat, terminal};
-use crate::hands::tmux::Server;
-use crate::hands::tmux::input::Input;
-use crate::hands::{journal, paths};
+use crate::config::Config;
 use crate::model::error::{Error, Kind, Result};
 use crate::model::event::Event;
 use crate::model::screen::Look;
@@ -22,6 +16,12 @@ use crate::model::session::Mark;
 use crate::model::session::activity::Question;
 use crate::model::supervision::NOTICE_EVERY;
 use crate::model::unit;
+use crate::sys::clock::{boot_us, micros};
+use crate::sys::inotify::Changes;
+use crate::sys::process::{stat, terminal};
+use crate::sys::tmux::Server;
+use crate::sys::tmux::input::Input;
+use crate::sys::{env, journal};
 
 /// How soon a notice is tried again for which the manager could not be reached.
 const AGAIN: Duration = Duration::from_secs(10);
@@ -93,7 +93,7 @@ impl Watch {
             return Err(Error::new(Kind::Deadline, "its server is frozen"));
         }
         let mark = &self.watched.mark;
-        Input::new(Server::new(&paths::tmux()?, &mark.socket), mark).look()
+        Input::new(Server::new(&env::tmux()?, &mark.socket), mark).look()
     }
 
     /// What the program asks, by that look.
@@ -188,6 +188,6 @@ impl Supervisor {
         // A connection of its own, gone with this call: see `Supervisor::with_manager`.
         let world = World::with(self.paths.clone(), Config::default());
         let description = format!("Tells that forge session {} asks something", self.id);
-        world.manager()?.start_detached(&unit::asking(&self.id), &description, &paths::forge()?, &arguments)
+        world.manager()?.start_detached(&unit::asking(&self.id), &description, &env::forge()?, &arguments)
     }
 }

@@ -5,16 +5,16 @@ use std::time::{Duration, SystemTime};
 use super::Supervisor;
 use super::watch::Watch;
 use crate::acts::{World, observe, send};
-use crate::hands::clock::{Deadline, boot_us, micros, now_us};
-use crate::hands::process::{self, last_output, stat};
-use crate::hands::tmux::{ANSWER, Server};
-use crate::hands::{journal, paths, service, terminal};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::event::Event;
 use crate::model::screen::typing::{self, Request, Sent};
 use crate::model::screen::{Look, fold};
 use crate::model::session::Mark;
 use crate::model::supervision::{OUTPUT_STEP, Rules, Sign, Silence, Watched};
+use crate::sys::clock::{Deadline, boot_us, micros, now_us};
+use crate::sys::process::{self, last_output, stat};
+use crate::sys::tmux::{ANSWER, Server};
+use crate::sys::{env, journal, sd_notify, terminal};
 
 /// Somebody attached who typed within this time is not to be disturbed.
 const SOMEBODY_IS_THERE: Duration = Duration::from_secs(120);
@@ -87,7 +87,7 @@ pub(super) fn last_output_us(mark: &Mark) -> Option<u64> {
 }
 
 fn server(mark: &Mark) -> Option<Server> {
-    Some(Server::new(&paths::tmux().ok()?, &mark.socket))
+    Some(Server::new(&env::tmux().ok()?, &mark.socket))
 }
 
 /// What of a screen is compared with another for signs of life. Lines that scrolled off the top count only where
@@ -195,14 +195,14 @@ impl Supervisor {
         watch.watched.nudged = true;
         self.keep(world, watch);
         // Typing waits for the program, for somebody who types, and for another forge that does.
-        service::well();
+        sd_notify::well();
         let outcome = match self.try_nudge(world, watch, &text) {
             Ok(sent) => Ok(sent.fate),
             // Its end is seen where that belongs.
             Err(error) if error.kind == Kind::Ended => return,
             Err(error) => Err(reason(&error)),
         };
-        service::well();
+        sd_notify::well();
         journal::record(&Event::Nudged { session: self.id.clone(), outcome });
         // What the text itself changed on the screen is no sign of life.
         watch.signs.nudge_left = watch.look().ok().as_ref().map(digest);

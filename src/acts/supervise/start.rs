@@ -9,12 +9,6 @@ use crate::acts::observe::{self, Found};
 use crate::acts::resume::resumption;
 use crate::acts::spawn::{How, Order, Spawned, spawn};
 use crate::acts::{World, end, specify, stop};
-use crate::hands::cgroup::Cgroup;
-use crate::hands::clock::{Deadline, boot_us, now_us};
-use crate::hands::process::readable;
-use crate::hands::state::Claim;
-use crate::hands::tmux::Server;
-use crate::hands::{journal, paths, service};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::event::Event;
 use crate::model::session::condition::{Action, Condition};
@@ -22,6 +16,12 @@ use crate::model::session::name::SessionId;
 use crate::model::session::spec::{Keeper, Spec};
 use crate::model::session::{Cause, End, Mark, State};
 use crate::model::supervision::{DELAYS, Delays, Started, Watched, status};
+use crate::sys::cgroup::Cgroup;
+use crate::sys::clock::{Deadline, boot_us, now_us};
+use crate::sys::process::readable;
+use crate::sys::store::Claim;
+use crate::sys::tmux::Server;
+use crate::sys::{env, journal, sd_notify};
 
 /// How long another forge may be starting or ending the session: a prompt may come up slowly.
 const OTHERS: Duration = Duration::from_secs(3600);
@@ -96,8 +96,8 @@ impl Supervisor {
     /// a hundred that wait would keep the manager busy with nothing else.
     fn wait(&mut self, status: &str) {
         if !self.told.as_ref().is_some_and(|(told, until)| told == status && !until.passed()) {
-            service::extend_start(BESIDE_THE_PROMPT);
-            service::status(status);
+            sd_notify::extend_start(BESIDE_THE_PROMPT);
+            sd_notify::status(status);
             self.told = Some((status.to_owned(), Deadline::after(BESIDE_THE_PROMPT / 4)));
         }
         self.wait_or_poke(Deadline::after(STEP));
@@ -201,8 +201,8 @@ impl Supervisor {
         let spec = self.spec(world)?;
         let resumption = resumption(&world.paths.home, &world.store, &spec);
         let (spec, argv) = (resumption.noted(spec), &resumption.argv);
-        service::extend_start(Duration::from_secs(spec.ready_timeout_s).saturating_add(BESIDE_THE_PROMPT));
-        service::status(&format!("starts {}", argv.name()));
+        sd_notify::extend_start(Duration::from_secs(spec.ready_timeout_s).saturating_add(BESIDE_THE_PROMPT));
+        sd_notify::status(&format!("starts {}", argv.name()));
         self.record.running = Some(0);
         self.write_record(world);
         let spawned = spawn(world, Order { spec: &spec, argv, how: How::Supervised })?;
@@ -231,8 +231,8 @@ impl Supervisor {
         if deadline.passed() {
             return;
         }
-        service::extend_start(whole.saturating_add(BESIDE_THE_PROMPT));
-        service::status(&format!("waits {} s before restart {}", whole.as_secs(), self.terms.restarts));
+        sd_notify::extend_start(whole.saturating_add(BESIDE_THE_PROMPT));
+        sd_notify::status(&format!("waits {} s before restart {}", whole.as_secs(), self.terms.restarts));
         self.wait_or_poke(deadline);
     }
 
@@ -271,7 +271,7 @@ fn keep_what_people_opened(id: &SessionId, remains: Option<&Found>) -> Result<()
         return Ok(());
     };
     let mark = found.mark()?;
-    if end::has_other_panes(&Server::new(&paths::tmux()?, &mark.socket)).unwrap_or(false) {
+    if end::has_other_panes(&Server::new(&env::tmux()?, &mark.socket)).unwrap_or(false) {
         return Err(Error::usage(format!("the program of {id} ended, and other panes are open in it")).hint(
             format!("'forge attach {id}' shows them; 'forge restart {id}' ends them and starts it again"),
         ));

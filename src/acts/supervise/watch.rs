@@ -11,12 +11,7 @@ use super::question::Questions;
 use super::silence::Signs;
 use super::{Supervisor, rules};
 use crate::acts::{World, heal, observe};
-use crate::hands::cgroup::{Cgroup, OomKills};
-use crate::hands::clock::{Deadline, boot_us, local, micros, now_us};
-use crate::hands::config::{self, Config};
-use crate::hands::process::{Process, ready};
-use crate::hands::signals::Signals;
-use crate::hands::{journal, service};
+use crate::config::{self, Config};
 use crate::model::error::Result;
 use crate::model::event::Event;
 use crate::model::screen::prompts::Prompts;
@@ -25,6 +20,11 @@ use crate::model::session::name::SessionId;
 use crate::model::session::{Cause, Mark};
 use crate::model::supervision::{Watched, status};
 use crate::model::usage;
+use crate::sys::cgroup::{Cgroup, OomKills};
+use crate::sys::clock::{Deadline, boot_us, local, micros, now_us};
+use crate::sys::process::{Process, ready};
+use crate::sys::signals::Signals;
+use crate::sys::{journal, sd_notify};
 
 /// How often the session is looked at where the manager has no watchdog.
 pub(super) const LOOK: Duration = Duration::from_secs(90);
@@ -102,14 +102,14 @@ impl Supervisor {
             stops.give_back();
             return self.ended(&mut watch, None, false);
         };
-        let period = micros(service::watchdog().map_or(LOOK, |period| period / 2));
+        let period = micros(sd_notify::watchdog().map_or(LOOK, |period| period / 2));
         let mut next_look = 0;
         let mut last_oom = None;
         loop {
             let now = boot_us();
             if now >= next_look || self.patience_ends(&watch).is_some_and(|at| now >= at) {
                 next_look = now + period;
-                service::well();
+                sd_notify::well();
                 let condition = self.look(&mut watch);
                 if condition == Condition::Wedged && self.patience_ends(&watch).is_some_and(|at| now >= at) {
                     stops.give_back();
@@ -117,8 +117,8 @@ impl Supervisor {
                     return self.ended(&mut watch, Some(Cause::ServerWedged), false);
                 }
                 // A look at a server that does not answer takes its time.
-                service::well();
-                service::status(&told(&watch.watched, condition));
+                sd_notify::well();
+                sd_notify::status(&told(&watch.watched, condition));
             }
             if self.settled_at(&watch).is_some_and(|at| now >= at) {
                 self.settle(&mut watch);
@@ -156,7 +156,7 @@ impl Supervisor {
             let came = ready(&fds, Deadline::at_boot_us(next));
             let [oom, terminal] = more_at.map(|at| at.is_some_and(|at| came[at]));
             if came[3] {
-                service::stopping("ends on request");
+                sd_notify::stopping("ends on request");
                 // Nobody who did not ask systemd to stop it wants the session unwatched.
                 return Ok(status::AGAIN);
             }
@@ -179,14 +179,14 @@ impl Supervisor {
 
     /// Reads the configuration again, and looks. One that cannot be used changes nothing.
     fn reload(&mut self, world: &World, mut watch: Watch) -> Result<u8> {
-        service::reloading();
+        sd_notify::reloading();
         if let Ok(config) = config::load(&self.paths.config, self.terms.config_file.as_deref()) {
             self.terms.rules = rules(&config, &self.id);
             watch.watched = watch.watched.under(&self.terms, boot_us());
             self.take_over_patterns(world, &config);
         }
         let condition = self.look(&mut watch);
-        service::ready(&told(&watch.watched, condition));
+        sd_notify::ready(&told(&watch.watched, condition));
         self.rest(world, watch.watched)
     }
 

@@ -11,11 +11,11 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use super::Server;
-use crate::hands::changes::Changes;
-use crate::hands::clock::{Deadline, pause};
-use crate::hands::process::{Process, readable, stat, terminal};
 use crate::model::error::{Kind, Result};
 use crate::model::session::Mark;
+use crate::sys::clock::{Deadline, pause};
+use crate::sys::inotify::Changes;
+use crate::sys::process::{Process, readable, stat, terminal};
 
 /// At most this often is the screen of a busy program captured; each look is a process. By then tmux
 /// has nearly always read what the program wrote.

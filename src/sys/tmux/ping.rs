@@ -16,9 +16,9 @@ use nix::sys::socket::{
 };
 
 use super::directory::Directory;
-use crate::hands::clock::Deadline;
-use crate::hands::process::readable;
 use crate::model::session::condition::Answer;
+use crate::sys::clock::Deadline;
+use crate::sys::process::readable;
 
 /// What a connection met.
 #[derive(Debug)]
@@ -125,7 +125,7 @@ pub fn ask(directory: &Directory, name: &OsStr, deadline: Deadline) -> Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hands::tmux::directory::private_for_tests as private;
+    use crate::sys::tmux::directory::private_for_tests as private;
     use std::os::unix::net::UnixListener;
     use std::time::{Duration, Instant};
 

@@ -8,10 +8,10 @@ use zbus::wire::{Fd, Variant};
 use super::jobs::{Jobs, Outcome};
 use super::proxy::Property;
 use super::{Manager, is_named, told};
-use crate::hands::clock::Deadline;
-use crate::hands::process::Process;
 use crate::model::error::{Error, Kind};
 use crate::model::session::limits::Limits;
+use crate::sys::clock::Deadline;
+use crate::sys::process::Process;
 
 /// How long a process in such a scope may take to end when the manager asks, in microseconds; then
 /// the manager kills it. As for other units, and longer than forge itself ever waits: forge counts

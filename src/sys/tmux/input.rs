@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use super::{ANSWER, Server};
-use crate::hands::clock::{Deadline, pause};
-use crate::hands::process::{read_so_far, written};
 use crate::model::error::{Error, Result};
 use crate::model::screen::Look;
 use crate::model::session::Mark;
 use crate::model::tmux::{self, CLIENT_FORMAT, LOOK_FORMAT, LOOK_SCREEN};
+use crate::sys::clock::{Deadline, pause};
+use crate::sys::process::{read_so_far, written};
 
 /// The buffer of a text on its way. One at a time types into a session, and a session has its own server.
 const BUFFER: &str = "forge-typing";

@@ -13,7 +13,7 @@ mod service;
 mod session;
 mod transient;
 mod unit_files;
-pub mod witness;
+pub mod unit_watch;
 
 use super::cgroup::Cgroup;
 use super::clock::{Deadline, pause};

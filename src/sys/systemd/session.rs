@@ -7,11 +7,11 @@ use super::jobs::{Jobs, Outcome};
 use super::proxy::Property;
 use super::transient::{StartError, Transient, accounting, limits};
 use super::{Manager, told};
-use crate::hands::clock::Deadline;
-use crate::hands::process::Process;
 use crate::model::error::{Error, Result};
 use crate::model::session::limits::Limits;
 use crate::model::unit::files;
+use crate::sys::clock::Deadline;
+use crate::sys::process::Process;
 
 /// What to make.
 #[derive(Debug)]

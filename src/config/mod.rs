@@ -570,7 +570,7 @@ mod tests {
     fn a_fragment_overrides_key_by_key() {
         let root = tempfile::tempdir().unwrap();
         let write =
-            |name: &str, text: &str| crate::hands::files::write_text_for_tests(&root.path().join(name), text);
+            |name: &str, text: &str| crate::sys::files::write_text_for_tests(&root.path().join(name), text);
         write("forge.toml", "[sessions.a]\ncommand = 'x'\nready = 'y'\n");
         write("forge.toml.d/10.toml", "[sessions.a]\ncommand = 'z'\n");
         write("forge.toml.d/notes.txt", "not toml");
@@ -599,7 +599,7 @@ mod tests {
     fn a_sweep_goes_by_its_own_part_of_a_broken_file() {
         let root = tempfile::tempdir().unwrap();
         let write =
-            |text: &str| crate::hands::files::write_text_for_tests(&root.path().join("forge.toml"), text);
+            |text: &str| crate::sys::files::write_text_for_tests(&root.path().join("forge.toml"), text);
         write("[sweep]\nprotect = ['homebase']\n[nonsense]\n");
         assert!(load(root.path(), None).is_err());
         assert_eq!(salvage_sweep(root.path(), None).unwrap().protect, ["homebase"]);

@@ -8,11 +8,11 @@ use zbus::wire::Variant;
 use super::proxy::{Property, SliceProxy, asking};
 use super::transient::{StartError, Transient, accounting, exec, limits};
 use super::{Manager, told};
-use crate::hands::clock::Deadline;
-use crate::hands::process::Process;
 use crate::model::error::{Error, Result};
 use crate::model::session::limits::Limits;
 use crate::model::unit::{self, FORGE_SLICE, GUARD_SLICE};
+use crate::sys::clock::Deadline;
+use crate::sys::process::Process;
 
 /// How long the keeper may take to end what its guard left, in microseconds.
 const KEEPER_STOP_US: u64 = 60_000_000;

@@ -21,8 +21,8 @@ use zbus::runtime::{Interest, IoSource};
 use zruntime::net::{TcpStream, unix::UnixStream};
 use zruntime::{Shared, SharedRuntime, Sleep};
 
-use crate::hands::clock::Deadline;
 use crate::model::error::{Error, Kind, Result, Trying};
+use crate::sys::clock::Deadline;
 
 /// Runs the connections of one thread.
 #[derive(Debug, Clone)]

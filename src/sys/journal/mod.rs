@@ -4,6 +4,8 @@
 //! fields are written out at one place each, since the journal drops a record's invalid names
 //! silently; the live tests read every field back.
 
+mod journald;
+
 use std::convert::Infallible;
 use std::io::Write;
 use std::os::unix::process::CommandExt;
@@ -21,7 +23,6 @@ use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::clock::Deadline;
-use super::journald::Journald;
 use super::process;
 use crate::model::error::{Error, Kind, Result};
 use crate::model::event::{self, Event, Level};
@@ -32,6 +33,7 @@ use crate::model::screen::typing::Fate;
 use crate::model::session::End;
 use crate::model::session::name::SessionId;
 use crate::model::unit;
+use journald::Journald;
 
 /// The target of events; everything else that is traced is a step.
 const EVENTS: &str = "forge";
@@ -45,13 +47,13 @@ pub(crate) use progress;
 /// Says at once, on standard error, what a person should know, unless only errors are to be said. It
 /// never waits for whoever reads that.
 macro_rules! told {
-    ($($text:tt)*) => { $crate::hands::journal::tell(format!($($text)*), false) };
+    ($($text:tt)*) => { $crate::sys::journal::tell(format!($($text)*), false) };
 }
 pub(crate) use told;
 
 /// The same for what is an error.
 macro_rules! alarm {
-    ($($text:tt)*) => { $crate::hands::journal::tell(format!($($text)*), true) };
+    ($($text:tt)*) => { $crate::sys::journal::tell(format!($($text)*), true) };
 }
 pub(crate) use alarm;
 

@@ -6,8 +6,8 @@
 
 pub mod directory;
 pub mod input;
-pub mod knock;
 pub mod listeners;
+pub mod ping;
 pub mod watch;
 
 use std::ffi::OsString;
@@ -17,7 +17,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::clock::Deadline;
-use super::paths::Paths;
+use super::env::Paths;
 use super::process::{self, Output};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::session::Mark;
@@ -81,7 +81,7 @@ impl Server {
     /// A client that is the very program that the server runs, which the kernel keeps while it does: for when
     /// tmux was upgraded under it to a version that it does not understand.
     fn own_client(&self) -> Option<Command> {
-        Some(self.client_by(&PathBuf::from(format!("/proc/{}/exe", knock::server_of(&self.socket)?))))
+        Some(self.client_by(&PathBuf::from(format!("/proc/{}/exe", ping::server_of(&self.socket)?))))
     }
 
     /// A client that hung: the server is wedged, not dead.

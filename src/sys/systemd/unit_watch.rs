@@ -24,11 +24,11 @@ use zbus::{Connection, MatchRule, MessageStream, OwnedObjectPath};
 use super::proxy::{ManagerProxy, asking};
 use super::runtime::Runtime;
 use super::{CALL, bus, is_named, no_manager, reason};
-use crate::hands::cgroup::Cgroup;
-use crate::hands::clock::{Deadline, boot_us, pause};
-use crate::hands::journal;
 use crate::model::error::{Error, Kind, Result, Trying};
 use crate::model::guard::unit_state::{Guarded, Manager, Witness};
+use crate::sys::cgroup::Cgroup;
+use crate::sys::clock::{Deadline, boot_us, pause};
+use crate::sys::journal;
 
 /// Who tells of the managers' units.
 const SYSTEMD: &str = "org.freedesktop.systemd1";

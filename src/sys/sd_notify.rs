@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sd_notify::NotifyState;
 
-use super::{cgroup, paths};
+use super::{cgroup, env};
 
 fn tell(states: &[NotifyState<'_>]) {
     let _ = sd_notify::notify(states);
@@ -16,14 +16,14 @@ fn tell(states: &[NotifyState<'_>]) {
 pub fn is_main_process_of(unit: &str) -> bool {
     let own = std::process::id();
     cgroup::of_process(own).is_some_and(|path| path.ends_with(&format!("/{unit}")))
-        && paths::variable("SYSTEMD_EXEC_PID").is_some_and(|pid| pid == own.to_string())
+        && env::variable("SYSTEMD_EXEC_PID").is_some_and(|pid| pid == own.to_string())
 }
 
 /// The exit status of the service's main process, for what runs after its end; `None` where a signal
 /// ended it.
 pub fn exit_status() -> Option<u8> {
-    paths::variable("EXIT_CODE").filter(|how| how == "exited")?;
-    paths::variable("EXIT_STATUS")?.parse().ok()
+    env::variable("EXIT_CODE").filter(|how| how == "exited")?;
+    env::variable("EXIT_STATUS")?.parse().ok()
 }
 
 /// It is up.

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use nix::poll::PollFlags;
 
-use super::clock::Deadline;
-use super::process::ready;
+use crate::sys::clock::Deadline;
+use crate::sys::process::ready;
 
 /// Where journald takes records.
 const SOCKET: &str = "/run/systemd/journal/socket";

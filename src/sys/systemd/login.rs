@@ -10,8 +10,8 @@ use zbus::export::futures_core::Stream;
 use super::proxy::{LoginProxy, LoginUserProxy, PrepareForShutdownStream, asking};
 use super::runtime::Runtime;
 use super::{CALL, bus, reason};
-use crate::hands::clock::Deadline;
 use crate::model::error::{Error, Kind, Result};
+use crate::sys::clock::Deadline;
 
 /// The connection to logind.
 #[derive(Debug)]

@@ -9,9 +9,9 @@ use super::jobs::{Jobs, Outcome};
 use super::proxy::{JobProxy, Property, ServiceProxy, UnitProxy, asking};
 use super::transient::exec;
 use super::{Manager, is_gone, is_named, told};
-use crate::hands::clock::Deadline;
 use crate::model::error::{Error, Result};
 use crate::model::supervision::Breaker;
+use crate::sys::clock::Deadline;
 
 /// How long what runs at a stop may take, in microseconds: as the service's own `TimeoutStopSec=`.
 const AT_STOP_US: u64 = 60_000_000;

@@ -11,8 +11,8 @@ use zbus::export::futures_core::Stream;
 use super::proxy::{JobProxy, JobRemoved, asking};
 use super::runtime::Runtime;
 use super::{Manager, is_gone, is_named, told};
-use crate::hands::clock::Deadline;
 use crate::model::error::{Error, Kind, Result};
+use crate::sys::clock::Deadline;
 
 /// How a job ended.
 #[derive(Debug, Clone, PartialEq, Eq)]

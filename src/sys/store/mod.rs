@@ -13,8 +13,8 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc::{self, O_CLOEXEC, O_NOFOLLOW};
 
 use super::clock::{Deadline, pause};
+use super::env::Paths;
 use super::files;
-use super::paths::Paths;
 use crate::model::error::{Error, Kind, Result, Trying};
 use crate::model::guard::snapshot::Snapshot;
 use crate::model::session::End;

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use super::clock::Deadline;
-use super::paths::caller_environment;
+use super::env::caller_environment;
 use super::process;
 use crate::model::error::{Error, Kind, Result, Trying};
 use crate::model::session::environment::for_session;
@@ -66,7 +66,7 @@ pub fn claude_conversations(dir: &Path) -> Result<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hands::files::write_text_for_tests;
+    use crate::sys::files::write_text_for_tests;
 
     #[test]
     fn the_newest_conversation_comes_first() {

@@ -7,8 +7,8 @@ use zbus::OwnedObjectPath;
 use super::jobs::Jobs;
 use super::proxy::{UnitProxy, asking};
 use super::{Manager, Outcome, is_named, told};
-use crate::hands::clock::Deadline;
 use crate::model::error::{Error, Kind, Result};
+use crate::sys::clock::Deadline;
 
 /// A unit as the manager has it loaded.
 #[derive(Debug, Clone)]
