@@ -2,7 +2,7 @@
 //!
 //! Four bands, and dependencies only point down:
 //!
-//! - [`cli`] reads the command line and prints; [`verbs`] has one file per verb;
+//! - [`cli`] reads the command line and prints; [`commands`] has one file per command;
 //! - [`acts`] is what forge does: sweep, spawn, stop, observe …;
 //! - [`config`] reads and checks the configuration;
 //! - [`sys`] makes the system calls: systemd, tmux, cgroups, the journal, files, the environment;
@@ -10,7 +10,7 @@
 
 pub mod acts;
 pub mod cli;
+pub mod commands;
 pub mod config;
 pub mod model;
 pub mod sys;
-pub mod verbs;

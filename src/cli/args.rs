@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::verbs;
+use crate::commands;
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -49,65 +49,65 @@ pub(super) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
     /// Start a session and return when it is up
-    Spawn(Box<verbs::spawn::Args>),
+    Spawn(Box<commands::spawn::Args>),
     /// Start a session in the foreground, and end with it
-    Run(Box<verbs::run::Args>),
+    Run(Box<commands::run::Args>),
     /// End sessions whole, and prove that nothing is left
-    Stop(verbs::stop::Args),
+    Stop(commands::stop::Args),
     /// End sessions whole and start them again
-    Restart(verbs::restart::Args),
+    Restart(commands::restart::Args),
     /// Make all processes of sessions stand still
-    Freeze(verbs::freeze::Args),
+    Freeze(commands::freeze::Args),
     /// Let frozen sessions run again
-    Thaw(verbs::thaw::Args),
+    Thaw(commands::thaw::Args),
     /// List the sessions
-    List(verbs::list::Args),
+    List(commands::list::Args),
     /// Show one session
-    Status(verbs::status::Args),
+    Status(commands::status::Args),
     /// Show what the journal has about a session
-    Logs(verbs::logs::Args),
+    Logs(commands::logs::Args),
     /// Show a session in this terminal
-    Attach(verbs::attach::Args),
+    Attach(commands::attach::Args),
     /// Print what is on a session's screen
-    Capture(verbs::capture::Args),
+    Capture(commands::capture::Args),
     /// Type a text into a session's program
-    Send(verbs::send::Args),
+    Send(commands::send::Args),
     /// Wait until a session is ready, or ended
-    Wait(verbs::wait::Args),
+    Wait(commands::wait::Args),
     /// Note a sign of life of a session, for its supervisor
-    Beat(verbs::beat::Args),
+    Beat(commands::beat::Args),
     /// Have a session's supervisor look at it at once
-    Poke(verbs::poke::Args),
+    Poke(commands::poke::Args),
     /// Supervise a session: what forge-spawn@NAME.service runs
-    Supervise(verbs::supervise::Args),
+    Supervise(commands::supervise::Args),
     /// Remove the tmux sockets that no server listens on
-    Sweep(verbs::sweep::Args),
+    Sweep(commands::sweep::Args),
     /// Show how everything is: sockets, sessions, the last sweep and restore
-    Probe(verbs::probe::Args),
+    Probe(commands::probe::Args),
     /// Find what on this machine would stop forge from working
-    Doctor(verbs::doctor::Args),
+    Doctor(commands::doctor::Args),
     /// Save the sessions' resume ids, as before a shutdown
-    Save(verbs::save::Args),
+    Save(commands::save::Args),
     /// Start what was running before the boot, and what is configured to
-    Restore(verbs::restore::Args),
+    Restore(commands::restore::Args),
     /// Tell people how everything is
-    Notify(verbs::notify::Args),
+    Notify(commands::notify::Args),
     /// Run a command that may not disturb the units that matter
-    Guard(verbs::guard::Args),
+    Guard(commands::guard::Args),
     /// Install, show and verify forge's systemd units
-    Units(verbs::units::Args),
+    Units(commands::units::Args),
     /// Print the completions for a shell
-    Completions(verbs::completions::Args),
+    Completions(commands::completions::Args),
     /// Print a manual page
-    Man(verbs::man::Args),
+    Man(commands::man::Args),
     #[command(hide = true)]
-    GuardKeeper(verbs::guard_keeper::Args),
+    GuardKeeper(commands::internal::guard_keeper::Args),
     #[command(hide = true)]
-    GuardGone(verbs::guard_gone::Args),
+    GuardGone(commands::internal::guard_cleanup::Args),
     #[command(hide = true)]
-    PaneDied(verbs::pane_died::Args),
+    PaneDied(commands::internal::pane_died::Args),
     #[command(hide = true)]
-    SupervisorGone(verbs::supervisor_gone::Args),
+    SupervisorGone(commands::internal::supervisor_exited::Args),
 }
 
 #[cfg(test)]

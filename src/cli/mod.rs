@@ -10,8 +10,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 use signal_hook::low_level::emulate_default_handler;
 
-use super::verbs;
 use crate::acts::World;
+use crate::commands;
 use crate::config::{self, Config};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::output::Shown;
@@ -24,15 +24,15 @@ use print::Printer;
 pub fn main() -> ExitCode {
     let arguments = env::arguments();
     let printer = Printer::new(false, true);
-    if let Some(done) = verbs::gate::run(&arguments) {
+    if let Some(done) = commands::internal::gate::run(&arguments) {
         return match done {
             Ok(shown) => printer.shown(&shown),
             Err(error) => printer.failed(&error, error.kind.exit_status()),
         };
     }
-    if let Some(name) = verbs::supervise::watched(&arguments) {
+    if let Some(name) = commands::supervise::watched(&arguments) {
         journal::open(false, false, false);
-        return match unconfigured().and_then(|world| verbs::supervise::run_watching(&world, &name)) {
+        return match unconfigured().and_then(|world| commands::supervise::run_watching(&world, &name)) {
             Ok(shown) => printer.shown(&shown),
             Err(error) => printer.failed(&error, error.kind.exit_status()),
         };
@@ -62,7 +62,7 @@ pub fn main() -> ExitCode {
 /// and has one status for all errors of its own.
 fn status_of(verb: Option<&Verb>, error: &Error) -> u8 {
     match verb {
-        Some(Verb::Run(_)) => error.program_status.unwrap_or(verbs::run::OWN_FAILURE),
+        Some(Verb::Run(_)) => error.program_status.unwrap_or(commands::run::OWN_FAILURE),
         Some(Verb::Guard(arguments)) => arguments.status_of(error),
         _ => error.kind.exit_status(),
     }
@@ -91,48 +91,50 @@ fn run(cli: &Cli, printer: Printer) -> Result<Shown> {
     let regardless = || warned().map(|(world, _)| world);
     let Some(verb) = &cli.verb else { return Ok(overview::show()) };
     match verb {
-        Verb::Spawn(arguments) => verbs::spawn::run(&world()?, arguments),
-        Verb::Run(arguments) => verbs::run::run(&world()?, arguments),
-        Verb::Stop(arguments) => verbs::stop::run(&regardless()?, arguments),
-        Verb::Restart(arguments) => verbs::restart::run(&world()?, arguments),
-        Verb::Freeze(arguments) => verbs::freeze::run(&regardless()?, arguments),
-        Verb::Thaw(arguments) => verbs::thaw::run(&regardless()?, arguments),
-        Verb::List(arguments) => verbs::list::run(&regardless()?, arguments),
-        Verb::Status(arguments) => verbs::status::run(&regardless()?, arguments),
-        Verb::Logs(arguments) => verbs::logs::run(&regardless()?, arguments, cli.json),
-        Verb::Attach(arguments) => verbs::attach::run(&regardless()?, arguments),
-        Verb::Capture(arguments) => verbs::capture::run(&regardless()?, arguments),
-        Verb::Send(arguments) => verbs::send::run(&regardless()?, arguments),
-        Verb::Wait(arguments) => verbs::wait::run(&regardless()?, arguments),
-        Verb::Beat(arguments) => verbs::beat::run(&regardless()?, arguments),
-        Verb::Poke(arguments) => verbs::poke::run(&world()?, arguments),
+        Verb::Spawn(arguments) => commands::spawn::run(&world()?, arguments),
+        Verb::Run(arguments) => commands::run::run(&world()?, arguments),
+        Verb::Stop(arguments) => commands::stop::run(&regardless()?, arguments),
+        Verb::Restart(arguments) => commands::restart::run(&world()?, arguments),
+        Verb::Freeze(arguments) => commands::freeze::run(&regardless()?, arguments),
+        Verb::Thaw(arguments) => commands::thaw::run(&regardless()?, arguments),
+        Verb::List(arguments) => commands::list::run(&regardless()?, arguments),
+        Verb::Status(arguments) => commands::status::run(&regardless()?, arguments),
+        Verb::Logs(arguments) => commands::logs::run(&regardless()?, arguments, cli.json),
+        Verb::Attach(arguments) => commands::attach::run(&regardless()?, arguments),
+        Verb::Capture(arguments) => commands::capture::run(&regardless()?, arguments),
+        Verb::Send(arguments) => commands::send::run(&regardless()?, arguments),
+        Verb::Wait(arguments) => commands::wait::run(&regardless()?, arguments),
+        Verb::Beat(arguments) => commands::beat::run(&regardless()?, arguments),
+        Verb::Poke(arguments) => commands::poke::run(&world()?, arguments),
         Verb::Supervise(arguments) => {
             let (world, error) = warned()?;
-            verbs::supervise::run(&world, arguments, cli.config.as_deref(), error)
+            commands::supervise::run(&world, arguments, cli.config.as_deref(), error)
         }
         Verb::Sweep(arguments) => sweep(arguments, cli.config.as_deref(), printer),
         Verb::Probe(arguments) => {
             let (world, error) = tolerant(cli.config.as_deref())?;
-            verbs::probe::run(&world, arguments, error.as_ref())
+            commands::probe::run(&world, arguments, error.as_ref())
         }
-        Verb::Doctor(_) => verbs::doctor::run(Paths::from_environment()?, cli.config.as_deref()),
-        Verb::Save(arguments) => verbs::save::run(&regardless()?, arguments),
+        Verb::Doctor(_) => commands::doctor::run(Paths::from_environment()?, cli.config.as_deref()),
+        Verb::Save(arguments) => commands::save::run(&regardless()?, arguments),
         Verb::Restore(arguments) => {
             let (world, error) = warned()?;
-            verbs::restore::run(&world, arguments, error.as_ref())
+            commands::restore::run(&world, arguments, error.as_ref())
         }
-        Verb::Notify(arguments) => verbs::notify::run(&world()?, arguments),
+        Verb::Notify(arguments) => commands::notify::run(&world()?, arguments),
         Verb::Guard(arguments) => {
             let world = if arguments.needs_no_configuration() { unconfigured()? } else { world()? };
-            verbs::guard::run(&world, arguments, cli.config.as_deref(), cli.json)
+            commands::guard::run(&world, arguments, cli.config.as_deref(), cli.json)
         }
-        Verb::Units(arguments) => verbs::units::run(&unconfigured()?, arguments),
-        Verb::Completions(arguments) => verbs::completions::run(arguments, &Cli::command()),
-        Verb::Man(arguments) => verbs::man::run(arguments, Cli::command()),
-        Verb::GuardKeeper(arguments) => verbs::guard_keeper::run(&unconfigured()?, arguments),
-        Verb::GuardGone(arguments) => verbs::guard_gone::run(&unconfigured()?, arguments),
-        Verb::PaneDied(arguments) => verbs::pane_died::run(&unconfigured()?, arguments),
-        Verb::SupervisorGone(arguments) => verbs::supervisor_gone::run(&unconfigured()?, arguments),
+        Verb::Units(arguments) => commands::units::run(&unconfigured()?, arguments),
+        Verb::Completions(arguments) => commands::completions::run(arguments, &Cli::command()),
+        Verb::Man(arguments) => commands::man::run(arguments, Cli::command()),
+        Verb::GuardKeeper(arguments) => commands::internal::guard_keeper::run(&unconfigured()?, arguments),
+        Verb::GuardGone(arguments) => commands::internal::guard_cleanup::run(&unconfigured()?, arguments),
+        Verb::PaneDied(arguments) => commands::internal::pane_died::run(&unconfigured()?, arguments),
+        Verb::SupervisorGone(arguments) => {
+            commands::internal::supervisor_exited::run(&unconfigured()?, arguments)
+        }
     }
 }
 
@@ -155,7 +157,7 @@ fn tolerant(file: Option<&Path>) -> Result<(World, Option<Error>)> {
 }
 
 /// A broken configuration never stops a sweep.
-fn sweep(arguments: &verbs::sweep::Args, file: Option<&Path>, printer: Printer) -> Result<Shown> {
+fn sweep(arguments: &commands::sweep::Args, file: Option<&Path>, printer: Printer) -> Result<Shown> {
     let paths = Paths::from_environment()?;
     let (config, own_only) = match config::load(&paths.config, file) {
         Ok(config) => (config, false),
@@ -170,5 +172,5 @@ fn sweep(arguments: &verbs::sweep::Args, file: Option<&Path>, printer: Printer) 
             }
         }
     };
-    verbs::sweep::run(&World::with(paths, config), arguments, own_only)
+    commands::sweep::run(&World::with(paths, config), arguments, own_only)
 }

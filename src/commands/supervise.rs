@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-use super::asked;
+use super::arguments;
 use crate::acts::World;
 use crate::acts::supervise::{WATCH, supervise, watch};
 use crate::model::error::{Error, Result};
@@ -43,7 +43,7 @@ pub fn watched(arguments: &[OsString]) -> Option<String> {
 /// # Errors
 /// When the end of its run cannot be dealt with.
 pub fn run_watching(world: &World, name: &str) -> Result<Shown> {
-    Ok(Shown::default().exit(watch(world, &asked::session(name)?)?))
+    Ok(Shown::default().exit(watch(world, &arguments::session(name)?)?))
 }
 
 /// Supervises a session until its run ends. `configuration` is why the configuration could not be
@@ -57,7 +57,7 @@ pub fn run(
     config_file: Option<&Path>,
     configuration: Option<Error>,
 ) -> Result<Shown> {
-    let id = asked::session(&arguments.name)?;
+    let id = arguments::session(&arguments.name)?;
     match configuration {
         Some(error) if world.store.spec(&id)?.is_none() => Err(error),
         _ => Ok(Shown::default().exit(supervise(world, config_file.map(Path::to_owned), &id)?)),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::asked;
+use super::arguments;
 use crate::acts::send::turn::Turn;
 use crate::acts::{World, observe, wait};
 use crate::model::error::{Error, Result};
@@ -42,7 +42,7 @@ pub struct Args {
 /// # Errors
 /// When the time is up, or what is waited for cannot come any more.
 pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
-    let id = asked::session(&arguments.name)?;
+    let id = arguments::session(&arguments.name)?;
     let deadline = Deadline::after(arguments.timeout.map_or(Duration::MAX, Duration::from_secs));
     let found = observe::one(world, &id)?;
     if arguments.ready {

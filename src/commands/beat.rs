@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::asked;
+use super::arguments;
 use crate::acts::{World, beat};
 use crate::model::error::Result;
 use crate::model::output::Shown;
@@ -23,7 +23,7 @@ pub struct Args {
 /// # Errors
 /// When there is no such session.
 pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
-    let id = arguments.name.as_deref().map(asked::session).transpose()?;
+    let id = arguments.name.as_deref().map(arguments::session).transpose()?;
     let id = beat::beat(world, id)?;
     Ok(Shown::new(&json!({ "session": id, "beat": true })).line(format!("{id} is alive")))
 }

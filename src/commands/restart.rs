@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::asked::Which;
+use super::arguments::Which;
 use crate::acts::restart::restart;
 use crate::acts::{World, observe};
 use crate::model::error::{Result, first_of};

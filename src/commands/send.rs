@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Arg, ArgAction, ArgMatches, FromArgMatches};
 use serde_json::Value;
 
-use super::asked;
+use super::arguments;
 use crate::acts::send::send;
 use crate::acts::send::turn::Turn;
 use crate::acts::{World, observe};
@@ -162,7 +162,7 @@ impl Args {
 /// # Errors
 /// As for [`send`], and with `--wait` as for [`Turn::end`].
 pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
-    let id = asked::session(&arguments.name)?;
+    let id = arguments::session(&arguments.name)?;
     let request = arguments.request()?;
     let found = observe::existing(world, &id)?;
     let mark = found.mark()?;

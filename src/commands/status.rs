@@ -1,6 +1,6 @@
 //! `forge status`
 
-use super::asked;
+use super::arguments;
 use crate::acts::{World, observe};
 use crate::model::error::Result;
 use crate::model::output::Shown;
@@ -23,7 +23,7 @@ pub struct Args {
 /// # Errors
 /// When there is none of that name.
 pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
-    let id = asked::session(&arguments.name)?;
+    let id = arguments::session(&arguments.name)?;
     let session = observe::show(world, &observe::existing(world, &id)?);
     let unknown = || "-".to_owned();
     let mut rows: Vec<(&str, String)> = vec![

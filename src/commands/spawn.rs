@@ -1,6 +1,6 @@
 //! `forge spawn`
 
-use super::asked::{Wanted, renamed};
+use super::arguments::{Wanted, renamed};
 use crate::acts::spawn::{How, Order, spawn};
 use crate::acts::{World, supervised};
 use crate::model::error::Result;

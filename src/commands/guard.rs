@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::asked::WantedLimits;
+use super::arguments::WantedLimits;
 use crate::acts::World;
 use crate::acts::guard::run::{Order, run as run_guarded};
 use crate::acts::guard::snapshot::{self, Compared};

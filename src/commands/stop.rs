@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::asked::Which;
+use super::arguments::Which;
 use crate::acts::{World, observe, stop};
 use crate::model::error::Result;
 use crate::model::output::Shown;

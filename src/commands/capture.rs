@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::asked;
+use super::arguments;
 use crate::acts::{World, observe};
 use crate::model::error::Result;
 use crate::model::output::Shown;
@@ -29,7 +29,7 @@ pub struct Args {
 /// # Errors
 /// When there is no such session, or its server does not answer.
 pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
-    let id = asked::session(&arguments.name)?;
+    let id = arguments::session(&arguments.name)?;
     let found = observe::existing(world, &id)?;
     let mark = found.mark()?;
     let screen = Server::new(&env::tmux()?, &mark.socket).screen(

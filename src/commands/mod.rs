@@ -1,20 +1,19 @@
-//! One file per verb: arguments in, an act called, its result shown. No verb imports another.
+//! One file per command: arguments in, an operation called, its result shown. No command imports
+//! another. [`internal`] has those that forge and systemd call, and that nobody types.
 
+pub mod arguments;
 pub mod attach;
 pub mod beat;
 pub mod capture;
 pub mod completions;
 pub mod doctor;
 pub mod freeze;
-pub mod gate;
 pub mod guard;
-pub mod guard_gone;
-pub mod guard_keeper;
+pub mod internal;
 pub mod list;
 pub mod logs;
 pub mod man;
 pub mod notify;
-pub mod pane_died;
 pub mod poke;
 pub mod probe;
 pub mod restart;
@@ -26,10 +25,7 @@ pub mod spawn;
 pub mod status;
 pub mod stop;
 pub mod supervise;
-pub mod supervisor_gone;
 pub mod sweep;
 pub mod thaw;
 pub mod units;
 pub mod wait;
-
-pub mod asked;

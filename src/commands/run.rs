@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::asked::Wanted;
+use super::arguments::Wanted;
 use crate::acts::spawn::{How, Order, spawn};
 use crate::acts::{World, observe, stop, wait};
 use crate::model::error::{Error, Kind, Result};

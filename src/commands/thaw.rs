@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::asked::Which;
+use super::arguments::Which;
 use crate::acts::{World, freeze, observe};
 use crate::model::error::Result;
 use crate::model::output::Shown;

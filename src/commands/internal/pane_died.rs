@@ -1,7 +1,7 @@
 //! `forge pane-died`, hidden: called by a session's tmux server when its program ended.
 
-use super::asked;
 use crate::acts::{World, end};
+use crate::commands::arguments;
 use crate::model::error::Result;
 use crate::model::output::Shown;
 
@@ -16,6 +16,6 @@ pub struct Args {
 /// # Errors
 /// When something of it is left.
 pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
-    end::program_ended(world, &asked::session(&arguments.name)?)?;
+    end::program_ended(world, &arguments::session(&arguments.name)?)?;
     Ok(Shown::default())
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::asked;
+use super::arguments;
 use crate::acts::{World, supervised};
 use crate::model::error::Result;
 use crate::model::output::Shown;
@@ -23,7 +23,7 @@ pub struct Args {
 /// # Errors
 /// When the session has no supervisor.
 pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
-    let id = asked::session(&arguments.name)?;
+    let id = arguments::session(&arguments.name)?;
     supervised::poke(world, &id)?;
     Ok(Shown::new(&json!({ "session": id, "poked": true })).line(format!(
         "the supervisor of {id} looks at it now; 'systemctl --user status forge-spawn@{id}' tells more"

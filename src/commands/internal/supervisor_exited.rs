@@ -1,9 +1,9 @@
 //! `forge supervisor-gone`, hidden: what `forge-spawn@.service` calls after each of its ends, and what is
 //! called when it is stopped in the pause between two of its runs.
 
-use super::asked;
 use crate::acts::World;
 use crate::acts::supervise::gone;
+use crate::commands::arguments;
 use crate::model::error::Result;
 use crate::model::output::Shown;
 
@@ -20,7 +20,7 @@ pub struct Args {
 /// # Errors
 /// When something of it is left.
 pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
-    let id = asked::session(&arguments.name)?;
+    let id = arguments::session(&arguments.name)?;
     if arguments.pause {
         gone::in_pause(world, &id)?;
     } else {

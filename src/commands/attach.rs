@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::os::unix::process::CommandExt;
 
-use super::asked;
+use super::arguments;
 use crate::acts::{World, observe};
 use crate::model::error::{Error, Result, Trying};
 use crate::model::output::Shown;
@@ -30,7 +30,7 @@ pub struct Args {
 /// # Errors
 /// When there is no session to show, or no terminal to show it in.
 pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
-    let id = asked::session(&arguments.name)?;
+    let id = arguments::session(&arguments.name)?;
     let found = observe::existing(world, &id)?;
     let mark = found.mark()?;
     // A client of a server that stands still cannot even be detached.

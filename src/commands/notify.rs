@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::asked;
+use super::arguments;
 use crate::acts::World;
 use crate::acts::notify::{self, Told};
 use crate::model::error::{Error, Kind, Result};
@@ -83,7 +83,7 @@ pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
                 .line(format!("nothing to tell: {unit} is started again")));
         }
         What::Failure { unit } => (notify::of_failure(world, unit), true),
-        What::Asking { name } => match notify::of_question(world, &asked::session(name)?)? {
+        What::Asking { name } => match notify::of_question(world, &arguments::session(name)?)? {
             Some(notice) => (notice, true),
             None => {
                 return Ok(Shown::new(&json!({ "notice": arguments.what.word(), "channels": [] }))

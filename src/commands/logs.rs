@@ -1,6 +1,6 @@
 //! `forge logs`: what the journal has about a session.
 
-use super::asked;
+use super::arguments;
 use crate::acts::World;
 use crate::model::error::Result;
 use crate::model::output::Shown;
@@ -29,6 +29,6 @@ pub struct Args {
 /// # Errors
 /// When journalctl is not there.
 pub fn run(world: &World, arguments: &Args, json: bool) -> Result<Shown> {
-    let id = arguments.name.as_deref().map(asked::session).transpose()?;
+    let id = arguments.name.as_deref().map(arguments::session).transpose()?;
     match journal::show(world.paths.uid, id.as_ref(), arguments.lines, arguments.follow, json)? {}
 }
