@@ -113,8 +113,8 @@ pub(super) enum Verb {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::acts::end;
-    use crate::acts::guard::run::{GONE_VERB, KEEPER_VERB};
+    use crate::ops::guard::start::{GONE_VERB, KEEPER_VERB};
+    use crate::ops::session::exited;
     use clap::CommandFactory;
 
     #[test]
@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn the_hidden_verbs_are_those_that_the_hands_call() {
         let command = Cli::command();
-        for name in [end::VERB, KEEPER_VERB, GONE_VERB] {
+        for name in [exited::VERB, KEEPER_VERB, GONE_VERB] {
             assert!(command.find_subcommand(name).is_some_and(clap::Command::is_hide_set), "{name}");
         }
     }

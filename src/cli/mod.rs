@@ -10,11 +10,11 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 use signal_hook::low_level::emulate_default_handler;
 
-use crate::acts::World;
 use crate::commands;
 use crate::config::{self, Config};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::output::Shown;
+use crate::ops::World;
 use crate::sys::env::{self, Paths};
 use crate::sys::journal;
 use args::{Cli, Verb};

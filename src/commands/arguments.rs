@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use crate::acts::{World, specify};
 use crate::model::error::{Error, Result};
 use crate::model::screen::prompts::{PatternKey, ScreenPattern};
 use crate::model::session::command::Argv;
@@ -10,6 +9,8 @@ use crate::model::session::environment::Assignment;
 use crate::model::session::limits::{Limits, Percent, Size};
 use crate::model::session::name::{Pattern, SessionId};
 use crate::model::session::spec::Spec;
+use crate::ops::World;
+use crate::ops::session::specify;
 use crate::sys::env;
 
 /// A session to start.

@@ -4,10 +4,11 @@ use std::io::IsTerminal;
 use std::os::unix::process::CommandExt;
 
 use super::arguments;
-use crate::acts::{World, observe};
 use crate::model::error::{Error, Result, Trying};
 use crate::model::output::Shown;
 use crate::model::session::State;
+use crate::ops::World;
+use crate::ops::session::observe;
 use crate::sys::env;
 use crate::sys::tmux::{self, Server};
 

@@ -3,9 +3,10 @@
 use serde_json::json;
 
 use super::arguments;
-use crate::acts::{World, beat};
 use crate::model::error::Result;
 use crate::model::output::Shown;
+use crate::ops::World;
+use crate::ops::session::beat;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]

@@ -3,9 +3,10 @@
 use serde_json::json;
 
 use super::arguments;
-use crate::acts::{World, observe};
 use crate::model::error::Result;
 use crate::model::output::Shown;
+use crate::ops::World;
+use crate::ops::session::observe;
 use crate::sys::clock::Deadline;
 use crate::sys::env;
 use crate::sys::tmux::{ANSWER, Server};

@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
-use crate::acts::doctor::examine;
 use crate::model::error::{Kind, Result};
 use crate::model::output::Shown;
+use crate::ops::health::doctor::examine;
 use crate::sys::env::Paths;
 use crate::sys::journal;
 

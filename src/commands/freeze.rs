@@ -3,10 +3,11 @@
 use serde_json::json;
 
 use super::arguments::Which;
-use crate::acts::{World, freeze, observe};
 use crate::model::error::Result;
 use crate::model::output::Shown;
 use crate::model::session::name::SessionId;
+use crate::ops::World;
+use crate::ops::session::{freeze, observe};
 
 /// The arguments.
 #[derive(Debug, clap::Args)]

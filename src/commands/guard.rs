@@ -6,16 +6,16 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::arguments::WantedLimits;
-use crate::acts::World;
-use crate::acts::guard::run::{Order, run as run_guarded};
-use crate::acts::guard::snapshot::{self, Compared};
-use crate::acts::guard::{units, watch};
 use crate::config::check_pressure;
 use crate::model::error::{Error, Result};
 use crate::model::guard::unit_state::{Guarded, Witness};
 use crate::model::guard::{DISTURBED, REFUSED, report};
 use crate::model::output::Shown;
 use crate::model::session::limits::{Limits, Percent};
+use crate::ops::World;
+use crate::ops::guard::snapshot::{self, Compared};
+use crate::ops::guard::start::{Order, run as run_guarded};
+use crate::ops::guard::{units, watch};
 use crate::sys::clock::local;
 
 /// The arguments.

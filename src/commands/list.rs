@@ -2,13 +2,14 @@
 
 use serde_json::json;
 
-use crate::acts::{World, observe};
 use crate::model::error::Result;
 use crate::model::output::Shown;
 use crate::model::session::Session;
 use crate::model::session::activity::Activity;
 use crate::model::session::name::Pattern;
 use crate::model::usage;
+use crate::ops::World;
+use crate::ops::session::observe;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]

@@ -1,9 +1,9 @@
 //! `forge logs`: what the journal has about a session.
 
 use super::arguments;
-use crate::acts::World;
 use crate::model::error::Result;
 use crate::model::output::Shown;
+use crate::ops::World;
 use crate::sys::journal;
 
 /// The arguments.

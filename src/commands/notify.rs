@@ -3,11 +3,11 @@
 use serde_json::json;
 
 use super::arguments;
-use crate::acts::World;
-use crate::acts::notify::{self, Told};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::notice::Notice;
 use crate::model::output::Shown;
+use crate::ops::World;
+use crate::ops::health::notify::{self, Told};
 
 /// The arguments.
 #[derive(Debug, clap::Args)]

@@ -3,9 +3,10 @@
 use serde_json::json;
 
 use super::arguments;
-use crate::acts::{World, supervised};
 use crate::model::error::Result;
 use crate::model::output::Shown;
+use crate::ops::World;
+use crate::ops::supervise::client;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
@@ -24,7 +25,7 @@ pub struct Args {
 /// When the session has no supervisor.
 pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
     let id = arguments::session(&arguments.name)?;
-    supervised::poke(world, &id)?;
+    client::poke(world, &id)?;
     Ok(Shown::new(&json!({ "session": id, "poked": true })).line(format!(
         "the supervisor of {id} looks at it now; 'systemctl --user status forge-spawn@{id}' tells more"
     )))

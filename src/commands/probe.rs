@@ -1,9 +1,9 @@
 //! `forge probe`
 
-use crate::acts::World;
-use crate::acts::probe::probe;
 use crate::model::error::{Error, Kind, Result};
 use crate::model::output::Shown;
+use crate::ops::World;
+use crate::ops::health::probe::probe;
 use crate::sys::clock::local;
 
 /// The arguments.

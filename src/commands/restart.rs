@@ -3,10 +3,11 @@
 use serde_json::json;
 
 use super::arguments::Which;
-use crate::acts::restart::restart;
-use crate::acts::{World, observe};
 use crate::model::error::{Result, first_of};
 use crate::model::output::Shown;
+use crate::ops::World;
+use crate::ops::session::observe;
+use crate::ops::session::restart::restart;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]

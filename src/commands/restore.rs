@@ -2,13 +2,13 @@
 
 use serde_json::json;
 
-use crate::acts::World;
-use crate::acts::restore::{Outcome, in_this_life, restore, steps};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::notice::restore_lines;
 use crate::model::output::Shown;
 use crate::model::session::restore::{Restored, Step};
 use crate::model::time::rfc3339;
+use crate::ops::World;
+use crate::ops::boot::restore::{Outcome, in_this_life, restore, steps};
 use crate::sys::clock::local;
 
 /// The arguments.

@@ -6,11 +6,13 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use super::arguments::Wanted;
-use crate::acts::spawn::{How, Order, spawn};
-use crate::acts::{World, observe, stop, wait};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::output::Shown;
 use crate::model::session::spec::{Keeper, Spec};
+use crate::ops::World;
+use crate::ops::session::spawn::order::{How, Order};
+use crate::ops::session::spawn::spawn;
+use crate::ops::session::{observe, stop, wait};
 use crate::sys::clock::Deadline;
 use crate::sys::process::{Process, readable};
 use crate::sys::sd_notify;

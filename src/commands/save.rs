@@ -1,9 +1,9 @@
 //! `forge save`
 
-use crate::acts::World;
-use crate::acts::save::{Saved, save, save_at_shutdowns};
 use crate::model::error::Result;
 use crate::model::output::Shown;
+use crate::ops::World;
+use crate::ops::boot::save::{Saved, save, save_at_shutdowns};
 
 /// The arguments.
 #[derive(Debug, clap::Args)]

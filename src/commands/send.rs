@@ -7,14 +7,15 @@ use clap::{Arg, ArgAction, ArgMatches, FromArgMatches};
 use serde_json::Value;
 
 use super::arguments;
-use crate::acts::send::send;
-use crate::acts::send::turn::Turn;
-use crate::acts::{World, observe};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::output::Shown;
 use crate::model::screen::typing::{self, Fate, Part, Request, Sent};
 use crate::model::session::name::SessionId;
 use crate::model::time::span;
+use crate::ops::World;
+use crate::ops::session::observe;
+use crate::ops::session::send::send;
+use crate::ops::session::send::turn::Turn;
 use crate::sys::clock::Deadline;
 use crate::sys::files;
 

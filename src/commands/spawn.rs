@@ -1,11 +1,13 @@
 //! `forge spawn`
 
 use super::arguments::{Wanted, renamed};
-use crate::acts::spawn::{How, Order, spawn};
-use crate::acts::{World, supervised};
 use crate::model::error::Result;
 use crate::model::output::Shown;
 use crate::model::sweep::stale_sockets;
+use crate::ops::World;
+use crate::ops::session::spawn::order::{How, Order};
+use crate::ops::session::spawn::spawn;
+use crate::ops::supervise::client;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
@@ -31,7 +33,7 @@ pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
     let Args { wanted, supervise } = arguments;
     let spec = wanted.spec(world)?;
     let spawned = if *supervise {
-        supervised::spawn(world, &spec, wanted.replace)?
+        client::spawn(world, &spec, wanted.replace)?
     } else {
         let how = if wanted.replace { How::Replacing } else { How::New };
         spawn(world, Order::new(&spec, how))?

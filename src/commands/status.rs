@@ -1,11 +1,12 @@
 //! `forge status`
 
 use super::arguments;
-use crate::acts::{World, observe};
 use crate::model::error::Result;
 use crate::model::output::Shown;
 use crate::model::session::State;
 use crate::model::{unit, usage};
+use crate::ops::World;
+use crate::ops::session::observe;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]

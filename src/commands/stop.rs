@@ -5,9 +5,10 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::arguments::Which;
-use crate::acts::{World, observe, stop};
 use crate::model::error::Result;
 use crate::model::output::Shown;
+use crate::ops::World;
+use crate::ops::session::{observe, stop};
 
 /// The arguments.
 #[derive(Debug, clap::Args)]

@@ -4,10 +4,10 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use super::arguments;
-use crate::acts::World;
-use crate::acts::supervise::{WATCH, supervise, watch};
 use crate::model::error::{Error, Result};
 use crate::model::output::Shown;
+use crate::ops::World;
+use crate::ops::supervise::{WATCH, supervise, watch};
 
 /// The arguments.
 #[derive(Debug, clap::Args)]

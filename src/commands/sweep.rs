@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use crate::acts::World;
-use crate::acts::sweep::{Plan, record, sweep};
 use crate::model::error::Result;
 use crate::model::output::{Shown, legible};
 use crate::model::sweep::{Report, stale_sockets};
+use crate::ops::World;
+use crate::ops::sweep::{Plan, record, sweep};
 
 /// The arguments.
 #[derive(Debug, clap::Args)]

@@ -5,13 +5,13 @@ use std::path::Path;
 use serde_json::{Value, json};
 use similar::TextDiff;
 
-use crate::acts::World;
-use crate::acts::install::{self, Done, Step};
-use crate::acts::verify::{self, Verified};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::output::Shown;
 use crate::model::unit::files::{Change, SYSTEM, There, USER};
 use crate::model::unit::graph::{dot, reduced, tree};
+use crate::ops::World;
+use crate::ops::units::install::{self, Done, Step};
+use crate::ops::units::verify::{self, Verified};
 use crate::sys::env;
 
 /// The arguments.

@@ -5,11 +5,12 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::arguments;
-use crate::acts::send::turn::Turn;
-use crate::acts::{World, observe, wait};
 use crate::model::error::{Error, Result};
 use crate::model::output::Shown;
 use crate::model::session::State;
+use crate::ops::World;
+use crate::ops::session::send::turn::Turn;
+use crate::ops::session::{observe, wait};
 use crate::sys::clock::Deadline;
 
 /// The arguments.

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use forge::acts::resume::resumption;
 use forge::model::session::name::SessionId;
 use forge::model::session::restore::{Kept, Step, plan};
 use forge::model::session::spec::{Keeper, Spec};
+use forge::ops::session::resume::resumption;
 use forge::sys::resume::claude_dir;
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;

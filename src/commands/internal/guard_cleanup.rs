@@ -1,10 +1,10 @@
 //! `forge guard-gone`, hidden: what runs after a guard's keeper, and after the watch.
 
-use crate::acts::World;
-use crate::acts::guard::gone::{self, Who};
-use crate::acts::guard::watch;
 use crate::model::error::Result;
 use crate::model::output::Shown;
+use crate::ops::World;
+use crate::ops::guard::cleanup::{self, Who};
+use crate::ops::guard::watch;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
@@ -39,7 +39,7 @@ pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
         What::Command { slice, guard, guard_start, command, command_start, leave_children } => {
             let guard = Who { pid: *guard, start: *guard_start };
             let command = Who { pid: *command, start: *command_start };
-            gone::command(world, slice, guard, command, *leave_children)?;
+            cleanup::command(world, slice, guard, command, *leave_children)?;
         }
     }
     Ok(Shown::default())

@@ -1,9 +1,9 @@
 //! `forge guard-keeper`, hidden: waits until a guard is gone.
 
-use crate::acts::World;
-use crate::acts::guard::gone::{self, Who};
 use crate::model::error::Result;
 use crate::model::output::Shown;
+use crate::ops::World;
+use crate::ops::guard::cleanup::{self, Who};
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
@@ -19,6 +19,6 @@ pub struct Args {
 /// When the guard cannot be watched.
 pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
     let Args { slice, pid, start } = arguments;
-    gone::wait_for_guard(world, slice, Who { pid: *pid, start: *start })?;
+    cleanup::wait_for_guard(world, slice, Who { pid: *pid, start: *start })?;
     Ok(Shown::default())
 }

@@ -1,9 +1,10 @@
 //! `forge pane-died`, hidden: called by a session's tmux server when its program ended.
 
-use crate::acts::{World, end};
 use crate::commands::arguments;
 use crate::model::error::Result;
 use crate::model::output::Shown;
+use crate::ops::World;
+use crate::ops::session::exited;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
@@ -16,6 +17,6 @@ pub struct Args {
 /// # Errors
 /// When something of it is left.
 pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
-    end::program_ended(world, &arguments::session(&arguments.name)?)?;
+    exited::program_ended(world, &arguments::session(&arguments.name)?)?;
     Ok(Shown::default())
 }

@@ -1,11 +1,11 @@
 //! `forge supervisor-gone`, hidden: what `forge-spawn@.service` calls after each of its ends, and what is
 //! called when it is stopped in the pause between two of its runs.
 
-use crate::acts::World;
-use crate::acts::supervise::gone;
 use crate::commands::arguments;
 use crate::model::error::Result;
 use crate::model::output::Shown;
+use crate::ops::World;
+use crate::ops::supervise::exited;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
@@ -22,9 +22,9 @@ pub struct Args {
 pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
     let id = arguments::session(&arguments.name)?;
     if arguments.pause {
-        gone::in_pause(world, &id)?;
+        exited::in_pause(world, &id)?;
     } else {
-        gone::ended(world, &id)?;
+        exited::ended(world, &id)?;
     }
     Ok(Shown::default())
 }

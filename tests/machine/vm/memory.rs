@@ -114,7 +114,7 @@ fn a_session_without_a_supervisor_is_told_the_same() {
     let (_session, spawned) = spawn("lonely", &["--memory-max", "64M"], &EATER);
     let cursor = journal_cursor();
     forge(&["send", "lonely", "go"]).ok();
-    // Who waits also looks: tmux 3.3a notices some ends only when it is told to (`acts/heal`).
+    // Who waits also looks: tmux 3.3a notices some ends only when it is told to (`ops/session/heal`).
     let ended = forge_json(&["wait", "lonely", "--exit", "--timeout", "60"]);
     assert_eq!((&ended["result"], &ended["signal"]), (&"an out-of-memory kill".into(), &9.into()));
     let crashed = event_since(&cursor, "crashed");

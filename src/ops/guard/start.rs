@@ -1,0 +1,213 @@
+//! A command to guard: what speaks against it, and how it begins.
+
+use std::ffi::OsString;
+use std::os::fd::AsFd;
+use std::process::Stdio;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use super::all_known;
+use super::listening::Listening;
+use super::running::{PASSED_ON, Place, Running};
+use super::settle::come_to_rest;
+use crate::model::error::{Error, Kind, Result, Trying};
+use crate::model::event::Event;
+use crate::model::guard::report::{Denial, Report};
+use crate::model::guard::timeline::Ledger;
+use crate::model::guard::unit_state::{Guarded, Manager};
+use crate::model::session::End;
+use crate::model::session::limits::Limits;
+use crate::model::unit;
+use crate::ops::World;
+use crate::sys::cgroup::{self, Cgroup};
+use crate::sys::clock::{Deadline, boot_us};
+use crate::sys::gate::{self, Gate};
+use crate::sys::journal::{self, told};
+use crate::sys::process::{self, Process, stat};
+use crate::sys::signals::Signals;
+use crate::sys::systemd::Guarding;
+use crate::sys::systemd::unit_watch::{BRIEFLY, Watch, look, watch};
+use crate::sys::{env, landlock, psi};
+
+/// The verb of the keeper's main process.
+pub const KEEPER_VERB: &str = "guard-keeper";
+
+/// The verb of what runs after the keeper.
+pub const GONE_VERB: &str = "guard-gone";
+
+/// The option of that for a command that may leave processes behind.
+pub const LEAVE: &str = "--leave-children";
+
+/// How long the start may take, the manager's part in it included.
+const START: Duration = Duration::from_secs(60);
+
+/// What to run, and how.
+#[derive(Debug)]
+pub struct Order<'a> {
+    /// The command.
+    pub command: &'a [OsString],
+    /// The units that it may not disturb.
+    pub units: Vec<Guarded>,
+    /// It is not run while one of these units is active, in whichever manager.
+    pub refuse_if_active: &'a [String],
+    /// It may not listen on TCP ports.
+    pub deny_listen: bool,
+    /// It is frozen from so much pressure on, in percent.
+    pub freeze_on_pressure: Option<u64>,
+    /// What it may use.
+    pub limits: Limits,
+    /// What it leaves running goes on.
+    pub leave_children: bool,
+    /// Its output goes to standard error: standard output is for the report.
+    pub aside: bool,
+}
+
+impl Order<'_> {
+    /// Its program's name: what may be logged, since arguments may hold secrets.
+    pub(super) fn program(&self) -> String {
+        let path = self.command.first().map(|program| program.to_string_lossy()).unwrap_or_default();
+        path.rsplit('/').next().unwrap_or_default().escape_debug().to_string()
+    }
+}
+
+/// Runs the command, and tells how it came out.
+///
+/// # Errors
+/// When the command is refused, or something fails before it runs.
+pub fn run(world: &World, order: &Order<'_>) -> Result<(Report, End)> {
+    // A caller that ignores it would have the kernel wait for the command, and tell nobody.
+    process::hear_of_children()?;
+    // Before any thread is there: they have what this one blocks.
+    let mut taken = vec![Signal::SIGCHLD, Signal::SIGCONT, Signal::SIGTSTP];
+    taken.extend(PASSED_ON);
+    let signals = Signals::take_over(&taken)?;
+    let (running, watch) = start(world, order).inspect_err(|error| {
+        journal::record(&Event::GuardRefused { program: order.program(), error: error.message.clone() });
+    })?;
+    let finished = running.finish(&signals, &watch);
+    // What still comes may end the guard: nothing depends on it any more.
+    while signals.next().is_some() {}
+    signals.give_back();
+    Ok(finished)
+}
+
+/// Looks at everything, then lets the command begin.
+fn start<'a>(world: &World, order: &'a Order<'a>) -> Result<(Running<'a>, Watch)> {
+    check(order)?;
+    let (mut looks, mut sight) = watch(&order.units)?;
+    if looks.iter().any(|look| look.has_job || look.witness.is_going_down()) {
+        come_to_rest(&order.units, looks)?;
+        (looks, sight) = watch(&order.units)?;
+    }
+    let seen: Vec<_> = order.units.iter().cloned().zip(looks).collect();
+    all_known(seen.iter().map(|(unit, look)| (unit, look.witness.load.as_str())))?;
+    for (unit, look) in &seen {
+        if !look.witness.is_up() {
+            told!("{unit} is {} before the command begins", look.witness.active);
+        }
+    }
+    let ledger = Ledger::new(seen.into_iter().map(|(unit, look)| (unit, look.witness)));
+    Ok((begin(world, order, ledger)?, sight))
+}
+
+/// What speaks against running it at all.
+fn check(order: &Order<'_>) -> Result<()> {
+    if order.freeze_on_pressure.is_some() && !psi::is_measured() {
+        return Err(Error::new(Kind::Missing, "this kernel does not measure pressure")
+            .hint("boot it with psi=1, or leave out --freeze-on-pressure"));
+    }
+    let mut asked = Vec::new();
+    for name in order.refuse_if_active {
+        asked.push(Guarded::parse(Manager::User, name)?);
+        asked.push(Guarded::parse(Manager::System, name)?);
+    }
+    let looks = look(&asked, BRIEFLY)?;
+    let mut known = asked.iter().zip(&looks).collect::<Vec<_>>();
+    if let Some((unit, look)) = known.iter().find(|(_, look)| look.witness.is_up()) {
+        let error = format!("{unit} is {}, and the command may not run meanwhile", look.witness.active);
+        return Err(Error::failed(error).hint(format!("stop {} first, or wait until it is over", unit.unit)));
+    }
+    known.retain(|(_, look)| look.witness.load != "not-found");
+    for name in order.refuse_if_active {
+        let unit = Guarded::parse(Manager::User, name)?.unit;
+        if !known.iter().any(|(known, _)| known.unit == unit) {
+            told!("--refuse-if-active: neither manager knows {unit}");
+        }
+    }
+    Ok(())
+}
+
+/// Puts a process into its scope, with its limits, and has it become the command.
+fn begin<'a>(world: &World, order: &'a Order<'a>, ledger: Ledger) -> Result<Running<'a>> {
+    let manager = world.manager()?;
+    let deadline = Deadline::after(START);
+    let own = std::process::id();
+    let id = unit::guard_id(own, boot_us() / 1000);
+    let slice = unit::guard_slice(&id, &cgroup::of_process(own).unwrap_or_default());
+    let program = order.program();
+    let denial = order.deny_listen.then(|| {
+        let denial = if landlock::can_deny_bind() { Denial::KernelAndWatch } else { Denial::Watch };
+        Ok::<_, Error>((denial, Listening::begin(denial)?))
+    });
+    let denial = denial.transpose()?;
+    let denied = denial.as_ref().map(|(denial, _)| *denial);
+    let gate = Gate::new()?;
+    let stdout = if order.aside {
+        let stderr = std::io::stderr().as_fd().try_clone_to_owned();
+        Stdio::from(stderr.trying("cannot hand on standard error")?)
+    } else {
+        Stdio::inherit()
+    };
+    let child = gate::start_guarded(&gate, order.command, stdout)?;
+    let gone = || Error::failed("the command's process ended before it was let go");
+    let process = Process::open(child.id())?.ok_or_else(gone)?;
+    let started = gate.wait_for(child.id(), deadline).and_then(|waiting| {
+        let start_of = |pid| stat(pid).map(|stat| stat.start).unwrap_or_default().to_string();
+        let guard = [own.to_string(), start_of(own)];
+        let command = [child.id().to_string(), start_of(child.id())];
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        let keeper = [words(&["--quiet", KEEPER_VERB, &slice]), guard.to_vec()].concat();
+        let after = [words(&["--quiet", GONE_VERB, "command", &slice]), guard.to_vec(), command.to_vec()];
+        let mut after = after.concat();
+        after.extend(order.leave_children.then(|| LEAVE.to_owned()));
+        manager.start_guarding(
+            &Guarding {
+                id: &id,
+                slice: &slice,
+                may_stay: order.leave_children,
+                description: &format!("guarded: {program}"),
+                limits: &order.limits,
+                process: &process,
+                forge: &env::forge()?,
+                keeper: &keeper,
+                after_keeper: &after,
+            },
+            deadline,
+        )?;
+        if !process::idle_io(child.id()) {
+            told!("{program} has no idle IO priority: there is no ionice, or it does not work");
+        }
+        Ok(waiting)
+    });
+    let waiting = started?;
+    // From its beginning on nothing may fail that would leave it unguarded.
+    let manager_group = Cgroup::new(&manager.control_group()?);
+    let group = manager_group.child(&unit::path_of_slice(&slice));
+    let is_inside = cgroup::of_process(child.id()).is_some_and(|path| group.holds(&path));
+    if !is_inside {
+        return Err(Error::failed(format!("{program} is not in {slice}, and was not run")));
+    }
+    if let Some(denial) = denied {
+        told!("{program} may not listen on TCP ports: {}", denial.words());
+    }
+    if order.units.is_empty() {
+        told!("no unit is guarded; name some with --unit, --system-unit or in [guard]");
+    }
+    let place = Place { id: id.clone(), slice, group, manager_group };
+    let running = Running::new(order, place, child.id(), ledger, denial);
+    waiting.release_guarded(denied == Some(Denial::KernelAndWatch), &program, deadline)?;
+    let units = order.units.clone();
+    journal::record(&Event::GuardStarted { guard: id, program, units, deny_listen: denied });
+    Ok(running)
+}

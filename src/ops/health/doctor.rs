@@ -1,0 +1,380 @@
+//! What on this machine would stop forge from working, each thing with the command that mends it.
+
+use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::config::{self, Config};
+use crate::model::error::Error;
+use crate::model::health::{LITTLE_ROOM, Problem};
+use crate::model::session::limits::Limits;
+use crate::model::unit::files::{Change, JANITOR};
+use crate::model::usage;
+use crate::ops::World;
+use crate::ops::units::install::{self, Step};
+use crate::ops::units::verify;
+use crate::sys::cgroup::{self, Cgroup};
+use crate::sys::clock::Deadline;
+use crate::sys::env::{self, Paths};
+use crate::sys::systemd::{Login, Manager, unit_watch};
+use crate::sys::tmux::directory::Directory;
+use crate::sys::{files, process, psi};
+
+/// How long a program may take to tell its version.
+const VERSION: Duration = Duration::from_secs(5);
+
+/// The oldest tmux, and the oldest systemd, that forge was ever tried with.
+const OLDEST_TMUX: (u32, u32) = (3, 3);
+const OLDEST_SYSTEMD: u32 = 252;
+
+/// What was found so far.
+#[derive(Default)]
+struct Findings {
+    checks: usize,
+    problems: Vec<Problem>,
+}
+
+impl Findings {
+    /// Notes a check and what it found.
+    fn check(&mut self, found: Option<Problem>) {
+        self.checks += 1;
+        self.problems.extend(found);
+    }
+}
+
+/// Examines everything; returns how many checks there were, and what is wrong.
+pub fn examine(paths: Paths, config_file: Option<&Path>) -> (usize, Vec<Problem>) {
+    let mut findings = Findings::default();
+    let config = match config::load(&paths.config, config_file) {
+        Ok(config) => {
+            findings.check(None);
+            config
+        }
+        Err(error) => {
+            findings.check(Some(of_error("the configuration cannot be used", &error)));
+            Config::default()
+        }
+    };
+    let world = World::with(paths, config);
+    findings.check(tmux());
+    findings.check(kernel());
+    directories(&world, &mut findings);
+    login(&world, &mut findings);
+    notices(&world, &mut findings);
+    // One that does not answer is asked nothing more: each question has its own deadline.
+    match world.manager().and_then(|manager| manager.version().map(|_| manager)) {
+        Err(error) => findings.check(Some(of_error("the user manager is not there", &error))),
+        Ok(manager) => {
+            findings.check(None);
+            systemd(&world, manager, &mut findings);
+            units(&world, &mut findings);
+            programs(&world, manager, &mut findings);
+            guard(&world, &mut findings);
+        }
+    }
+    (findings.checks, findings.problems)
+}
+
+fn of_error(what: &str, error: &Error) -> Problem {
+    let hint = error.hint.clone().unwrap_or_else(|| "mend that and try again".to_owned());
+    Problem::new(format!("{what}: {}", error.message), hint)
+}
+
+fn tmux() -> Option<Problem> {
+    let install = "sudo apt-get install tmux";
+    let binary = match env::tmux() {
+        Ok(binary) => binary,
+        Err(error) => return Some(of_error("tmux is missing", &error)),
+    };
+    let told = process::run(Command::new(&binary).arg("-V"), Deadline::after(VERSION));
+    match told {
+        Err(error) => {
+            Some(Problem::new(format!("{} does not run: {}", binary.display(), error.message), install))
+        }
+        Ok(output) => match version_of(&output.stdout) {
+            Some(version) if version < OLDEST_TMUX => Some(Problem::new(
+                format!("{} is {}, and forge needs 3.3 or newer", binary.display(), output.stdout.trim()),
+                install,
+            )),
+            // What has no number, as a build of tmux's newest source, is new.
+            _ => None,
+        },
+    }
+}
+
+/// The numbers in `tmux 3.5a`, `tmux next-3.6`.
+fn version_of(text: &str) -> Option<(u32, u32)> {
+    let digits = text.trim_start_matches(|c: char| !c.is_ascii_digit());
+    let (major, rest) = digits.split_once('.')?;
+    let minor: String = rest.chars().take_while(char::is_ascii_digit).collect();
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+fn kernel() -> Option<Problem> {
+    if !cgroup::is_unified() {
+        return Some(Problem::new(
+            "the control groups are not of version 2 alone",
+            "boot with systemd.unified_cgroup_hierarchy=1 on the kernel's command line",
+        ));
+    }
+    // In the root there is none; every group that systemd makes has it since Linux 5.14.
+    let own = cgroup::of_process(std::process::id())?;
+    (own != "/" && !Cgroup::new(&own).can_kill()).then(|| {
+        Problem::new("the kernel is older than Linux 5.14", "upgrade the kernel: sudo apt-get full-upgrade")
+    })
+}
+
+fn directories(world: &World, findings: &mut Findings) {
+    let socket_dir = world.paths.socket_dir();
+    findings.check(match Directory::open(&socket_dir) {
+        Err(error) => Some(of_error("tmux cannot use its socket directory", &error)),
+        Ok(Some(directory)) if !directory.is_writable() => Some(Problem::new(
+            format!("{} cannot be written", socket_dir.display()),
+            format!("chmod 700 {}", socket_dir.display()),
+        )),
+        Ok(_) => None,
+    });
+    for dir in [&world.paths.state, &world.paths.runtime] {
+        // Where it is not there yet, it is going to be made.
+        let there = dir.ancestors().find(|ancestor| ancestor.is_dir()).unwrap_or(dir);
+        findings.check((!files::is_writable(there)).then(|| {
+            let chmod = format!("chmod 700 {}", there.display());
+            Problem::new(format!("{} cannot be written", there.display()), chmod)
+        }));
+    }
+    let free = files::room(&world.paths.state);
+    findings.check(free.filter(|free| *free < LITTLE_ROOM).map(|free| {
+        Problem::new(
+            format!("only {} left for forge's files", usage::size(free)),
+            format!("make room: du -xh {} | sort -h | tail", world.paths.home.display()),
+        )
+    }));
+}
+
+fn login(world: &World, findings: &mut Findings) {
+    let Ok(login) = Login::connect() else {
+        findings.check(Some(Problem::new(
+            "logind cannot be asked: whether your sessions live on after a logout is not known",
+            "systemctl status systemd-logind dbus",
+        )));
+        return;
+    };
+    // A logout ends a manager that does not linger; with KillUserProcesses=yes at once. With
+    // lingering the sessions live on, whatever that setting is (measured on 252 and 257).
+    let at_once = login.kills_at_logout().is_ok_and(|kills| kills);
+    findings.check(match login.lingers(world.paths.uid) {
+        Ok(true) => None,
+        Ok(false) => Some(Problem::new(
+            format!(
+                "lingering is off: your sessions end with your last login{}, and none starts at boot",
+                if at_once { " (at once: KillUserProcesses=yes)" } else { "" }
+            ),
+            format!("sudo loginctl enable-linger {}", env::user_name()),
+        )),
+        Err(error) => Some(of_error("it is not known whether lingering is on", &error)),
+    });
+}
+
+fn notices(world: &World, findings: &mut Findings) {
+    let notify = &world.config.notify;
+    let secrets = [
+        notify.telegram.as_ref().and_then(|telegram| telegram.token_file.as_ref()),
+        notify.webhook.as_ref().and_then(|webhook| webhook.url_file.as_ref()),
+    ];
+    for secret in secrets.into_iter().flatten() {
+        let path = world.paths.in_home(secret);
+        findings.check(match path.metadata() {
+            Err(error) => Some(Problem::new(
+                format!("the secret {} cannot be read: {error}", path.display()),
+                "put it there, and then: forge notify test",
+            )),
+            Ok(metadata) if metadata.mode() & 0o077 != 0 => Some(Problem::new(
+                format!("others can read the secret {}", path.display()),
+                format!("chmod 600 {}", path.display()),
+            )),
+            Ok(_) => None,
+        });
+    }
+}
+
+/// The units that nothing may disturb, and what is to yield to them.
+fn guard(world: &World, findings: &mut Findings) {
+    let wants_pressure = world.config.guard.freeze_on_pressure.is_some();
+    findings.check((wants_pressure && !psi::is_measured()).then(|| {
+        let what = "[guard] has freeze_on_pressure, and this kernel does not measure pressure";
+        Problem::new(what, "boot it with psi=1")
+    }));
+    let yields = world.config.sessions.iter().find(|(_, session)| session.yields).map(|(id, _)| id);
+    findings.check(yields.filter(|_| !wants_pressure).map(|id| {
+        let what = format!("[sessions.{id}] is to yield, and nothing says from what pressure on");
+        Problem::new(what, "add freeze_on_pressure = 40 to [guard]")
+    }));
+    let units = world.config.guard.all_units().unwrap_or_default();
+    match unit_watch::look(&units, unit_watch::BRIEFLY) {
+        Ok(looks) => {
+            for (unit, look) in units.iter().zip(looks) {
+                findings.check((look.witness.load == "not-found").then(|| {
+                    let what = format!("[guard] names {unit}, and there is no such unit");
+                    Problem::new(what, "mend the name; the machine's units belong into system_units")
+                }));
+            }
+        }
+        Err(error) => findings.check(Some(of_error("the guarded units cannot be looked at", &error))),
+    }
+}
+
+fn systemd(world: &World, manager: &Manager, findings: &mut Findings) {
+    findings.check(manager.major_version().ok().and_then(|major| {
+        (major < OLDEST_SYSTEMD).then(|| {
+            Problem::new(
+                format!("systemd is {major}, and forge needs {OLDEST_SYSTEMD} or newer"),
+                "upgrade the system to Debian 12 or newer",
+            )
+        })
+    }));
+    let controllers = manager.control_group().map(|group| Cgroup::new(&group).controllers());
+    let limits = world.config.sessions.values().map(|session| &session.limits).chain([&world.config.limits]);
+    let wanted: BTreeSet<&str> = limits.flat_map(Limits::controllers).collect();
+    findings.check(controllers.ok().and_then(|there| {
+        let missing: Vec<&str> =
+            wanted.into_iter().filter(|name| !there.iter().any(|there| there == name)).collect();
+        (!missing.is_empty()).then(|| {
+            Problem::new(
+                format!(
+                    "limits are configured, and have no effect: no {} controller",
+                    missing.join(" and no ")
+                ),
+                "echo -e '[Service]\\nDelegate=cpu cpuset io memory pids' | sudo install -D /dev/stdin \
+                 /etc/systemd/system/user@.service.d/delegate.conf; then reboot",
+            )
+        })
+    }));
+    for name in ["TMUX_TMPDIR", "XDG_CONFIG_HOME", "XDG_STATE_HOME"] {
+        let (here, there) = (env::variable(name), manager.environment(name).ok().flatten());
+        findings.check(here.filter(|here| Some(here) != there.as_ref()).map(|here| {
+            Problem::new(
+                format!(
+                    "{name} is {here} here, and {} in the user manager: after a boot things are elsewhere",
+                    there.as_deref().unwrap_or("not set")
+                ),
+                format!("mkdir -p ~/.config/environment.d && echo {name}={here} >> ~/.config/environment.d/forge.conf"),
+            )
+        }));
+    }
+}
+
+fn units(world: &World, findings: &mut Findings) {
+    let install = "forge units install --now";
+    let steps = match install::plan_install(world) {
+        Ok(steps) => steps,
+        Err(error) => return findings.check(Some(of_error("the units cannot be examined", &error))),
+    };
+    let is = |wanted: fn(&Change) -> bool| -> Vec<&str> {
+        steps.iter().filter(|step| wanted(&step.change)).map(|step| step.file.name).collect()
+    };
+    let missing = is(|change| matches!(change, Change::Write(_)));
+    findings.check((!missing.is_empty()).then(|| {
+        let which =
+            if missing.len() == steps.len() { "forge's units".to_owned() } else { missing.join(", ") };
+        Problem::new(format!("not installed: {which}; nothing is swept or restored at boot"), install)
+    }));
+    let old = is(|change| matches!(change, Change::Update(_)));
+    findings.check((!old.is_empty()).then(|| {
+        Problem::new(format!("of an older forge, or of one elsewhere: {}", old.join(", ")), install)
+    }));
+    for Step { path, change, .. } in &steps {
+        if let Change::Refuse(why) = change {
+            findings.check(Some(Problem::new(
+                format!("{} is not forge's: {why}", path.display()),
+                format!("mv '{0}' '{0}.old' && {install}", path.display()),
+            )));
+        }
+    }
+    if missing.len() == steps.len() {
+        return;
+    }
+    match verify::loaded(world) {
+        Err(error) => findings.check(Some(of_error("the units cannot be examined", &error))),
+        Ok(units) => {
+            let reload: Vec<&str> =
+                units.iter().filter(|(_, unit)| unit.needs_reload).map(|(file, _)| file.name).collect();
+            findings.check((!reload.is_empty()).then(|| {
+                Problem::new(
+                    format!("changed on disk since the manager read them: {}", reload.join(", ")),
+                    "systemctl --user daemon-reload",
+                )
+            }));
+            let masked: Vec<&str> =
+                units.iter().filter(|(_, unit)| unit.load == "masked").map(|(file, _)| file.name).collect();
+            findings.check(masked.first().map(|first| {
+                Problem::new(
+                    format!("masked: {}", masked.join(", ")),
+                    format!("systemctl --user unmask {first}"),
+                )
+            }));
+            let disabled: Vec<&str> = units
+                .iter()
+                .filter(|(file, unit)| {
+                    file.is_enabled() && unit.load == "loaded" && unit.file_state == "disabled"
+                })
+                .map(|(file, _)| file.name)
+                .collect();
+            findings.check(
+                (!disabled.is_empty())
+                    .then(|| Problem::new(format!("not enabled: {}", disabled.join(", ")), install)),
+            );
+            let janitor = units.iter().find(|(file, _)| file.name == JANITOR);
+            findings.check(janitor.filter(|(_, unit)| unit.load == "loaded" && unit.active != "active").map(
+                |_| {
+                    Problem::new(
+                        "the janitor's timer is not started: dead sockets stay until the next spawn",
+                        format!("systemctl --user start {JANITOR}"),
+                    )
+                },
+            ));
+        }
+    }
+}
+
+/// The programs of the sessions that start at boot must be found by then, with the manager's own
+/// PATH.
+fn programs(world: &World, manager: &Manager, findings: &mut Findings) {
+    let path = manager.environment("PATH").ok().flatten();
+    for (id, session) in world.config.sessions.iter().filter(|(_, session)| session.boot) {
+        let Some(command) = &session.command else { continue };
+        let path = session.env.get("PATH").or(path.as_ref()).map(AsRef::as_ref);
+        findings.check(env::find_program(command.program(), path).is_none().then(|| {
+            let program = command.program();
+            let elsewhere = env::find_program(program, env::variable("PATH").as_deref().map(AsRef::as_ref));
+            match elsewhere.as_deref().and_then(Path::parent) {
+                Some(dir) => Problem::new(
+                    format!("[sessions.{id}]: {program} is in {}, which is not in the user manager's PATH", dir.display()),
+                    format!(
+                        "mkdir -p ~/.config/environment.d && echo 'PATH={}:$PATH' >> ~/.config/environment.d/forge.conf; then reboot",
+                        dir.display()
+                    ),
+                ),
+                None => Problem::new(
+                    format!("[sessions.{id}]: there is no program {program}"),
+                    format!("install it, or mend command in {}", world.paths.config.join("forge.toml").display()),
+                ),
+            }
+        }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_of_tmux_are_compared_as_numbers() {
+        assert_eq!(version_of("tmux 3.5a\n"), Some((3, 5)));
+        assert_eq!(version_of("tmux next-3.10"), Some((3, 10)));
+        assert_eq!(version_of("tmux openbsd-7.6"), Some((7, 6)));
+        assert_eq!(version_of("tmux master"), None);
+        assert!(version_of("tmux 3.2a").unwrap() < OLDEST_TMUX);
+    }
+}

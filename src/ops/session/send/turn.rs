@@ -1,0 +1,118 @@
+//! The end of a turn: the program has done what it was asked to do, and reads again.
+
+use std::path::Path;
+use std::time::Duration;
+
+use similar::{ChangeTag, TextDiff};
+
+use crate::model::error::{Error, Kind, Result};
+use crate::model::screen::prompts::Prompts;
+use crate::model::screen::quoted;
+use crate::model::session::Mark;
+use crate::model::session::name::SessionId;
+use crate::ops::World;
+use crate::sys::clock::Deadline;
+use crate::sys::env;
+use crate::sys::inotify::Changes;
+use crate::sys::process::{Process, is_alive};
+use crate::sys::tmux::input::Input;
+use crate::sys::tmux::{ANSWER, Server};
+
+/// A program that prints nothing for so long, and reads, has finished its turn. Codex counts the seconds of its
+/// work, and Claude Code turns a spinner: both print more often than this as long as they work.
+const REST: Duration = Duration::from_millis(2500);
+
+/// How many lines above the screen may be new.
+const HISTORY: u32 = 5000;
+
+/// A turn that is waited for.
+pub struct Turn<'a> {
+    id: &'a SessionId,
+    mark: &'a Mark,
+    server: Server,
+    prompts: Prompts,
+    /// The screen and some of what scrolled off it, as they were when it began.
+    before: String,
+}
+
+impl<'a> Turn<'a> {
+    /// The turn that begins now.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] when the session has no ready pattern: nothing else tells that its program reads again.
+    pub fn begin(world: &World, id: &'a SessionId, mark: &'a Mark) -> Result<Self> {
+        let prompts = world.store.spec(id)?.map(|spec| spec.prompts()).unwrap_or_default();
+        if prompts.ready.is_none() {
+            return Err(Error::usage(format!(
+                "{id} has no ready pattern, so nothing tells when it has finished"
+            ))
+            .hint("start it with --ready REGEX, or set ready in [sessions.NAME]"));
+        }
+        let server = Server::new(&env::tmux()?, &mark.socket);
+        let before = server.screen(&mark.pane, Some(HISTORY), Deadline::after(ANSWER))?;
+        Ok(Self { id, mark, server, prompts, before })
+    }
+
+    /// Waits until nothing is printed any more and the ready pattern matches; returns what was added to the
+    /// screen.
+    ///
+    /// # Errors
+    /// [`Kind::Deadline`]; [`Kind::Asking`] when the program asks a question; [`Kind::Ended`].
+    pub fn end(&self, deadline: Deadline) -> Result<String> {
+        let ended = || {
+            Error::new(Kind::Ended, format!("the program of {} ended", self.id))
+                .hint(format!("'forge logs {}' tells how", self.id))
+        };
+        let input = Input::new(self.server.clone(), self.mark);
+        let look = input.look()?;
+        let output = Changes::of_file(Path::new(&look.terminal))?;
+        let program = Process::open_that(self.mark.pane_pid, self.mark.pane_start)?.ok_or_else(ended)?;
+        loop {
+            // A change that comes while the screen is looked at is seen by the next wait.
+            while output.wait(Deadline::after(REST).min(deadline)) && !deadline.passed() {
+                if program.ended() {
+                    return Err(ended());
+                }
+            }
+            if !is_alive(self.mark.pane_pid, self.mark.pane_start) {
+                return Err(ended());
+            }
+            let look = input.look()?;
+            if let Some(question) = self.prompts.question(&look.text) {
+                let message = quoted(&format!("{} asks a question:", self.id), question.lines());
+                return Err(Error::new(Kind::Asking, message)
+                    .hint(format!("'forge attach {}' to answer it", self.id)));
+            }
+            if !deadline.passed() && self.prompts.is_ready(&look.text) {
+                let after = self.server.screen(&self.mark.pane, Some(HISTORY), Deadline::after(ANSWER))?;
+                return Ok(added(&self.before, &after));
+            }
+            if deadline.passed() {
+                return Err(Error::new(Kind::Deadline, format!("{} has not finished its turn", self.id))
+                    .hint(format!("'forge capture {}' shows the screen", self.id)));
+            }
+        }
+    }
+}
+
+/// The lines that are new.
+fn added(before: &str, after: &str) -> String {
+    let trimmed = |text: &str| text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n");
+    let (before, after) = (trimmed(before), trimmed(after));
+    let diff = TextDiff::from_lines(&before, &after);
+    let new = diff.iter_all_changes().filter(|change| change.tag() == ChangeTag::Insert);
+    let lines: Vec<String> = new.map(|change| change.value().trim_end().to_owned()).collect();
+    lines.join("\n").trim_matches('\n').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::added;
+
+    #[test]
+    fn what_was_added_is_what_is_new() {
+        assert_eq!(added("$ \n", "$ echo a\na\n$ \n"), "$ echo a\na");
+        assert_eq!(added("a\nb\n❯", "a\nb\n❯ q\nanswer\n\n❯"), "❯ q\nanswer");
+        assert_eq!(added("same", "same   "), "");
+    }
+}

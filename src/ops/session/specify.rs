@@ -1,0 +1,65 @@
+//! The specification of a session from its configuration.
+
+use std::path::Path;
+
+use crate::model::error::Result;
+use crate::model::session::command::Argv;
+use crate::model::session::name::SessionId;
+use crate::model::session::spec::{Keeper, READY_TIMEOUT_S, Spec, VERSION};
+use crate::ops::World;
+use crate::sys::env;
+
+/// What is configured for that name, and defaults for what is not. It starts in `given`, else
+/// where it is configured to, else in `otherwise`, else in the current directory; whether it can
+/// is seen when it is started.
+///
+/// # Errors
+/// When there is no current directory.
+pub fn configured(
+    world: &World,
+    id: &SessionId,
+    given: Option<&Path>,
+    otherwise: Option<&Path>,
+) -> Result<Spec> {
+    let configured = world.config.sessions.get(id).cloned().unwrap_or_default();
+    let cwd = configured.cwd.map(|cwd| world.paths.in_home(&cwd));
+    Ok(Spec {
+        version: VERSION,
+        session: id.clone(),
+        command: configured.command.unwrap_or_else(|| Argv::login_shell(&env::shell())),
+        cwd: env::absolute(given.or(cwd.as_deref()).or(otherwise))?,
+        env: configured.env.into_iter().collect(),
+        kept_env: env::kept_environment(),
+        ready: configured.ready,
+        not_ready: configured.not_ready,
+        asking: configured.asking,
+        ready_timeout_s: configured.ready_timeout.unwrap_or(READY_TIMEOUT_S),
+        limits: configured.limits.or(&world.config.limits),
+        resume: configured.resume,
+        resume_id: configured.resume_id,
+        saved_id: None,
+        ports: configured.ports,
+        fresh: false,
+        keeper: Keeper::Forge,
+        as_configured: world.config.sessions.contains_key(id),
+        over: false,
+    })
+}
+
+/// What is configured for that name, with what was kept of the session's last run.
+///
+/// # Errors
+/// As for [`configured`].
+pub fn again(world: &World, id: &SessionId, before: Option<&Spec>) -> Result<Spec> {
+    let cwd = before.map_or(world.paths.home.as_path(), |before| &before.cwd);
+    let spec = configured(world, id, None, Some(cwd))?;
+    Ok(match before {
+        None => spec,
+        Some(before) => Spec {
+            kept_env: before.kept_env.clone(),
+            saved_id: before.saved_id.clone(),
+            keeper: before.keeper,
+            ..spec
+        },
+    })
+}

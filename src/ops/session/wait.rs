@@ -1,0 +1,93 @@
+//! Waiting for a session: until it is ready, or until its program ended.
+
+use std::time::Duration;
+
+use super::heal;
+use super::observe::Found;
+use crate::model::error::{Error, Kind, Result};
+use crate::model::session::name::SessionId;
+use crate::model::session::{End, Mark};
+use crate::ops::World;
+use crate::sys::clock::{Deadline, now_us};
+use crate::sys::inotify::Changes;
+use crate::sys::process::{Process, is_alive};
+use crate::sys::tmux::watch::{Seen, until};
+use crate::sys::tmux::{ANSWER, Server};
+use crate::sys::{env, journal};
+
+/// How long after a program's end its result may take to be written down.
+const RESULT: Duration = Duration::from_secs(10);
+
+/// Waits until the session's pattern is on its screen; without a pattern it is ready as soon as
+/// its program runs.
+///
+/// # Errors
+/// When the deadline comes first, or the program ends.
+pub fn ready(world: &World, found: &Found, deadline: Deadline) -> Result<()> {
+    let id = &found.id;
+    let mark = found.mark()?;
+    let prompts = world.store.spec(id)?.map(|spec| spec.prompts()).unwrap_or_default();
+    let ended = || {
+        Error::new(Kind::Ended, format!("the program of {id} ended"))
+            .hint(format!("'forge logs {id}' tells how"))
+    };
+    let program = Process::open(mark.pane_pid)?
+        .filter(|_| is_alive(mark.pane_pid, mark.pane_start))
+        .ok_or_else(ended)?;
+    let Some(pattern) = &prompts.ready else { return Ok(()) };
+    let server = Server::new(&env::tmux()?, &mark.socket);
+    match until(&server, mark, &program, deadline, |screen| prompts.is_ready(screen))? {
+        Seen::Found => Ok(()),
+        Seen::Late => {
+            let screen = server.screen(&mark.pane, None, Deadline::after(ANSWER)).unwrap_or_default();
+            let why = match prompts.blocking(&screen) {
+                Some(blocking) => format!("{blocking} is on its screen"),
+                None => format!("'{}' is not on its screen", pattern.as_str()),
+            };
+            Err(Error::new(Kind::Deadline, format!("{id} is not ready: {why}"))
+                .hint(format!("'forge capture {id}' shows the screen")))
+        }
+        Seen::ProgramEnded | Seen::ServerGone => Err(ended()),
+    }
+}
+
+/// Waits until the session's program ended, and tells how.
+///
+/// # Errors
+/// When the deadline comes first.
+pub fn exit(world: &World, found: &Found, deadline: Deadline) -> Result<End> {
+    let (id, mark) = (&found.id, found.mark()?);
+    journal::progress!("waiting for {id} to end");
+    if is_alive(mark.pane_pid, mark.pane_start)
+        && let Some(program) = Process::open(mark.pane_pid)?
+        && !program.wait(deadline)
+    {
+        return Err(Error::new(Kind::Deadline, format!("{id} still runs (program {})", mark.pane_pid)));
+    }
+    let end = end_of(world, id, mark)?;
+    if end.over {
+        // Who waited may want the name at once.
+        found.cgroup.wait_empty(deadline.min(Deadline::after(RESULT)))?;
+    }
+    Ok(end)
+}
+
+/// The written result of a run whose program ended. Where the server went with it there is
+/// none, and the result is not known.
+pub fn end_of(world: &World, id: &SessionId, mark: &Mark) -> Result<End> {
+    let deadline = Deadline::after(RESULT);
+    let ends = Changes::in_directory(world.store.ends_dir()?)?;
+    loop {
+        match world.store.end(id)? {
+            Some(end) if end.since_us == mark.since_us => return Ok(end),
+            _ => {}
+        }
+        heal::unnoticed_end(mark);
+        let server_gone = !is_alive(mark.server_pid, mark.server_start);
+        if deadline.passed() || (server_gone && !ends.wait(Deadline::after(Duration::from_millis(500)))) {
+            return Ok(End::unknown(mark.since_us, now_us(), None));
+        }
+        // In steps: a server that dies now writes no result, and tells nobody here.
+        ends.wait(deadline.min(Deadline::after(Duration::from_millis(500))));
+    }
+}

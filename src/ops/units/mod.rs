@@ -1,0 +1,4 @@
+//! forge's own units in the user manager.
+
+pub mod install;
+pub mod verify;
