@@ -13,8 +13,8 @@ use signal_hook::low_level::emulate_default_handler;
 use crate::commands;
 use crate::config::{self, Config};
 use crate::model::error::{Error, Kind, Result};
-use crate::model::output::Shown;
-use crate::ops::World;
+use crate::model::output::Output;
+use crate::ops::Context;
 use crate::sys::env::{self, Paths};
 use crate::sys::journal;
 use args::{Cli, Verb};
@@ -32,7 +32,7 @@ pub fn main() -> ExitCode {
     }
     if let Some(name) = commands::supervise::watched(&arguments) {
         journal::open(false, false, false);
-        return match unconfigured().and_then(|world| commands::supervise::run_watching(&world, &name)) {
+        return match unconfigured().and_then(|context| commands::supervise::run_watching(&context, &name)) {
             Ok(shown) => printer.shown(&shown),
             Err(error) => printer.failed(&error, error.kind.exit_status()),
         };
@@ -77,24 +77,24 @@ fn end_by(signal: i32) {
 }
 
 /// Runs the verb. What needs no configuration must not fail for a broken one.
-fn run(cli: &Cli, printer: Printer) -> Result<Shown> {
-    let world = || World::open(cli.config.as_deref());
+fn run(cli: &Cli, printer: Printer) -> Result<Output> {
+    let context = || Context::open(cli.config.as_deref());
     // What keeps a machine well, shows what runs, or ends what must end, goes on with a configuration that
     // cannot be used.
     let warned = || {
-        let (world, error) = tolerant(cli.config.as_deref())?;
+        let (context, error) = tolerant(cli.config.as_deref())?;
         if let Some(error) = &error {
             printer.warn(error);
         }
-        Ok::<_, Error>((world, error))
+        Ok::<_, Error>((context, error))
     };
-    let regardless = || warned().map(|(world, _)| world);
+    let regardless = || warned().map(|(context, _)| context);
     let Some(verb) = &cli.verb else { return Ok(overview::show()) };
     match verb {
-        Verb::Spawn(arguments) => commands::spawn::run(&world()?, arguments),
-        Verb::Run(arguments) => commands::run::run(&world()?, arguments),
+        Verb::Spawn(arguments) => commands::spawn::run(&context()?, arguments),
+        Verb::Run(arguments) => commands::run::run(&context()?, arguments),
         Verb::Stop(arguments) => commands::stop::run(&regardless()?, arguments),
-        Verb::Restart(arguments) => commands::restart::run(&world()?, arguments),
+        Verb::Restart(arguments) => commands::restart::run(&context()?, arguments),
         Verb::Freeze(arguments) => commands::freeze::run(&regardless()?, arguments),
         Verb::Thaw(arguments) => commands::thaw::run(&regardless()?, arguments),
         Verb::List(arguments) => commands::list::run(&regardless()?, arguments),
@@ -105,26 +105,26 @@ fn run(cli: &Cli, printer: Printer) -> Result<Shown> {
         Verb::Send(arguments) => commands::send::run(&regardless()?, arguments),
         Verb::Wait(arguments) => commands::wait::run(&regardless()?, arguments),
         Verb::Beat(arguments) => commands::beat::run(&regardless()?, arguments),
-        Verb::Poke(arguments) => commands::poke::run(&world()?, arguments),
+        Verb::Poke(arguments) => commands::poke::run(&context()?, arguments),
         Verb::Supervise(arguments) => {
-            let (world, error) = warned()?;
-            commands::supervise::run(&world, arguments, cli.config.as_deref(), error)
+            let (context, error) = warned()?;
+            commands::supervise::run(&context, arguments, cli.config.as_deref(), error)
         }
         Verb::Sweep(arguments) => sweep(arguments, cli.config.as_deref(), printer),
         Verb::Probe(arguments) => {
-            let (world, error) = tolerant(cli.config.as_deref())?;
-            commands::probe::run(&world, arguments, error.as_ref())
+            let (context, error) = tolerant(cli.config.as_deref())?;
+            commands::probe::run(&context, arguments, error.as_ref())
         }
         Verb::Doctor(_) => commands::doctor::run(Paths::from_environment()?, cli.config.as_deref()),
         Verb::Save(arguments) => commands::save::run(&regardless()?, arguments),
         Verb::Restore(arguments) => {
-            let (world, error) = warned()?;
-            commands::restore::run(&world, arguments, error.as_ref())
+            let (context, error) = warned()?;
+            commands::restore::run(&context, arguments, error.as_ref())
         }
-        Verb::Notify(arguments) => commands::notify::run(&world()?, arguments),
+        Verb::Notify(arguments) => commands::notify::run(&context()?, arguments),
         Verb::Guard(arguments) => {
-            let world = if arguments.needs_no_configuration() { unconfigured()? } else { world()? };
-            commands::guard::run(&world, arguments, cli.config.as_deref(), cli.json)
+            let context = if arguments.needs_no_configuration() { unconfigured()? } else { context()? };
+            commands::guard::run(&context, arguments, cli.config.as_deref(), cli.json)
         }
         Verb::Units(arguments) => commands::units::run(&unconfigured()?, arguments),
         Verb::Completions(arguments) => commands::completions::run(arguments, &Cli::command()),
@@ -138,14 +138,14 @@ fn run(cli: &Cli, printer: Printer) -> Result<Shown> {
     }
 }
 
-/// The world for what no configuration changes.
-fn unconfigured() -> Result<World> {
-    Ok(World::with(Paths::from_environment()?, Config::default()))
+/// The context for what no configuration changes.
+fn unconfigured() -> Result<Context> {
+    Ok(Context::with(Paths::from_environment()?, Config::default()))
 }
 
-/// The world for what must go on with a configuration that cannot be used: without it, and with
+/// The context for what must go on with a configuration that cannot be used: without it, and with
 /// the reason.
-fn tolerant(file: Option<&Path>) -> Result<(World, Option<Error>)> {
+fn tolerant(file: Option<&Path>) -> Result<(Context, Option<Error>)> {
     let paths = Paths::from_environment()?;
     let (config, error) = match config::load(&paths.config, file) {
         Ok(config) => (config, None),
@@ -153,11 +153,11 @@ fn tolerant(file: Option<&Path>) -> Result<(World, Option<Error>)> {
         Err(error) if file.is_some() => return Err(error),
         Err(error) => (Config::default(), Some(error)),
     };
-    Ok((World::with(paths, config), error))
+    Ok((Context::with(paths, config), error))
 }
 
 /// A broken configuration never stops a sweep.
-fn sweep(arguments: &commands::sweep::Args, file: Option<&Path>, printer: Printer) -> Result<Shown> {
+fn sweep(arguments: &commands::sweep::Args, file: Option<&Path>, printer: Printer) -> Result<Output> {
     let paths = Paths::from_environment()?;
     let (config, own_only) = match config::load(&paths.config, file) {
         Ok(config) => (config, false),
@@ -172,5 +172,5 @@ fn sweep(arguments: &commands::sweep::Args, file: Option<&Path>, printer: Printe
             }
         }
     };
-    commands::sweep::run(&World::with(paths, config), arguments, own_only)
+    commands::sweep::run(&Context::with(paths, config), arguments, own_only)
 }

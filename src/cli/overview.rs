@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::model::output::Shown;
+use crate::model::output::Output;
 
 const TEXT: &str = "\
 forge keeps long-running tmux programs alive and harmless.
@@ -24,6 +24,6 @@ forge keeps long-running tmux programs alive and harmless.
 is the manual. Every verb takes --json.";
 
 /// The overview.
-pub(super) fn show() -> Shown {
-    Shown::new(&json!({ "version": env!("CARGO_PKG_VERSION") })).raw(TEXT)
+pub(super) fn show() -> Output {
+    Output::new(&json!({ "version": env!("CARGO_PKG_VERSION") })).raw(TEXT)
 }

@@ -9,7 +9,7 @@ use comfy_table::{ContentArrangement, Table, TableStyle};
 use serde_json::{Value, json};
 
 use crate::model::error::{Error, Kind};
-use crate::model::output::{Piece, Shown, plain};
+use crate::model::output::{Output, Piece, plain};
 use crate::sys::{env, journal};
 
 /// How things are printed: for people, or for bots.
@@ -40,7 +40,7 @@ impl Printer {
     }
 
     /// Prints what a verb has to say.
-    pub(super) fn shown(self, shown: &Shown) -> ExitCode {
+    pub(super) fn shown(self, shown: &Output) -> ExitCode {
         match self.print(shown) {
             // A reader that went away (`forge list | head -1`) is no error.
             Err(error) if error.kind() != IoErrorKind::BrokenPipe && (self.json || !shown.to_stderr) => {
@@ -52,7 +52,7 @@ impl Printer {
         }
     }
 
-    fn print(self, shown: &Shown) -> std::io::Result<()> {
+    fn print(self, shown: &Output) -> std::io::Result<()> {
         if self.json {
             // A verb without a result, such as a hidden one, prints nothing.
             return if shown.json == Value::Null { Ok(()) } else { out(&shown.json.to_string()) };

@@ -9,7 +9,7 @@ use crate::model::session::environment::Assignment;
 use crate::model::session::limits::{Limits, Percent, Size};
 use crate::model::session::name::{Pattern, SessionId};
 use crate::model::session::spec::Spec;
-use crate::ops::World;
+use crate::ops::Context;
 use crate::ops::session::specify;
 use crate::sys::env;
 
@@ -56,9 +56,9 @@ impl Wanted {
     ///
     /// # Errors
     /// When something in it cannot be.
-    pub fn spec(&self, world: &World) -> Result<Spec> {
+    pub fn spec(&self, context: &Context) -> Result<Spec> {
         let session = SessionId::from_name(&self.name)?;
-        let configured = specify::configured(world, &session, self.cwd.as_deref(), None)?;
+        let configured = specify::configured(context, &session, self.cwd.as_deref(), None)?;
         env::check_working_directory(&configured.cwd)?;
         let mut env = configured.env.clone();
         // The command line's variables come last, and so win.

@@ -5,9 +5,9 @@ use std::os::unix::process::CommandExt;
 
 use super::arguments;
 use crate::model::error::{Error, Result, Trying};
-use crate::model::output::Shown;
+use crate::model::output::Output;
 use crate::model::session::State;
-use crate::ops::World;
+use crate::ops::Context;
 use crate::ops::session::observe;
 use crate::sys::env;
 use crate::sys::tmux::{self, Server};
@@ -30,9 +30,9 @@ pub struct Args {
 ///
 /// # Errors
 /// When there is no session to show, or no terminal to show it in.
-pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
+pub fn run(context: &Context, arguments: &Args) -> Result<Output> {
     let id = arguments::session(&arguments.name)?;
-    let found = observe::existing(world, &id)?;
+    let found = observe::existing(context, &id)?;
     let mark = found.mark()?;
     // A client of a server that stands still cannot even be detached.
     if let State::Frozen | State::Wedged | State::Stopping = found.state() {

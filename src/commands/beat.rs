@@ -4,8 +4,8 @@ use serde_json::json;
 
 use super::arguments;
 use crate::model::error::Result;
-use crate::model::output::Shown;
-use crate::ops::World;
+use crate::model::output::Output;
+use crate::ops::Context;
 use crate::ops::session::beat;
 
 /// The arguments.
@@ -23,8 +23,8 @@ pub struct Args {
 ///
 /// # Errors
 /// When there is no such session.
-pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
+pub fn run(context: &Context, arguments: &Args) -> Result<Output> {
     let id = arguments.name.as_deref().map(arguments::session).transpose()?;
-    let id = beat::beat(world, id)?;
-    Ok(Shown::new(&json!({ "session": id, "beat": true })).line(format!("{id} is alive")))
+    let id = beat::beat(context, id)?;
+    Ok(Output::new(&json!({ "session": id, "beat": true })).line(format!("{id} is alive")))
 }

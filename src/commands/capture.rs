@@ -4,8 +4,8 @@ use serde_json::json;
 
 use super::arguments;
 use crate::model::error::Result;
-use crate::model::output::Shown;
-use crate::ops::World;
+use crate::model::output::Output;
+use crate::ops::Context;
 use crate::ops::session::observe;
 use crate::sys::clock::Deadline;
 use crate::sys::env;
@@ -29,9 +29,9 @@ pub struct Args {
 ///
 /// # Errors
 /// When there is no such session, or its server does not answer.
-pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
+pub fn run(context: &Context, arguments: &Args) -> Result<Output> {
     let id = arguments::session(&arguments.name)?;
-    let found = observe::existing(world, &id)?;
+    let found = observe::existing(context, &id)?;
     let mark = found.mark()?;
     let screen = Server::new(&env::tmux()?, &mark.socket).screen(
         &mark.pane,
@@ -41,5 +41,5 @@ pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
     let text: Vec<&str> = screen.lines().map(str::trim_end).collect();
     let text = text.join("\n");
     let text = text.trim_end();
-    Ok(Shown::new(&json!({ "session": id, "screen": text })).raw(text))
+    Ok(Output::new(&json!({ "session": id, "screen": text })).raw(text))
 }

@@ -3,7 +3,7 @@
 use clap_complete::{Shell, generate};
 
 use crate::model::error::{Error, Result};
-use crate::model::output::Shown;
+use crate::model::output::Output;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
@@ -20,13 +20,13 @@ pub struct Args {
 ///
 /// # Errors
 /// None in practice.
-pub fn run(arguments: &Args, command: &clap::Command) -> Result<Shown> {
+pub fn run(arguments: &Args, command: &clap::Command) -> Result<Output> {
     // Completions of clap have the hidden verbs too.
     let visible = command.get_subcommands().filter(|verb| !verb.is_hide_set()).cloned().collect::<Vec<_>>();
     let mut command = clap::Command::new("forge").args(command.get_arguments().cloned()).subcommands(visible);
     let mut script = Vec::new();
     generate(arguments.shell, &mut command, "forge", &mut script);
     let script = String::from_utf8(script).map_err(|error| Error::failed(error.to_string()))?;
-    Ok(Shown::new(&serde_json::json!({ "shell": arguments.shell.to_string(), "script": script }))
+    Ok(Output::new(&serde_json::json!({ "shell": arguments.shell.to_string(), "script": script }))
         .raw(script.trim_end()))
 }

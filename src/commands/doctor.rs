@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::model::error::{Kind, Result};
-use crate::model::output::Shown;
+use crate::model::output::Output;
 use crate::ops::health::doctor::examine;
 use crate::sys::env::Paths;
 use crate::sys::journal;
@@ -20,10 +20,10 @@ pub struct Args {}
 ///
 /// # Errors
 /// When the user has no home.
-pub fn run(paths: Paths, config_file: Option<&std::path::Path>) -> Result<Shown> {
+pub fn run(paths: Paths, config_file: Option<&std::path::Path>) -> Result<Output> {
     let (checks, problems) = examine(paths, config_file);
     let status = if problems.is_empty() { 0 } else { Kind::UNHEALTHY };
-    let mut shown = Shown::new(&json!({ "healthy": problems.is_empty(), "problems": problems }));
+    let mut shown = Output::new(&json!({ "healthy": problems.is_empty(), "problems": problems }));
     for problem in &problems {
         shown = shown.line(problem.what.clone()).line(format!("  {}", problem.hint));
     }

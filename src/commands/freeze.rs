@@ -4,9 +4,9 @@ use serde_json::json;
 
 use super::arguments::Which;
 use crate::model::error::Result;
-use crate::model::output::Shown;
+use crate::model::output::Output;
 use crate::model::session::name::SessionId;
-use crate::ops::World;
+use crate::ops::Context;
 use crate::ops::session::{freeze, observe};
 
 /// The arguments.
@@ -24,11 +24,11 @@ pub struct Args {
 ///
 /// # Errors
 /// When there is no such session, or the manager cannot.
-pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
-    let found = observe::matching(world, &arguments.which.patterns()?)?;
-    freeze::freeze(world, &found)?;
+pub fn run(context: &Context, arguments: &Args) -> Result<Output> {
+    let found = observe::matching(context, &arguments.which.patterns()?)?;
+    freeze::freeze(context, &found)?;
     let sessions: Vec<&SessionId> = found.iter().map(|found| &found.id).collect();
     Ok(sessions
         .iter()
-        .fold(Shown::new(&json!({ "frozen": sessions })), |shown, id| shown.line(format!("froze {id}"))))
+        .fold(Output::new(&json!({ "frozen": sessions })), |shown, id| shown.line(format!("froze {id}"))))
 }

@@ -8,13 +8,13 @@ use serde_json::json;
 use super::arguments::WantedLimits;
 use crate::config::check_pressure;
 use crate::model::error::{Error, Result};
-use crate::model::guard::unit_state::{Guarded, Witness};
+use crate::model::guard::unit_state::{Guarded, UnitState};
 use crate::model::guard::{DISTURBED, REFUSED, report};
-use crate::model::output::Shown;
+use crate::model::output::Output;
 use crate::model::session::limits::{Limits, Percent};
-use crate::ops::World;
+use crate::ops::Context;
 use crate::ops::guard::snapshot::{self, Compared};
-use crate::ops::guard::start::{Order, run as run_guarded};
+use crate::ops::guard::start::{GuardOrder, run as run_guarded};
 use crate::ops::guard::{units, watch};
 use crate::sys::clock::local;
 
@@ -28,12 +28,12 @@ Examples:
   forge guard check before.json")]
 pub struct Args {
     #[command(subcommand)]
-    what: What,
+    what: GuardCommand,
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum What {
-    /// Run a command, and end with 100 when a guarded unit was disturbed meanwhile
+enum GuardCommand {
+    /// RunArgs a command, and end with 100 when a guarded unit was disturbed meanwhile
     #[command(after_help = "\
 Examples:
   forge guard run --unit web -- make -j8
@@ -46,14 +46,14 @@ Exit status:
   101  the command listened although that was denied
   125  the command was not run
   else the command's own; 128 and the number of the signal that ended it")]
-    Run(Box<Run>),
+    Run(Box<RunArgs>),
     /// Note how the guarded units are, for 'guard check'
     #[command(after_help = "\
 Examples:
   forge guard snapshot --unit web -o before.json")]
     Snapshot {
         #[command(flatten)]
-        units: Units,
+        units: UnitArgs,
         /// The file
         #[arg(short, long, value_name = "FILE")]
         output: PathBuf,
@@ -81,7 +81,7 @@ Examples:
 
 /// The units, beside those that are configured in [guard].
 #[derive(Debug, clap::Args)]
-struct Units {
+struct UnitArgs {
     /// Guard this unit of your own manager; may be given several times
     #[arg(long, value_name = "UNIT")]
     unit: Vec<String>,
@@ -91,9 +91,9 @@ struct Units {
 }
 
 #[derive(Debug, clap::Args)]
-struct Run {
+struct RunArgs {
     #[command(flatten)]
-    units: Units,
+    units: UnitArgs,
     /// Do not run while this unit is active, in either manager; may be given several times
     #[arg(long, value_name = "UNIT")]
     refuse_if_active: Vec<String>,
@@ -121,14 +121,14 @@ impl Args {
     /// The exit status for what goes wrong before there is a result.
     pub fn status_of(&self, error: &Error) -> u8 {
         match self.what {
-            What::Run(_) | What::Check { .. } => REFUSED,
-            What::Snapshot { .. } | What::Watch => error.kind.exit_status(),
+            GuardCommand::Run(_) | GuardCommand::Check { .. } => REFUSED,
+            GuardCommand::Snapshot { .. } | GuardCommand::Watch => error.kind.exit_status(),
         }
     }
 
     /// Whether it goes on with a configuration that cannot be used: what is compared is in the file.
     pub fn needs_no_configuration(&self) -> bool {
-        matches!(self.what, What::Check { .. })
+        matches!(self.what, GuardCommand::Check { .. })
     }
 }
 
@@ -136,11 +136,11 @@ impl Args {
 ///
 /// # Errors
 /// When it does not come to a result.
-pub fn run(world: &World, arguments: &Args, config_file: Option<&Path>, json: bool) -> Result<Shown> {
+pub fn run(context: &Context, arguments: &Args, config_file: Option<&Path>, json: bool) -> Result<Output> {
     match &arguments.what {
-        What::Run(run) => run_command(world, run, json),
-        What::Snapshot { units: asked, output } => {
-            let guarded = units(world, &asked.unit, &asked.system_unit)?;
+        GuardCommand::Run(run) => run_command(context, run, json),
+        GuardCommand::Snapshot { units: asked, output } => {
+            let guarded = units(context, &asked.unit, &asked.system_unit)?;
             if guarded.is_empty() {
                 return Err(Error::usage("there is no unit to guard")
                     .hint("name some with --unit, --system-unit or in [guard]"));
@@ -148,21 +148,21 @@ pub fn run(world: &World, arguments: &Args, config_file: Option<&Path>, json: bo
             let snapshot = snapshot::take(&guarded)?;
             snapshot::write(output, &snapshot)?;
             let rows = snapshot.units.iter().map(|seen| row(&seen.unit, &seen.witness)).collect();
-            Ok(Shown::new(&snapshot).table(&HEAD, rows).line(format!("kept in {}", output.display())))
+            Ok(Output::new(&snapshot).table(&HEAD, rows).line(format!("kept in {}", output.display())))
         }
-        What::Check { file } => check(world, file),
-        What::Watch => watch::watch(world, config_file).map(|()| Shown::default()),
+        GuardCommand::Check { file } => check(context, file),
+        GuardCommand::Watch => watch::watch(context, config_file).map(|()| Output::default()),
     }
 }
 
-fn run_command(world: &World, run: &Run, json: bool) -> Result<Shown> {
+fn run_command(context: &Context, run: &RunArgs, json: bool) -> Result<Output> {
     if let Some(percent) = run.freeze_on_pressure {
         check_pressure(percent)?;
     }
     let limits = run.limits.limits()?;
-    let order = Order {
+    let order = GuardOrder {
         command: &run.command,
-        units: units(world, &run.units.unit, &run.units.system_unit)?,
+        units: units(context, &run.units.unit, &run.units.system_unit)?,
         refuse_if_active: &run.refuse_if_active,
         deny_listen: run.deny_listen,
         freeze_on_pressure: run.freeze_on_pressure.map(|percent| percent.0),
@@ -170,13 +170,13 @@ fn run_command(world: &World, run: &Run, json: bool) -> Result<Shown> {
         leave_children: run.leave_children,
         aside: json,
     };
-    let (report, end) = run_guarded(world, &order)?;
+    let (report, end) = run_guarded(context, &order)?;
     Ok(report.show(&end).on_stderr())
 }
 
 const HEAD: [&str; 5] = ["unit", "state", "process", "restarts", "invocation"];
 
-fn row(unit: &Guarded, witness: &Witness) -> Vec<String> {
+fn row(unit: &Guarded, witness: &UnitState) -> Vec<String> {
     vec![
         unit.to_string(),
         witness.state(),
@@ -186,12 +186,12 @@ fn row(unit: &Guarded, witness: &Witness) -> Vec<String> {
     ]
 }
 
-fn check(world: &World, file: &Path) -> Result<Shown> {
-    let (snapshot, compared) = snapshot::check(world, file)?;
+fn check(context: &Context, file: &Path) -> Result<Output> {
+    let (snapshot, compared) = snapshot::check(context, file)?;
     let since = local(snapshot.at_us);
     let Compared::Units(ledger) = compared else {
         let json = json!({ "verdict": "disturbed", "rebooted": true, "units": [], "untold": null });
-        return Ok(Shown::new(&json)
+        return Ok(Output::new(&json)
             .line(format!("the machine has booted since the snapshot of {since}"))
             .exit(DISTURBED));
     };
@@ -206,7 +206,7 @@ fn check(world: &World, file: &Path) -> Result<Shown> {
         row
     });
     let head = [&HEAD[..], &["since the snapshot"]].concat();
-    let shown = Shown::new(&json).table(&head, rows.collect());
+    let shown = Output::new(&json).table(&head, rows.collect());
     let shown = ledger.moments().iter().fold(shown, |shown, moment| shown.line(moment.what.text()));
     let last = match (untold, is_disturbed) {
         (Some(why), _) => format!("it cannot be told how the units are: {why}"),

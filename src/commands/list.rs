@@ -3,12 +3,12 @@
 use serde_json::json;
 
 use crate::model::error::Result;
-use crate::model::output::Shown;
+use crate::model::output::Output;
 use crate::model::session::Session;
 use crate::model::session::activity::Activity;
 use crate::model::session::name::Pattern;
 use crate::model::usage;
-use crate::ops::World;
+use crate::ops::Context;
 use crate::ops::session::observe;
 
 /// The arguments.
@@ -29,10 +29,10 @@ pub struct Args {
 ///
 /// # Errors
 /// When the manager does not answer.
-pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
+pub fn run(context: &Context, arguments: &Args) -> Result<Output> {
     let pattern = arguments.pattern.as_deref().map_or_else(|| Ok(Pattern::all()), Pattern::parse)?;
-    let sessions = observe::shown(world, |id| pattern.matches(id))?;
-    let shown = Shown::new(&json!({ "sessions": sessions }));
+    let sessions = observe::shown(context, |id| pattern.matches(id))?;
+    let shown = Output::new(&json!({ "sessions": sessions }));
     if sessions.is_empty() {
         return Ok(shown.line(
             "no sessions; 'forge spawn NAME -- COMMAND' starts one, 'forge probe' tells what is missing",

@@ -2,8 +2,8 @@
 
 use super::arguments;
 use crate::model::error::Result;
-use crate::model::output::Shown;
-use crate::ops::World;
+use crate::model::output::Output;
+use crate::ops::Context;
 use crate::sys::journal;
 
 /// The arguments.
@@ -28,7 +28,7 @@ pub struct Args {
 ///
 /// # Errors
 /// When journalctl is not there.
-pub fn run(world: &World, arguments: &Args, json: bool) -> Result<Shown> {
+pub fn run(context: &Context, arguments: &Args, json: bool) -> Result<Output> {
     let id = arguments.name.as_deref().map(arguments::session).transpose()?;
-    match journal::show(world.paths.uid, id.as_ref(), arguments.lines, arguments.follow, json)? {}
+    match journal::show(context.paths.uid, id.as_ref(), arguments.lines, arguments.follow, json)? {}
 }

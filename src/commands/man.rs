@@ -8,7 +8,7 @@ use clap_mangen::roff::{Roff, roman};
 use serde_json::json;
 
 use crate::model::error::{Error, Kind, Result, Trying};
-use crate::model::output::Shown;
+use crate::model::output::Output;
 use crate::sys::files;
 
 /// The arguments.
@@ -30,7 +30,7 @@ pub struct Args {
 ///
 /// # Errors
 /// When there is no such verb, or a page cannot be written.
-pub fn run(arguments: &Args, command: Command) -> Result<Shown> {
+pub fn run(arguments: &Args, command: Command) -> Result<Output> {
     let mut command = without_help(command);
     command.build();
     let pages = Pages::of(&command);
@@ -43,7 +43,7 @@ pub fn run(arguments: &Args, command: Command) -> Result<Shown> {
             written.push(path);
         }
         let line = format!("wrote {} pages into {}", written.len(), dir.display());
-        return Ok(Shown::new(&json!({ "pages": written })).line(line));
+        return Ok(Output::new(&json!({ "pages": written })).line(line));
     }
     let wanted = [&["forge".to_owned()], &arguments.verb[..]].concat().join("-");
     let (name, command) = pages.commands.iter().find(|(name, _)| *name == wanted).ok_or_else(|| {
@@ -51,7 +51,7 @@ pub fn run(arguments: &Args, command: Command) -> Result<Shown> {
             .hint("'forge help' lists them")
     })?;
     let page = pages.page(name, command)?;
-    Ok(Shown::new(&json!({ "page": page })).raw(page.trim_end()))
+    Ok(Output::new(&json!({ "page": page })).raw(page.trim_end()))
 }
 
 /// How a section of exit statuses begins.

@@ -5,9 +5,9 @@ use serde_json::json;
 use super::arguments;
 use crate::model::error::{Error, Kind, Result};
 use crate::model::notice::Notice;
-use crate::model::output::Shown;
-use crate::ops::World;
-use crate::ops::health::notify::{self, Told};
+use crate::model::output::Output;
+use crate::ops::Context;
+use crate::ops::health::notify::{self, Delivery};
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
@@ -16,11 +16,11 @@ Examples:
   forge notify test")]
 pub struct Args {
     #[command(subcommand)]
-    what: What,
+    what: NotifyCommand,
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum What {
+enum NotifyCommand {
     /// Tell how everything is after a boot, and what was restored
     #[command(after_help = "\
 Examples:
@@ -49,7 +49,7 @@ Examples:
     },
 }
 
-impl What {
+impl NotifyCommand {
     fn word(&self) -> &'static str {
         match self {
             Self::Boot => "boot",
@@ -64,39 +64,39 @@ impl What {
 ///
 /// # Errors
 /// When no way is configured and somebody wants to try it, or the manager does not answer.
-pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
-    if !world.config.notify.is_configured() {
+pub fn run(context: &Context, arguments: &Args) -> Result<Output> {
+    if !context.config.notify.is_configured() {
         let how = "add [notify] command, [notify.telegram] or [notify.webhook] to the configuration";
-        if matches!(arguments.what, What::Test) {
+        if matches!(arguments.what, NotifyCommand::Test) {
             return Err(Error::new(Kind::Config, "nobody is configured to be told").hint(how));
         }
         // Who does not want notices has no unit that fails at every boot.
         let json = json!({ "notice": arguments.what.word(), "channels": [] });
-        return Ok(Shown::new(&json).line(format!("nobody is configured to be told; {how}")));
+        return Ok(Output::new(&json).line(format!("nobody is configured to be told; {how}")));
     }
     // Who tries it waits for the answer; a boot has time.
     let (notice, patient) = match &arguments.what {
-        What::Boot => (notify::of_boot(world)?, true),
-        What::Test => (notify::of_test(), false),
-        What::Failure { unit } if !notify::is_for_good(world, unit)? => {
-            return Ok(Shown::new(&json!({ "notice": arguments.what.word(), "channels": [] }))
+        NotifyCommand::Boot => (notify::of_boot(context)?, true),
+        NotifyCommand::Test => (notify::of_test(), false),
+        NotifyCommand::Failure { unit } if !notify::is_for_good(context, unit)? => {
+            return Ok(Output::new(&json!({ "notice": arguments.what.word(), "channels": [] }))
                 .line(format!("nothing to tell: {unit} is started again")));
         }
-        What::Failure { unit } => (notify::of_failure(world, unit), true),
-        What::Asking { name } => match notify::of_question(world, &arguments::session(name)?)? {
+        NotifyCommand::Failure { unit } => (notify::of_failure(context, unit), true),
+        NotifyCommand::Asking { name } => match notify::of_question(context, &arguments::session(name)?)? {
             Some(notice) => (notice, true),
             None => {
-                return Ok(Shown::new(&json!({ "notice": arguments.what.word(), "channels": [] }))
+                return Ok(Output::new(&json!({ "notice": arguments.what.word(), "channels": [] }))
                     .line(format!("nothing to tell: {name} asks nothing")));
             }
         },
     };
-    let told = notify::tell(world, &notice, patient)?;
+    let told = notify::tell(context, &notice, patient)?;
     Ok(show(&notice, &told))
 }
 
-fn show(notice: &Notice, told: &[Told]) -> Shown {
-    let mut shown = Shown::new(&json!({ "notice": notice.kind, "channels": told }));
+fn show(notice: &Notice, told: &[Delivery]) -> Output {
+    let mut shown = Output::new(&json!({ "notice": notice.kind, "channels": told }));
     for one in told {
         shown = shown.line(match &one.error {
             None => format!("sent by {}", one.channel),

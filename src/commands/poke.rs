@@ -4,8 +4,8 @@ use serde_json::json;
 
 use super::arguments;
 use crate::model::error::Result;
-use crate::model::output::Shown;
-use crate::ops::World;
+use crate::model::output::Output;
+use crate::ops::Context;
 use crate::ops::supervise::client;
 
 /// The arguments.
@@ -23,10 +23,10 @@ pub struct Args {
 ///
 /// # Errors
 /// When the session has no supervisor.
-pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
+pub fn run(context: &Context, arguments: &Args) -> Result<Output> {
     let id = arguments::session(&arguments.name)?;
-    client::poke(world, &id)?;
-    Ok(Shown::new(&json!({ "session": id, "poked": true })).line(format!(
+    client::poke(context, &id)?;
+    Ok(Output::new(&json!({ "session": id, "poked": true })).line(format!(
         "the supervisor of {id} looks at it now; 'systemctl --user status forge-spawn@{id}' tells more"
     )))
 }

@@ -1,8 +1,8 @@
 //! `forge probe`
 
 use crate::model::error::{Error, Kind, Result};
-use crate::model::output::Shown;
-use crate::ops::World;
+use crate::model::output::Output;
+use crate::ops::Context;
 use crate::ops::health::probe::probe;
 use crate::sys::clock::local;
 
@@ -22,14 +22,14 @@ pub struct Args {
 ///
 /// # Errors
 /// When the manager does not answer.
-pub fn run(world: &World, arguments: &Args, configuration: Option<&Error>) -> Result<Shown> {
-    let probe = probe(world, configuration)?;
+pub fn run(context: &Context, arguments: &Args, configuration: Option<&Error>) -> Result<Output> {
+    let probe = probe(context, configuration)?;
     let status = if probe.healthy { 0 } else { Kind::UNHEALTHY };
     if arguments.metrics {
-        return Ok(Shown::new(&probe).raw(probe.metrics().trim_end()).exit(status));
+        return Ok(Output::new(&probe).raw(probe.metrics().trim_end()).exit(status));
     }
     let rows = probe.rows(local).into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();
-    let mut shown = Shown::new(&probe).table(&["WHAT", "HOW"], rows);
+    let mut shown = Output::new(&probe).table(&["WHAT", "HOW"], rows);
     for problem in &probe.problems {
         shown = shown.line(format!("! {}", problem.what)).line(format!("  {}", problem.hint));
     }

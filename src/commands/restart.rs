@@ -4,8 +4,8 @@ use serde_json::json;
 
 use super::arguments::Which;
 use crate::model::error::{Result, first_of};
-use crate::model::output::Shown;
-use crate::ops::World;
+use crate::model::output::Output;
+use crate::ops::Context;
 use crate::ops::session::observe;
 use crate::ops::session::restart::restart;
 
@@ -24,12 +24,12 @@ pub struct Args {
 ///
 /// # Errors
 /// When one does not start again; those after it are tried all the same.
-pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
+pub fn run(context: &Context, arguments: &Args) -> Result<Output> {
     let (mut restarted, mut failed) = (Vec::new(), Vec::new());
-    let (found, kept) = observe::matching_or_kept(world, &arguments.which.patterns()?)?;
+    let (found, kept) = observe::matching_or_kept(context, &arguments.which.patterns()?)?;
     let found = found.into_iter().map(|found| (found.id.clone(), Some(found)));
     for (id, found) in found.chain(kept.into_iter().map(|id| (id, None))) {
-        match restart(world, &id, found) {
+        match restart(context, &id, found) {
             Ok(spawned) => restarted.push(spawned),
             Err(error) => failed.push(error.while_(id)),
         }
@@ -38,7 +38,7 @@ pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
     if let Some(error) = first_of(failed, "restarted", &names) {
         return Err(error);
     }
-    let mut shown = Shown::new(&json!({ "restarted": restarted }));
+    let mut shown = Output::new(&json!({ "restarted": restarted }));
     for one in &restarted {
         shown = shown
             .line(format!("restarted {}: now process {} ({} ms)", one.session, one.pane_pid, one.elapsed_ms));

@@ -4,11 +4,11 @@ use serde_json::json;
 
 use crate::model::error::{Error, Kind, Result};
 use crate::model::notice::restore_lines;
-use crate::model::output::Shown;
-use crate::model::session::restore::{Restored, Step};
+use crate::model::output::Output;
+use crate::model::session::restore::{RestoreStep, Restored};
 use crate::model::time::rfc3339;
-use crate::ops::World;
-use crate::ops::boot::restore::{Outcome, in_this_life, restore, steps};
+use crate::ops::Context;
+use crate::ops::boot::restore::{RestoreOutcome, in_this_life, restore, steps};
 use crate::sys::clock::local;
 
 /// The arguments.
@@ -29,15 +29,15 @@ pub struct Args {
 /// # Errors
 /// When nothing can be restored at all. A session that does not start is told, and the exit
 /// status is 1.
-pub fn run(world: &World, arguments: &Args, configuration: Option<&Error>) -> Result<Shown> {
+pub fn run(context: &Context, arguments: &Args, configuration: Option<&Error>) -> Result<Output> {
     if arguments.dry_run {
-        return would(world);
+        return would(context);
     }
-    let (restored, already, unnoted) = match restore(world, configuration.is_none())? {
-        Outcome::Done { restored, unnoted } => (restored, false, unnoted),
-        Outcome::Already(restored) => (restored, true, None),
+    let (restored, already, unnoted) = match restore(context, configuration.is_none())? {
+        RestoreOutcome::Done { restored, unnoted } => (restored, false, unnoted),
+        RestoreOutcome::Already(restored) => (restored, true, None),
     };
-    let mut shown = Shown::new(&json!({
+    let mut shown = Output::new(&json!({
         "already": already,
         "at": rfc3339(restored.at_us),
         "restored": restored.restored,
@@ -74,24 +74,24 @@ fn lines(restored: &Restored) -> Vec<String> {
 }
 
 /// The plan, without carrying it out.
-fn would(world: &World) -> Result<Shown> {
-    let already = in_this_life(world)?.is_some();
-    let steps = steps(world)?;
+fn would(context: &Context) -> Result<Output> {
+    let already = in_this_life(context)?.is_some();
+    let steps = steps(context)?;
     let mut rows = Vec::new();
     for (id, step) in &steps {
         let (action, why) = match step {
-            Step::Again(spec) => ("restore", format!("it was running: {}", spec.command.name())),
-            Step::Configured { before: Some(before) } if !before.over => {
+            RestoreStep::Again(spec) => ("restore", format!("it was running: {}", spec.command.name())),
+            RestoreStep::Configured { before: Some(before) } if !before.over => {
                 ("restore", "it was running, as configured".to_owned())
             }
-            Step::Configured { .. } => ("start", "boot = true".to_owned()),
-            Step::Leave(why) => ("leave", (*why).to_owned()),
-            Step::Forget(_) => ("forget", "its program ended by itself".to_owned()),
-            Step::SetAside { why, configured: false } => ("set aside", why.clone()),
-            Step::SetAside { why, configured: true } => {
+            RestoreStep::Configured { .. } => ("start", "boot = true".to_owned()),
+            RestoreStep::Leave(why) => ("leave", (*why).to_owned()),
+            RestoreStep::Forget(_) => ("forget", "its program ended by itself".to_owned()),
+            RestoreStep::SetAside { why, configured: false } => ("set aside", why.clone()),
+            RestoreStep::SetAside { why, configured: true } => {
                 ("set aside, start", format!("boot = true, and its file cannot be read: {why}"))
             }
-            Step::Refuse(why) => ("fail", why.clone()),
+            RestoreStep::Refuse(why) => ("fail", why.clone()),
         };
         rows.push((id.to_string(), action, why));
     }
@@ -99,7 +99,7 @@ fn would(world: &World) -> Result<Shown> {
         .iter()
         .map(|(session, action, why)| json!({ "session": session, "action": action, "reason": why }))
         .collect();
-    let mut shown = Shown::new(&json!({ "already": already, "plan": plan }));
+    let mut shown = Output::new(&json!({ "already": already, "plan": plan }));
     if already {
         shown = shown.line("the sessions were restored in this boot: a restore does nothing");
     }

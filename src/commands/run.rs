@@ -7,10 +7,10 @@ use nix::sys::signal::Signal;
 
 use super::arguments::Wanted;
 use crate::model::error::{Error, Kind, Result};
-use crate::model::output::Shown;
+use crate::model::output::Output;
 use crate::model::session::spec::{Keeper, Spec};
-use crate::ops::World;
-use crate::ops::session::spawn::order::{How, Order};
+use crate::ops::Context;
+use crate::ops::session::spawn::order::{How, SpawnOrder};
 use crate::ops::session::spawn::spawn;
 use crate::ops::session::{observe, stop, wait};
 use crate::sys::clock::Deadline;
@@ -41,32 +41,32 @@ pub const OWN_FAILURE: u8 = 125;
 ///
 /// # Errors
 /// When it does not start.
-pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
+pub fn run(context: &Context, arguments: &Args) -> Result<Output> {
     // Before the start: a signal at any moment from here on stops the session, none is lost.
     let signals = Signals::take_over(&[Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP])?;
 
-    let spec = Spec { keeper: Keeper::Caller, ..arguments.wanted.spec(world)? };
+    let spec = Spec { keeper: Keeper::Caller, ..arguments.wanted.spec(context)? };
     let id = &spec.session;
     let how = if arguments.wanted.replace { How::Replacing } else { How::New };
-    let spawned = spawn(world, Order::new(&spec, how))?;
+    let spawned = spawn(context, SpawnOrder::new(&spec, how))?;
     // Where the caller is a systemd service of Type=notify; nothing otherwise.
     sd_notify::ready(&format!("session {id} runs {} as process {}", spec.command.name(), spawned.pane_pid));
 
-    let found = observe::one(world, id)?;
+    let found = observe::one(context, id)?;
     let lost = || Error::new(Kind::NoSession, format!("{id} ended before it could be watched"));
     let (Some(program), Some(found)) = (Process::open(spawned.pane_pid)?, found) else {
-        let end = world.store.end(id)?.filter(|end| end.since_us == spawned.since_us).ok_or_else(lost)?;
-        return Ok(Shown::new(&spawned).exit(end.shell_status()));
+        let end = context.store.end(id)?.filter(|end| end.since_us == spawned.since_us).ok_or_else(lost)?;
+        return Ok(Output::new(&spawned).exit(end.shell_status()));
     };
     let forever = Deadline::after(Duration::MAX);
     if readable(&[program.as_fd(), signals.as_fd()], forever)[1] {
         let signal = signals.next().map_or(0, |signal| signal as i32);
         sd_notify::stopping("stops the session");
-        stop::stop(world, &[found], stop::TIMEOUT)?;
-        return Ok(Shown::new(&spawned)
+        stop::stop(context, &[found], stop::TIMEOUT)?;
+        return Ok(Output::new(&spawned)
             .line(format!("stopped {id} on signal {signal}"))
             .exit(u8::try_from(128 + signal).unwrap_or(OWN_FAILURE)));
     }
-    let end = wait::exit(world, &found, forever)?;
-    Ok(Shown::new(&spawned).line(format!("{id} ended with {}", end.words())).exit(end.shell_status()))
+    let end = wait::exit(context, &found, forever)?;
+    Ok(Output::new(&spawned).line(format!("{id} ended with {}", end.words())).exit(end.shell_status()))
 }

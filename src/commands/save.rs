@@ -1,8 +1,8 @@
 //! `forge save`
 
 use crate::model::error::Result;
-use crate::model::output::Shown;
-use crate::ops::World;
+use crate::model::output::Output;
+use crate::ops::Context;
 use crate::ops::boot::save::{Saved, save, save_at_shutdowns};
 
 /// The arguments.
@@ -20,16 +20,16 @@ pub struct Args {
 ///
 /// # Errors
 /// When the manager does not answer.
-pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
+pub fn run(context: &Context, arguments: &Args) -> Result<Output> {
     if arguments.at_shutdown {
-        save_at_shutdowns(world)?;
-        return Ok(Shown::default());
+        save_at_shutdowns(context)?;
+        return Ok(Output::default());
     }
-    Ok(show(&save(world)?))
+    Ok(show(&save(context)?))
 }
 
-fn show(saved: &Saved) -> Shown {
-    let mut shown = Shown::new(saved);
+fn show(saved: &Saved) -> Output {
+    let mut shown = Output::new(saved);
     for one in &saved.saved {
         shown = shown.line(match &one.resume_id {
             Some(id) => format!("saved {}: resumes with {id}", one.session),

@@ -8,11 +8,11 @@ use serde_json::Value;
 
 use super::arguments;
 use crate::model::error::{Error, Kind, Result};
-use crate::model::output::Shown;
-use crate::model::screen::typing::{self, Fate, Part, Request, Sent};
+use crate::model::output::Output;
+use crate::model::screen::typing::{self, Part, Request, Sent, TextFate};
 use crate::model::session::name::SessionId;
 use crate::model::time::span;
-use crate::ops::World;
+use crate::ops::Context;
 use crate::ops::session::observe;
 use crate::ops::session::send::send;
 use crate::ops::session::send::turn::Turn;
@@ -38,7 +38,7 @@ pub struct Args {
     /// The session
     name: String,
     #[command(flatten)]
-    typed: Typed,
+    typed: TypedArgs,
     /// Type what is in this file, at most 1 MiB
     #[arg(long, value_name = "FILE", conflicts_with = "text")]
     file: Option<PathBuf>,
@@ -66,13 +66,13 @@ pub struct Args {
 
 /// A text and keys, in the order of the command line.
 #[derive(Debug)]
-struct Typed {
+struct TypedArgs {
     before: Vec<String>,
     text: Option<String>,
     after: Vec<String>,
 }
 
-impl clap::Args for Typed {
+impl clap::Args for TypedArgs {
     fn augment_args(command: clap::Command) -> clap::Command {
         command
             .arg(
@@ -97,7 +97,7 @@ impl clap::Args for Typed {
     }
 }
 
-impl FromArgMatches for Typed {
+impl FromArgMatches for TypedArgs {
     fn from_arg_matches(matches: &ArgMatches) -> std::result::Result<Self, clap::Error> {
         let text_at = matches.index_of("text");
         let keys = matches.get_many::<String>("key").into_iter().flatten().cloned();
@@ -137,7 +137,7 @@ impl Args {
             (None, Some(file)) => Some(given(Some(file))?),
             (None, None) => None,
         };
-        let Typed { before, after, .. } = &self.typed;
+        let TypedArgs { before, after, .. } = &self.typed;
         if text.is_none() && before.is_empty() {
             return Err(Error::usage("there is nothing to type: neither a text nor a key")
                 .hint("forge send NAME 'text', or forge send NAME --key Enter"));
@@ -162,23 +162,23 @@ impl Args {
 ///
 /// # Errors
 /// As for [`send`], and with `--wait` as for [`Turn::end`].
-pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
+pub fn run(context: &Context, arguments: &Args) -> Result<Output> {
     let id = arguments::session(&arguments.name)?;
     let request = arguments.request()?;
-    let found = observe::existing(world, &id)?;
+    let found = observe::existing(context, &id)?;
     let mark = found.mark()?;
     let turn =
-        arguments.wait.map(|limit| Turn::begin(world, &id, mark).map(|turn| (turn, limit))).transpose()?;
-    let sent = send(world, &id, mark, &request)?;
+        arguments.wait.map(|limit| Turn::begin(context, &id, mark).map(|turn| (turn, limit))).transpose()?;
+    let sent = send(context, &id, mark, &request)?;
     let mut json = sent.json(id.as_str(), request.enter);
-    let mut shown = Shown::new(&json).line(told(&id, &sent));
+    let mut shown = Output::new(&json).line(told(&id, &sent));
     if sent.stands_still {
         return Ok(shown.exit(Kind::Deadline.exit_status()));
     }
     if let Some((turn, limit)) = turn {
         let output = turn.end(Deadline::after(limit))?;
         json["output"] = Value::from(output.as_str());
-        shown = Shown::new(&json).raw(output);
+        shown = Output::new(&json).raw(output);
     }
     Ok(shown)
 }
@@ -187,15 +187,15 @@ pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
 fn told(id: &SessionId, sent: &Sent) -> String {
     let bytes = sent.bytes;
     match (sent.fate, sent.stands_still) {
-        (Fate::Submitted, _) => format!("{id} has the text ({bytes} bytes)"),
-        (Fate::Typed, true) => format!(
+        (TextFate::Submitted, _) => format!("{id} has the text ({bytes} bytes)"),
+        (TextFate::Typed, true) => format!(
             "{bytes} bytes stand in the input line of {id} still, after Enter was pressed {}; 'forge capture {id}' \
              shows the screen",
             if sent.attempts == 1 { "once" } else { "twice" }
         ),
-        (Fate::Typed, false) if bytes == 0 => format!("pressed the keys in {id}"),
-        (Fate::Typed, false) => format!("typed {bytes} bytes into {id}, without Enter"),
-        (Fate::Unconfirmed, _) => {
+        (TextFate::Typed, false) if bytes == 0 => format!("pressed the keys in {id}"),
+        (TextFate::Typed, false) => format!("typed {bytes} bytes into {id}, without Enter"),
+        (TextFate::Unconfirmed, _) => {
             format!("typed {bytes} bytes into {id}; its screen shows nothing of the text")
         }
     }

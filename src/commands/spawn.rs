@@ -2,10 +2,10 @@
 
 use super::arguments::{Wanted, renamed};
 use crate::model::error::Result;
-use crate::model::output::Shown;
+use crate::model::output::Output;
 use crate::model::sweep::stale_sockets;
-use crate::ops::World;
-use crate::ops::session::spawn::order::{How, Order};
+use crate::ops::Context;
+use crate::ops::session::spawn::order::{How, SpawnOrder};
 use crate::ops::session::spawn::spawn;
 use crate::ops::supervise::client;
 
@@ -29,21 +29,21 @@ pub struct Args {
 ///
 /// # Errors
 /// When it does not start; then nothing of it is left.
-pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
+pub fn run(context: &Context, arguments: &Args) -> Result<Output> {
     let Args { wanted, supervise } = arguments;
-    let spec = wanted.spec(world)?;
+    let spec = wanted.spec(context)?;
     let spawned = if *supervise {
-        client::spawn(world, &spec, wanted.replace)?
+        client::spawn(context, &spec, wanted.replace)?
     } else {
         let how = if wanted.replace { How::Replacing } else { How::New };
-        spawn(world, Order::new(&spec, how))?
+        spawn(context, SpawnOrder::new(&spec, how))?
     };
     let cleaned = match spawned.swept.len() {
         0 => String::new(),
         count => format!(" after cleaning {}", stale_sockets(count)),
     };
     let retried = if spawned.attempts > 1 { ", at the second attempt" } else { "" };
-    let mut shown = Shown::new(&spawned);
+    let mut shown = Output::new(&spawned);
     if let Some(note) = renamed(&wanted.name, &spec.session) {
         shown = shown.line(note);
     }

@@ -2,10 +2,10 @@
 
 use super::arguments;
 use crate::model::error::Result;
-use crate::model::output::Shown;
+use crate::model::output::Output;
 use crate::model::session::State;
 use crate::model::{unit, usage};
-use crate::ops::World;
+use crate::ops::Context;
 use crate::ops::session::observe;
 
 /// The arguments.
@@ -23,9 +23,9 @@ pub struct Args {
 ///
 /// # Errors
 /// When there is none of that name.
-pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
+pub fn run(context: &Context, arguments: &Args) -> Result<Output> {
     let id = arguments::session(&arguments.name)?;
-    let session = observe::show(world, &observe::existing(world, &id)?);
+    let session = observe::show(context, &observe::existing(context, &id)?);
     let unknown = || "-".to_owned();
     let mut rows: Vec<(&str, String)> = vec![
         ("state", session.state.word().to_owned()),
@@ -58,7 +58,7 @@ pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
         rows.push(("", format!("'forge send {id} --key KEY' or 'forge send {id} --answer TEXT' from here")));
     }
     rows.extend(advice(session.state, id.as_str()).map(|advice| ("next", advice)));
-    let shown = Shown::new(&session).line(id.to_string());
+    let shown = Output::new(&session).line(id.to_string());
     Ok(rows.into_iter().fold(shown, |shown, (name, value)| shown.line(format!("  {name:<10} {value}"))))
 }
 

@@ -6,8 +6,8 @@ use serde_json::json;
 
 use super::arguments::Which;
 use crate::model::error::Result;
-use crate::model::output::Shown;
-use crate::ops::World;
+use crate::model::output::Output;
+use crate::ops::Context;
 use crate::ops::session::{observe, stop};
 
 /// The arguments.
@@ -31,12 +31,12 @@ pub struct Args {
 ///
 /// # Errors
 /// When there is no such session, or something is left.
-pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
-    let (found, kept) = observe::matching_or_kept(world, &arguments.which.patterns()?)?;
+pub fn run(context: &Context, arguments: &Args) -> Result<Output> {
+    let (found, kept) = observe::matching_or_kept(context, &arguments.which.patterns()?)?;
     let timeout = Duration::from_secs(arguments.timeout);
-    let mut stopped = stop::stop(world, &found, timeout)?;
-    stopped.extend(stop::forget(world, &kept, timeout)?);
-    let mut shown = Shown::new(&json!({ "stopped": stopped }));
+    let mut stopped = stop::stop(context, &found, timeout)?;
+    stopped.extend(stop::forget(context, &kept, timeout)?);
+    let mut shown = Output::new(&json!({ "stopped": stopped }));
     if stopped.is_empty() {
         shown = shown.line("there is no session to stop");
     }

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use super::arguments;
 use crate::model::error::{Error, Result};
-use crate::model::output::Shown;
-use crate::ops::World;
+use crate::model::output::Output;
+use crate::ops::Context;
 use crate::ops::supervise::{WATCH, supervise, watch};
 
 /// The arguments.
@@ -42,8 +42,8 @@ pub fn watched(arguments: &[OsString]) -> Option<String> {
 ///
 /// # Errors
 /// When the end of its run cannot be dealt with.
-pub fn run_watching(world: &World, name: &str) -> Result<Shown> {
-    Ok(Shown::default().exit(watch(world, &arguments::session(name)?)?))
+pub fn run_watching(context: &Context, name: &str) -> Result<Output> {
+    Ok(Output::default().exit(watch(context, &arguments::session(name)?)?))
 }
 
 /// Supervises a session until its run ends. `configuration` is why the configuration could not be
@@ -52,14 +52,14 @@ pub fn run_watching(world: &World, name: &str) -> Result<Shown> {
 /// # Errors
 /// When it is not started by systemd, or the session does not start.
 pub fn run(
-    world: &World,
+    context: &Context,
     arguments: &Args,
     config_file: Option<&Path>,
     configuration: Option<Error>,
-) -> Result<Shown> {
+) -> Result<Output> {
     let id = arguments::session(&arguments.name)?;
     match configuration {
-        Some(error) if world.store.spec(&id)?.is_none() => Err(error),
-        _ => Ok(Shown::default().exit(supervise(world, config_file.map(Path::to_owned), &id)?)),
+        Some(error) if context.store.spec(&id)?.is_none() => Err(error),
+        _ => Ok(Output::default().exit(supervise(context, config_file.map(Path::to_owned), &id)?)),
     }
 }

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use crate::model::error::Result;
-use crate::model::output::{Shown, legible};
-use crate::model::sweep::{Report, stale_sockets};
-use crate::ops::World;
+use crate::model::output::{Output, legible};
+use crate::model::sweep::{SweepReport, stale_sockets};
+use crate::ops::Context;
 use crate::ops::sweep::{Plan, record, sweep};
 
 /// The arguments.
@@ -29,17 +29,17 @@ pub struct Args {
 ///
 /// # Errors
 /// None: what cannot be swept is reported.
-pub fn run(world: &World, arguments: &Args, own_only: bool) -> Result<Shown> {
-    let plan = Plan { own_only, ..Plan::new(world, &arguments.dirs, arguments.dry_run) };
-    let report = sweep(world, &plan);
+pub fn run(context: &Context, arguments: &Args, own_only: bool) -> Result<Output> {
+    let plan = Plan { own_only, ..Plan::new(context, &arguments.dirs, arguments.dry_run) };
+    let report = sweep(context, &plan);
     if !arguments.dry_run {
-        record(world, &report);
+        record(context, &report);
     }
     Ok(show(&report, arguments.dry_run))
 }
 
-fn show(report: &Report, dry_run: bool) -> Shown {
-    let mut shown = Shown::new(report);
+fn show(report: &SweepReport, dry_run: bool) -> Output {
+    let mut shown = Output::new(report);
     let removed = if dry_run { "would remove" } else { "removed" };
     for path in &report.removed {
         shown = shown.line(format!("{removed} {}", legible(path)));

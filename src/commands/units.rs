@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 use similar::TextDiff;
 
 use crate::model::error::{Error, Kind, Result};
-use crate::model::output::Shown;
-use crate::model::unit::files::{Change, SYSTEM, There, USER};
+use crate::model::output::Output;
+use crate::model::unit::files::{FileChange, SYSTEM, There, USER};
 use crate::model::unit::graph::{dot, reduced, tree};
-use crate::ops::World;
-use crate::ops::units::install::{self, Done, Step};
+use crate::ops::Context;
+use crate::ops::units::install::{self, Done, InstallStep};
 use crate::ops::units::verify::{self, Verified};
 use crate::sys::env;
 
@@ -24,11 +24,11 @@ Examples:
   forge units graph | dot -Tsvg > order.svg")]
 pub struct Args {
     #[command(subcommand)]
-    what: What,
+    what: UnitsCommand,
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum What {
+enum UnitsCommand {
     /// Write forge's units for your user manager, and enable them
     #[command(after_help = "\
 Examples:
@@ -80,27 +80,27 @@ Examples:
 ///
 /// # Errors
 /// When the manager does not answer, or a unit cannot be written.
-pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
+pub fn run(context: &Context, arguments: &Args) -> Result<Output> {
     match &arguments.what {
-        What::Install { dry_run: true, .. } => Ok(would(&install::plan_install(world)?)),
-        What::Install { now, linger, .. } => install_now(world, *now, *linger),
-        What::Uninstall { dry_run: true } => Ok(would(&install::plan_uninstall(world)?)),
-        What::Uninstall { .. } => {
-            let steps = install::plan_uninstall(world)?;
-            let done = install::uninstall(world, &steps)?;
+        UnitsCommand::Install { dry_run: true, .. } => Ok(would(&install::plan_install(context)?)),
+        UnitsCommand::Install { now, linger, .. } => install_now(context, *now, *linger),
+        UnitsCommand::Uninstall { dry_run: true } => Ok(would(&install::plan_uninstall(context)?)),
+        UnitsCommand::Uninstall { .. } => {
+            let steps = install::plan_uninstall(context)?;
+            let done = install::uninstall(context, &steps)?;
             Ok(changed(&steps, &done, json!({})))
         }
-        What::Show { unit } => show(unit.as_deref()),
-        What::Verify => Ok(verified(&verify::verify(world)?)),
-        What::Graph => graph(world),
+        UnitsCommand::Show { unit } => show(unit.as_deref()),
+        UnitsCommand::Verify => Ok(verified(&verify::verify(context)?)),
+        UnitsCommand::Graph => graph(context),
     }
 }
 
-fn install_now(world: &World, now: bool, linger: bool) -> Result<Shown> {
-    let steps = install::plan_install(world)?;
-    let done = install::install(world, &steps, now)?;
-    // What was written stays, also where lingering cannot be turned on.
-    let lingers = install::lingering(world, linger)?;
+fn install_now(context: &Context, now: bool, linger: bool) -> Result<Output> {
+    let steps = install::plan_install(context)?;
+    let done = install::install(context, &steps, now)?;
+    // UnitsCommand was written stays, also where lingering cannot be turned on.
+    let lingers = install::lingering(context, linger)?;
     let mut shown = changed(&steps, &done, json!({ "linger": lingers }));
     if lingers == Some(false) {
         shown = shown
@@ -113,26 +113,26 @@ fn install_now(world: &World, now: bool, linger: bool) -> Result<Shown> {
 }
 
 /// A word for what is done to a file.
-fn word(change: &Change) -> &'static str {
+fn word(change: &FileChange) -> &'static str {
     match change {
-        Change::Unchanged => "unchanged",
-        Change::Write(_) => "written",
-        Change::Update(_) => "updated",
-        Change::Packaged => "packaged",
-        Change::Unhide => "removed, the package's counts",
-        Change::Remove => "removed",
-        Change::Absent => "absent",
-        Change::Refuse(_) => "refused",
+        FileChange::Unchanged => "unchanged",
+        FileChange::Write(_) => "written",
+        FileChange::Update(_) => "updated",
+        FileChange::Packaged => "packaged",
+        FileChange::Unhide => "removed, the package's counts",
+        FileChange::Remove => "removed",
+        FileChange::Absent => "absent",
+        FileChange::Refuse(_) => "refused",
     }
 }
 
-fn rows(steps: &[Step]) -> Vec<Value> {
+fn rows(steps: &[InstallStep]) -> Vec<Value> {
     steps
         .iter()
         .map(|step| {
-            let reason = if let Change::Refuse(why) = step.change { Some(why) } else { None };
+            let reason = if let FileChange::Refuse(why) = step.change { Some(why) } else { None };
             let path = match (&step.change, &step.packaged) {
-                (Change::Packaged | Change::Unhide, Some(packaged)) => packaged,
+                (FileChange::Packaged | FileChange::Unhide, Some(packaged)) => packaged,
                 _ => &step.path,
             };
             json!({ "unit": step.file.name, "path": path, "change": word(&step.change), "reason": reason })
@@ -140,7 +140,7 @@ fn rows(steps: &[Step]) -> Vec<Value> {
         .collect()
 }
 
-fn changed(steps: &[Step], done: &Done, more: Value) -> Shown {
+fn changed(steps: &[InstallStep], done: &Done, more: Value) -> Output {
     let mut json = json!({
         "units": rows(steps),
         "links": done.links,
@@ -151,11 +151,11 @@ fn changed(steps: &[Step], done: &Done, more: Value) -> Shown {
     if let (Value::Object(json), Value::Object(more)) = (&mut json, more) {
         json.extend(more);
     }
-    let mut shown = Shown::new(&json);
-    for step in steps.iter().filter(|step| step.change != Change::Absent) {
+    let mut shown = Output::new(&json);
+    for step in steps.iter().filter(|step| step.change != FileChange::Absent) {
         shown = shown.line(format!("{:<34} {}", step.file.name, word(&step.change)));
     }
-    if steps.iter().all(|step| step.change == Change::Absent) {
+    if steps.iter().all(|step| step.change == FileChange::Absent) {
         shown = shown.line("there is nothing of forge's to remove");
     }
     for link in &done.links {
@@ -173,9 +173,9 @@ fn changed(steps: &[Step], done: &Done, more: Value) -> Shown {
 }
 
 /// A file that is not forge's is left, and that is a failure: what was asked for is not done.
-fn refusals(mut shown: Shown, steps: &[Step]) -> Shown {
+fn refusals(mut shown: Output, steps: &[InstallStep]) -> Output {
     for step in steps {
-        if let Change::Refuse(why) = step.change {
+        if let FileChange::Refuse(why) = step.change {
             shown = shown.line(format!("left {}: {why}", step.path.display())).exit(1);
         }
     }
@@ -183,14 +183,14 @@ fn refusals(mut shown: Shown, steps: &[Step]) -> Shown {
 }
 
 /// The changes as a patch.
-fn would(steps: &[Step]) -> Shown {
-    let mut shown = Shown::new(&json!({ "units": rows(steps) }));
+fn would(steps: &[InstallStep]) -> Output {
+    let mut shown = Output::new(&json!({ "units": rows(steps) }));
     let mut nothing = true;
     for step in steps {
         let old = if let There::Text(text) = &step.there { text } else { "" };
         let new = match &step.change {
-            Change::Write(text) | Change::Update(text) => text,
-            Change::Remove | Change::Unhide => "",
+            FileChange::Write(text) | FileChange::Update(text) => text,
+            FileChange::Remove | FileChange::Unhide => "",
             _ => continue,
         };
         nothing = false;
@@ -207,7 +207,7 @@ fn would(steps: &[Step]) -> Shown {
     refusals(shown, steps)
 }
 
-fn show(unit: Option<&str>) -> Result<Shown> {
+fn show(unit: Option<&str>) -> Result<Output> {
     let forge = env::forge()?;
     let wanted: Vec<_> = match unit {
         None => USER.to_vec(),
@@ -225,7 +225,7 @@ fn show(unit: Option<&str>) -> Result<Shown> {
         texts.push((file.name, file.render(&forge)?));
     }
     let json: Vec<_> = texts.iter().map(|(name, text)| json!({ "unit": name, "text": text })).collect();
-    let mut shown = Shown::new(&json!({ "units": json }));
+    let mut shown = Output::new(&json!({ "units": json }));
     for (name, text) in &texts {
         // One alone can go into a file as it is.
         let head = if texts.len() > 1 { format!("# {name}\n") } else { String::new() };
@@ -237,9 +237,9 @@ fn show(unit: Option<&str>) -> Result<Shown> {
     Ok(shown)
 }
 
-fn verified(verified: &Verified) -> Shown {
+fn verified(verified: &Verified) -> Output {
     let ok = verified.problems.is_empty() && verified.analyze.is_empty();
-    let mut shown = Shown::new(&json!({
+    let mut shown = Output::new(&json!({
         "ok": ok,
         "edges": verified.edges,
         "problems": verified.problems,
@@ -260,14 +260,14 @@ fn verified(verified: &Verified) -> Shown {
     shown.exit(if ok { 0 } else { Kind::UNHEALTHY })
 }
 
-fn graph(world: &World) -> Result<Shown> {
-    let units = verify::loaded(world)?;
+fn graph(context: &Context) -> Result<Output> {
+    let units = verify::loaded(context)?;
     if units.iter().all(|(_, unit)| unit.load != "loaded") {
         return Err(
             Error::new(Kind::Missing, "the user manager has no unit of forge's").hint("forge units install")
         );
     }
-    let edges = reduced(&verify::order(world, &units)?);
+    let edges = reduced(&verify::order(context, &units)?);
     let (tree, dot) = (tree(&edges), dot(&edges));
     let json = json!({
         "edges": edges.iter().map(|edge| json!({ "first": edge.first, "then": edge.then })).collect::<Vec<_>>(),
@@ -275,5 +275,5 @@ fn graph(world: &World) -> Result<Shown> {
     });
     // In comments of the DOT language, so that the whole can go into dot(1).
     let tree = tree.iter().map(|line| format!("// {line}")).collect::<Vec<_>>().join("\n");
-    Ok(Shown::new(&json).raw(tree).raw(dot.join("\n")))
+    Ok(Output::new(&json).raw(tree).raw(dot.join("\n")))
 }

@@ -6,9 +6,9 @@ use serde_json::json;
 
 use super::arguments;
 use crate::model::error::{Error, Result};
-use crate::model::output::Shown;
+use crate::model::output::Output;
 use crate::model::session::State;
-use crate::ops::World;
+use crate::ops::Context;
 use crate::ops::session::send::turn::Turn;
 use crate::ops::session::{observe, wait};
 use crate::sys::clock::Deadline;
@@ -42,35 +42,35 @@ pub struct Args {
 ///
 /// # Errors
 /// When the time is up, or what is waited for cannot come any more.
-pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
+pub fn run(context: &Context, arguments: &Args) -> Result<Output> {
     let id = arguments::session(&arguments.name)?;
     let deadline = Deadline::after(arguments.timeout.map_or(Duration::MAX, Duration::from_secs));
-    let found = observe::one(world, &id)?;
+    let found = observe::one(context, &id)?;
     if arguments.ready {
-        let found = found.map_or_else(|| observe::existing(world, &id), Ok)?;
-        wait::ready(world, &found, deadline)?;
-        return Ok(Shown::new(&json!({ "session": id, "ready": true })).line(format!("{id} is ready")));
+        let found = found.map_or_else(|| observe::existing(context, &id), Ok)?;
+        wait::ready(context, &found, deadline)?;
+        return Ok(Output::new(&json!({ "session": id, "ready": true })).line(format!("{id} is ready")));
     }
     if arguments.idle {
-        let found = found.map_or_else(|| observe::existing(world, &id), Ok)?;
-        Turn::begin(world, &id, found.mark()?)?.end(deadline)?;
-        return Ok(Shown::new(&json!({ "session": id, "idle": true })).line(format!("{id} is idle")));
+        let found = found.map_or_else(|| observe::existing(context, &id), Ok)?;
+        Turn::begin(context, &id, found.mark()?)?.end(deadline)?;
+        return Ok(Output::new(&json!({ "session": id, "idle": true })).line(format!("{id} is idle")));
     }
     let end = match found {
         // Between two runs of a supervised session the last one has ended.
         Some(found) if found.has_body && (found.mark.is_some() || found.state() == State::Starting) => {
-            wait::exit(world, &found, deadline)?
+            wait::exit(context, &found, deadline)?
         }
         // It ended before we asked, or is just being cleared away: that is what was waited for.
-        _ => world.store.end(&id)?.map_or_else(
+        _ => context.store.end(&id)?.map_or_else(
             || {
                 let unknown = || Error::failed(format!("how {id} ended is not known"));
-                Err(observe::existing(world, &id).err().unwrap_or_else(unknown))
+                Err(observe::existing(context, &id).err().unwrap_or_else(unknown))
             },
             Ok,
         )?,
     };
-    Ok(Shown::new(
+    Ok(Output::new(
         &json!({ "session": id, "status": end.status, "signal": end.signal, "result": end.words() }),
     )
     .line(format!("{id} ended with {}", end.words())))

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use toml::Table;
 
 use crate::model::error::{Error, Kind, Result, Trying};
-use crate::model::guard::unit_state::{Guarded, Manager};
+use crate::model::guard::unit_state::{Guarded, ManagerKind};
 use crate::model::screen::prompts::{self, Prompts, ScreenPattern};
 use crate::model::screen::typing;
 use crate::model::session::command::Argv;
@@ -28,7 +28,7 @@ pub struct Config {
     /// Defaults of every session.
     pub limits: Limits,
     /// Sessions by name.
-    pub sessions: BTreeMap<SessionId, Session>,
+    pub sessions: BTreeMap<SessionId, SessionConfig>,
     /// How sessions are started again after a boot.
     pub restore: Restore,
     /// Who is told of a boot and of failures.
@@ -58,7 +58,7 @@ impl Guard {
         let of = |manager, names: &[String]| -> Result<Vec<Guarded>> {
             names.iter().map(|name| Guarded::parse(manager, name)).collect()
         };
-        Ok([of(Manager::User, &self.units)?, of(Manager::System, &self.system_units)?].concat())
+        Ok([of(ManagerKind::User, &self.units)?, of(ManagerKind::System, &self.system_units)?].concat())
     }
 }
 
@@ -166,7 +166,7 @@ impl Default for Sweep {
 /// `[sessions.NAME]`
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Session {
+pub struct SessionConfig {
     /// The program and its arguments: a list, or one line with quotes.
     pub command: Option<Argv>,
     /// Where it starts; `~/` is the home directory.
@@ -209,7 +209,7 @@ pub struct Session {
     pub yields: bool,
 }
 
-impl Session {
+impl SessionConfig {
     /// Its patterns.
     pub fn prompts(&self) -> Prompts {
         Prompts { ready: self.ready.clone(), not_ready: self.not_ready.clone(), asking: self.asking.clone() }
@@ -277,8 +277,8 @@ fn check_together(config: &Config) -> Result<()> {
 }
 
 /// What of a session's supervision contradicts itself.
-fn not_supervisable(session: &Session) -> Option<String> {
-    let Session { stuck_after, stuck_by, nudge_text, stuck_restart_after, .. } = session;
+fn not_supervisable(session: &SessionConfig) -> Option<String> {
+    let SessionConfig { stuck_after, stuck_by, nudge_text, stuck_restart_after, .. } = session;
     if stuck_after.is_none() && (stuck_by.is_some() || nudge_text.is_some()) {
         return Some("stuck_by and nudge_text need stuck_after".to_owned());
     }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 /// The result of a verb.
 #[derive(Debug, Clone, Default)]
-pub struct Shown {
+pub struct Output {
     /// For people.
     pub text: Vec<Piece>,
     /// For bots: one object.
@@ -60,7 +60,7 @@ fn spelled_out(text: &str, kept: &[char]) -> String {
     shown
 }
 
-impl Shown {
+impl Output {
     /// A result that bots read as that value. A value that is no JSON cannot be built here.
     pub fn new(json: &impl Serialize) -> Self {
         Self { json: serde_json::to_value(json).unwrap_or_default(), ..Self::default() }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 /// The report of one sweep over all its directories.
 #[derive(Debug, Clone, Default, Serialize)]
-pub struct Report {
+pub struct SweepReport {
     /// Sockets looked at.
     pub scanned: u64,
     /// Dead sockets that were removed, or would be with `--dry-run`.
@@ -40,7 +40,7 @@ pub struct Skipped {
     pub reason: String,
 }
 
-impl Report {
+impl SweepReport {
     /// Notes something that was left alone.
     pub fn skip(&mut self, path: PathBuf, reason: impl Into<String>) {
         self.skipped.push(Skipped { path, reason: reason.into() });

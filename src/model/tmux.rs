@@ -2,7 +2,7 @@
 
 use unicode_width::UnicodeWidthStr;
 
-use super::screen::{Client, Look};
+use super::screen::{Client, Screen};
 use super::session::End;
 
 /// The ids that `new-session -P` prints when, and only when, a session was made.
@@ -138,9 +138,9 @@ pub const LOOK_SCREEN: &str = "screen";
 
 /// Reads a look at a pane: lines of [`LOOK_FORMAT`], lines of [`CLIENT_FORMAT`], [`LOOK_SCREEN`], and two
 /// captures. `None` where the pane is not among those listed.
-pub fn look(pane: &str, printed: &str) -> Option<Look> {
+pub fn look(pane: &str, printed: &str) -> Option<Screen> {
     let (facts, screen) = printed.split_once(&format!("{LOOK_SCREEN}\n"))?;
-    let mut look = Look::default();
+    let mut look = Screen::default();
     let mut height = None;
     for line in facts.lines() {
         if let Some(rest) = line.strip_prefix("client ") {
@@ -174,7 +174,7 @@ pub fn look(pane: &str, printed: &str) -> Option<Look> {
 /// The joined lines, of which the cursor's has as many blanks at its end as there are before the cursor. Where a
 /// program has cleared the rest of its input line, tmux captures no space behind the prompt, or with `-J` a space
 /// for each cell that was cleared.
-fn padded(joined: &str, look: &Look) -> String {
+fn padded(joined: &str, look: &Screen) -> String {
     // A no-break space is no blank of tmux's: Claude Code writes one behind its prompt sign.
     let row = look.rows.get(look.row).map_or("", |row| row.trim_end_matches(' '));
     let blanks = look.column.saturating_sub(row.width());
@@ -194,13 +194,13 @@ mod tests {
 
     #[test]
     fn blanks_before_the_cursor_are_part_of_the_text() {
-        let look = |column| Look { row: 0, column, rows: vec!["$".to_owned()], ..Look::default() };
+        let look = |column| Screen { row: 0, column, rows: vec!["$".to_owned()], ..Screen::default() };
         assert_eq!(padded("$", &look(2)), "$ ");
         assert_eq!(padded("$ ", &look(2)), "$ ");
         assert_eq!(padded("$     ", &look(2)), "$ ");
         assert_eq!(padded("$ ", &look(1)), "$");
         assert_eq!(padded("x\n$\nbelow", &look(2)), "x\n$ \nbelow");
-        let box_of_claude = Look { column: 2, rows: vec!["❯\u{a0}".to_owned()], ..Look::default() };
+        let box_of_claude = Screen { column: 2, rows: vec!["❯\u{a0}".to_owned()], ..Screen::default() };
         assert_eq!(padded("❯\u{a0}  ", &box_of_claude), "❯\u{a0}");
     }
 

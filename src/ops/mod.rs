@@ -1,4 +1,4 @@
-//! What forge does. Each act takes the [`World`] and values of `model`, and uses `sys`.
+//! What forge does. Each act takes the [`Context`] and values of `model`, and uses `sys`.
 
 pub mod boot;
 pub mod guard;
@@ -20,7 +20,7 @@ use crate::sys::systemd::Manager;
 /// The machine as one user sees it: where things are, what is configured, and the manager once
 /// it is needed.
 #[derive(Debug)]
-pub struct World {
+pub struct Context {
     /// The directories.
     pub paths: Paths,
     /// The configuration.
@@ -30,8 +30,8 @@ pub struct World {
     manager: OnceCell<Manager>,
 }
 
-impl World {
-    /// The world of this process, with the configuration file given or the user's own.
+impl Context {
+    /// The context of this process, with the configuration file given or the user's own.
     ///
     /// # Errors
     /// When the configuration cannot be used.
@@ -41,13 +41,13 @@ impl World {
         Ok(Self::with(paths, config))
     }
 
-    /// A world with that configuration.
+    /// A context with that configuration.
     pub fn with(paths: Paths, config: Config) -> Self {
         let store = Store::new(&paths);
         Self { paths, config, store, manager: OnceCell::new() }
     }
 
-    /// The same world with a connection of its own: for another thread, or because this one's broke.
+    /// The same context with a connection of its own: for another thread, or because this one's broke.
     #[must_use]
     pub fn again(&self) -> Self {
         Self::with(self.paths.clone(), self.config.clone())

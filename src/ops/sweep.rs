@@ -10,18 +10,18 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::World;
+use super::Context;
 use super::session::heal;
 use crate::config::Sweep;
 use crate::model::error::{Kind, Result};
 use crate::model::event::Event;
-use crate::model::sweep::{LastSweep, Report};
+use crate::model::sweep::{LastSweep, SweepReport};
 use crate::model::unit;
 use crate::sys::clock::{Deadline, millis_since, now_us, pause};
 use crate::sys::journal;
 use crate::sys::tmux::directory::{Directory, is_file};
 use crate::sys::tmux::listeners::Listeners;
-use crate::sys::tmux::ping::{Caller, Knock, answers, knock};
+use crate::sys::tmux::ping::{PendingPing, Ping, answers, knock};
 
 /// How long a starting server may refuse connections; it is microseconds.
 const STARTING: Duration = Duration::from_millis(2);
@@ -47,11 +47,11 @@ pub struct Plan {
 
 impl Plan {
     /// The user's socket directory and those configured; or the ones given alone.
-    pub fn new(world: &World, given: &[PathBuf], dry_run: bool) -> Self {
-        let Sweep { dirs, protect, timeout_ms } = &world.config.sweep;
+    pub fn new(context: &Context, given: &[PathBuf], dry_run: bool) -> Self {
+        let Sweep { dirs, protect, timeout_ms } = &context.config.sweep;
         let mut directories = given.to_vec();
         if directories.is_empty() {
-            directories.push(world.paths.socket_dir());
+            directories.push(context.paths.socket_dir());
             directories.extend(dirs.iter().cloned());
             directories.dedup();
         }
@@ -67,8 +67,8 @@ impl Plan {
     }
 
     /// What is swept before a spawn. It costs the same however many sessions there are.
-    pub fn before_spawn(world: &World) -> Self {
-        Self { wakes_nobody: true, ..Self::new(world, &[], false) }
+    pub fn before_spawn(context: &Context) -> Self {
+        Self { wakes_nobody: true, ..Self::new(context, &[], false) }
     }
 
     fn is_protected(&self, name: &OsStr) -> bool {
@@ -80,9 +80,9 @@ impl Plan {
 
 /// Sweeps. A directory that is not safe is skipped with its reason, and never a failure: a
 /// sweep does what it can.
-pub fn sweep(world: &World, plan: &Plan) -> Report {
+pub fn sweep(context: &Context, plan: &Plan) -> SweepReport {
     let start = Instant::now();
-    let mut report = Report::default();
+    let mut report = SweepReport::default();
     for path in &plan.directories {
         match Directory::open(path) {
             Ok(None) => {}
@@ -94,15 +94,15 @@ pub fn sweep(world: &World, plan: &Plan) -> Report {
         }
     }
     if !plan.dry_run && !plan.wakes_nobody {
-        report.healed = heal::sessions(world);
+        report.healed = heal::sessions(context);
     }
     report.elapsed_ms = millis_since(start);
     report
 }
 
 /// Notes that a sweep came to its end: in the journal, and for the probe.
-pub fn record(world: &World, report: &Report) {
-    note(world, report);
+pub fn record(context: &Context, report: &SweepReport) {
+    note(context, report);
     journal::record(&Event::SweepDone {
         scanned: report.scanned,
         removed: report.removed.len(),
@@ -113,18 +113,18 @@ pub fn record(world: &World, report: &Report) {
 }
 
 /// Notes it for the probe alone.
-pub fn note(world: &World, report: &Report) {
+pub fn note(context: &Context, report: &SweepReport) {
     let last = LastSweep { at_us: now_us(), removed: report.removed.len() };
     // Without a runtime directory, as before the first login, there is no probe to read it either.
-    if let Err(error) = world.store.write_last_sweep(&last) {
+    if let Err(error) = context.store.write_last_sweep(&last) {
         tracing::debug!("{error}");
     }
 }
 
-fn sweep_directory(directory: &Directory, plan: &Plan) -> Result<Report> {
-    let mut report = Report::default();
+fn sweep_directory(directory: &Directory, plan: &Plan) -> Result<SweepReport> {
+    let mut report = SweepReport::default();
     let path = |name: &OsStr| directory.path().join(name);
-    let mut called: Vec<(OsString, Caller)> = Vec::new();
+    let mut called: Vec<(OsString, PendingPing)> = Vec::new();
     let mut refused: Vec<OsString> = Vec::new();
     let mut locks: Vec<OsString> = Vec::new();
     let listeners = if plan.wakes_nobody { Listeners::list() } else { Listeners::default() };
@@ -156,19 +156,19 @@ fn sweep_directory(directory: &Directory, plan: &Plan) -> Result<Report> {
             continue;
         }
         match knock(directory, &name) {
-            Knock::Open(connection) => called.push((name, connection)),
-            Knock::Full => report.unresponsive.push(path(&name)),
-            Knock::Refused => refused.push(name),
-            Knock::Missing => {}
-            Knock::Unknown(why) => report.skip(path(&name), why),
+            Ping::Open(connection) => called.push((name, connection)),
+            Ping::Full => report.unresponsive.push(path(&name)),
+            Ping::Refused => refused.push(name),
+            Ping::Missing => {}
+            Ping::Unknown(why) => report.skip(path(&name), why),
         }
     }
     for name in refused {
         match remove_dead(directory, &name, plan.dry_run) {
-            Ok(Fate::Removed) => report.removed.push(path(&name)),
-            Ok(Fate::Alive) => report.live.push(path(&name)),
-            Ok(Fate::Busy) => report.skip(path(&name), "a server is being started on it"),
-            Ok(Fate::Gone) => {}
+            Ok(SocketFate::Removed) => report.removed.push(path(&name)),
+            Ok(SocketFate::Alive) => report.live.push(path(&name)),
+            Ok(SocketFate::Busy) => report.skip(path(&name), "a server is being started on it"),
+            Ok(SocketFate::Gone) => {}
             Err(error) => report.skip(path(&name), error.message),
         }
     }
@@ -178,7 +178,7 @@ fn sweep_directory(directory: &Directory, plan: &Plan) -> Result<Report> {
         }
     }
     // Last, so that a wedged server holds up nothing but this.
-    let callers: Vec<&Caller> = called.iter().map(|(_, caller)| caller).collect();
+    let callers: Vec<&PendingPing> = called.iter().map(|(_, caller)| caller).collect();
     let answered = answers(&callers, Deadline::after(plan.timeout));
     for ((name, _), answered) in called.iter().zip(answered) {
         if answered { &mut report.live } else { &mut report.unresponsive }.push(path(name));
@@ -199,7 +199,7 @@ fn remove_lock_alone(directory: &Directory, socket: &OsStr) -> Result<()> {
 
 /// What became of a socket that refused a connection.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Fate {
+pub enum SocketFate {
     /// It was dead, and is gone.
     Removed,
     /// A server had only just been starting.
@@ -215,34 +215,34 @@ pub enum Fate {
 ///
 /// # Errors
 /// When it is dead and cannot be removed.
-pub fn remove_dead(directory: &Directory, name: &OsStr, dry_run: bool) -> Result<Fate> {
+pub fn remove_dead(directory: &Directory, name: &OsStr, dry_run: bool) -> Result<SocketFate> {
     if dry_run {
         // A server that is just starting refuses too, for the moment between its bind and its
         // listen; only the lock tells the two apart for certain, and taking it makes a file.
         pause(STARTING);
         return Ok(match knock(directory, name) {
-            Knock::Refused => Fate::Removed,
-            Knock::Missing => Fate::Gone,
-            Knock::Open(_) | Knock::Full | Knock::Unknown(_) => Fate::Alive,
+            Ping::Refused => SocketFate::Removed,
+            Ping::Missing => SocketFate::Gone,
+            Ping::Open(_) | Ping::Full | Ping::Unknown(_) => SocketFate::Alive,
         });
     }
-    let Some(lock) = directory.lock(name)? else { return Ok(Fate::Busy) };
+    let Some(lock) = directory.lock(name)? else { return Ok(SocketFate::Busy) };
     let session = name.to_str().and_then(unit::session_of_socket);
     let is_there = match knock(directory, name) {
-        Knock::Refused => directory.stat(name)?.is_some_and(|stat| directory.is_own_socket(&stat)),
-        Knock::Missing => false,
-        Knock::Open(_) | Knock::Full | Knock::Unknown(_) => return Ok(Fate::Alive),
+        Ping::Refused => directory.stat(name)?.is_some_and(|stat| directory.is_own_socket(&stat)),
+        Ping::Missing => false,
+        Ping::Open(_) | Ping::Full | Ping::Unknown(_) => return Ok(SocketFate::Alive),
     };
     if !is_there {
         // Another sweep was faster, and the file of the lock is ours now.
         if session.is_some() {
             directory.remove_lock(lock)?;
         }
-        return Ok(Fate::Gone);
+        return Ok(SocketFate::Gone);
     }
     directory.remove(name, lock, session.is_some())?;
     journal::record(&Event::Swept { socket: directory.path().join(name), session });
-    Ok(Fate::Removed)
+    Ok(SocketFate::Removed)
 }
 
 /// Removes the socket of a session that was ended, and its lock file. A socket that is alive
@@ -261,10 +261,10 @@ pub fn remove_own(socket: &std::path::Path) -> Result<()> {
     if directory.stat(name)?.is_some_and(|stat| directory.is_own_socket(&stat)) {
         let Some(lock) = directory.lock(name)? else { return Ok(()) };
         match knock(&directory, name) {
-            Knock::Refused => directory.remove(name, lock, true)?,
+            Ping::Refused => directory.remove(name, lock, true)?,
             // A sweep was faster.
-            Knock::Missing => directory.remove_lock(lock)?,
-            Knock::Open(_) | Knock::Full | Knock::Unknown(_) => {}
+            Ping::Missing => directory.remove_lock(lock)?,
+            Ping::Open(_) | Ping::Full | Ping::Unknown(_) => {}
         }
     }
     Ok(())
@@ -281,7 +281,7 @@ mod tests {
         let directory = Directory::open(root.path()).unwrap().unwrap();
         // Another sweep has removed both since we looked.
         for (name, stays) in [("spawn-a", false), ("other", true)] {
-            assert_eq!(remove_dead(&directory, OsStr::new(name), false).unwrap(), Fate::Gone);
+            assert_eq!(remove_dead(&directory, OsStr::new(name), false).unwrap(), SocketFate::Gone);
             assert_eq!(root.path().join(format!("{name}.lock")).exists(), stays, "{name}");
         }
         remove_own(&root.path().join("spawn-a")).unwrap();

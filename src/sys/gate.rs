@@ -129,7 +129,7 @@ struct Orders {
 
 /// What a guarded process is told; what it becomes it knows.
 #[derive(Debug, Serialize, Deserialize)]
-struct Terms {
+struct GuardedTerms {
     /// Whether the kernel is to refuse TCP ports to it.
     deny_bind: bool,
 }
@@ -200,7 +200,7 @@ impl Waiting {
     /// # Errors
     /// When the program cannot be executed: why, as the kernel says.
     pub fn release_guarded(self, deny_bind: bool, program: &str, deadline: Deadline) -> Result<()> {
-        self.tell(&Terms { deny_bind }, program, deadline)
+        self.tell(&GuardedTerms { deny_bind }, program, deadline)
     }
 
     fn tell(mut self, orders: &impl Serialize, program: &str, deadline: Deadline) -> Result<()> {
@@ -298,7 +298,7 @@ pub fn start_guarded(gate: &Gate, command: &[OsString], stdout: Stdio) -> Result
 /// # Errors
 /// When nobody holds the gate, or listening cannot be denied.
 pub fn wait_then_exec_guarded(name: &str, command: &[OsString]) -> Result<u8> {
-    let (mut stream, terms) = meet::<Terms>(name)?;
+    let (mut stream, terms) = meet::<GuardedTerms>(name)?;
     let (Some(terms), Some((program, arguments))) = (terms, command.split_first()) else {
         // Who held the gate has said why, or was killed.
         return Ok(REFUSED);

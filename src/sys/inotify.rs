@@ -1,4 +1,4 @@
-//! Changes of files, as the kernel tells them: inotify(7).
+//! FileWatch of files, as the kernel tells them: inotify(7).
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
@@ -9,11 +9,11 @@ use super::clock::Deadline;
 use super::process::readable;
 use crate::model::error::{Result, Trying};
 
-/// Changes since it was made, or since they were last taken.
+/// FileWatch since it was made, or since they were last taken.
 #[derive(Debug)]
-pub struct Changes(Inotify);
+pub struct FileWatch(Inotify);
 
-impl Changes {
+impl FileWatch {
     /// Files that appear in a directory, or are written there.
     ///
     /// # Errors
@@ -63,7 +63,7 @@ impl Changes {
     }
 }
 
-impl AsFd for Changes {
+impl AsFd for FileWatch {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }

@@ -1,4 +1,4 @@
-//! The only code that touches the world: one room for each thing that is touched.
+//! The only code that touches the context: one room for each thing that is touched.
 
 pub mod cgroup;
 pub mod clock;

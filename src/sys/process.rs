@@ -21,7 +21,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use super::clock::Deadline;
 use super::files;
 use crate::model::error::{Error, Kind, Result, Trying};
-use crate::model::session::condition::Life;
+use crate::model::session::condition::ProcessLife;
 
 /// What `/proc/PID/stat` says, `proc_pid_stat(5)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,16 +80,16 @@ pub(super) fn read_proc(file: &str) -> std::io::Result<String> {
 
 /// How the very process that started then is; a zombie is gone. Where it cannot be told (no
 /// descriptor is left to read it with) it is alive.
-pub fn life(pid: u32, start: u64) -> Life {
+pub fn life(pid: u32, start: u64) -> ProcessLife {
     match read_stat(pid) {
         Ok(Some(found)) if found.start == start => match found.state {
-            _ if found.has_ended() => Life::Gone,
-            'T' => Life::Stopped,
-            't' => Life::Traced,
-            _ => Life::Alive,
+            _ if found.has_ended() => ProcessLife::Gone,
+            'T' => ProcessLife::Stopped,
+            't' => ProcessLife::Traced,
+            _ => ProcessLife::Alive,
         },
-        Ok(_) => Life::Gone,
-        Err(_) => Life::Alive,
+        Ok(_) => ProcessLife::Gone,
+        Err(_) => ProcessLife::Alive,
     }
 }
 
@@ -316,7 +316,7 @@ pub fn become_program(path: &Path, arguments: &[&str]) -> Result<Infallible> {
 
 /// What a program printed, and how it ended.
 #[derive(Debug)]
-pub struct Output {
+pub struct CommandOutput {
     /// Its standard output.
     pub stdout: String,
     /// Its standard error.
@@ -329,7 +329,7 @@ pub struct Output {
 ///
 /// # Errors
 /// When it cannot be started, or does not end in time: then it is killed.
-pub fn run(command: &mut Command, deadline: Deadline) -> Result<Output> {
+pub fn run(command: &mut Command, deadline: Deadline) -> Result<CommandOutput> {
     run_from(command, Stdio::null(), deadline)
 }
 
@@ -338,7 +338,7 @@ pub fn run(command: &mut Command, deadline: Deadline) -> Result<Output> {
 ///
 /// # Errors
 /// As for [`run`].
-pub fn run_with_input(command: &mut Command, input: &[u8], deadline: Deadline) -> Result<Output> {
+pub fn run_with_input(command: &mut Command, input: &[u8], deadline: Deadline) -> Result<CommandOutput> {
     let doing = "cannot keep the input of a program";
     let memory = memfd_create("forge-input", MemfdFlags::CLOEXEC).trying(doing)?;
     let mut file = File::from(memory);
@@ -346,7 +346,7 @@ pub fn run_with_input(command: &mut Command, input: &[u8], deadline: Deadline) -
     run_from(command, file.into(), deadline)
 }
 
-fn run_from(command: &mut Command, input: Stdio, deadline: Deadline) -> Result<Output> {
+fn run_from(command: &mut Command, input: Stdio, deadline: Deadline) -> Result<CommandOutput> {
     let name = command.get_program().to_string_lossy().into_owned();
     let child = command
         .stdin(input)
@@ -361,7 +361,7 @@ fn run_from(command: &mut Command, input: Stdio, deadline: Deadline) -> Result<O
 ///
 /// # Errors
 /// When it does not end in time: then it is killed.
-pub fn finish(mut child: Child, name: &str, deadline: Deadline) -> Result<Output> {
+pub fn finish(mut child: Child, name: &str, deadline: Deadline) -> Result<CommandOutput> {
     let mut collected = [Vec::new(), Vec::new()];
     let process = Process::open(child.id());
     let known = process.as_ref().ok().and_then(Option::as_ref);
@@ -377,7 +377,7 @@ pub fn finish(mut child: Child, name: &str, deadline: Deadline) -> Result<Output
     }
     let status = child.wait().trying(format!("cannot wait for {name}"))?;
     let [stdout, stderr] = collected.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-    Ok(Output { stdout, stderr, success: status.success() })
+    Ok(CommandOutput { stdout, stderr, success: status.success() })
 }
 
 /// Reads both outputs to their ends, or to what is there when the program ends: what it leaves in the
@@ -455,11 +455,11 @@ mod tests {
         child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
         let pid = child.id();
         let start = stat(pid).unwrap().start;
-        assert_eq!((life(pid, start), is_ending(pid)), (Life::Alive, false));
+        assert_eq!((life(pid, start), is_ending(pid)), (ProcessLife::Alive, false));
         assert_eq!(process_name(pid), "\u{fffd}) Z 1 (");
         child.kill().unwrap();
         assert!(Process::open(pid).unwrap().unwrap().wait(Deadline::after(Duration::from_secs(20))));
-        assert_eq!(life(pid, start), Life::Gone, "a zombie is gone");
+        assert_eq!(life(pid, start), ProcessLife::Gone, "a zombie is gone");
         child.wait().unwrap();
     }
 

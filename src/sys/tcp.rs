@@ -52,7 +52,7 @@ pub fn listeners(ports: &[u16]) -> Result<Vec<Listener>> {
 
 /// A socket that listens, whoever has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Row {
+pub struct SocketRow {
     /// Where.
     pub address: SocketAddr,
     /// The socket itself: no other has that number while it is open.
@@ -65,7 +65,7 @@ pub struct Row {
 ///
 /// # Errors
 /// When the kernel's tables cannot be read.
-pub fn rows() -> Result<Vec<Row>> {
+pub fn rows() -> Result<Vec<SocketRow>> {
     let mut found = Vec::new();
     for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
         let text = match std::fs::read_to_string(table) {
@@ -80,7 +80,7 @@ pub fn rows() -> Result<Vec<Row>> {
 }
 
 /// A line of the table, where it is of a socket that listens.
-pub fn parse_row(line: &str) -> Option<Row> {
+pub fn parse_row(line: &str) -> Option<SocketRow> {
     let mut fields = line.split_ascii_whitespace();
     let (address, port) = fields.nth(1)?.split_once(':')?;
     let state = fields.nth(1)?;
@@ -99,7 +99,7 @@ pub fn parse_row(line: &str) -> Option<Row> {
         4 => IpAddr::V4(Ipv4Addr::from(<[u8; 4]>::try_from(bytes).ok()?)),
         _ => IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(bytes).ok()?)),
     };
-    Some(Row { address: SocketAddr::new(ip, port), uid, inode })
+    Some(SocketRow { address: SocketAddr::new(ip, port), uid, inode })
 }
 
 /// All processes.
@@ -124,7 +124,7 @@ pub fn hidden(pid: u32, uid: u32) -> Option<Holder> {
 }
 
 /// Which of those processes have those sockets, as far as we may look; by the sockets' numbers.
-pub fn holders(processes: &[u32], rows: &[Row]) -> BTreeMap<u64, Holder> {
+pub fn holders(processes: &[u32], rows: &[SocketRow]) -> BTreeMap<u64, Holder> {
     let mut found = BTreeMap::new();
     for pid in processes {
         let Ok(fds) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { continue };

@@ -1,17 +1,17 @@
 //! What is seen of guarded units: random looks, and snapshots that come from elsewhere.
 
 use forge::model::guard::cause::{Clues, cause};
-use forge::model::guard::snapshot::{Snapshot, Unit, VERSION};
+use forge::model::guard::snapshot::{Snapshot, SnapshotUnit, VERSION};
 use forge::model::guard::timeline::{Changed, Ledger};
-use forge::model::guard::unit_state::{Change, Guarded, Manager, Witness};
+use forge::model::guard::unit_state::{Guarded, ManagerKind, StateChange, UnitState};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
 use crate::{has_control, properties, text};
 
-fn manager() -> impl Strategy<Value = Manager> {
-    select(vec![Manager::User, Manager::System])
+fn manager() -> impl Strategy<Value = ManagerKind> {
+    select(vec![ManagerKind::User, ManagerKind::System])
 }
 
 fn unit() -> impl Strategy<Value = Guarded> {
@@ -20,7 +20,7 @@ fn unit() -> impl Strategy<Value = Guarded> {
 }
 
 /// A look at a unit: any, in the words that managers use.
-fn witness() -> impl Strategy<Value = Witness> {
+fn witness() -> impl Strategy<Value = UnitState> {
     let active = select(vec![
         "active",
         "reloading",
@@ -52,7 +52,7 @@ fn witness() -> impl Strategy<Value = Witness> {
             invocation,
             (restarts, main_pid, [start, enter], main_code, main_status),
             frozen,
-        )| Witness {
+        )| UnitState {
             load: "loaded".into(),
             active: active.into(),
             sub: sub.into(),
@@ -72,7 +72,7 @@ fn witness() -> impl Strategy<Value = Witness> {
 }
 
 pub(crate) fn snapshot() -> impl Strategy<Value = Snapshot> {
-    let units = vec((unit(), witness()).prop_map(|(unit, witness)| Unit { unit, witness }), 0..3);
+    let units = vec((unit(), witness()).prop_map(|(unit, witness)| SnapshotUnit { unit, witness }), 0..3);
     (text(), text(), any::<u64>(), units).prop_map(|(machine, boot, at_us, units)| Snapshot {
         version: VERSION,
         machine,
@@ -83,8 +83,8 @@ pub(crate) fn snapshot() -> impl Strategy<Value = Snapshot> {
 }
 
 /// A unit that runs and does its work.
-fn running() -> impl Strategy<Value = Witness> {
-    witness().prop_map(|witness| Witness {
+fn running() -> impl Strategy<Value = UnitState> {
+    witness().prop_map(|witness| UnitState {
         active: "active".into(),
         sub: "running".into(),
         frozen: false,
@@ -107,9 +107,9 @@ properties! {
     fn a_unit_that_was_up_and_runs_anew_was_disturbed_however_it_looks(
         before in running(), after in witness(), between in vec(witness(), 0..6),
     ) {
-        let after = Witness { invocation: "another".into(), ..after };
-        prop_assert!(before.change(&after).is_some_and(Change::disturbs), "{:?}", before.change(&after));
-        let unit = Guarded::parse(Manager::User, "web").unwrap();
+        let after = UnitState { invocation: "another".into(), ..after };
+        prop_assert!(before.change(&after).is_some_and(StateChange::disturbs), "{:?}", before.change(&after));
+        let unit = Guarded::parse(ManagerKind::User, "web").unwrap();
         let mut ledger = Ledger::new([(unit.clone(), before)]);
         for (at, look) in (1..).zip(between) {
             ledger.see(at, &unit, look);
@@ -122,7 +122,7 @@ properties! {
     fn one_that_is_up_is_never_found_down_unnoticed(before in running(), after in witness()) {
         let change = before.change(&after);
         if matches!(after.active.as_str(), "inactive" | "failed" | "deactivating") || after.frozen {
-            prop_assert!(change.is_some_and(Change::disturbs), "{:?}", change);
+            prop_assert!(change.is_some_and(StateChange::disturbs), "{:?}", change);
         }
     }
 

@@ -6,11 +6,13 @@ use forge::model::guard::snapshot::Snapshot;
 use forge::model::screen::prompts::{PatternKey, ScreenPattern};
 use forge::model::session::activity::Question;
 use forge::model::session::name::SessionId;
-use forge::model::session::restore::{Again, Failed, Kept, Left, Life, Restored};
+use forge::model::session::restore::{Again, Failed, Kept, Left, ManagerLife, Restored};
 use forge::model::session::resume::IdSource;
 use forge::model::session::spec::{Keeper, Spec, VERSION};
-use forge::model::session::{Cause, End, Mark};
-use forge::model::supervision::{Asked, Breaker, Record, Restart, Rules, Sign, Started, Terms, Watched};
+use forge::model::session::{End, EndCause, Mark};
+use forge::model::supervision::{
+    AskedQuestion, Breaker, Record, Restart, Rules, Sign, StartOutcome, Terms, Watched,
+};
 use forge::model::sweep::LastSweep;
 use forge::sys::env::Paths;
 use forge::sys::files;
@@ -71,7 +73,8 @@ fn spec() -> impl Strategy<Value = Spec> {
 }
 
 fn end() -> impl Strategy<Value = End> {
-    let cause = select(vec![None, Some(Cause::OutOfMemory), Some(Cause::ServerEnded), Some(Cause::Stuck)]);
+    let cause =
+        select(vec![None, Some(EndCause::OutOfMemory), Some(EndCause::ServerEnded), Some(EndCause::Stuck)]);
     (any::<[u64; 2]>(), any::<[Option<i32>; 2]>(), any::<bool>(), cause).prop_map(
         |([since_us, at_us], [status, signal], over, cause)| End {
             since_us,
@@ -124,10 +127,8 @@ pub(crate) fn watched() -> impl Strategy<Value = Watched> {
         },
     );
     let asked =
-        (text(), text(), any::<u64>(), any::<bool>()).prop_map(|(question, screen, since, noticed)| Asked {
-            question: Question::new(&question, &screen),
-            since,
-            noticed,
+        (text(), text(), any::<u64>(), any::<bool>()).prop_map(|(question, screen, since, noticed)| {
+            AskedQuestion { question: Question::new(&question, &screen), since, noticed }
         });
     let seen = (any::<[u64; 5]>(), any::<[Option<u64>; 4]>(), any::<[bool; 2]>(), option::of(asked));
     (mark(), text(), text(), terms, seen).prop_map(|(mark, cgroup, program, terms, seen)| {
@@ -155,13 +156,10 @@ pub(crate) fn watched() -> impl Strategy<Value = Watched> {
 }
 
 fn record() -> impl Strategy<Value = Record> {
-    let up =
-        text().prop_map(|text| Started::Up(serde_json::json!({ "socket": text, "pid": 7, "swept": [] })));
-    let failed = (text(), text(), option::of(text())).prop_map(|(kind, message, hint)| Started::Failed {
-        kind,
-        message,
-        hint,
-    });
+    let up = text()
+        .prop_map(|text| StartOutcome::Up(serde_json::json!({ "socket": text, "pid": 7, "swept": [] })));
+    let failed = (text(), text(), option::of(text()))
+        .prop_map(|(kind, message, hint)| StartOutcome::Failed { kind, message, hint });
     let started = option::of(prop_oneof![up, failed]);
     let rest = (any::<[bool; 2]>(), option::of(text()), option::of(watched()));
     (vec(any::<u64>(), 0..6), option::of(any::<u64>()), started, rest).prop_map(
@@ -190,7 +188,7 @@ fn restored() -> impl Strategy<Value = Restored> {
     let left = (id(), text()).prop_map(|(session, reason)| Left { session, reason });
     (text(), any::<[u64; 2]>(), vec(again, 0..3), vec(failed, 0..3), vec(left, 0..3)).prop_map(
         |(boot_id, [manager_us, at_us], restored, failed, left)| Restored {
-            life: Life { boot_id, manager_us },
+            life: ManagerLife { boot_id, manager_us },
             at_us,
             restored,
             failed,

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use forge::model::guard::pressure::{Brake, Move, Totals, total};
 use forge::sys::cgroup::{keyed, path_in};
 use forge::sys::process::{Stat, parse_stat, terminal};
-use forge::sys::tcp::{Row, parse_row};
+use forge::sys::tcp::{SocketRow, parse_row};
 use proptest::prelude::*;
 
 use crate::{properties, text};
@@ -112,7 +112,7 @@ properties! {
             "  12: {} 00000000:0000 {state:02X} 00000000:00000000 00:00000000 00000000  {uid}        0 {inode} {more}",
             printed(&address)
         );
-        let row = (state == 10).then_some(Row { address, inode, uid });
+        let row = (state == 10).then_some(SocketRow { address, inode, uid });
         prop_assert_eq!(parse_row(&line), row);
     }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use forge::model::session::name::SessionId;
-use forge::model::session::restore::{Kept, Step, plan};
+use forge::model::session::restore::{Kept, RestoreStep, plan};
 use forge::model::session::spec::{Keeper, Spec};
 use forge::ops::session::resume::resumption;
 use forge::sys::resume::claude_dir;
@@ -73,10 +73,10 @@ properties! {
         let steps = plan(kept.clone(), &configured, &present);
         for (id, step) in &steps {
             let boots = configured.get(id) == Some(&true);
-            let starts = matches!(step, Step::Again(_) | Step::Configured { .. } | Step::SetAside { configured: true, .. });
+            let starts = matches!(step, RestoreStep::Again(_) | RestoreStep::Configured { .. } | RestoreStep::SetAside { configured: true, .. });
             prop_assert!(!starts || !present.contains(id), "{} is there", id);
             prop_assert!(!starts || boots || kept.contains_key(id), "{} was stopped", id);
-            if let Step::Again(spec) | Step::Configured { before: Some(spec) } | Step::Forget(spec) = step {
+            if let RestoreStep::Again(spec) | RestoreStep::Configured { before: Some(spec) } | RestoreStep::Forget(spec) = step {
                 prop_assert_eq!(&spec.session, id);
             }
             match kept.get(id) {
@@ -84,9 +84,9 @@ properties! {
                 Some(Kept::Spec(spec)) if spec.keeper == Keeper::Caller => prop_assert!(!starts, "{} is its caller's", id),
                 Some(Kept::Spec(_)) => prop_assert!(starts || present.contains(id), "{} is lost", id),
                 // A file that cannot be read now, or is a newer forge's, stays where it is.
-                Some(Kept::Unusable(_)) => prop_assert!(matches!(step, Step::Refuse(_))),
+                Some(Kept::Unusable(_)) => prop_assert!(matches!(step, RestoreStep::Refuse(_))),
                 Some(Kept::Broken(_)) => {
-                    let aside = matches!(step, Step::SetAside { .. });
+                    let aside = matches!(step, RestoreStep::SetAside { .. });
                     prop_assert!(aside, "{} cannot be read", id);
                 },
                 None => prop_assert!(boots),

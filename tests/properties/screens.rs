@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use forge::model::screen::fold::folded;
-use forge::model::screen::looks::Looks;
+use forge::model::screen::looks::LookSchedule;
 use forge::model::session::activity::Question;
 use forge::model::supervision::NOTICE_EVERY;
 use proptest::collection::vec;
@@ -39,7 +39,7 @@ properties! {
     #[test]
     fn looks_are_apart_and_miss_nothing(gaps in vec(0..3 * S, 1..200)) {
         let outputs: Vec<u64> = gaps.iter().scan(10 * S, |at, gap| { *at += gap; Some(*at) }).collect();
-        let (mut looks, mut now, mut at, mut seen) = (Looks::at_once(0), 0, 0, Vec::new());
+        let (mut looks, mut now, mut at, mut seen) = (LookSchedule::at_once(0), 0, 0, Vec::new());
         loop {
             if let Some(due) = looks.due() {
                 prop_assert!(due >= now, "it would spin");

@@ -2,7 +2,7 @@
 
 use forge::model::event::Event;
 use forge::model::notice::{TELEGRAM_LIMIT, split};
-use forge::model::output::{Piece, Shown, plain};
+use forge::model::output::{Output, Piece, plain};
 use forge::model::session::End;
 use forge::model::time;
 use forge::model::tmux::{Ids, config_error, is_pane, is_socket_error, is_version_mismatch, pane};
@@ -13,7 +13,7 @@ use proptest::prelude::*;
 
 use crate::{has_control, id, properties, text};
 
-fn is_plain(shown: &Shown) -> bool {
+fn is_plain(shown: &Output) -> bool {
     shown.text.iter().all(|piece| match piece {
         Piece::Line(line) => !has_control(line),
         Piece::Raw(_) => true,
@@ -91,7 +91,7 @@ properties! {
         prop_assert!(!has_control(&plain(&text)));
         prop_assert_eq!(plain(&plain(&text)), plain(&text));
         prop_assert!(has_control(&text) || plain(&text) == text);
-        let shown = Shown::new(&text).line(text.clone()).table(&["WHAT"], vec![cells]);
+        let shown = Output::new(&text).line(text.clone()).table(&["WHAT"], vec![cells]);
         prop_assert!(is_plain(&shown));
         // Bots get the very text.
         prop_assert_eq!(shown.json, serde_json::Value::from(text));

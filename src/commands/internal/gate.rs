@@ -4,11 +4,11 @@
 use std::ffi::OsString;
 
 use crate::model::error::Result;
-use crate::model::output::Shown;
+use crate::model::output::Output;
 use crate::sys::gate::{self, GUARDED_VERB, PANE_VERB, SERVER_VERB};
 
 /// Waits behind the gate, and becomes what is to be; `None` where the arguments are no such verb's.
-pub fn run(arguments: &[OsString]) -> Option<Result<Shown>> {
+pub fn run(arguments: &[OsString]) -> Option<Result<Output>> {
     let (verb, rest) = arguments.get(1..)?.split_first()?;
     let status = match (verb.to_str()?, rest) {
         (SERVER_VERB, [dashes, command @ ..]) if dashes == "--" => {
@@ -20,5 +20,5 @@ pub fn run(arguments: &[OsString]) -> Option<Result<Shown>> {
         }
         _ => return None,
     };
-    Some(status.map(|status| Shown::default().exit(status)))
+    Some(status.map(|status| Output::default().exit(status)))
 }

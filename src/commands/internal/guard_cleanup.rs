@@ -1,8 +1,8 @@
 //! `forge guard-gone`, hidden: what runs after a guard's keeper, and after the watch.
 
 use crate::model::error::Result;
-use crate::model::output::Shown;
-use crate::ops::World;
+use crate::model::output::Output;
+use crate::ops::Context;
 use crate::ops::guard::cleanup::{self, Who};
 use crate::ops::guard::watch;
 
@@ -10,11 +10,11 @@ use crate::ops::guard::watch;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
-    what: What,
+    what: CleanupCommand,
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum What {
+enum CleanupCommand {
     /// After a guard's keeper
     Command {
         slice: String,
@@ -33,14 +33,14 @@ enum What {
 ///
 /// # Errors
 /// When something stays.
-pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
+pub fn run(context: &Context, arguments: &Args) -> Result<Output> {
     match &arguments.what {
-        What::Watch => watch::thaw_all(world)?,
-        What::Command { slice, guard, guard_start, command, command_start, leave_children } => {
+        CleanupCommand::Watch => watch::thaw_all(context)?,
+        CleanupCommand::Command { slice, guard, guard_start, command, command_start, leave_children } => {
             let guard = Who { pid: *guard, start: *guard_start };
             let command = Who { pid: *command, start: *command_start };
-            cleanup::command(world, slice, guard, command, *leave_children)?;
+            cleanup::command(context, slice, guard, command, *leave_children)?;
         }
     }
-    Ok(Shown::default())
+    Ok(Output::default())
 }

@@ -1,8 +1,8 @@
 //! `forge guard-keeper`, hidden: waits until a guard is gone.
 
 use crate::model::error::Result;
-use crate::model::output::Shown;
-use crate::ops::World;
+use crate::model::output::Output;
+use crate::ops::Context;
 use crate::ops::guard::cleanup::{self, Who};
 
 /// The arguments.
@@ -17,8 +17,8 @@ pub struct Args {
 ///
 /// # Errors
 /// When the guard cannot be watched.
-pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
+pub fn run(context: &Context, arguments: &Args) -> Result<Output> {
     let Args { slice, pid, start } = arguments;
-    cleanup::wait_for_guard(world, slice, Who { pid: *pid, start: *start })?;
-    Ok(Shown::default())
+    cleanup::wait_for_guard(context, slice, Who { pid: *pid, start: *start })?;
+    Ok(Output::default())
 }

@@ -2,8 +2,8 @@
 
 use crate::commands::arguments;
 use crate::model::error::Result;
-use crate::model::output::Shown;
-use crate::ops::World;
+use crate::model::output::Output;
+use crate::ops::Context;
 use crate::ops::session::exited;
 
 /// The arguments.
@@ -16,7 +16,7 @@ pub struct Args {
 ///
 /// # Errors
 /// When something of it is left.
-pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
-    exited::program_ended(world, &arguments::session(&arguments.name)?)?;
-    Ok(Shown::default())
+pub fn run(context: &Context, arguments: &Args) -> Result<Output> {
+    exited::program_ended(context, &arguments::session(&arguments.name)?)?;
+    Ok(Output::default())
 }

@@ -3,8 +3,8 @@
 
 use crate::commands::arguments;
 use crate::model::error::Result;
-use crate::model::output::Shown;
-use crate::ops::World;
+use crate::model::output::Output;
+use crate::ops::Context;
 use crate::ops::supervise::exited;
 
 /// The arguments.
@@ -19,12 +19,12 @@ pub struct Args {
 ///
 /// # Errors
 /// When something of it is left.
-pub fn run(world: &World, arguments: &Args) -> Result<Shown> {
+pub fn run(context: &Context, arguments: &Args) -> Result<Output> {
     let id = arguments::session(&arguments.name)?;
     if arguments.pause {
-        exited::in_pause(world, &id)?;
+        exited::in_pause(context, &id)?;
     } else {
-        exited::ended(world, &id)?;
+        exited::ended(context, &id)?;
     }
-    Ok(Shown::default())
+    Ok(Output::default())
 }

@@ -11,8 +11,8 @@ use super::unit;
 use super::usage::{self, Usage};
 use crate::model::guard::report::{Denial, Verdict};
 use crate::model::guard::timeline::Changed;
-use crate::model::guard::unit_state::{Guarded, Manager};
-use crate::model::screen::typing::Fate;
+use crate::model::guard::unit_state::{Guarded, ManagerKind};
+use crate::model::screen::typing::TextFate;
 use crate::model::session::name::SessionId;
 
 /// How loud an event is, as `PRIORITY=` of the journal.
@@ -147,7 +147,7 @@ pub enum Event {
         /// The session.
         session: SessionId,
         /// What the text came to, or why it was refused: without anything that is on the screen.
-        outcome: Result<Fate, String>,
+        outcome: Result<TextFate, String>,
     },
     /// A session's program asks its user something. The question is not in the record: it may be private,
     /// and others read the journal.
@@ -475,7 +475,7 @@ impl Event {
     /// or not there is one, a unit that was disturbed, a guarded command.
     pub fn user_unit(&self) -> Option<String> {
         match self {
-            Self::GuardDisturbed { changed, .. } if changed.unit.manager == Manager::User => {
+            Self::GuardDisturbed { changed, .. } if changed.unit.manager == ManagerKind::User => {
                 Some(changed.unit.unit.clone())
             }
             _ => self.session().map(unit::service).or_else(|| self.guard().map(unit::guard_scope)),
@@ -527,9 +527,9 @@ impl Event {
                 }
             }
             Self::Nudged { session, outcome } => match outcome {
-                Ok(Fate::Submitted) => format!("nudged {session}"),
-                Ok(Fate::Typed) => format!("nudged {session}, and the text stands in its input line"),
-                Ok(Fate::Unconfirmed) => format!("nudged {session}, and nothing of it is on its screen"),
+                Ok(TextFate::Submitted) => format!("nudged {session}"),
+                Ok(TextFate::Typed) => format!("nudged {session}, and the text stands in its input line"),
+                Ok(TextFate::Unconfirmed) => format!("nudged {session}, and nothing of it is on its screen"),
                 Err(why) => format!("did not nudge {session}: {why}"),
             },
             Self::Asking { session } => format!("{session} asks its user something"),

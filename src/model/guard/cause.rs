@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::pressure::Pressure;
 use super::timeline::Changed;
-use super::unit_state::Change;
+use super::unit_state::StateChange;
 
 /// What is known around a disturbance.
 #[derive(Debug, Clone, Default)]
@@ -60,17 +60,21 @@ pub fn cause(first: &Changed, clues: &Clues) -> Cause {
     }
     let ended = after.main_end().map(|end| format!("its main process ended with {end}"));
     match (first.change, after.main_code) {
-        (Change::Failed | Change::Restarted, 2) if after.main_status == 9 && clues.oom_kills > 0 => {
+        (StateChange::Failed | StateChange::Restarted, 2)
+            if after.main_status == 9 && clues.oom_kills > 0 =>
+        {
             because("it was out of memory", &[&ended.unwrap_or_default(), &killed])
         }
-        (Change::Failed, 1 | 3) => because("it failed by itself", &[&ended.unwrap_or_default(), &result]),
-        (Change::Failed, 2) => {
+        (StateChange::Failed, 1 | 3) => {
+            because("it failed by itself", &[&ended.unwrap_or_default(), &result])
+        }
+        (StateChange::Failed, 2) => {
             because("not known: somebody or something killed it", &[&ended.unwrap_or_default()])
         }
-        (Change::Frozen, _) => {
+        (StateChange::Frozen, _) => {
             because("not known: somebody froze it", &["its processes live, and stand still"])
         }
-        (Change::Stopping, _) => because(
+        (StateChange::Stopping, _) => because(
             "not known: somebody had systemd stop or restart it",
             &["it was being stopped, and nothing of it had failed"],
         ),
@@ -81,31 +85,31 @@ pub fn cause(first: &Changed, clues: &Clues) -> Cause {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::guard::unit_state::{Guarded, Manager, Witness};
+    use crate::model::guard::unit_state::{Guarded, ManagerKind, UnitState};
 
-    fn changed(change: Change, result: &str, code: i32, status: i32) -> Changed {
-        let unit = Guarded::parse(Manager::User, "web").unwrap();
+    fn changed(change: StateChange, result: &str, code: i32, status: i32) -> Changed {
+        let unit = Guarded::parse(ManagerKind::User, "web").unwrap();
         let after =
-            Witness { result: result.into(), main_code: code, main_status: status, ..Witness::default() };
-        Changed { unit, change, before: Witness::default(), after }
+            UnitState { result: result.into(), main_code: code, main_status: status, ..UnitState::default() };
+        Changed { unit, change, before: UnitState::default(), after }
     }
 
     #[test]
     fn nothing_is_claimed_that_nothing_speaks_for() {
         let clues = Clues::default();
         let likely = |changed: &Changed, clues: &Clues| cause(changed, clues).likely;
-        let stopped = changed(Change::Stopping, "success", 0, 0);
+        let stopped = changed(StateChange::Stopping, "success", 0, 0);
         assert!(likely(&stopped, &clues).starts_with("not known"));
-        let killed = changed(Change::Failed, "signal", 2, 9);
+        let killed = changed(StateChange::Failed, "signal", 2, 9);
         assert!(likely(&killed, &clues).starts_with("not known"));
-        assert_eq!(likely(&changed(Change::Restarted, "success", 0, 0), &clues), "not known");
-        let watchdog = changed(Change::Failed, "watchdog", 2, 6);
+        assert_eq!(likely(&changed(StateChange::Restarted, "success", 0, 0), &clues), "not known");
+        let watchdog = changed(StateChange::Failed, "watchdog", 2, 6);
         assert!(likely(&watchdog, &clues).starts_with("not known"));
         let pressed = Clues { pressure: Pressure { cpu: 80, memory: 0, io: 0 }, ..Clues::default() };
         assert_eq!(likely(&watchdog, &pressed), "it was too slow under pressure");
         assert!(likely(&killed, &pressed).starts_with("not known"));
         assert_eq!(likely(&killed, &Clues { oom_kills: 1, ..clues }), "it was out of memory");
-        assert_eq!(likely(&changed(Change::Failed, "exit-code", 1, 3), &pressed), "it failed by itself");
+        assert_eq!(likely(&changed(StateChange::Failed, "exit-code", 1, 3), &pressed), "it failed by itself");
         let acting = Clues { acting: vec!["systemctl".into()], ..Clues::default() };
         assert_eq!(likely(&stopped, &acting), "the guarded command itself");
         assert!(cause(&stopped, &acting).because[0].contains("systemctl"));

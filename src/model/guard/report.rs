@@ -4,10 +4,10 @@ use serde::Serialize;
 
 use super::cause::Cause;
 use super::pressure::Pressure;
-use super::timeline::{Ledger, Moment, Row};
-use super::unit_state::{Guarded, Manager, Witness};
+use super::timeline::{Ledger, Moment, TimelineRow};
+use super::unit_state::{Guarded, ManagerKind, UnitState};
 use super::{DISTURBED, LISTENED};
-use crate::model::output::Shown;
+use crate::model::output::Output;
 use crate::model::session::End;
 use crate::model::usage;
 
@@ -88,20 +88,20 @@ pub struct UnitReport {
     /// Its name.
     pub unit: String,
     /// Whose it is.
-    pub manager: Manager,
+    pub manager: ManagerKind,
     /// Whether it was disturbed.
     pub disturbed: bool,
     /// How it was at first.
-    pub before: Witness,
+    pub before: UnitState,
     /// How it was last.
-    pub after: Witness,
+    pub after: UnitState,
     /// Lines of its journal around what happened.
     pub journal: Vec<String>,
 }
 
 /// The whole.
 #[derive(Debug, Clone, Serialize)]
-pub struct Report {
+pub struct GuardReport {
     /// The id of the guarded command.
     pub guard: String,
     /// Its program's name, without arguments.
@@ -121,7 +121,7 @@ pub struct Report {
     /// The guarded units.
     pub units: Vec<UnitReport>,
     /// What happened.
-    pub timeline: Vec<Row>,
+    pub timeline: Vec<TimelineRow>,
     /// The highest pressures.
     pub pressure: Peaks,
     /// CPU time of the command and all that it started, as far as it was seen, in microseconds.
@@ -160,16 +160,16 @@ pub fn units(ledger: &Ledger, journal: impl Fn(&Guarded) -> Vec<String>) -> Vec<
 }
 
 /// The rows of a timeline.
-pub fn timeline(moments: &[Moment], began_us: u64) -> Vec<Row> {
+pub fn timeline(moments: &[Moment], began_us: u64) -> Vec<TimelineRow> {
     moments.iter().map(|moment| moment.row(began_us)).collect()
 }
 
-impl Report {
+impl GuardReport {
     /// For people.
-    pub fn show(&self, end: &End) -> Shown {
+    pub fn show(&self, end: &End) -> Output {
         // Ended as if there were no guard, where there is nothing else to say.
         let signal = self.signal.filter(|_| self.verdict == Verdict::Undisturbed && end.is_clean());
-        let shown = Shown { signal, ..Shown::new(self).exit(self.exit_status) };
+        let shown = Output { signal, ..Output::new(self).exit(self.exit_status) };
         let result = format!(
             "{} ended with {} after {}",
             self.program,
@@ -188,7 +188,7 @@ impl Report {
         }
     }
 
-    fn show_whole(&self, shown: Shown, result: &str) -> Shown {
+    fn show_whole(&self, shown: Output, result: &str) -> Output {
         let what = match (self.verdict, &self.untold) {
             (Verdict::Listened, _) => "the command listened, which was denied, and was ended".to_owned(),
             (_, Some(why)) => format!("it cannot be told whether the guarded units were disturbed: {why}"),

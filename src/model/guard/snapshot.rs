@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::unit_state::{Guarded, Witness};
+use super::unit_state::{Guarded, UnitState};
 use crate::model::error::{Error, Result};
 
 /// The version of the file.
@@ -20,17 +20,17 @@ pub struct Snapshot {
     /// When, in microseconds since 1970.
     pub at_us: u64,
     /// The units.
-    pub units: Vec<Unit>,
+    pub units: Vec<SnapshotUnit>,
 }
 
 /// One unit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Unit {
+pub struct SnapshotUnit {
     /// Which.
     #[serde(flatten)]
     pub unit: Guarded,
     /// How it was.
-    pub witness: Witness,
+    pub witness: UnitState,
 }
 
 impl Snapshot {
@@ -56,12 +56,12 @@ impl Snapshot {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::guard::unit_state::Manager;
+    use crate::model::guard::unit_state::ManagerKind;
 
     #[test]
     fn it_is_of_one_boot_of_one_machine() {
-        let unit = Guarded::parse(Manager::System, "web").unwrap();
-        let units = vec![Unit { unit, witness: Witness::default() }];
+        let unit = Guarded::parse(ManagerKind::System, "web").unwrap();
+        let units = vec![SnapshotUnit { unit, witness: UnitState::default() }];
         let snapshot = Snapshot { version: VERSION, machine: "m".into(), boot: "b".into(), at_us: 1, units };
         assert!(snapshot.is_of("m", "b").unwrap());
         assert!(!snapshot.is_of("m", "c").unwrap());

@@ -1,8 +1,8 @@
-//! What was seen of the guarded units, in its order, and what of it were disturbances.
+//! Happening was seen of the guarded units, in its order, and what of it were disturbances.
 
 use serde::Serialize;
 
-use super::unit_state::{Change, Guarded, Manager, Witness};
+use super::unit_state::{Guarded, ManagerKind, StateChange, UnitState};
 use crate::model::error::Error;
 
 /// Something that happened while units were guarded.
@@ -10,13 +10,13 @@ use crate::model::error::Error;
 pub struct Moment {
     /// When it was seen, in microseconds since the boot.
     pub at_us: u64,
-    /// What it was.
-    pub what: What,
+    /// Happening it was.
+    pub what: Happening,
 }
 
-/// What can happen.
+/// Happening can happen.
 #[derive(Debug, Clone, PartialEq)]
-pub enum What {
+pub enum Happening {
     /// The command began.
     Began {
         /// Its program's name.
@@ -25,9 +25,9 @@ pub enum What {
     /// A unit changed.
     Changed(Box<Changed>),
     /// A manager tells nothing: it, or its bus, is away.
-    Away(Manager),
+    Away(ManagerKind),
     /// It is back, and all of its units were looked at.
-    Back(Manager),
+    Back(ManagerKind),
     /// The command was frozen, at so many percent of pressure.
     Frozen(u64),
     /// The command runs again.
@@ -49,7 +49,7 @@ pub enum What {
         /// How, in words.
         result: String,
     },
-    /// What it had left was ended.
+    /// Happening it had left was ended.
     Cleared {
         /// How many processes.
         processes: u64,
@@ -62,11 +62,11 @@ pub struct Changed {
     /// The unit.
     pub unit: Guarded,
     /// How it changed.
-    pub change: Change,
+    pub change: StateChange,
     /// How it was.
-    pub before: Witness,
+    pub before: UnitState,
     /// How it is.
-    pub after: Witness,
+    pub after: UnitState,
 }
 
 impl Changed {
@@ -81,28 +81,28 @@ impl Changed {
             (pid, next) => format!(": process {pid}, now {next}"),
         };
         match change {
-            Change::Started => format!("came up{process}"),
-            Change::Done => "did its work and ended".to_owned(),
-            Change::Reloaded => "read its configuration again".to_owned(),
-            Change::Stopping => "is being stopped".to_owned(),
-            Change::Stopped => format!("stopped{process}"),
-            Change::Failed => {
+            StateChange::Started => format!("came up{process}"),
+            StateChange::Done => "did its work and ended".to_owned(),
+            StateChange::Reloaded => "read its configuration again".to_owned(),
+            StateChange::Stopping => "is being stopped".to_owned(),
+            StateChange::Stopped => format!("stopped{process}"),
+            StateChange::Failed => {
                 let how = after.main_end().map(|end| format!(", {end}")).unwrap_or_default();
                 let then = if after.active == "failed" { "" } else { ", and is started again" };
                 format!("failed: {}{how}{then}", after.result)
             }
-            Change::Restarted if after.restarts > before.restarts => {
+            StateChange::Restarted if after.restarts > before.restarts => {
                 format!("failed and was started again by systemd{process}")
             }
-            Change::Restarted => format!("was restarted{process}"),
-            Change::MainProcess => format!("has another main process{process}"),
-            Change::Frozen => "is frozen: it stands still".to_owned(),
-            Change::Thawed => "runs again after it was frozen".to_owned(),
+            StateChange::Restarted => format!("was restarted{process}"),
+            StateChange::MainProcess => format!("has another main process{process}"),
+            StateChange::Frozen => "is frozen: it stands still".to_owned(),
+            StateChange::Thawed => "runs again after it was frozen".to_owned(),
         }
     }
 }
 
-impl What {
+impl Happening {
     /// The word for bots.
     pub fn word(&self) -> &'static str {
         match self {
@@ -143,7 +143,7 @@ impl What {
 
 /// A moment for bots; the shape is the same for all.
 #[derive(Debug, Clone, Serialize)]
-pub struct Row {
+pub struct TimelineRow {
     /// Milliseconds since the command began.
     pub ms: u64,
     /// The word.
@@ -151,7 +151,7 @@ pub struct Row {
     /// The unit, where it is about one.
     pub unit: Option<String>,
     /// Whose unit.
-    pub manager: Option<Manager>,
+    pub manager: Option<ManagerKind>,
     /// Whether it is a disturbance.
     pub disturbs: bool,
     /// The whole for people.
@@ -160,12 +160,12 @@ pub struct Row {
 
 impl Moment {
     /// For bots and for tables; `began_us` is when the command began.
-    pub fn row(&self, began_us: u64) -> Row {
+    pub fn row(&self, began_us: u64) -> TimelineRow {
         let unit = match &self.what {
-            What::Changed(changed) => Some(&changed.unit),
+            Happening::Changed(changed) => Some(&changed.unit),
             _ => None,
         };
-        Row {
+        TimelineRow {
             ms: self.at_us.saturating_sub(began_us) / 1000,
             event: self.what.word(),
             unit: unit.map(|unit| unit.unit.clone()),
@@ -182,9 +182,9 @@ pub struct Known {
     /// The unit.
     pub unit: Guarded,
     /// When guarding began.
-    pub first: Witness,
+    pub first: UnitState,
     /// As last seen.
-    pub last: Witness,
+    pub last: UnitState,
     /// Whether it was disturbed.
     pub disturbed: bool,
     /// How many of its changes were noted.
@@ -204,8 +204,8 @@ const MOST: usize = 200;
 
 impl Ledger {
     /// A ledger of units as they are now.
-    pub fn new(units: impl IntoIterator<Item = (Guarded, Witness)>) -> Self {
-        let known = |(unit, first): (Guarded, Witness)| Known {
+    pub fn new(units: impl IntoIterator<Item = (Guarded, UnitState)>) -> Self {
+        let known = |(unit, first): (Guarded, UnitState)| Known {
             unit,
             last: first.clone(),
             first,
@@ -220,18 +220,18 @@ impl Ledger {
         &self.units
     }
 
-    /// What happened, in its order.
+    /// Happening happened, in its order.
     pub fn moments(&self) -> &[Moment] {
         &self.moments
     }
 
     /// Notes something.
-    pub fn note(&mut self, at_us: u64, what: What) {
+    pub fn note(&mut self, at_us: u64, what: Happening) {
         self.moments.push(Moment { at_us, what });
     }
 
     /// Notes how a unit looks; returns what of it changed, where that matters.
-    pub fn see(&mut self, at_us: u64, unit: &Guarded, now: Witness) -> Option<Changed> {
+    pub fn see(&mut self, at_us: u64, unit: &Guarded, now: UnitState) -> Option<Changed> {
         let known = self.units.iter_mut().find(|known| known.unit == *unit)?;
         let change = known.last.change(&now);
         let before = std::mem::replace(&mut known.last, now.clone());
@@ -239,14 +239,14 @@ impl Ledger {
         known.disturbed |= changed.change.disturbs();
         known.changes += 1;
         if known.changes <= MOST {
-            self.note(at_us, What::Changed(Box::new(changed.clone())));
+            self.note(at_us, Happening::Changed(Box::new(changed.clone())));
         }
         Some(changed)
     }
 
     /// Notes how a unit looks at the end, which is compared with how it was at first too; returns a
     /// disturbance that nothing showed before.
-    pub fn see_last(&mut self, at_us: u64, unit: &Guarded, now: &Witness) -> Option<Changed> {
+    pub fn see_last(&mut self, at_us: u64, unit: &Guarded, now: &UnitState) -> Option<Changed> {
         let changed = self.see(at_us, unit, now.clone());
         if changed.as_ref().is_some_and(|changed| changed.change.disturbs()) {
             return changed;
@@ -255,7 +255,7 @@ impl Ledger {
         let change = known.first.change(now).filter(|change| change.disturbs())?;
         known.disturbed = true;
         let changed = Changed { unit: unit.clone(), change, before: known.first.clone(), after: now.clone() };
-        self.note(at_us, What::Changed(Box::new(changed.clone())));
+        self.note(at_us, Happening::Changed(Box::new(changed.clone())));
         Some(changed)
     }
 
@@ -279,24 +279,24 @@ impl Ledger {
 mod tests {
     use super::*;
 
-    fn running(invocation: &str, pid: u32) -> Witness {
-        Witness {
+    fn running(invocation: &str, pid: u32) -> UnitState {
+        UnitState {
             active: "active".into(),
             invocation: invocation.into(),
             main_pid: pid,
             result: "success".into(),
-            ..Witness::default()
+            ..UnitState::default()
         }
     }
 
     fn unit() -> Guarded {
-        Guarded::parse(Manager::User, "web").unwrap()
+        Guarded::parse(ManagerKind::User, "web").unwrap()
     }
 
     #[test]
     fn a_restart_is_told_in_its_steps() {
         let mut ledger = Ledger::new([(unit(), running("a", 7))]);
-        let stopping = Witness { active: "deactivating".into(), ..running("a", 7) };
+        let stopping = UnitState { active: "deactivating".into(), ..running("a", 7) };
         assert_eq!(ledger.see(1, &unit(), stopping).unwrap().words(), "is being stopped");
         assert!(ledger.is_disturbed());
         let again = ledger.see(2, &unit(), running("b", 8)).unwrap();
@@ -316,7 +316,7 @@ mod tests {
         assert!(ledger.see_last(2, &unit(), &running("b", 7)).is_some() && ledger.is_disturbed());
         // And a change that no single step showed.
         let mut ledger = Ledger::new([(unit(), running("a", 7))]);
-        let no_pid = Witness { active: "reloading".into(), main_pid: 0, ..running("a", 7) };
+        let no_pid = UnitState { active: "reloading".into(), main_pid: 0, ..running("a", 7) };
         assert!(ledger.see(1, &unit(), no_pid).is_none());
         assert!(ledger.see_last(2, &unit(), &running("a", 9)).is_some() && ledger.is_disturbed());
     }

@@ -1,7 +1,7 @@
 //! What is seen of a unit that is guarded, and what of it is a disturbance.
 //!
 //! Looking from time to time misses restarts: of 20 kills with `RestartSec=0` only 3 of 200 looks saw
-//! the unit not active. What never comes back is the id of a run, [`Witness::invocation`]. The number
+//! the unit not active. What never comes back is the id of a run, [`UnitState::invocation`]. The number
 //! of automatic restarts alone is no witness: a restart by hand sets it to 0.
 
 use std::fmt;
@@ -14,14 +14,14 @@ use crate::model::session::signal_words;
 /// Whose unit it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Manager {
+pub enum ManagerKind {
     /// The user's own manager.
     User,
     /// PID 1.
     System,
 }
 
-impl Manager {
+impl ManagerKind {
     /// The word for bots.
     pub fn word(self) -> &'static str {
         match self {
@@ -36,7 +36,7 @@ impl Manager {
 #[serde(try_from = "Named")]
 pub struct Guarded {
     /// Whose it is.
-    pub manager: Manager,
+    pub manager: ManagerKind,
     /// Its name, with its type.
     pub unit: String,
 }
@@ -44,7 +44,7 @@ pub struct Guarded {
 /// The same as a file has it, which may come from elsewhere and name anything.
 #[derive(Deserialize)]
 struct Named {
-    manager: Manager,
+    manager: ManagerKind,
     unit: String,
 }
 
@@ -76,7 +76,7 @@ impl Guarded {
     ///
     /// # Errors
     /// When that cannot be a unit's name.
-    pub fn parse(manager: Manager, name: &str) -> Result<Self> {
+    pub fn parse(manager: ManagerKind, name: &str) -> Result<Self> {
         let is_typed = name.rsplit_once('.').is_some_and(|(_, suffix)| Self::TYPES.contains(&suffix));
         let unit = if is_typed { name.to_owned() } else { format!("{name}.service") };
         let fits = |c: char| c.is_ascii_alphanumeric() || ":-_.\\@".contains(c);
@@ -95,15 +95,15 @@ impl Guarded {
 impl fmt::Display for Guarded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.manager {
-            Manager::User => f.write_str(&self.unit),
-            Manager::System => write!(f, "{} (system)", self.unit),
+            ManagerKind::User => f.write_str(&self.unit),
+            ManagerKind::System => write!(f, "{} (system)", self.unit),
         }
     }
 }
 
 /// A unit at one moment, as its manager has it (org.freedesktop.systemd1(5)).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Witness {
+pub struct UnitState {
     /// `LoadState=`: `loaded`, `not-found`, `masked` …
     pub load: String,
     /// `ActiveState=`: `active`, `reloading`, `inactive`, `failed`, `activating`, `deactivating` …
@@ -137,7 +137,7 @@ pub struct Witness {
 
 /// What changed of a unit between two looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
+pub enum StateChange {
     /// It came up, and had not been up before.
     Started,
     /// It ended as it is meant to: a job that is done.
@@ -160,7 +160,7 @@ pub enum Change {
     Thawed,
 }
 
-impl Change {
+impl StateChange {
     /// The word for bots.
     pub fn word(self) -> &'static str {
         match self {
@@ -191,7 +191,7 @@ impl Change {
     }
 }
 
-impl Witness {
+impl UnitState {
     /// Whether it does its work, or is about to.
     pub fn is_up(&self) -> bool {
         matches!(
@@ -224,52 +224,56 @@ impl Witness {
     }
 
     /// What changed until `now`; `None` where nothing did that matters.
-    pub fn change(&self, now: &Self) -> Option<Change> {
+    pub fn change(&self, now: &Self) -> Option<StateChange> {
         let is_other_run = self.invocation != now.invocation;
         if now.active == "failed" {
-            return (self.active != "failed" || is_other_run).then_some(Change::Failed);
+            return (self.active != "failed" || is_other_run).then_some(StateChange::Failed);
         }
         if !self.is_up() {
             return match (is_other_run, now.is_up()) {
-                _ if now.is_between_runs() && is_other_run => Some(Change::Failed),
-                (_, true) => Some(Change::Started),
+                _ if now.is_between_runs() && is_other_run => Some(StateChange::Failed),
+                (_, true) => Some(StateChange::Started),
                 // It came and went between two looks, and did not fail.
-                (true, false) => Some(Change::Done),
+                (true, false) => Some(StateChange::Done),
                 (false, false) => None,
             };
         }
         if !now.is_up() {
             // A job (Type=oneshot) is up as long as it is starting.
             let is_job = self.active == "activating" && !self.is_between_runs() || self.is_job_at_its_end();
-            return Some(if is_job && now.result == "success" { Change::Done } else { Change::Stopped });
+            return Some(if is_job && now.result == "success" {
+                StateChange::Done
+            } else {
+                StateChange::Stopped
+            });
         }
         if now.is_between_runs() && (is_other_run || !self.is_between_runs()) {
-            return Some(Change::Failed);
+            return Some(StateChange::Failed);
         }
         // While it waits to be started again nothing of it runs: that it starts is one more change.
         if is_other_run || now.restarts > self.restarts {
-            return Some(Change::Restarted);
+            return Some(StateChange::Restarted);
         }
         if now.active == "deactivating" {
             // What was active was no job, although its main process may be younger than that.
             let is_job = self.active == "activating" && now.is_job_at_its_end();
-            return (self.active != "deactivating" && !is_job).then_some(Change::Stopping);
+            return (self.active != "deactivating" && !is_job).then_some(StateChange::Stopping);
         }
         let has_both = self.main_pid != 0 && now.main_pid != 0;
         if has_both && (self.main_pid, self.main_start_us) != (now.main_pid, now.main_start_us) {
-            return Some(Change::MainProcess);
+            return Some(StateChange::MainProcess);
         }
         if self.main_pid != 0 && now.main_pid == 0 && self.active == "active" && now.active == "active" {
-            return Some(Change::MainProcess);
+            return Some(StateChange::MainProcess);
         }
         if now.active_enter_us != self.active_enter_us && self.active == "active" && now.active == "active" {
-            return Some(Change::Restarted);
+            return Some(StateChange::Restarted);
         }
         if self.frozen != now.frozen {
-            return Some(if now.frozen { Change::Frozen } else { Change::Thawed });
+            return Some(if now.frozen { StateChange::Frozen } else { StateChange::Thawed });
         }
         let reloads = |witness: &Self| matches!(witness.active.as_str(), "reloading" | "refreshing");
-        (reloads(self) != reloads(now) && !reloads(now)).then_some(Change::Reloaded)
+        (reloads(self) != reloads(now) && !reloads(now)).then_some(StateChange::Reloaded)
     }
 
     /// Its state, as systemctl shows it.
@@ -301,8 +305,8 @@ impl Witness {
 mod tests {
     use super::*;
 
-    fn running() -> Witness {
-        Witness {
+    fn running() -> UnitState {
+        UnitState {
             load: "loaded".into(),
             active: "active".into(),
             sub: "running".into(),
@@ -311,17 +315,17 @@ mod tests {
             main_start_us: 70,
             active_enter_us: 71,
             result: "success".into(),
-            ..Witness::default()
+            ..UnitState::default()
         }
     }
 
-    fn inactive() -> Witness {
-        Witness { active: "inactive".into(), sub: "dead".into(), main_pid: 0, ..running() }
+    fn inactive() -> UnitState {
+        UnitState { active: "inactive".into(), sub: "dead".into(), main_pid: 0, ..running() }
     }
 
     #[test]
     fn names_are_as_for_systemctl() {
-        let unit = |name: &str| Guarded::parse(Manager::User, name).map(|guarded| guarded.unit);
+        let unit = |name: &str| Guarded::parse(ManagerKind::User, name).map(|guarded| guarded.unit);
         assert_eq!(unit("web").unwrap(), "web.service");
         assert_eq!(unit("web.timer").unwrap(), "web.timer");
         assert_eq!(unit("web.v2").unwrap(), "web.v2.service");
@@ -336,55 +340,69 @@ mod tests {
         let before = running();
         assert_eq!(before.change(&running()), None);
         // A restart faster than any look: by hand, and by itself.
-        let other = Witness { invocation: "b".into(), main_pid: 8, ..running() };
-        assert_eq!(before.change(&other), Some(Change::Restarted));
-        assert_eq!(before.change(&Witness { restarts: 1, ..running() }), Some(Change::Restarted));
+        let other = UnitState { invocation: "b".into(), main_pid: 8, ..running() };
+        assert_eq!(before.change(&other), Some(StateChange::Restarted));
+        assert_eq!(before.change(&UnitState { restarts: 1, ..running() }), Some(StateChange::Restarted));
         // The pid came round.
-        assert_eq!(before.change(&Witness { invocation: "b".into(), ..running() }), Some(Change::Restarted));
-        assert_eq!(before.change(&Witness { main_start_us: 99, ..running() }), Some(Change::MainProcess));
-        assert_eq!(before.change(&Witness { active_enter_us: 99, ..running() }), Some(Change::Restarted));
+        assert_eq!(
+            before.change(&UnitState { invocation: "b".into(), ..running() }),
+            Some(StateChange::Restarted)
+        );
+        assert_eq!(
+            before.change(&UnitState { main_start_us: 99, ..running() }),
+            Some(StateChange::MainProcess)
+        );
+        assert_eq!(
+            before.change(&UnitState { active_enter_us: 99, ..running() }),
+            Some(StateChange::Restarted)
+        );
     }
 
     #[test]
     fn an_end_is_told_from_an_end() {
         let before = running();
-        assert_eq!(before.change(&inactive()), Some(Change::Stopped));
-        let failed = Witness { active: "failed".into(), ..inactive() };
-        assert_eq!(before.change(&failed), Some(Change::Failed));
+        assert_eq!(before.change(&inactive()), Some(StateChange::Stopped));
+        let failed = UnitState { active: "failed".into(), ..inactive() };
+        assert_eq!(before.change(&failed), Some(StateChange::Failed));
         assert_eq!(failed.change(&failed), None);
-        let stopping = Witness { active: "deactivating".into(), ..running() };
-        assert_eq!(before.change(&stopping), Some(Change::Stopping));
-        assert_eq!(stopping.change(&inactive()), Some(Change::Stopped));
-        let pause = Witness { active: "activating".into(), sub: "auto-restart".into(), ..inactive() };
-        assert_eq!(before.change(&pause), Some(Change::Failed));
-        let again = Witness { invocation: "b".into(), restarts: 1, ..running() };
-        assert_eq!(pause.change(&again), Some(Change::Restarted));
+        let stopping = UnitState { active: "deactivating".into(), ..running() };
+        assert_eq!(before.change(&stopping), Some(StateChange::Stopping));
+        assert_eq!(stopping.change(&inactive()), Some(StateChange::Stopped));
+        let pause = UnitState { active: "activating".into(), sub: "auto-restart".into(), ..inactive() };
+        assert_eq!(before.change(&pause), Some(StateChange::Failed));
+        let again = UnitState { invocation: "b".into(), restarts: 1, ..running() };
+        assert_eq!(pause.change(&again), Some(StateChange::Restarted));
     }
 
     #[test]
     fn what_belongs_to_its_life_is_no_disturbance() {
-        let disturbs = |before: &Witness, now: &Witness| before.change(now).is_some_and(Change::disturbs);
-        let job =
-            Witness { active: "activating".into(), sub: "start".into(), invocation: "b".into(), ..running() };
-        let done = Witness { invocation: "b".into(), ..inactive() };
+        let disturbs =
+            |before: &UnitState, now: &UnitState| before.change(now).is_some_and(StateChange::disturbs);
+        let job = UnitState {
+            active: "activating".into(),
+            sub: "start".into(),
+            invocation: "b".into(),
+            ..running()
+        };
+        let done = UnitState { invocation: "b".into(), ..inactive() };
         assert!(!disturbs(&inactive(), &job) && !disturbs(&job, &done) && !disturbs(&inactive(), &done));
         // With ExecStopPost=; and one that is stopped.
-        let job = Witness { main_start_us: 90, ..job };
-        let stop_post = Witness { active: "deactivating".into(), sub: "stop-post".into(), ..job.clone() };
-        let done = Witness { main_start_us: 90, ..done };
+        let job = UnitState { main_start_us: 90, ..job };
+        let stop_post = UnitState { active: "deactivating".into(), sub: "stop-post".into(), ..job.clone() };
+        let done = UnitState { main_start_us: 90, ..done };
         assert!(!disturbs(&job, &stop_post) && !disturbs(&stop_post, &done));
-        assert!(disturbs(&job, &Witness { sub: "stop-sigterm".into(), ..stop_post }));
-        let failed = Witness { active: "failed".into(), result: "exit-code".into(), ..done.clone() };
+        assert!(disturbs(&job, &UnitState { sub: "stop-sigterm".into(), ..stop_post }));
+        let failed = UnitState { active: "failed".into(), result: "exit-code".into(), ..done.clone() };
         assert!(disturbs(&job, &failed) && disturbs(&inactive(), &failed));
         // A service that has executed itself anew since, and is stopped by its ExecStop=.
-        let renewed = Witness { main_start_us: 99, ..running() };
-        let stopping = Witness { active: "deactivating".into(), sub: "stop".into(), ..renewed.clone() };
+        let renewed = UnitState { main_start_us: 99, ..running() };
+        let stopping = UnitState { active: "deactivating".into(), sub: "stop".into(), ..renewed.clone() };
         assert!(disturbs(&renewed, &stopping));
-        let reloading = Witness { active: "reloading".into(), sub: "reload".into(), ..running() };
+        let reloading = UnitState { active: "reloading".into(), sub: "reload".into(), ..running() };
         assert_eq!(running().change(&reloading), None);
-        assert_eq!(reloading.change(&running()), Some(Change::Reloaded));
+        assert_eq!(reloading.change(&running()), Some(StateChange::Reloaded));
         assert!(!disturbs(&inactive(), &running()), "it may be started");
-        let frozen = Witness { frozen: true, ..running() };
+        let frozen = UnitState { frozen: true, ..running() };
         assert!(disturbs(&running(), &frozen) && !disturbs(&frozen, &running()));
     }
 }

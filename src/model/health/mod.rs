@@ -22,7 +22,7 @@ const LONG_AGO_US: u64 = 3_600_000_000;
 
 /// What was seen of a machine, for [`Probe::of`].
 #[derive(Debug, Clone, Default)]
-pub struct Facts {
+pub struct HealthFacts {
     /// Now, in microseconds since 1970.
     pub now_us: u64,
     /// Sockets without a server.
@@ -144,7 +144,7 @@ const STATES: [State; 7] = [
 
 impl Probe {
     /// Judges what was seen.
-    pub fn of(facts: &Facts) -> Self {
+    pub fn of(facts: &HealthFacts) -> Self {
         let problems = problems(facts);
         let count = |state: State| facts.sessions.iter().filter(|(_, other)| *other == state).count();
         Self {
@@ -309,7 +309,7 @@ impl Probe {
 
 /// What is wrong, the most urgent first.
 #[allow(clippy::too_many_lines, reason = "one place for each thing that can be wrong")]
-fn problems(facts: &Facts) -> Vec<Problem> {
+fn problems(facts: &HealthFacts) -> Vec<Problem> {
     let mut problems: Vec<Problem> = facts.configuration.iter().cloned().collect();
     let names = |ids: &[SessionId]| ids.iter().map(SessionId::as_str).collect::<Vec<_>>().join(", ");
     let verb = |count: usize| if count == 1 { "is" } else { "are" };
@@ -430,12 +430,12 @@ mod tests {
 
     #[test]
     fn nothing_wrong_is_healthy() {
-        let facts = Facts {
+        let facts = HealthFacts {
             sessions: vec![(id("a"), State::Running), (id("b"), State::Frozen)],
             live: 2,
             linger: Some(true),
             state_free_bytes: Some(1 << 30),
-            ..Facts::default()
+            ..HealthFacts::default()
         };
         let probe = Probe::of(&facts);
         assert!(probe.healthy, "{:?}", probe.problems);
@@ -449,28 +449,36 @@ mod tests {
     #[test]
     fn each_thing_that_is_wrong_says_what_to_do() {
         let long_ago = 10 * LONG_AGO_US;
-        let base = Facts { now_us: long_ago, ..Facts::default() };
+        let base = HealthFacts { now_us: long_ago, ..HealthFacts::default() };
         for (facts, what, hint) in [
-            (Facts { dead: vec!["/tmp/x".into()], ..base.clone() }, "1 stale socket", "forge sweep"),
-            (Facts { missing: vec![id("a")], ..base.clone() }, "a is alive", "forge sweep"),
+            (HealthFacts { dead: vec!["/tmp/x".into()], ..base.clone() }, "1 stale socket", "forge sweep"),
+            (HealthFacts { missing: vec![id("a")], ..base.clone() }, "a is alive", "forge sweep"),
             (
-                Facts { sessions: vec![(id("a"), State::Dead)], ..base.clone() },
+                HealthFacts { sessions: vec![(id("a"), State::Dead)], ..base.clone() },
                 "a is dead",
                 "forge restart a",
             ),
-            (Facts { sessions: vec![(id("a"), State::Wedged)], ..base.clone() }, "wedged", "forge status a"),
-            (Facts { lost: vec![id("a"), id("b")], ..base.clone() }, "a, b ran before", "forge restore"),
             (
-                Facts { unsupervised: vec![id("a")], ..base.clone() },
+                HealthFacts { sessions: vec![(id("a"), State::Wedged)], ..base.clone() },
+                "wedged",
+                "forge status a",
+            ),
+            (
+                HealthFacts { lost: vec![id("a"), id("b")], ..base.clone() },
+                "a, b ran before",
+                "forge restore",
+            ),
+            (
+                HealthFacts { unsupervised: vec![id("a")], ..base.clone() },
                 "without its supervisor",
                 "start forge-spawn@a",
             ),
-            (Facts { wedged: vec!["/tmp/x".into()], ..base.clone() }, "/tmp/x", "nothing of forge"),
-            (Facts { units_failed: vec!["u".into()], ..base.clone() }, "u failed", "status u"),
-            (Facts { janitor_since_us: Some(1), ..base.clone() }, "no sweep", ".timer"),
-            (Facts { state_free_bytes: Some(5), ..base.clone() }, "only 5B", "make room"),
+            (HealthFacts { wedged: vec!["/tmp/x".into()], ..base.clone() }, "/tmp/x", "nothing of forge"),
+            (HealthFacts { units_failed: vec!["u".into()], ..base.clone() }, "u failed", "status u"),
+            (HealthFacts { janitor_since_us: Some(1), ..base.clone() }, "no sweep", ".timer"),
+            (HealthFacts { state_free_bytes: Some(5), ..base.clone() }, "only 5B", "make room"),
             (
-                Facts { linger: Some(false), user: "ada".into(), ..base.clone() },
+                HealthFacts { linger: Some(false), user: "ada".into(), ..base.clone() },
                 "lingering",
                 "enable-linger ada",
             ),
@@ -485,7 +493,8 @@ mod tests {
 
     #[test]
     fn metrics_name_what_is_known_and_nothing_else() {
-        let text = Probe::of(&Facts { live: 3, linger: Some(true), ..Facts::default() }).metrics();
+        let text =
+            Probe::of(&HealthFacts { live: 3, linger: Some(true), ..HealthFacts::default() }).metrics();
         assert!(text.contains("\nforge_sockets{state=\"live\"} 3\n"), "{text}");
         assert!(text.contains("# TYPE forge_healthy gauge\nforge_healthy 1\n"), "{text}");
         assert!(!text.contains("last_sweep"), "{text}");

@@ -15,7 +15,7 @@ const APART: u64 = 1_000_000;
 /// Decides when to look: once the output has come to rest, within bounds. All times are in microseconds
 /// since the boot.
 #[derive(Debug)]
-pub struct Looks {
+pub struct LookSchedule {
     /// The first output that no look has seen, as it was noticed.
     first: Option<u64>,
     /// When to decide.
@@ -26,7 +26,7 @@ pub struct Looks {
     last: Option<u64>,
 }
 
-impl Looks {
+impl LookSchedule {
     /// With a look that is due at once.
     pub fn at_once(now: u64) -> Self {
         Self { first: Some(now), due: Some(now), bound: BOUND.0, last: None }
@@ -37,7 +37,7 @@ impl Looks {
         self.due.is_none()
     }
 
-    /// When [`Looks::is_time`] is to be asked.
+    /// When [`LookSchedule::is_time`] is to be asked.
     pub fn due(&self) -> Option<u64> {
         self.due
     }
@@ -80,7 +80,7 @@ mod tests {
     /// The looks at a program that prints at those times, as a supervisor that sleeps in between has them;
     /// and how often that wakes up.
     fn looks(outputs: &[u64]) -> (Vec<u64>, usize) {
-        let (mut looks, mut seen, mut wakes, mut at) = (Looks::at_once(0), Vec::new(), 0, 0);
+        let (mut looks, mut seen, mut wakes, mut at) = (LookSchedule::at_once(0), Vec::new(), 0, 0);
         let mut now = 0;
         loop {
             wakes += 1;

@@ -22,7 +22,7 @@ pub struct Client {
 
 /// What a pane shows at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Look {
+pub struct Screen {
     /// Its program ended.
     pub dead: bool,
     /// It is in copy mode or another mode, and keys go there.
@@ -54,7 +54,7 @@ const TELLING: usize = 4;
 /// How many rows above the cursor a text's end may be wrapped to.
 const ROWS: usize = 12;
 
-impl Look {
+impl Screen {
     /// The cursor's row up to the cursor.
     pub fn before_cursor(&self) -> &str {
         self.rows.get(self.row).map_or("", |row| cut(row, self.column))
@@ -209,7 +209,7 @@ fn chips(squashed: &str) -> Vec<&str> {
 
 /// A text that was typed, as it is looked for.
 #[derive(Debug)]
-pub struct Typed {
+pub struct TypedText {
     /// The end of its last line that has one.
     tail: String,
     /// Whether it has only one line.
@@ -229,7 +229,7 @@ pub enum After {
     Broken,
 }
 
-impl Typed {
+impl TypedText {
     /// That text; `None` where nothing of it can be seen.
     pub fn new(text: &str) -> Option<Self> {
         let last = text.lines().rev().map(squashed).find(|line| !line.is_empty())?;
@@ -239,7 +239,7 @@ impl Typed {
     }
 
     /// Whether it stands directly before the cursor, and did not before it was typed.
-    fn is_at_cursor(&self, before: &Look, now: &Look) -> bool {
+    fn is_at_cursor(&self, before: &Screen, now: &Screen) -> bool {
         // Not by the lines that scrolled: tmux counts some when a program clears its screen from the first cell.
         if (now.row, now.column) == (before.row, before.column) && now.rows == before.rows {
             return false;
@@ -260,7 +260,7 @@ impl Typed {
     }
 
     /// Whether the screen shows it where it was not.
-    pub fn shows(&self, before: &Look, now: &Look) -> bool {
+    pub fn shows(&self, before: &Screen, now: &Screen) -> bool {
         if self.is_at_cursor(before, now) {
             return true;
         }
@@ -273,14 +273,14 @@ impl Typed {
 
     /// A word of the row that it ends on, which tmux is to find there as Enter is pressed. (Letters and digits
     /// alone: tmux expands the text.)
-    pub fn token<'a>(&self, now: &'a Look) -> Option<&'a str> {
+    pub fn token<'a>(&self, now: &'a Screen) -> Option<&'a str> {
         let row = now.before_cursor();
         let words = row.split(|c: char| !c.is_ascii_alphanumeric());
         words.max_by_key(|word| word.len()).filter(|word| !word.is_empty())
     }
 
     /// Whether it stands exactly as it stood, so that Enter may follow it.
-    pub fn stands_still(&self, first: &Look, now: &Look) -> bool {
+    pub fn stands_still(&self, first: &Screen, now: &Screen) -> bool {
         let row = first.before_cursor().trim_end();
         if squashed(row).is_empty() {
             return self.after_elsewhere(first, now) == After::Stands;
@@ -289,7 +289,7 @@ impl Typed {
     }
 
     /// What became of it since Enter was pressed.
-    pub fn after(&self, pressed: &Look, now: &Look) -> After {
+    pub fn after(&self, pressed: &Screen, now: &Screen) -> After {
         let row = pressed.before_cursor().trim_end();
         if squashed(row).is_empty() {
             return self.after_elsewhere(pressed, now);
@@ -301,7 +301,7 @@ impl Typed {
         let above = now.row.checked_sub(1).and_then(|at| now.rows.get(at)).map(|row| row.trim_end());
         let is_new_line =
             squashed(now.before_cursor()).is_empty() && above.is_some_and(|above| above.starts_with(row));
-        let below = |look: &Look| {
+        let below = |look: &Screen| {
             let rows = look.rows.get(look.row + 1..).unwrap_or_default();
             rows.iter().map(|row| row.trim_end().to_owned()).find(|row| !row.is_empty())
         };
@@ -322,8 +322,8 @@ impl Typed {
 
     /// The same where the program keeps the terminal's cursor away from the text: by all rows from there on. A blank
     /// row more is a line break.
-    fn after_elsewhere(&self, pressed: &Look, now: &Look) -> After {
-        let from_there = |look: &Look| {
+    fn after_elsewhere(&self, pressed: &Screen, now: &Screen) -> After {
+        let from_there = |look: &Screen| {
             let at = look.rows.iter().rposition(|row| squashed(row).contains(&self.tail))?;
             let rows = look.rows[at..].iter().map(|row| row.trim_end().to_owned());
             Some(rows.filter(|row| !squashed(row).is_empty()).collect::<Vec<_>>())
@@ -337,17 +337,17 @@ impl Typed {
 mod tests {
     use super::*;
 
-    fn look(rows: &[&str]) -> Look {
+    fn look(rows: &[&str]) -> Screen {
         // `‸` is the cursor.
         let row = rows.iter().position(|row| row.contains('‸')).unwrap();
         let column = rows[row].split('‸').next().unwrap().chars().map(|c| c.width().unwrap_or(0)).sum();
         let rows: Vec<String> = rows.iter().map(|row| row.replace('‸', "")).collect();
-        Look { row, column, text: rows.join("\n"), rows, ..Look::default() }
+        Screen { row, column, text: rows.join("\n"), rows, ..Screen::default() }
     }
 
     #[test]
     fn a_text_is_seen_where_the_cursor_is() {
-        let typed = Typed::new("echo hello").unwrap();
+        let typed = TypedText::new("echo hello").unwrap();
         let before = look(&["ada@host:~$ ‸"]);
         assert!(typed.shows(&before, &look(&["ada@host:~$ echo hello‸"])));
         assert!(!typed.shows(&before, &before));
@@ -358,19 +358,19 @@ mod tests {
 
     #[test]
     fn one_character_must_follow_what_stood_there() {
-        let typed = Typed::new("y").unwrap();
+        let typed = TypedText::new("y").unwrap();
         let before = look(&["clock 10:00", "> ‸"]);
         assert!(typed.shows(&before, &look(&["clock 10:01", "> y‸"])));
         assert!(!typed.shows(&before, &look(&["a y", "> ‸"])), "elsewhere");
         assert!(!typed.shows(&before, &look(&["y‸", ""])), "the cursor went there");
         let menu = look(&["Run on production?", "‸", "❯ Yes"]);
-        assert!(!Typed::new("?").unwrap().shows(&before, &menu), "in the row above");
-        assert!(Typed::new(" \n ").is_none());
+        assert!(!TypedText::new("?").unwrap().shows(&before, &menu), "in the row above");
+        assert!(TypedText::new(" \n ").is_none());
     }
 
     #[test]
     fn a_long_paste_may_be_shown_by_a_sign() {
-        let typed = Typed::new(&"line of text\n".repeat(50)).unwrap();
+        let typed = TypedText::new(&"line of text\n".repeat(50)).unwrap();
         let before = look(&["❯ ‸"]);
         assert!(typed.shows(&before, &look(&["❯ [Pasted text #1 +49 lines]‸"])));
         assert!(typed.shows(&before, &look(&["› [Pasted Content 3000 chars]", "‸"])));
@@ -379,7 +379,7 @@ mod tests {
 
     #[test]
     fn a_submitted_text_left_the_input_line() {
-        let typed = Typed::new("echo hello").unwrap();
+        let typed = TypedText::new("echo hello").unwrap();
         let pressed = look(&["$ echo hello‸", ""]);
         assert_eq!(typed.after(&pressed, &look(&["$ echo hello", "hello", "$ ‸"])), After::Left);
         assert_eq!(typed.after(&pressed, &look(&["$ echo hello", "‸"])), After::Left);
@@ -448,7 +448,7 @@ mod tests {
     #[test]
     fn a_word_before_the_cursor_is_found_again() {
         let now = look(&["$ echo #{hello}‸"]);
-        assert_eq!(Typed::new("echo #{hello}").unwrap().token(&now), Some("hello"));
-        assert_eq!(Typed::new("❯").unwrap().token(&look(&["❯‸"])), None);
+        assert_eq!(TypedText::new("echo #{hello}").unwrap().token(&now), Some("hello"));
+        assert_eq!(TypedText::new("❯").unwrap().token(&look(&["❯‸"])), None);
     }
 }

@@ -51,7 +51,7 @@ impl Request {
 /// What a text came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Fate {
+pub enum TextFate {
     /// It left the input line.
     Submitted,
     /// It stands in the input line.
@@ -60,7 +60,7 @@ pub enum Fate {
     Unconfirmed,
 }
 
-impl Fate {
+impl TextFate {
     /// The word for it.
     pub fn word(self) -> &'static str {
         match self {
@@ -74,8 +74,8 @@ impl Fate {
 /// What came of a [`Request`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sent {
-    /// What the text came to; of keys alone: [`Fate::Typed`].
-    pub fate: Fate,
+    /// What the text came to; of keys alone: [`TextFate::Typed`].
+    pub fate: TextFate,
     /// How often Enter was pressed after it.
     pub attempts: u32,
     /// The bytes of the text.

@@ -46,7 +46,7 @@ impl Active {
 
 /// How a process is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Life {
+pub enum ProcessLife {
     /// It runs, or waits for something.
     Alive,
     /// A signal stopped it (SIGSTOP, Ctrl-Z).
@@ -57,7 +57,7 @@ pub enum Life {
     Gone,
 }
 
-impl Life {
+impl ProcessLife {
     /// Whether it is there.
     pub fn is_there(self) -> bool {
         self != Self::Gone
@@ -66,7 +66,7 @@ impl Life {
 
 /// What was seen of a session.
 #[derive(Debug, Clone, Copy)]
-pub struct Facts {
+pub struct SessionFacts {
     /// `ActiveState=` of the scope, `inactive` where there is none.
     pub scope: Active,
     /// `ActiveState=` of the slice.
@@ -78,9 +78,9 @@ pub struct Facts {
     /// Whether the spawn is still under way.
     pub spawning: bool,
     /// The server's process.
-    pub server: Life,
+    pub server: ProcessLife,
     /// The program's process.
-    pub program: Life,
+    pub program: ProcessLife,
     /// What the server says.
     pub answer: Answer,
 }
@@ -163,7 +163,7 @@ impl Condition {
 
     /// The condition, from what was seen. When in doubt it is alive: it takes the end of a process
     /// to call it ended, and a missing socket alone changes nothing.
-    pub fn of(facts: Facts) -> Self {
+    pub fn of(facts: SessionFacts) -> Self {
         // The first that holds.
         let holds = |condition: &Self| match condition {
             Self::Stopping => facts.scope == Active::Deactivating || facts.slice == Active::Deactivating,
@@ -173,7 +173,7 @@ impl Condition {
             Self::Abandoned => !facts.up,
             Self::ServerEnded => facts.scope == Active::Inactive || !facts.server.is_there(),
             Self::ProgramEnded => !facts.program.is_there(),
-            Self::Held => facts.program != Life::Alive || facts.server == Life::Traced,
+            Self::Held => facts.program != ProcessLife::Alive || facts.server == ProcessLife::Traced,
             Self::Wedged => facts.answer == Answer::Silent,
             Self::SocketMissing => facts.answer == Answer::Missing,
             Self::Healthy => true,
@@ -243,14 +243,14 @@ impl Condition {
 mod tests {
     use super::*;
 
-    const HEALTHY: Facts = Facts {
+    const HEALTHY: SessionFacts = SessionFacts {
         scope: Active::Active,
         slice: Active::Active,
         frozen: false,
         up: true,
         spawning: false,
-        server: Life::Alive,
-        program: Life::Alive,
+        server: ProcessLife::Alive,
+        program: ProcessLife::Alive,
         answer: Answer::Answers,
     };
 
@@ -258,22 +258,37 @@ mod tests {
     fn each_condition_has_its_facts() {
         let table = [
             (HEALTHY, Condition::Healthy),
-            (Facts { answer: Answer::Silent, ..HEALTHY }, Condition::Wedged),
-            (Facts { answer: Answer::Silent, server: Life::Stopped, ..HEALTHY }, Condition::Wedged),
-            (Facts { answer: Answer::Silent, server: Life::Traced, ..HEALTHY }, Condition::Held),
-            (Facts { answer: Answer::Missing, ..HEALTHY }, Condition::SocketMissing),
-            (Facts { program: Life::Stopped, ..HEALTHY }, Condition::Held),
-            (Facts { program: Life::Traced, ..HEALTHY }, Condition::Held),
-            (Facts { program: Life::Gone, ..HEALTHY }, Condition::ProgramEnded),
-            (Facts { server: Life::Gone, answer: Answer::Refused, ..HEALTHY }, Condition::ServerEnded),
-            (Facts { server: Life::Gone, program: Life::Gone, ..HEALTHY }, Condition::ServerEnded),
-            (Facts { scope: Active::Inactive, ..HEALTHY }, Condition::ServerEnded),
-            (Facts { scope: Active::Deactivating, ..HEALTHY }, Condition::Stopping),
-            (Facts { slice: Active::Deactivating, ..HEALTHY }, Condition::Stopping),
-            (Facts { scope: Active::Failed, ..HEALTHY }, Condition::Failed),
-            (Facts { frozen: true, answer: Answer::Silent, ..HEALTHY }, Condition::Frozen),
-            (Facts { up: false, spawning: true, program: Life::Gone, ..HEALTHY }, Condition::Starting),
-            (Facts { up: false, ..HEALTHY }, Condition::Abandoned),
+            (SessionFacts { answer: Answer::Silent, ..HEALTHY }, Condition::Wedged),
+            (
+                SessionFacts { answer: Answer::Silent, server: ProcessLife::Stopped, ..HEALTHY },
+                Condition::Wedged,
+            ),
+            (
+                SessionFacts { answer: Answer::Silent, server: ProcessLife::Traced, ..HEALTHY },
+                Condition::Held,
+            ),
+            (SessionFacts { answer: Answer::Missing, ..HEALTHY }, Condition::SocketMissing),
+            (SessionFacts { program: ProcessLife::Stopped, ..HEALTHY }, Condition::Held),
+            (SessionFacts { program: ProcessLife::Traced, ..HEALTHY }, Condition::Held),
+            (SessionFacts { program: ProcessLife::Gone, ..HEALTHY }, Condition::ProgramEnded),
+            (
+                SessionFacts { server: ProcessLife::Gone, answer: Answer::Refused, ..HEALTHY },
+                Condition::ServerEnded,
+            ),
+            (
+                SessionFacts { server: ProcessLife::Gone, program: ProcessLife::Gone, ..HEALTHY },
+                Condition::ServerEnded,
+            ),
+            (SessionFacts { scope: Active::Inactive, ..HEALTHY }, Condition::ServerEnded),
+            (SessionFacts { scope: Active::Deactivating, ..HEALTHY }, Condition::Stopping),
+            (SessionFacts { slice: Active::Deactivating, ..HEALTHY }, Condition::Stopping),
+            (SessionFacts { scope: Active::Failed, ..HEALTHY }, Condition::Failed),
+            (SessionFacts { frozen: true, answer: Answer::Silent, ..HEALTHY }, Condition::Frozen),
+            (
+                SessionFacts { up: false, spawning: true, program: ProcessLife::Gone, ..HEALTHY },
+                Condition::Starting,
+            ),
+            (SessionFacts { up: false, ..HEALTHY }, Condition::Abandoned),
         ];
         for (facts, condition) in table {
             assert_eq!(Condition::of(facts), condition, "{facts:?}");

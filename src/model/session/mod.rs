@@ -58,13 +58,13 @@ pub struct End {
     pub over: bool,
     /// What ended it, where that is more than status and signal say.
     #[serde(default)]
-    pub cause: Option<Cause>,
+    pub cause: Option<EndCause>,
 }
 
 /// What ended a program from outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Cause {
+pub enum EndCause {
     /// The kernel, for want of memory.
     OutOfMemory,
     /// Its tmux server ended.
@@ -78,7 +78,7 @@ pub enum Cause {
 impl End {
     /// An end that was noticed at that time (in microseconds since 1970), of a run that nothing
     /// tells the result of.
-    pub fn unknown(since_us: u64, at_us: u64, cause: Option<Cause>) -> Self {
+    pub fn unknown(since_us: u64, at_us: u64, cause: Option<EndCause>) -> Self {
         Self { since_us, at_us, status: None, signal: None, over: true, cause }
     }
 
@@ -102,10 +102,10 @@ impl End {
     /// In words: `exit status 3`, `signal 9 (SIGKILL)`.
     pub fn words(&self) -> String {
         match self.cause {
-            Some(Cause::OutOfMemory) => return "an out-of-memory kill".to_owned(),
-            Some(Cause::ServerEnded) => return "the end of its tmux server".to_owned(),
-            Some(Cause::ServerWedged) => return "a tmux server that did not answer".to_owned(),
-            Some(Cause::Stuck) => return "no sign of life".to_owned(),
+            Some(EndCause::OutOfMemory) => return "an out-of-memory kill".to_owned(),
+            Some(EndCause::ServerEnded) => return "the end of its tmux server".to_owned(),
+            Some(EndCause::ServerWedged) => return "a tmux server that did not answer".to_owned(),
+            Some(EndCause::Stuck) => return "no sign of life".to_owned(),
             None => {}
         }
         match (self.status, self.signal) {
@@ -233,7 +233,7 @@ mod tests {
         assert_eq!(end(None, None).shell_status(), 125);
         assert_eq!(end(None, Some(9)).words(), "signal 9 (SIGKILL)");
         assert!(end(None, Some(15)).is_clean() && !end(Some(1), None).is_clean());
-        let oom = End { cause: Some(Cause::OutOfMemory), ..end(None, Some(15)) };
+        let oom = End { cause: Some(EndCause::OutOfMemory), ..end(None, Some(15)) };
         assert!(!oom.is_clean() && oom.words() == "an out-of-memory kill");
     }
 }

@@ -10,7 +10,7 @@ use super::spec::{Keeper, Spec};
 
 /// What is to be done about one session.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Step {
+pub enum RestoreStep {
     /// Start it as it was running.
     Again(Box<Spec>),
     /// Start it as it is configured.
@@ -51,22 +51,22 @@ pub fn plan(
     kept: BTreeMap<SessionId, Kept>,
     configured: &BTreeMap<SessionId, bool>,
     present: &BTreeSet<SessionId>,
-) -> BTreeMap<SessionId, Step> {
+) -> BTreeMap<SessionId, RestoreStep> {
     let mut steps = BTreeMap::new();
     for (id, kept) in kept {
         let is_there = present.contains(&id);
         let step = match kept {
-            Kept::Broken(why) => Step::SetAside { why, configured: false },
-            Kept::Unusable(why) => Step::Refuse(why),
-            Kept::Spec(_) if is_there => Step::Leave("it is there already"),
+            Kept::Broken(why) => RestoreStep::SetAside { why, configured: false },
+            Kept::Unusable(why) => RestoreStep::Refuse(why),
+            Kept::Spec(_) if is_there => RestoreStep::Leave("it is there already"),
             Kept::Spec(spec) if spec.keeper == Keeper::Caller => {
-                Step::Leave("whoever called 'forge run' starts it again")
+                RestoreStep::Leave("whoever called 'forge run' starts it again")
             }
-            Kept::Spec(spec) if spec.over => Step::Forget(spec),
+            Kept::Spec(spec) if spec.over => RestoreStep::Forget(spec),
             Kept::Spec(spec) if spec.as_configured && configured.contains_key(&id) => {
-                Step::Configured { before: Some(spec) }
+                RestoreStep::Configured { before: Some(spec) }
             }
-            Kept::Spec(spec) => Step::Again(spec),
+            Kept::Spec(spec) => RestoreStep::Again(spec),
         };
         steps.insert(id, step);
     }
@@ -77,9 +77,9 @@ pub fn plan(
         // One that was stopped, or ended, or whose file is broken comes up all the same: that is
         // what boot = true says.
         let step = match steps.remove(id) {
-            None => Step::Configured { before: None },
-            Some(Step::Forget(spec)) => Step::Configured { before: Some(spec) },
-            Some(Step::SetAside { why, .. }) => Step::SetAside { why, configured: true },
+            None => RestoreStep::Configured { before: None },
+            Some(RestoreStep::Forget(spec)) => RestoreStep::Configured { before: Some(spec) },
+            Some(RestoreStep::SetAside { why, .. }) => RestoreStep::SetAside { why, configured: true },
             Some(other) => other,
         };
         steps.insert(id.clone(), step);
@@ -89,7 +89,7 @@ pub fn plan(
 
 /// One life of a user manager: what a restore happens once in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Life {
+pub struct ManagerLife {
     /// The boot, `/proc/sys/kernel/random/boot_id`.
     pub boot_id: String,
     /// When the manager came up, in microseconds since the boot. In one boot there may be several:
@@ -101,7 +101,7 @@ pub struct Life {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Restored {
     /// In which life of the manager.
-    pub life: Life,
+    pub life: ManagerLife,
     /// When, in microseconds since 1970.
     pub at_us: u64,
     /// What runs again.
@@ -216,16 +216,16 @@ mod tests {
             .iter()
             .map(|(id, step)| {
                 let word = match step {
-                    Step::Again(_) => "again",
-                    Step::Configured { before } => match before {
+                    RestoreStep::Again(_) => "again",
+                    RestoreStep::Configured { before } => match before {
                         Some(before) if !before.over => "reconfigured",
                         _ => "configured",
                     },
-                    Step::Leave(_) => "leave",
-                    Step::Forget(_) => "forget",
-                    Step::SetAside { configured: false, .. } => "aside",
-                    Step::SetAside { configured: true, .. } => "aside, configured",
-                    Step::Refuse(_) => "refuse",
+                    RestoreStep::Leave(_) => "leave",
+                    RestoreStep::Forget(_) => "forget",
+                    RestoreStep::SetAside { configured: false, .. } => "aside",
+                    RestoreStep::SetAside { configured: true, .. } => "aside, configured",
+                    RestoreStep::Refuse(_) => "refuse",
                 };
                 (id.to_string(), word.to_owned())
             })

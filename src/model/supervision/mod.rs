@@ -236,7 +236,7 @@ pub struct Record {
     pub running: Option<u64>,
     /// The last start.
     #[serde(default)]
-    pub started: Option<Started>,
+    pub started: Option<StartOutcome>,
     /// Whether the supervisor is started by a poke, which forgives nothing.
     #[serde(default)]
     pub poked: bool,
@@ -302,7 +302,7 @@ pub struct Watched {
     pub screen: Option<u64>,
     /// What its program asks.
     #[serde(default)]
-    pub asked: Option<Asked>,
+    pub asked: Option<AskedQuestion>,
     /// When a notice of a question was last sent.
     #[serde(default)]
     pub noticed: Option<u64>,
@@ -310,7 +310,7 @@ pub struct Watched {
 
 /// A question that a program asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Asked {
+pub struct AskedQuestion {
     /// Which one.
     pub question: Question,
     /// Since when it is known, in microseconds since the boot.
@@ -341,7 +341,7 @@ impl Watched {
                 false
             }
             (Some(question), _) => {
-                self.asked = Some(Asked { question, since: now, noticed: false });
+                self.asked = Some(AskedQuestion { question, since: now, noticed: false });
                 true
             }
         }
@@ -395,7 +395,7 @@ impl Watched {
 /// What came of a start.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Started {
+pub enum StartOutcome {
     /// The session is up: what `forge spawn` prints.
     Up(serde_json::Value),
     /// It is not.

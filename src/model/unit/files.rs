@@ -165,7 +165,7 @@ pub fn author(text: &str) -> Author {
 
 /// What is to be done about one unit file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
+pub enum FileChange {
     /// It is as it should be.
     Unchanged,
     /// Write it: there is none.
@@ -203,30 +203,30 @@ const LINK: &str =
 
 /// Decides what an install does: `wanted` is the file to write, `packaged` whether a package has
 /// the unit.
-pub fn to_install(there: &There, wanted: &str, packaged: bool) -> Change {
+pub fn to_install(there: &There, wanted: &str, packaged: bool) -> FileChange {
     match there {
-        There::Nothing if packaged => Change::Packaged,
-        There::Nothing => Change::Write(wanted.to_owned()),
-        There::Other => Change::Refuse(LINK),
+        There::Nothing if packaged => FileChange::Packaged,
+        There::Nothing => FileChange::Write(wanted.to_owned()),
+        There::Other => FileChange::Refuse(LINK),
         There::Text(text) => match author(text) {
-            Author::Forge if packaged => Change::Unhide,
-            Author::Forge if text == wanted => Change::Unchanged,
-            Author::Forge => Change::Update(wanted.to_owned()),
-            Author::ForgeAndSomebody => Change::Refuse(EDITED),
-            Author::Somebody => Change::Refuse(FOREIGN),
+            Author::Forge if packaged => FileChange::Unhide,
+            Author::Forge if text == wanted => FileChange::Unchanged,
+            Author::Forge => FileChange::Update(wanted.to_owned()),
+            Author::ForgeAndSomebody => FileChange::Refuse(EDITED),
+            Author::Somebody => FileChange::Refuse(FOREIGN),
         },
     }
 }
 
 /// Decides what an uninstall does.
-pub fn to_uninstall(there: &There) -> Change {
+pub fn to_uninstall(there: &There) -> FileChange {
     match there {
-        There::Nothing => Change::Absent,
-        There::Other => Change::Refuse(LINK),
+        There::Nothing => FileChange::Absent,
+        There::Other => FileChange::Refuse(LINK),
         There::Text(text) => match author(text) {
-            Author::Forge => Change::Remove,
-            Author::ForgeAndSomebody => Change::Refuse(EDITED),
-            Author::Somebody => Change::Refuse(FOREIGN),
+            Author::Forge => FileChange::Remove,
+            Author::ForgeAndSomebody => FileChange::Refuse(EDITED),
+            Author::Somebody => FileChange::Refuse(FOREIGN),
         },
     }
 }
@@ -320,21 +320,21 @@ mod tests {
         let text = |text: &str| There::Text(text.to_owned());
         let edited = old.replace("Nice=10", "Nice=11");
         for (there, packaged, change) in [
-            (There::Nothing, false, Change::Write(new.clone())),
-            (There::Nothing, true, Change::Packaged),
-            (text(&new), false, Change::Unchanged),
-            (text(&old), false, Change::Update(new.clone())),
-            (text(&old), true, Change::Unhide),
-            (text(&edited), false, Change::Refuse(EDITED)),
-            (text("mine"), true, Change::Refuse(FOREIGN)),
-            (There::Other, false, Change::Refuse(LINK)),
+            (There::Nothing, false, FileChange::Write(new.clone())),
+            (There::Nothing, true, FileChange::Packaged),
+            (text(&new), false, FileChange::Unchanged),
+            (text(&old), false, FileChange::Update(new.clone())),
+            (text(&old), true, FileChange::Unhide),
+            (text(&edited), false, FileChange::Refuse(EDITED)),
+            (text("mine"), true, FileChange::Refuse(FOREIGN)),
+            (There::Other, false, FileChange::Refuse(LINK)),
         ] {
             assert_eq!(to_install(&there, &new, packaged), change, "{there:?}");
         }
-        assert_eq!(to_uninstall(&text(&old)), Change::Remove);
-        assert_eq!(to_uninstall(&text(&edited)), Change::Refuse(EDITED));
-        assert_eq!(to_uninstall(&text("mine")), Change::Refuse(FOREIGN));
-        assert_eq!(to_uninstall(&There::Nothing), Change::Absent);
+        assert_eq!(to_uninstall(&text(&old)), FileChange::Remove);
+        assert_eq!(to_uninstall(&text(&edited)), FileChange::Refuse(EDITED));
+        assert_eq!(to_uninstall(&text("mine")), FileChange::Refuse(FOREIGN));
+        assert_eq!(to_uninstall(&There::Nothing), FileChange::Absent);
     }
 
     #[test]

@@ -8,11 +8,11 @@ use std::time::Duration;
 use crate::model::error::{Error, Kind, Result};
 use crate::model::event::Event;
 use crate::model::session::name::SessionId;
-use crate::model::session::restore::{Again, Failed, Left, Life, Restored, Step, plan};
+use crate::model::session::restore::{Again, Failed, Left, ManagerLife, RestoreStep, Restored, plan};
 use crate::model::session::spec::{Keeper, Spec};
-use crate::ops::World;
+use crate::ops::Context;
 use crate::ops::session::resume::resumption;
-use crate::ops::session::spawn::order::{How, Order};
+use crate::ops::session::spawn::order::{How, SpawnOrder};
 use crate::ops::session::spawn::refusal::is_abandoned;
 use crate::ops::session::spawn::{Spawned, spawn};
 use crate::ops::session::{observe, specify};
@@ -26,7 +26,7 @@ const TURN: Duration = Duration::from_secs(3600);
 
 /// What came of a restore.
 #[derive(Debug)]
-pub enum Outcome {
+pub enum RestoreOutcome {
     /// It was done.
     Done {
         /// What came of it.
@@ -42,37 +42,37 @@ pub enum Outcome {
 ///
 /// # Errors
 /// When the specifications or the manager cannot be read.
-pub fn steps(world: &World) -> Result<BTreeMap<SessionId, Step>> {
-    let kept = world.store.specs()?;
-    let configured = world.config.sessions.iter().map(|(id, session)| (id.clone(), session.boot)).collect();
+pub fn steps(context: &Context) -> Result<BTreeMap<SessionId, RestoreStep>> {
+    let kept = context.store.specs()?;
+    let configured = context.config.sessions.iter().map(|(id, session)| (id.clone(), session.boot)).collect();
     // What a spawn left that was killed half-way is no session: a start clears it.
-    let mut present: BTreeSet<SessionId> = observe::all(world, |_| true)?
+    let mut present: BTreeSet<SessionId> = observe::all(context, |_| true)?
         .into_iter()
         .filter(|found| found.is_supervised() || !is_abandoned(found))
         .map(|found| found.id)
         .collect();
     // One that is just being started has no units yet, perhaps.
-    present.extend(kept.keys().filter(|id| world.store.is_claimed(id)).cloned());
+    present.extend(kept.keys().filter(|id| context.store.is_claimed(id)).cloned());
     Ok(plan(kept, &configured, &present))
 }
 
 /// This life of the user's manager.
-fn life(world: &World) -> Result<Life> {
-    Ok(Life { boot_id: boot_id()?, manager_us: world.manager()?.up_since_us()? })
+fn life(context: &Context) -> Result<ManagerLife> {
+    Ok(ManagerLife { boot_id: boot_id()?, manager_us: context.manager()?.up_since_us()? })
 }
 
 /// The last restore, if it was in this life of the manager.
 ///
 /// # Errors
 /// When that cannot be told.
-pub fn in_this_life(world: &World) -> Result<Option<Restored>> {
-    Ok(last_in(world, &life(world)?))
+pub fn in_this_life(context: &Context) -> Result<Option<Restored>> {
+    Ok(last_in(context, &life(context)?))
 }
 
 /// The last restore, if it was in that life. A file that cannot be read says nothing: then it is as
 /// if there had been none, and what runs is left alone.
-fn last_in(world: &World, life: &Life) -> Option<Restored> {
-    world.store.restored().ok().flatten().filter(|restored| restored.life == *life)
+fn last_in(context: &Context, life: &ManagerLife) -> Option<Restored> {
+    context.store.restored().ok().flatten().filter(|restored| restored.life == *life)
 }
 
 /// Restores the sessions, once in the life of a user manager. Where what is configured is not known
@@ -80,22 +80,25 @@ fn last_in(world: &World, life: &Life) -> Option<Restored> {
 ///
 /// # Errors
 /// When nothing can be restored at all; one session that fails does not stop the others.
-pub fn restore(world: &World, configured: bool) -> Result<Outcome> {
+pub fn restore(context: &Context, configured: bool) -> Result<RestoreOutcome> {
     // Two at once are one: the second waits, and finds that it was done.
-    let _turn = world.store.restore_turn(Deadline::after(TURN))?;
-    let life = life(world)?;
-    if let Some(restored) = last_in(world, &life) {
-        return Ok(Outcome::Already(restored));
+    let _turn = context.store.restore_turn(Deadline::after(TURN))?;
+    let life = life(context)?;
+    if let Some(restored) = last_in(context, &life) {
+        return Ok(RestoreOutcome::Already(restored));
     }
-    world.store.clear_leftovers();
-    let steps = steps(world)?;
-    let todo = steps.values().filter(|step| matches!(step, Step::Again(_) | Step::Configured { .. })).count();
-    journal::progress!("restoring {todo} sessions, {} at a time", world.config.restore.concurrency);
+    context.store.clear_leftovers();
+    let steps = steps(context)?;
+    let todo = steps
+        .values()
+        .filter(|step| matches!(step, RestoreStep::Again(_) | RestoreStep::Configured { .. }))
+        .count();
+    journal::progress!("restoring {todo} sessions, {} at a time", context.config.restore.concurrency);
     let queue: Queue = Mutex::new(steps.into_iter().collect());
     let results = Mutex::new(Vec::new());
-    let others = world.config.restore.concurrency.min(todo).saturating_sub(1);
+    let others = context.config.restore.concurrency.min(todo).saturating_sub(1);
     // A connection to the manager is one thread's.
-    let worlds: Vec<World> = (0..others).map(|_| world.again()).collect();
+    let worlds: Vec<Context> = (0..others).map(|_| context.again()).collect();
     std::thread::scope(|scope| {
         for own in worlds {
             let (queue, results) = (&queue, &results);
@@ -106,67 +109,69 @@ pub fn restore(world: &World, configured: bool) -> Result<Outcome> {
                 break;
             }
         }
-        work(world, &queue, &results);
+        work(context, &queue, &results);
     });
     let mut restored =
         Restored { life, at_us: now_us(), restored: Vec::new(), failed: Vec::new(), left: Vec::new() };
     for result in results.into_inner().unwrap_or_else(PoisonError::into_inner) {
         match result {
-            Fate::Again(again) => restored.restored.push(again),
-            Fate::Failed(failed) => restored.failed.push(failed),
-            Fate::Left(left) => restored.left.push(left),
+            SessionOutcome::Again(again) => restored.restored.push(again),
+            SessionOutcome::Failed(failed) => restored.failed.push(failed),
+            SessionOutcome::Left(left) => restored.left.push(left),
         }
     }
     restored.restored.sort_by(|a, b| a.session.cmp(&b.session));
     restored.failed.sort_by(|a, b| a.session.cmp(&b.session));
     restored.left.sort_by(|a, b| a.session.cmp(&b.session));
     // At the end: a restore that is killed half-way is done again, and leaves alone what runs.
-    let unnoted = configured.then(|| world.store.write_restored(&restored).err()).flatten();
-    Ok(Outcome::Done { restored, unnoted })
+    let unnoted = configured.then(|| context.store.write_restored(&restored).err()).flatten();
+    Ok(RestoreOutcome::Done { restored, unnoted })
 }
 
-type Queue = Mutex<VecDeque<(SessionId, Step)>>;
+type Queue = Mutex<VecDeque<(SessionId, RestoreStep)>>;
 
 /// What became of one session.
-enum Fate {
+enum SessionOutcome {
     Again(Again),
     Failed(Failed),
     Left(Left),
 }
 
-fn work(world: &World, queue: &Queue, results: &Mutex<Vec<Fate>>) {
+fn work(context: &Context, queue: &Queue, results: &Mutex<Vec<SessionOutcome>>) {
     loop {
         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
         let Some((id, step)) = next else { return };
-        let result = carry_out(world, &id, step);
+        let result = carry_out(context, &id, step);
         results.lock().unwrap_or_else(PoisonError::into_inner).extend(result);
     }
 }
 
-fn carry_out(world: &World, id: &SessionId, step: Step) -> Vec<Fate> {
+fn carry_out(context: &Context, id: &SessionId, step: RestoreStep) -> Vec<SessionOutcome> {
     match step {
-        Step::Leave(reason) => vec![Fate::Left(Left { session: id.clone(), reason: reason.to_owned() })],
-        Step::Forget(spec) => match world.store.remove_that_spec(&spec) {
+        RestoreStep::Leave(reason) => {
+            vec![SessionOutcome::Left(Left { session: id.clone(), reason: reason.to_owned() })]
+        }
+        RestoreStep::Forget(spec) => match context.store.remove_that_spec(&spec) {
             Ok(()) => Vec::new(),
             Err(error) => vec![failed(id, &error, None)],
         },
-        Step::Refuse(why) => vec![failed(id, &Error::failed(why), None)],
-        Step::SetAside { why, configured } => {
+        RestoreStep::Refuse(why) => vec![failed(id, &Error::failed(why), None)],
+        RestoreStep::SetAside { why, configured } => {
             let error = Error::failed(format!("its file could not be read ({why})"));
-            let mut results = vec![match world.store.set_aside(id) {
+            let mut results = vec![match context.store.set_aside(id) {
                 Ok(path) => failed(id, &error.while_(format!("set aside as {}", path.display())), Some(path)),
                 Err(other) => failed(id, &other, None),
             }];
             if configured {
-                results.extend(carry_out(world, id, Step::Configured { before: None }));
+                results.extend(carry_out(context, id, RestoreStep::Configured { before: None }));
             }
             results
         }
-        Step::Again(spec) => vec![start(world, &spec, Some(&spec))],
-        Step::Configured { before } => {
+        RestoreStep::Again(spec) => vec![start(context, &spec, Some(&spec))],
+        RestoreStep::Configured { before } => {
             let ran = before.as_deref().filter(|before| !before.over);
-            match specify::again(world, id, ran) {
-                Ok(spec) => vec![start(world, &spec, before.as_deref())],
+            match specify::again(context, id, ran) {
+                Ok(spec) => vec![start(context, &spec, before.as_deref())],
                 Err(error) => vec![failed(id, &error, None)],
             }
         }
@@ -174,50 +179,59 @@ fn carry_out(world: &World, id: &SessionId, step: Step) -> Vec<Fate> {
 }
 
 /// Starts a session of which `planned` was on disk.
-fn start(world: &World, spec: &Spec, planned: Option<&Spec>) -> Fate {
+fn start(context: &Context, spec: &Spec, planned: Option<&Spec>) -> SessionOutcome {
     let session = spec.session.clone();
     if planned.is_some_and(|planned| planned.keeper == Keeper::Supervisor) {
-        return start_supervised(world, &session, planned);
+        return start_supervised(context, &session, planned);
     }
-    let resumption = resumption(&world.paths.home, &world.store, spec);
+    let resumption = resumption(&context.paths.home, &context.store, spec);
     let spec = resumption.noted(spec.clone());
-    match spawn(world, Order { spec: &spec, argv: &resumption.argv, how: How::Restored(planned) }) {
+    match spawn(context, SpawnOrder { spec: &spec, argv: &resumption.argv, how: How::Restored(planned) }) {
         Ok(spawned) => again(session, &spawned, resumption.id, resumption.fresh),
         // Somebody was faster.
-        Err(error) if error.kind == Kind::Taken => Fate::Left(Left { session, reason: error.message }),
+        Err(error) if error.kind == Kind::Taken => {
+            SessionOutcome::Left(Left { session, reason: error.message })
+        }
         Err(error) => failed(&session, &error, None),
     }
 }
 
 /// Starts a session that had a supervisor, by its supervisor.
-fn start_supervised(world: &World, id: &SessionId, planned: Option<&Spec>) -> Fate {
+fn start_supervised(context: &Context, id: &SessionId, planned: Option<&Spec>) -> SessionOutcome {
     let session = id.clone();
-    match client::restore(world, id, planned) {
+    match client::restore(context, id, planned) {
         Ok(spawned) => {
-            let resume_id = world.store.spec(id).ok().flatten().and_then(|spec| spec.saved_id);
+            let resume_id = context.store.spec(id).ok().flatten().and_then(|spec| spec.saved_id);
             again(session, &spawned, resume_id, None)
         }
         // Somebody was faster.
-        Err(error) if error.kind == Kind::Taken => Fate::Left(Left { session, reason: error.message }),
+        Err(error) if error.kind == Kind::Taken => {
+            SessionOutcome::Left(Left { session, reason: error.message })
+        }
         Err(error) => failed(id, &error, None),
     }
 }
 
-fn again(session: SessionId, spawned: &Spawned, resume_id: Option<String>, fresh: Option<String>) -> Fate {
+fn again(
+    session: SessionId,
+    spawned: &Spawned,
+    resume_id: Option<String>,
+    fresh: Option<String>,
+) -> SessionOutcome {
     let Spawned { pane_pid, elapsed_ms, .. } = *spawned;
     journal::record(&Event::Restored {
         session: session.clone(),
         resume_id: resume_id.clone(),
         fresh: fresh.clone(),
     });
-    Fate::Again(Again { session, resume_id, fresh, pane_pid, elapsed_ms })
+    SessionOutcome::Again(Again { session, resume_id, fresh, pane_pid, elapsed_ms })
 }
 
-fn failed(id: &SessionId, error: &Error, set_aside: Option<PathBuf>) -> Fate {
+fn failed(id: &SessionId, error: &Error, set_aside: Option<PathBuf>) -> SessionOutcome {
     let kind = error.kind.word();
     // Without what was on the screen, which may hold anything: this goes to the journal and into
     // notices. 'forge restart' shows it.
     let error = error.message.lines().next().unwrap_or_default().to_owned();
     journal::record(&Event::RestoreFailed { session: id.clone(), kind, error: error.clone() });
-    Fate::Failed(Failed { session: id.clone(), kind: kind.to_owned(), error, set_aside })
+    SessionOutcome::Failed(Failed { session: id.clone(), kind: kind.to_owned(), error, set_aside })
 }

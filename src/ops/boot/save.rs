@@ -12,7 +12,7 @@ use crate::model::session::State;
 use crate::model::session::name::SessionId;
 use crate::model::session::resume::needs_id;
 use crate::model::session::spec::Spec;
-use crate::ops::World;
+use crate::ops::Context;
 use crate::ops::session::observe;
 use crate::ops::session::resume::{self, Conversations};
 use crate::sys::journal;
@@ -50,15 +50,15 @@ pub struct Unsaved {
 ///
 /// # Errors
 /// When the manager does not answer.
-pub fn save(world: &World) -> Result<Saved> {
+pub fn save(context: &Context) -> Result<Saved> {
     let mut specs = Vec::new();
-    for found in observe::all(world, |_| true)? {
+    for found in observe::all(context, |_| true)? {
         // What was ending anyhow is not saved, nor what is not ours to read.
         if found.has_body && !matches!(found.state(), State::Dead | State::Failed) {
-            specs.extend(world.store.spec(&found.id).ok().flatten());
+            specs.extend(context.store.spec(&found.id).ok().flatten());
         }
     }
-    let (home, store) = (world.paths.home.as_path(), &world.store);
+    let (home, store) = (context.paths.home.as_path(), &context.store);
     let all = Conversations::of_all(store)?;
     let mut saved = Saved::default();
     for specs in specs.chunks(AT_ONCE) {
@@ -92,14 +92,14 @@ pub fn save(world: &World) -> Result<Saved> {
 ///
 /// # Errors
 /// When the connection to logind is lost.
-pub fn save_at_shutdowns(world: &World) -> Result<()> {
+pub fn save_at_shutdowns(context: &Context) -> Result<()> {
     const WHY: &str = "the sessions of forge are being saved";
     let Ok(login) = Login::connect() else { return Ok(()) };
     let mut shutdowns = login.shutdowns()?;
     let mut delay = login.delay_shutdown(WHY);
     while let Some(held) = delay {
         while !shutdowns.wait()? {}
-        if let Err(error) = save(world) {
+        if let Err(error) = save(context) {
             // The service's own stop will try again.
             tracing::debug!("{error}");
         }

@@ -7,9 +7,9 @@ use rustix::process::Signal;
 
 use crate::model::error::{Error, Result};
 use crate::model::event::{Event, Subject};
-use crate::model::session::condition::Life;
+use crate::model::session::condition::ProcessLife;
 use crate::model::unit::{guard_of_slice, path_of_slice};
-use crate::ops::World;
+use crate::ops::Context;
 use crate::sys::cgroup::Cgroup;
 use crate::sys::clock::Deadline;
 use crate::sys::journal;
@@ -38,22 +38,22 @@ pub struct Who {
 ///
 /// # Errors
 /// When it cannot be watched.
-pub fn wait_for_guard(world: &World, slice: &str, guard: Who) -> Result<()> {
+pub fn wait_for_guard(context: &Context, slice: &str, guard: Who) -> Result<()> {
     let Some(process) = Process::open_that(guard.pid, guard.start)? else { return Ok(()) };
     let mut was_stopped = false;
     while !process.wait(Deadline::after(LOOK)) {
-        let is_stopped = life(guard.pid, guard.start) == Life::Stopped;
+        let is_stopped = life(guard.pid, guard.start) == ProcessLife::Stopped;
         // Twice in a row: it may be about to go on.
         if is_stopped && was_stopped {
-            thaw_command(&group(world, slice)?, slice)?;
+            thaw_command(&group(context, slice)?, slice)?;
         }
         was_stopped = is_stopped;
     }
     Ok(())
 }
 
-fn group(world: &World, slice: &str) -> Result<Cgroup> {
-    Ok(Cgroup::new(&world.manager()?.control_group()?).child(&path_of_slice(slice)))
+fn group(context: &Context, slice: &str) -> Result<Cgroup> {
+    Ok(Cgroup::new(&context.manager()?.control_group()?).child(&path_of_slice(slice)))
 }
 
 fn thaw_command(group: &Cgroup, slice: &str) -> Result<()> {
@@ -69,8 +69,8 @@ fn thaw_command(group: &Cgroup, slice: &str) -> Result<()> {
 ///
 /// # Errors
 /// When something stays.
-pub fn command(world: &World, slice: &str, guard: Who, command: Who, may_stay: bool) -> Result<()> {
-    let group = group(world, slice)?;
+pub fn command(context: &Context, slice: &str, guard: Who, command: Who, may_stay: bool) -> Result<()> {
+    let group = group(context, slice)?;
     thaw_command(&group, slice)?;
     if may_stay || is_alive(guard.pid, guard.start) {
         return Ok(());

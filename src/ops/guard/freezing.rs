@@ -4,7 +4,7 @@ use super::cleanup::thaw;
 use crate::model::error::Result;
 use crate::model::event::{Event, Subject};
 use crate::model::guard::pressure::{Brake, Move};
-use crate::model::guard::timeline::What;
+use crate::model::guard::timeline::Happening;
 use crate::sys::cgroup::Cgroup;
 use crate::sys::clock::boot_us;
 use crate::sys::journal::{self, told};
@@ -44,7 +44,7 @@ impl Freezing {
     ///
     /// # Errors
     /// When it stays frozen.
-    pub(super) fn judge(&mut self, percent: u64) -> Result<Option<What>> {
+    pub(super) fn judge(&mut self, percent: u64) -> Result<Option<Happening>> {
         if self.brake.is_on() && !self.group.is_frozen() {
             // Somebody thawed it, who had a reason.
             return Ok(self.released());
@@ -56,7 +56,7 @@ impl Freezing {
         }
     }
 
-    fn freeze(&mut self, percent: u64) -> Option<What> {
+    fn freeze(&mut self, percent: u64) -> Option<Happening> {
         // A new connection: the bus may be another one since the beginning.
         if let Err(error) = Manager::connect().and_then(|manager| manager.freeze(&self.slice)) {
             told!("the command cannot be frozen: {error}");
@@ -72,14 +72,14 @@ impl Freezing {
         let subject = Subject::Guarded(self.id.clone());
         journal::record(&Event::Frozen { subject, pressure: Some(percent) });
         told!("the command is frozen: the pressure on what is guarded is {percent} %");
-        Some(What::Frozen(percent))
+        Some(Happening::Frozen(percent))
     }
 
     /// Lets it run where it is frozen, and leaves it running for a while.
     ///
     /// # Errors
     /// When it stays frozen.
-    pub(super) fn thaw(&mut self) -> Result<Option<What>> {
+    pub(super) fn thaw(&mut self) -> Result<Option<Happening>> {
         if self.since.is_none() {
             return Ok(None);
         }
@@ -88,10 +88,10 @@ impl Freezing {
         Ok(self.released())
     }
 
-    fn released(&mut self) -> Option<What> {
+    fn released(&mut self) -> Option<Happening> {
         let now = boot_us();
         self.brake.release(now);
         self.total_us += now.saturating_sub(self.since.take()?);
-        Some(What::Thawed)
+        Some(Happening::Thawed)
     }
 }

@@ -8,7 +8,7 @@ use crate::model::error::Result;
 use crate::model::guard::report::Denial;
 use crate::sys::cgroup::Cgroup;
 use crate::sys::clock::{boot_us, micros};
-use crate::sys::tcp::{self, Holder, Row};
+use crate::sys::tcp::{self, Holder, SocketRow};
 
 /// The pause between two looks.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -53,9 +53,9 @@ impl Listening {
     }
 
     /// Looks; returns a listener that is the command's.
-    pub(super) fn look(&mut self, group: &Cgroup) -> Result<Option<(Row, Holder)>> {
+    pub(super) fn look(&mut self, group: &Cgroup) -> Result<Option<(SocketRow, Holder)>> {
         let begun = boot_us();
-        let rows: Vec<Row> =
+        let rows: Vec<SocketRow> =
             tcp::rows()?.into_iter().filter(|row| !self.others.contains(&row.inode)).collect();
         let found = if rows.is_empty() { None } else { self.find(rows, group) };
         let now = boot_us();
@@ -63,7 +63,7 @@ impl Listening {
         Ok(found)
     }
 
-    fn find(&mut self, rows: Vec<Row>, group: &Cgroup) -> Option<(Row, Holder)> {
+    fn find(&mut self, rows: Vec<SocketRow>, group: &Cgroup) -> Option<(SocketRow, Holder)> {
         let processes = group.processes();
         let mut holders = tcp::holders(&processes, &rows);
         for row in rows {
@@ -89,7 +89,7 @@ impl Listening {
 
 /// A process of the command that nobody may look into (prctl(2), `PR_SET_DUMPABLE`), where nobody else
 /// who can be looked into has the socket, and the two have one user.
-fn hidden_holder(processes: &[u32], row: &Row) -> Option<Holder> {
+fn hidden_holder(processes: &[u32], row: &SocketRow) -> Option<Holder> {
     let hidden = processes.iter().find_map(|pid| tcp::hidden(*pid, row.uid))?;
     let all = tcp::holders(&tcp::processes(), std::slice::from_ref(row));
     all.is_empty().then_some(hidden)

@@ -11,20 +11,20 @@ pub mod start;
 mod surroundings;
 pub mod watch;
 
-use super::World;
+use super::Context;
 use crate::model::error::{Error, Kind, Result};
 use crate::model::guard::pressure::Pressure;
 use crate::model::guard::timeline::Known;
-use crate::model::guard::unit_state::{Guarded, Manager};
+use crate::model::guard::unit_state::{Guarded, ManagerKind};
 use crate::sys::psi::{Gauge, Whose};
 
 /// The units to guard: those that are configured, and those that were named.
 ///
 /// # Errors
 /// When a name cannot be one.
-pub fn units(world: &World, user: &[String], system: &[String]) -> Result<Vec<Guarded>> {
-    let mut units = world.config.guard.all_units()?;
-    for (manager, names) in [(Manager::User, user), (Manager::System, system)] {
+pub fn units(context: &Context, user: &[String], system: &[String]) -> Result<Vec<Guarded>> {
+    let mut units = context.config.guard.all_units()?;
+    for (manager, names) in [(ManagerKind::User, user), (ManagerKind::System, system)] {
         for name in names {
             units.push(Guarded::parse(manager, name)?);
         }
@@ -39,8 +39,8 @@ fn all_known<'a>(units: impl IntoIterator<Item = (&'a Guarded, &'a str)>) -> Res
     for (unit, load) in units {
         if load == "not-found" {
             let other = match unit.manager {
-                Manager::User => "if it is one of the machine's, name it with --system-unit",
-                Manager::System => "if it is one of your own manager's, name it with --unit",
+                ManagerKind::User => "if it is one of the machine's, name it with --system-unit",
+                ManagerKind::System => "if it is one of your own manager's, name it with --unit",
             };
             let error = format!("there is no unit {} of the {} manager", unit.unit, unit.manager.word());
             return Err(Error::new(Kind::Missing, error).hint(other));

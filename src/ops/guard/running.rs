@@ -14,15 +14,15 @@ use super::freezing::Freezing;
 use super::listening::Listening;
 use super::meter::Meter;
 use super::settle::{Settling, settle};
-use super::start::Order;
+use super::start::GuardOrder;
 use super::surroundings::{self, Surroundings};
 use crate::model::error::{Error, Result, Trying};
 use crate::model::event::Event;
 use crate::model::guard::cause::{Cause, Clues, cause};
-use crate::model::guard::report::{Denial, Report, Verdict, timeline, units};
-use crate::model::guard::timeline::{Changed, Ledger, What};
-use crate::model::guard::unit_state::{Guarded, Witness};
-use crate::model::session::{Cause as SessionCause, End};
+use crate::model::guard::report::{Denial, GuardReport, Verdict, timeline, units};
+use crate::model::guard::timeline::{Changed, Happening, Ledger};
+use crate::model::guard::unit_state::{Guarded, UnitState};
+use crate::model::session::{End, EndCause};
 use crate::model::time::rfc3339;
 use crate::sys::cgroup::{self, Cgroup};
 use crate::sys::clock::{Deadline, boot_us, micros, now_us};
@@ -30,7 +30,7 @@ use crate::sys::journal::{self, alarm};
 use crate::sys::process::{self, readable};
 use crate::sys::psi;
 use crate::sys::signals::{Origin, Signals};
-use crate::sys::systemd::unit_watch::{Seen, Watch};
+use crate::sys::systemd::unit_watch::{UnitWatch, WatchEvent};
 
 /// How often pressure and usage are looked at; nothing tells of them.
 const SAMPLE: Duration = Duration::from_millis(500);
@@ -64,7 +64,7 @@ pub(super) struct Place {
 
 /// A command that runs.
 pub(super) struct Running<'a> {
-    order: &'a Order<'a>,
+    order: &'a GuardOrder<'a>,
     place: Place,
     pid: Pid,
     began_us: u64,
@@ -88,14 +88,14 @@ pub(super) struct Running<'a> {
 impl<'a> Running<'a> {
     /// The command that the process in that place is about to become.
     pub(super) fn new(
-        order: &'a Order<'a>,
+        order: &'a GuardOrder<'a>,
         place: Place,
         pid: u32,
         mut ledger: Ledger,
         denial: Option<(Denial, Listening)>,
     ) -> Self {
         let (began_us, began_at_us) = (boot_us(), now_us());
-        ledger.note(began_us, What::Began { program: order.program() });
+        ledger.note(began_us, Happening::Began { program: order.program() });
         let freezing = |percent| Freezing::new(percent, place.id.clone(), &place.slice, &place.group);
         let (denial, listening) = denial.unzip();
         Self {
@@ -120,7 +120,7 @@ impl<'a> Running<'a> {
 
     /// Goes with it to its end, and looks at the units once more. Where that fails half-way nothing is
     /// known of the units any more, and the command is ended.
-    pub(super) fn finish(mut self, signals: &Signals, watch: &Watch) -> (Report, End) {
+    pub(super) fn finish(mut self, signals: &Signals, watch: &UnitWatch) -> (GuardReport, End) {
         let ended = self.accompany(signals, watch);
         let elapsed_ms = boot_us().saturating_sub(self.began_us) / 1000;
         let mut failed = None;
@@ -128,7 +128,7 @@ impl<'a> Running<'a> {
             failed = Some(error);
             End::unknown(self.began_at_us, now_us(), None)
         });
-        self.ledger.note(boot_us(), What::Ended { result: end.words() });
+        self.ledger.note(boot_us(), Happening::Ended { result: end.words() });
         let cleared = self.clear(watch, failed.is_some()).unwrap_or_else(|error| {
             failed.get_or_insert(error);
             0
@@ -141,15 +141,15 @@ impl<'a> Running<'a> {
         }
         let is_killed = end.signal == Some(Signal::SIGKILL as i32);
         let end = match self.meter.oom_kills {
-            Some(1..) if is_killed => End { cause: Some(SessionCause::OutOfMemory), ..end },
+            Some(1..) if is_killed => End { cause: Some(EndCause::OutOfMemory), ..end },
             _ => end,
         };
         (self.report(&end, elapsed_ms, cleared), end)
     }
 
     /// Ends what it left behind; returns how many processes.
-    fn clear(&mut self, watch: &Watch, at_once: bool) -> Result<u64> {
-        // What it left behind may listen, too.
+    fn clear(&mut self, watch: &UnitWatch, at_once: bool) -> Result<u64> {
+        // Happening it left behind may listen, too.
         self.listen()?;
         self.measure();
         self.thaw()?;
@@ -161,7 +161,7 @@ impl<'a> Running<'a> {
         let cleared =
             if self.order.leave_children { 0 } else { self.meanwhile(watch, || end_tree(&group))?? };
         if cleared > 0 {
-            self.ledger.note(boot_us(), What::Cleared { processes: cleared });
+            self.ledger.note(boot_us(), Happening::Cleared { processes: cleared });
         }
         if !self.order.leave_children {
             self.meter.use_so_far();
@@ -171,7 +171,7 @@ impl<'a> Running<'a> {
     }
 
     /// Does what takes its time, and tells of disturbances meanwhile.
-    fn meanwhile<T: Send>(&mut self, watch: &Watch, act: impl FnOnce() -> T + Send) -> Result<T> {
+    fn meanwhile<T: Send>(&mut self, watch: &UnitWatch, act: impl FnOnce() -> T + Send) -> Result<T> {
         let (done, at_work) = UnixStream::pair().trying("cannot make a pair of sockets")?;
         std::thread::scope(|scope| {
             let work = || {
@@ -189,7 +189,7 @@ impl<'a> Running<'a> {
     }
 
     /// Goes with it to its end.
-    fn accompany(&mut self, signals: &Signals, watch: &Watch) -> Result<End> {
+    fn accompany(&mut self, signals: &Signals, watch: &UnitWatch) -> Result<End> {
         loop {
             let timers = [Some(self.next_sample), self.listening.as_ref().map(Listening::next)];
             let next = timers.into_iter().flatten().min().unwrap_or(u64::MAX);
@@ -214,12 +214,12 @@ impl<'a> Running<'a> {
     }
 
     /// Takes in what the managers told.
-    fn see(&mut self, watch: &Watch) {
+    fn see(&mut self, watch: &UnitWatch) {
         for seen in watch.take() {
             match seen {
-                Seen::Unit { at_us, unit, witness } => self.look_at(at_us, &unit, *witness),
-                Seen::Away { at_us, manager } => self.ledger.note(at_us, What::Away(manager)),
-                Seen::Back { at_us, manager } => self.ledger.note(at_us, What::Back(manager)),
+                WatchEvent::Unit { at_us, unit, witness } => self.look_at(at_us, &unit, *witness),
+                WatchEvent::Away { at_us, manager } => self.ledger.note(at_us, Happening::Away(manager)),
+                WatchEvent::Back { at_us, manager } => self.ledger.note(at_us, Happening::Back(manager)),
             }
         }
     }
@@ -271,7 +271,7 @@ impl<'a> Running<'a> {
         let _ = kill(self.pid, signal);
     }
 
-    /// What became of the command: its end, where it ended.
+    /// Happening became of the command: its end, where it ended.
     fn reap(&mut self) -> Result<Option<End>> {
         let flags = WaitPidFlag::WNOHANG | WaitPidFlag::WUNTRACED;
         loop {
@@ -319,7 +319,8 @@ impl<'a> Running<'a> {
             "{process} (process {}) listens on {address}, which is denied: the command is ended",
             holder.pid
         );
-        self.ledger.note(boot_us(), What::Listened { address: address.clone(), process: process.clone() });
+        self.ledger
+            .note(boot_us(), Happening::Listened { address: address.clone(), process: process.clone() });
         journal::record(&Event::GuardListen {
             guard: self.place.id.clone(),
             address,
@@ -337,14 +338,14 @@ impl<'a> Running<'a> {
 
     /// Looks which units stand still: not every manager tells of that (252 does not).
     fn see_frozen(&mut self) {
-        let looks: Vec<(Guarded, Witness)> = self
+        let looks: Vec<(Guarded, UnitState)> = self
             .ledger
             .units()
             .iter()
             .filter(|known| known.last.is_up())
             .map(|known| {
                 let frozen = Cgroup::new(&known.last.control_group).is_frozen();
-                (known.unit.clone(), Witness { frozen, ..known.last.clone() })
+                (known.unit.clone(), UnitState { frozen, ..known.last.clone() })
             })
             .collect();
         for (unit, witness) in looks {
@@ -368,7 +369,7 @@ impl<'a> Running<'a> {
         Ok(())
     }
 
-    fn note_now(&mut self, what: Option<What>) {
+    fn note_now(&mut self, what: Option<Happening>) {
         if let Some(what) = what {
             self.ledger.note(boot_us(), what);
         }
@@ -386,13 +387,13 @@ impl<'a> Running<'a> {
             alarm!(
                 "the command has moved to the control group {group}: limits and the rest do not hold there"
             );
-            self.ledger.note(boot_us(), What::Left { group });
+            self.ledger.note(boot_us(), Happening::Left { group });
         }
     }
 
     /// The lines of a unit's journal around its disturbances.
     fn journal_of(&self, unit: &Guarded) -> Vec<String> {
-        let is_its = |what: &What| matches!(what, What::Changed(changed) if changed.unit == *unit);
+        let is_its = |what: &Happening| matches!(what, Happening::Changed(changed) if changed.unit == *unit);
         let moments: Vec<u64> = self
             .ledger
             .moments()
@@ -405,14 +406,14 @@ impl<'a> Running<'a> {
         journal::around(unit, first.saturating_sub(before), last.saturating_add(after))
     }
 
-    fn report(mut self, end: &End, elapsed_ms: u64, cleared: u64) -> Report {
+    fn report(mut self, end: &End, elapsed_ms: u64, cleared: u64) -> GuardReport {
         let verdict = match (self.listened, self.ledger.is_disturbed()) {
             (_, true) => Verdict::Disturbed,
             (true, false) => Verdict::Listened,
             (false, false) => Verdict::Undisturbed,
         };
         let (program, exit_status) = (self.order.program(), verdict.exit_status(end));
-        // What it waited for itself is known in any case.
+        // Happening it waited for itself is known in any case.
         let cpu_usec = self.meter.cpu_usec.max(process::children_cpu_usec());
         journal::record(&Event::GuardFinished {
             guard: self.place.id.clone(),
@@ -426,7 +427,7 @@ impl<'a> Running<'a> {
             Some((cause, surroundings)) => (Some(cause), surroundings.sessions),
             None => (None, surroundings::look(&self.place.manager_group).sessions),
         };
-        Report {
+        GuardReport {
             guard: self.place.id.clone(),
             program,
             verdict,

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use crate::model::error::{Error, Result};
 use crate::model::guard::timeline::{Changed, Ledger};
-use crate::model::guard::unit_state::{Guarded, Witness};
+use crate::model::guard::unit_state::{Guarded, UnitState};
 use crate::sys::clock::{Deadline, boot_us, pause};
 use crate::sys::journal;
 use crate::sys::process::is_ending;
-use crate::sys::systemd::unit_watch::{BRIEFLY, Look, Looker, PATIENTLY};
+use crate::sys::systemd::unit_watch::{BRIEFLY, Looker, ObservedUnit, PATIENTLY};
 
 /// How long a manager may take to notice. One that is busy answers later, and is waited for longer.
 const NOTICED: Duration = Duration::from_secs(5);
@@ -36,7 +36,7 @@ pub(super) trait Settling {
     fn tell(&mut self, changed: &Changed);
 
     /// Notes how a unit looks, and tells what changed.
-    fn look_at(&mut self, at_us: u64, unit: &Guarded, witness: Witness) {
+    fn look_at(&mut self, at_us: u64, unit: &Guarded, witness: UnitState) {
         if let Some(changed) = self.ledger().see(at_us, unit, witness) {
             self.tell(&changed);
         }
@@ -47,10 +47,11 @@ pub(super) trait Settling {
 ///
 /// # Errors
 /// When a manager cannot be reached.
-pub(super) fn come_to_rest(units: &[Guarded], mut looks: Vec<Look>) -> Result<()> {
+pub(super) fn come_to_rest(units: &[Guarded], mut looks: Vec<ObservedUnit>) -> Result<()> {
     let deadline = Deadline::after(AT_REST);
     let mut looker = Looker::new(units)?;
-    let is_moving = |look: &Look| look.witness.is_going_down() || (look.has_job && look.witness.is_up());
+    let is_moving =
+        |look: &ObservedUnit| look.witness.is_going_down() || (look.has_job && look.witness.is_up());
     while let Some(at) = looks.iter().position(is_moving) {
         if deadline.passed() {
             break;
@@ -114,7 +115,7 @@ pub(super) fn settle(settling: &mut impl Settling) -> Result<()> {
     }
 }
 
-fn note(settling: &mut impl Settling, units: &[Guarded], looks: &[Look]) {
+fn note(settling: &mut impl Settling, units: &[Guarded], looks: &[ObservedUnit]) {
     for (unit, look) in units.iter().zip(looks) {
         settling.look_at(boot_us(), unit, look.witness.clone());
     }
@@ -122,8 +123,8 @@ fn note(settling: &mut impl Settling, units: &[Guarded], looks: &[Look]) {
 
 /// Whether a unit stays as it is unless somebody does something. One that was on its way from the
 /// beginning need not arrive.
-fn is_settled(look: &Look, first: &Witness) -> bool {
-    let Look { witness, has_job } = look;
+fn is_settled(look: &ObservedUnit, first: &UnitState) -> bool {
+    let ObservedUnit { witness, has_job } = look;
     let is_moving = witness.is_settling() && witness != first;
     let is_ending = witness.main_pid != 0 && is_ending(witness.main_pid);
     !has_job && !is_moving && !is_ending

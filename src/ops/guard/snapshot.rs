@@ -6,10 +6,10 @@ use super::settle::{Settling, settle};
 use super::{all_known, surroundings};
 use crate::model::error::{Error, Result};
 use crate::model::event::Event;
-use crate::model::guard::snapshot::{Snapshot, Unit, VERSION};
+use crate::model::guard::snapshot::{Snapshot, SnapshotUnit, VERSION};
 use crate::model::guard::timeline::{Changed, Ledger};
 use crate::model::guard::unit_state::Guarded;
-use crate::ops::World;
+use crate::ops::Context;
 use crate::sys::cgroup::Cgroup;
 use crate::sys::clock::now_us;
 use crate::sys::systemd::unit_watch::BRIEFLY;
@@ -24,11 +24,11 @@ pub fn take(units: &[Guarded]) -> Result<Snapshot> {
     let looks = systemd::unit_watch::look(units, BRIEFLY)?;
     all_known(units.iter().zip(&looks).map(|(unit, look)| (unit, look.witness.load.as_str())))?;
     let seen = units.iter().cloned().zip(looks);
-    of(seen.map(|(unit, look)| Unit { unit, witness: look.witness }).collect())
+    of(seen.map(|(unit, look)| SnapshotUnit { unit, witness: look.witness }).collect())
 }
 
 /// A snapshot of units that look so now.
-pub(super) fn of(units: Vec<Unit>) -> Result<Snapshot> {
+pub(super) fn of(units: Vec<SnapshotUnit>) -> Result<Snapshot> {
     Ok(Snapshot {
         version: VERSION,
         machine: systemd::machine_id()?,
@@ -88,7 +88,7 @@ impl Settling for Checked {
 ///
 /// # Errors
 /// When the snapshot cannot be used.
-pub fn check(world: &World, path: &Path) -> Result<(Snapshot, Compared)> {
+pub fn check(context: &Context, path: &Path) -> Result<(Snapshot, Compared)> {
     let unusable = |error: Error| {
         error.while_(path.display()).hint(format!("take one: forge guard snapshot -o {}", path.display()))
     };
@@ -105,7 +105,7 @@ pub fn check(world: &World, path: &Path) -> Result<(Snapshot, Compared)> {
     if let Err(error) = settled {
         ledger.cannot_tell(error);
     }
-    let group = world.manager().and_then(Manager::control_group);
+    let group = context.manager().and_then(Manager::control_group);
     let surroundings = group.map(|group| surroundings::look(&Cgroup::new(&group))).unwrap_or_default();
     for changed in disturbed {
         journal::record(&Event::GuardDisturbed {

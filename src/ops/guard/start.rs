@@ -13,13 +13,13 @@ use super::running::{PASSED_ON, Place, Running};
 use super::settle::come_to_rest;
 use crate::model::error::{Error, Kind, Result, Trying};
 use crate::model::event::Event;
-use crate::model::guard::report::{Denial, Report};
+use crate::model::guard::report::{Denial, GuardReport};
 use crate::model::guard::timeline::Ledger;
-use crate::model::guard::unit_state::{Guarded, Manager};
+use crate::model::guard::unit_state::{Guarded, ManagerKind};
 use crate::model::session::End;
 use crate::model::session::limits::Limits;
 use crate::model::unit;
-use crate::ops::World;
+use crate::ops::Context;
 use crate::sys::cgroup::{self, Cgroup};
 use crate::sys::clock::{Deadline, boot_us};
 use crate::sys::gate::{self, Gate};
@@ -27,7 +27,7 @@ use crate::sys::journal::{self, told};
 use crate::sys::process::{self, Process, stat};
 use crate::sys::signals::Signals;
 use crate::sys::systemd::Guarding;
-use crate::sys::systemd::unit_watch::{BRIEFLY, Watch, look, watch};
+use crate::sys::systemd::unit_watch::{BRIEFLY, UnitWatch, look, watch};
 use crate::sys::{env, landlock, psi};
 
 /// The verb of the keeper's main process.
@@ -44,7 +44,7 @@ const START: Duration = Duration::from_secs(60);
 
 /// What to run, and how.
 #[derive(Debug)]
-pub struct Order<'a> {
+pub struct GuardOrder<'a> {
     /// The command.
     pub command: &'a [OsString],
     /// The units that it may not disturb.
@@ -63,7 +63,7 @@ pub struct Order<'a> {
     pub aside: bool,
 }
 
-impl Order<'_> {
+impl GuardOrder<'_> {
     /// Its program's name: what may be logged, since arguments may hold secrets.
     pub(super) fn program(&self) -> String {
         let path = self.command.first().map(|program| program.to_string_lossy()).unwrap_or_default();
@@ -75,14 +75,14 @@ impl Order<'_> {
 ///
 /// # Errors
 /// When the command is refused, or something fails before it runs.
-pub fn run(world: &World, order: &Order<'_>) -> Result<(Report, End)> {
+pub fn run(context: &Context, order: &GuardOrder<'_>) -> Result<(GuardReport, End)> {
     // A caller that ignores it would have the kernel wait for the command, and tell nobody.
     process::hear_of_children()?;
     // Before any thread is there: they have what this one blocks.
     let mut taken = vec![Signal::SIGCHLD, Signal::SIGCONT, Signal::SIGTSTP];
     taken.extend(PASSED_ON);
     let signals = Signals::take_over(&taken)?;
-    let (running, watch) = start(world, order).inspect_err(|error| {
+    let (running, watch) = start(context, order).inspect_err(|error| {
         journal::record(&Event::GuardRefused { program: order.program(), error: error.message.clone() });
     })?;
     let finished = running.finish(&signals, &watch);
@@ -93,7 +93,7 @@ pub fn run(world: &World, order: &Order<'_>) -> Result<(Report, End)> {
 }
 
 /// Looks at everything, then lets the command begin.
-fn start<'a>(world: &World, order: &'a Order<'a>) -> Result<(Running<'a>, Watch)> {
+fn start<'a>(context: &Context, order: &'a GuardOrder<'a>) -> Result<(Running<'a>, UnitWatch)> {
     check(order)?;
     let (mut looks, mut sight) = watch(&order.units)?;
     if looks.iter().any(|look| look.has_job || look.witness.is_going_down()) {
@@ -108,19 +108,19 @@ fn start<'a>(world: &World, order: &'a Order<'a>) -> Result<(Running<'a>, Watch)
         }
     }
     let ledger = Ledger::new(seen.into_iter().map(|(unit, look)| (unit, look.witness)));
-    Ok((begin(world, order, ledger)?, sight))
+    Ok((begin(context, order, ledger)?, sight))
 }
 
 /// What speaks against running it at all.
-fn check(order: &Order<'_>) -> Result<()> {
+fn check(order: &GuardOrder<'_>) -> Result<()> {
     if order.freeze_on_pressure.is_some() && !psi::is_measured() {
         return Err(Error::new(Kind::Missing, "this kernel does not measure pressure")
             .hint("boot it with psi=1, or leave out --freeze-on-pressure"));
     }
     let mut asked = Vec::new();
     for name in order.refuse_if_active {
-        asked.push(Guarded::parse(Manager::User, name)?);
-        asked.push(Guarded::parse(Manager::System, name)?);
+        asked.push(Guarded::parse(ManagerKind::User, name)?);
+        asked.push(Guarded::parse(ManagerKind::System, name)?);
     }
     let looks = look(&asked, BRIEFLY)?;
     let mut known = asked.iter().zip(&looks).collect::<Vec<_>>();
@@ -130,7 +130,7 @@ fn check(order: &Order<'_>) -> Result<()> {
     }
     known.retain(|(_, look)| look.witness.load != "not-found");
     for name in order.refuse_if_active {
-        let unit = Guarded::parse(Manager::User, name)?.unit;
+        let unit = Guarded::parse(ManagerKind::User, name)?.unit;
         if !known.iter().any(|(known, _)| known.unit == unit) {
             told!("--refuse-if-active: neither manager knows {unit}");
         }
@@ -139,8 +139,8 @@ fn check(order: &Order<'_>) -> Result<()> {
 }
 
 /// Puts a process into its scope, with its limits, and has it become the command.
-fn begin<'a>(world: &World, order: &'a Order<'a>, ledger: Ledger) -> Result<Running<'a>> {
-    let manager = world.manager()?;
+fn begin<'a>(context: &Context, order: &'a GuardOrder<'a>, ledger: Ledger) -> Result<Running<'a>> {
+    let manager = context.manager()?;
     let deadline = Deadline::after(START);
     let own = std::process::id();
     let id = unit::guard_id(own, boot_us() / 1000);

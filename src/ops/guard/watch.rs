@@ -17,12 +17,12 @@ use crate::config;
 use crate::model::error::{Error, Kind, Result};
 use crate::model::event::{self, Event, Subject};
 use crate::model::guard::pressure::{Brake, Move};
-use crate::model::guard::snapshot::Unit;
+use crate::model::guard::snapshot::SnapshotUnit;
 use crate::model::guard::timeline::{Changed, Known, Ledger};
-use crate::model::guard::unit_state::{Guarded, Witness};
+use crate::model::guard::unit_state::{Guarded, UnitState};
 use crate::model::session::name::SessionId;
 use crate::model::unit::{self, FORGE_SLICE};
-use crate::ops::World;
+use crate::ops::Context;
 use crate::ops::health::notify;
 use crate::sys::cgroup::Cgroup;
 use crate::sys::clock::{Deadline, boot_us, local, micros, now_us, pause};
@@ -30,7 +30,7 @@ use crate::sys::process::{become_program, readable};
 use crate::sys::psi::{self, Gauge, Whose};
 use crate::sys::signals::Signals;
 use crate::sys::systemd::Manager;
-use crate::sys::systemd::unit_watch::{self, Seen};
+use crate::sys::systemd::unit_watch::{self, WatchEvent};
 use crate::sys::{env, journal, sd_notify};
 
 /// How often the pressure is looked at, where something may be frozen for it; nothing tells of it.
@@ -46,23 +46,23 @@ const TOLD: Duration = Duration::from_secs(15);
 ///
 /// # Errors
 /// When a manager cannot be reached at first.
-pub fn watch(world: &World, config_file: Option<&Path>) -> Result<()> {
+pub fn watch(context: &Context, config_file: Option<&Path>) -> Result<()> {
     // Before any thread is there: they have what this one blocks.
     let signals = Signals::take_over(&[Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP])?;
-    let guarded = units(world, &[], &[])?;
+    let guarded = units(context, &[], &[])?;
     if guarded.is_empty() {
         sd_notify::ready("nothing to watch: no unit is configured in [guard]");
         return Ok(());
     }
     let (looks, sight) = unit_watch::watch(&guarded)?;
-    let manager = world.manager()?;
+    let manager = context.manager()?;
     // What an earlier watch left, which was killed.
-    thaw_all(world)?;
+    thaw_all(context)?;
     let mut watching = Watching {
-        world,
+        context,
         group: Cgroup::new(&manager.control_group()?),
-        ledger: known(world, &guarded, &looks.iter().map(|look| look.witness.clone()).collect::<Vec<_>>()),
-        brake: brake(world),
+        ledger: known(context, &guarded, &looks.iter().map(|look| look.witness.clone()).collect::<Vec<_>>()),
+        brake: brake(context),
         gauge: Gauge::default(),
         notices: Vec::new(),
         notice_at: None,
@@ -93,14 +93,14 @@ pub fn watch(world: &World, config_file: Option<&Path>) -> Result<()> {
             && let Some(signal) = signals.next()
         {
             if signal == Signal::SIGHUP
-                && let Err(error) = config::load(&world.paths.config, config_file)
+                && let Err(error) = config::load(&context.paths.config, config_file)
             {
                 sd_notify::status(&format!(
                     "goes on as before, since the configuration cannot be used: {error}"
                 ));
                 continue;
             }
-            thaw_all(world)?;
+            thaw_all(context)?;
             watching.notify();
             watching.wait_for_notices();
             if signal == Signal::SIGHUP {
@@ -108,7 +108,7 @@ pub fn watch(world: &World, config_file: Option<&Path>) -> Result<()> {
             }
             sd_notify::stopping("ends");
             // Who stops it wants no news of the time in between.
-            return world.store.write_watched(None);
+            return context.store.write_watched(None);
         }
         let now = boot_us();
         if let Some(period) = period.filter(|_| now >= next_sign) {
@@ -138,8 +138,8 @@ fn again(config_file: Option<&Path>) -> Result<()> {
 }
 
 /// The units as the last watch of this boot saw them, else as they are.
-fn known(world: &World, units: &[Guarded], now: &[Witness]) -> Ledger {
-    let kept = world.store.watched().ok().flatten();
+fn known(context: &Context, units: &[Guarded], now: &[UnitState]) -> Ledger {
+    let kept = context.store.watched().ok().flatten();
     let kept =
         kept.filter(|kept| is_of_this_boot(kept).unwrap_or(false)).map(|kept| kept.units).unwrap_or_default();
     Ledger::new(units.iter().zip(now).map(|(unit, now)| {
@@ -149,9 +149,9 @@ fn known(world: &World, units: &[Guarded], now: &[Witness]) -> Ledger {
 }
 
 /// The brake, where something is configured to yield and the kernel measures pressure.
-fn brake(world: &World) -> Option<Brake> {
-    let percent = world.config.guard.freeze_on_pressure?;
-    let yields = world.config.sessions.values().any(|session| session.yields);
+fn brake(context: &Context) -> Option<Brake> {
+    let percent = context.config.guard.freeze_on_pressure?;
+    let yields = context.config.sessions.values().any(|session| session.yields);
     (yields && psi::is_measured()).then(|| Brake::new(percent.0))
 }
 
@@ -159,8 +159,8 @@ fn brake(world: &World) -> Option<Brake> {
 ///
 /// # Errors
 /// When one stays frozen.
-pub fn thaw_all(world: &World) -> Result<()> {
-    let frozen = world.store.frozen()?;
+pub fn thaw_all(context: &Context) -> Result<()> {
+    let frozen = context.store.frozen()?;
     if frozen.is_empty() {
         return Ok(());
     }
@@ -179,12 +179,12 @@ pub fn thaw_all(world: &World) -> Result<()> {
             journal::record(&Event::Thawed { subject: Subject::Session(session) });
         }
     }
-    world.store.write_frozen(&left)?;
+    context.store.write_frozen(&left)?;
     failed.map_or(Ok(()), Err)
 }
 
 struct Watching<'a> {
-    world: &'a World,
+    context: &'a Context,
     /// The manager's control group.
     group: Cgroup,
     ledger: Ledger,
@@ -214,13 +214,13 @@ impl Watching<'_> {
     }
 
     /// Takes in what the managers told.
-    fn take_in(&mut self, seen: Vec<Seen>) {
+    fn take_in(&mut self, seen: Vec<WatchEvent>) {
         let mut is_away = None;
         for seen in seen {
             match seen {
-                Seen::Unit { unit, witness, .. } => self.see(&unit, *witness),
-                Seen::Away { manager, .. } => is_away = Some(manager),
-                Seen::Back { .. } => is_away = None,
+                WatchEvent::Unit { unit, witness, .. } => self.see(&unit, *witness),
+                WatchEvent::Away { manager, .. } => is_away = Some(manager),
+                WatchEvent::Back { .. } => is_away = None,
             }
         }
         self.keep();
@@ -231,7 +231,7 @@ impl Watching<'_> {
     }
 
     /// Notes how a unit looks, and tells of a disturbance.
-    fn see(&mut self, unit: &Guarded, witness: Witness) {
+    fn see(&mut self, unit: &Guarded, witness: UnitState) {
         let Some(changed) = self.ledger.see(boot_us(), unit, witness) else { return };
         if !changed.change.disturbs() {
             return;
@@ -249,9 +249,9 @@ impl Watching<'_> {
 
     /// Keeps how the units are, for the next watch. Where that does not work, it compares with nothing.
     fn keep(&self) {
-        let unit = |known: &Known| Unit { unit: known.unit.clone(), witness: known.last.clone() };
+        let unit = |known: &Known| SnapshotUnit { unit: known.unit.clone(), witness: known.last.clone() };
         let snapshot = snapshot::of(self.ledger.units().iter().map(unit).collect());
-        if let Err(error) = snapshot.and_then(|snapshot| self.world.store.write_watched(Some(&snapshot))) {
+        if let Err(error) = snapshot.and_then(|snapshot| self.context.store.write_watched(Some(&snapshot))) {
             tracing::debug!("cannot keep what the watch saw: {error}");
         }
     }
@@ -260,15 +260,15 @@ impl Watching<'_> {
     fn notify(&mut self) {
         self.notice_at = None;
         let lines = std::mem::take(&mut self.notices);
-        let is_wanted = self.world.config.notify.is_configured();
+        let is_wanted = self.context.config.notify.is_configured();
         if lines.is_empty() || !is_wanted {
             return;
         }
-        let world = self.world.again();
+        let context = self.context.again();
         let notice = notify::of_disturbance(&lines);
         let told = std::thread::Builder::new()
             .name("notify".to_owned())
-            .spawn(move || drop(notify::tell(&world, &notice, true)));
+            .spawn(move || drop(notify::tell(&context, &notice, true)));
         self.tellers.retain(|teller| !teller.is_finished());
         match told {
             Ok(teller) => self.tellers.push(teller),
@@ -294,7 +294,7 @@ impl Watching<'_> {
         let Some(brake) = &mut self.brake else { return Ok(()) };
         match brake.judge(boot_us(), percent) {
             Some(Move::Freeze) => self.freeze(percent),
-            Some(Move::Thaw) => thaw_all(self.world),
+            Some(Move::Thaw) => thaw_all(self.context),
             None => Ok(()),
         }
     }
@@ -305,7 +305,7 @@ impl Watching<'_> {
         let manager = Manager::connect()?;
         let forge = self.group.child(FORGE_SLICE);
         let yields =
-            |id: &SessionId| self.world.config.sessions.get(id).is_some_and(|session| session.yields);
+            |id: &SessionId| self.context.config.sessions.get(id).is_some_and(|session| session.yields);
         // One that is being started would be given up for standing still.
         let is_to_freeze = |group: &Cgroup| group.mark().is_some_and(|mark| mark.up) && !group.is_frozen();
         let sessions: Vec<SessionId> = surroundings::look(&self.group)
@@ -315,7 +315,7 @@ impl Watching<'_> {
             .filter(|id| yields(id) && is_to_freeze(&forge.child(&unit::slice(id))))
             .collect();
         // First the note: who comes after thaws by it. Without one nothing is frozen.
-        if let Err(error) = self.world.store.write_frozen(&sessions) {
+        if let Err(error) = self.context.store.write_frozen(&sessions) {
             sd_notify::status(&format!("cannot freeze what yields: {error}"));
             return Ok(());
         }

@@ -10,10 +10,10 @@ use crate::config::{self, Config};
 use crate::model::error::Error;
 use crate::model::health::{LITTLE_ROOM, Problem};
 use crate::model::session::limits::Limits;
-use crate::model::unit::files::{Change, JANITOR};
+use crate::model::unit::files::{FileChange, JANITOR};
 use crate::model::usage;
-use crate::ops::World;
-use crate::ops::units::install::{self, Step};
+use crate::ops::Context;
+use crate::ops::units::install::{self, InstallStep};
 use crate::ops::units::verify;
 use crate::sys::cgroup::{self, Cgroup};
 use crate::sys::clock::Deadline;
@@ -57,21 +57,21 @@ pub fn examine(paths: Paths, config_file: Option<&Path>) -> (usize, Vec<Problem>
             Config::default()
         }
     };
-    let world = World::with(paths, config);
+    let context = Context::with(paths, config);
     findings.check(tmux());
     findings.check(kernel());
-    directories(&world, &mut findings);
-    login(&world, &mut findings);
-    notices(&world, &mut findings);
+    directories(&context, &mut findings);
+    login(&context, &mut findings);
+    notices(&context, &mut findings);
     // One that does not answer is asked nothing more: each question has its own deadline.
-    match world.manager().and_then(|manager| manager.version().map(|_| manager)) {
+    match context.manager().and_then(|manager| manager.version().map(|_| manager)) {
         Err(error) => findings.check(Some(of_error("the user manager is not there", &error))),
         Ok(manager) => {
             findings.check(None);
-            systemd(&world, manager, &mut findings);
-            units(&world, &mut findings);
-            programs(&world, manager, &mut findings);
-            guard(&world, &mut findings);
+            systemd(&context, manager, &mut findings);
+            units(&context, &mut findings);
+            programs(&context, manager, &mut findings);
+            guard(&context, &mut findings);
         }
     }
     (findings.checks, findings.problems)
@@ -126,8 +126,8 @@ fn kernel() -> Option<Problem> {
     })
 }
 
-fn directories(world: &World, findings: &mut Findings) {
-    let socket_dir = world.paths.socket_dir();
+fn directories(context: &Context, findings: &mut Findings) {
+    let socket_dir = context.paths.socket_dir();
     findings.check(match Directory::open(&socket_dir) {
         Err(error) => Some(of_error("tmux cannot use its socket directory", &error)),
         Ok(Some(directory)) if !directory.is_writable() => Some(Problem::new(
@@ -136,7 +136,7 @@ fn directories(world: &World, findings: &mut Findings) {
         )),
         Ok(_) => None,
     });
-    for dir in [&world.paths.state, &world.paths.runtime] {
+    for dir in [&context.paths.state, &context.paths.runtime] {
         // Where it is not there yet, it is going to be made.
         let there = dir.ancestors().find(|ancestor| ancestor.is_dir()).unwrap_or(dir);
         findings.check((!files::is_writable(there)).then(|| {
@@ -144,16 +144,16 @@ fn directories(world: &World, findings: &mut Findings) {
             Problem::new(format!("{} cannot be written", there.display()), chmod)
         }));
     }
-    let free = files::room(&world.paths.state);
+    let free = files::room(&context.paths.state);
     findings.check(free.filter(|free| *free < LITTLE_ROOM).map(|free| {
         Problem::new(
             format!("only {} left for forge's files", usage::size(free)),
-            format!("make room: du -xh {} | sort -h | tail", world.paths.home.display()),
+            format!("make room: du -xh {} | sort -h | tail", context.paths.home.display()),
         )
     }));
 }
 
-fn login(world: &World, findings: &mut Findings) {
+fn login(context: &Context, findings: &mut Findings) {
     let Ok(login) = Login::connect() else {
         findings.check(Some(Problem::new(
             "logind cannot be asked: whether your sessions live on after a logout is not known",
@@ -164,7 +164,7 @@ fn login(world: &World, findings: &mut Findings) {
     // A logout ends a manager that does not linger; with KillUserProcesses=yes at once. With
     // lingering the sessions live on, whatever that setting is (measured on 252 and 257).
     let at_once = login.kills_at_logout().is_ok_and(|kills| kills);
-    findings.check(match login.lingers(world.paths.uid) {
+    findings.check(match login.lingers(context.paths.uid) {
         Ok(true) => None,
         Ok(false) => Some(Problem::new(
             format!(
@@ -177,14 +177,14 @@ fn login(world: &World, findings: &mut Findings) {
     });
 }
 
-fn notices(world: &World, findings: &mut Findings) {
-    let notify = &world.config.notify;
+fn notices(context: &Context, findings: &mut Findings) {
+    let notify = &context.config.notify;
     let secrets = [
         notify.telegram.as_ref().and_then(|telegram| telegram.token_file.as_ref()),
         notify.webhook.as_ref().and_then(|webhook| webhook.url_file.as_ref()),
     ];
     for secret in secrets.into_iter().flatten() {
-        let path = world.paths.in_home(secret);
+        let path = context.paths.in_home(secret);
         findings.check(match path.metadata() {
             Err(error) => Some(Problem::new(
                 format!("the secret {} cannot be read: {error}", path.display()),
@@ -200,18 +200,18 @@ fn notices(world: &World, findings: &mut Findings) {
 }
 
 /// The units that nothing may disturb, and what is to yield to them.
-fn guard(world: &World, findings: &mut Findings) {
-    let wants_pressure = world.config.guard.freeze_on_pressure.is_some();
+fn guard(context: &Context, findings: &mut Findings) {
+    let wants_pressure = context.config.guard.freeze_on_pressure.is_some();
     findings.check((wants_pressure && !psi::is_measured()).then(|| {
         let what = "[guard] has freeze_on_pressure, and this kernel does not measure pressure";
         Problem::new(what, "boot it with psi=1")
     }));
-    let yields = world.config.sessions.iter().find(|(_, session)| session.yields).map(|(id, _)| id);
+    let yields = context.config.sessions.iter().find(|(_, session)| session.yields).map(|(id, _)| id);
     findings.check(yields.filter(|_| !wants_pressure).map(|id| {
         let what = format!("[sessions.{id}] is to yield, and nothing says from what pressure on");
         Problem::new(what, "add freeze_on_pressure = 40 to [guard]")
     }));
-    let units = world.config.guard.all_units().unwrap_or_default();
+    let units = context.config.guard.all_units().unwrap_or_default();
     match unit_watch::look(&units, unit_watch::BRIEFLY) {
         Ok(looks) => {
             for (unit, look) in units.iter().zip(looks) {
@@ -225,7 +225,7 @@ fn guard(world: &World, findings: &mut Findings) {
     }
 }
 
-fn systemd(world: &World, manager: &Manager, findings: &mut Findings) {
+fn systemd(context: &Context, manager: &Manager, findings: &mut Findings) {
     findings.check(manager.major_version().ok().and_then(|major| {
         (major < OLDEST_SYSTEMD).then(|| {
             Problem::new(
@@ -235,7 +235,8 @@ fn systemd(world: &World, manager: &Manager, findings: &mut Findings) {
         })
     }));
     let controllers = manager.control_group().map(|group| Cgroup::new(&group).controllers());
-    let limits = world.config.sessions.values().map(|session| &session.limits).chain([&world.config.limits]);
+    let limits =
+        context.config.sessions.values().map(|session| &session.limits).chain([&context.config.limits]);
     let wanted: BTreeSet<&str> = limits.flat_map(Limits::controllers).collect();
     findings.check(controllers.ok().and_then(|there| {
         let missing: Vec<&str> =
@@ -265,27 +266,27 @@ fn systemd(world: &World, manager: &Manager, findings: &mut Findings) {
     }
 }
 
-fn units(world: &World, findings: &mut Findings) {
+fn units(context: &Context, findings: &mut Findings) {
     let install = "forge units install --now";
-    let steps = match install::plan_install(world) {
+    let steps = match install::plan_install(context) {
         Ok(steps) => steps,
         Err(error) => return findings.check(Some(of_error("the units cannot be examined", &error))),
     };
-    let is = |wanted: fn(&Change) -> bool| -> Vec<&str> {
+    let is = |wanted: fn(&FileChange) -> bool| -> Vec<&str> {
         steps.iter().filter(|step| wanted(&step.change)).map(|step| step.file.name).collect()
     };
-    let missing = is(|change| matches!(change, Change::Write(_)));
+    let missing = is(|change| matches!(change, FileChange::Write(_)));
     findings.check((!missing.is_empty()).then(|| {
         let which =
             if missing.len() == steps.len() { "forge's units".to_owned() } else { missing.join(", ") };
         Problem::new(format!("not installed: {which}; nothing is swept or restored at boot"), install)
     }));
-    let old = is(|change| matches!(change, Change::Update(_)));
+    let old = is(|change| matches!(change, FileChange::Update(_)));
     findings.check((!old.is_empty()).then(|| {
         Problem::new(format!("of an older forge, or of one elsewhere: {}", old.join(", ")), install)
     }));
-    for Step { path, change, .. } in &steps {
-        if let Change::Refuse(why) = change {
+    for InstallStep { path, change, .. } in &steps {
+        if let FileChange::Refuse(why) = change {
             findings.check(Some(Problem::new(
                 format!("{} is not forge's: {why}", path.display()),
                 format!("mv '{0}' '{0}.old' && {install}", path.display()),
@@ -295,7 +296,7 @@ fn units(world: &World, findings: &mut Findings) {
     if missing.len() == steps.len() {
         return;
     }
-    match verify::loaded(world) {
+    match verify::loaded(context) {
         Err(error) => findings.check(Some(of_error("the units cannot be examined", &error))),
         Ok(units) => {
             let reload: Vec<&str> =
@@ -340,9 +341,9 @@ fn units(world: &World, findings: &mut Findings) {
 
 /// The programs of the sessions that start at boot must be found by then, with the manager's own
 /// PATH.
-fn programs(world: &World, manager: &Manager, findings: &mut Findings) {
+fn programs(context: &Context, manager: &Manager, findings: &mut Findings) {
     let path = manager.environment("PATH").ok().flatten();
-    for (id, session) in world.config.sessions.iter().filter(|(_, session)| session.boot) {
+    for (id, session) in context.config.sessions.iter().filter(|(_, session)| session.boot) {
         let Some(command) = &session.command else { continue };
         let path = session.env.get("PATH").or(path.as_ref()).map(AsRef::as_ref);
         findings.check(env::find_program(command.program(), path).is_none().then(|| {
@@ -358,7 +359,7 @@ fn programs(world: &World, manager: &Manager, findings: &mut Findings) {
                 ),
                 None => Problem::new(
                     format!("[sessions.{id}]: there is no program {program}"),
-                    format!("install it, or mend command in {}", world.paths.config.join("forge.toml").display()),
+                    format!("install it, or mend command in {}", context.paths.config.join("forge.toml").display()),
                 ),
             }
         }));

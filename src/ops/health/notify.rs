@@ -14,7 +14,7 @@ use crate::model::session::command::Argv;
 use crate::model::session::name::SessionId;
 use crate::model::time::rfc3339;
 use crate::model::unit;
-use crate::ops::World;
+use crate::ops::Context;
 use crate::ops::boot::restore::in_this_life;
 use crate::ops::session::observe;
 use crate::sys::clock::{Deadline, local, now_us, pause};
@@ -28,7 +28,7 @@ const CREDENTIAL: &str = "telegram-token";
 
 /// What became of one way of telling.
 #[derive(Debug, Clone, serde::Serialize)]
-pub struct Told {
+pub struct Delivery {
     /// `command`, `telegram` or `webhook`.
     pub channel: &'static str,
     /// Whether it went out.
@@ -43,9 +43,9 @@ pub struct Told {
 ///
 /// # Errors
 /// When the manager does not answer.
-pub fn of_boot(world: &World) -> Result<Notice> {
-    let probe = probe(world, None)?;
-    let restore = in_this_life(world)?;
+pub fn of_boot(context: &Context) -> Result<Notice> {
+    let probe = probe(context, None)?;
+    let restore = in_this_life(context)?;
     let host = env::host_name();
     let how = if probe.healthy { "all is well" } else { "something is wrong" };
     let mut lines = vec![format!("{host} has booted, {how}")];
@@ -61,19 +61,19 @@ pub fn of_boot(world: &World) -> Result<Notice> {
 ///
 /// # Errors
 /// When the manager does not answer.
-pub fn is_for_good(world: &World, unit: &str) -> Result<bool> {
+pub fn is_for_good(context: &Context, unit: &str) -> Result<bool> {
     let is_supervisor = unit::session_of_service(unit).is_some();
-    let found = world.manager()?.units(&[&unit::pattern(unit)])?;
+    let found = context.manager()?.units(&[&unit::pattern(unit)])?;
     let is = |word: &str| found.iter().any(|found| found.active == word);
     // Of another, which the manager may have forgotten by now, only this speaks against it.
     Ok(if is_supervisor { is("failed") } else { !is("activating") })
 }
 
 /// A notice that a unit failed; of a supervisor's, with what its session failed of.
-pub fn of_failure(world: &World, unit: &str) -> Notice {
+pub fn of_failure(context: &Context, unit: &str) -> Notice {
     let host = env::host_name();
     let session = unit::session_of_service(unit);
-    let why = session.as_ref().and_then(|id| world.store.record(id).ok().flatten()?.failure);
+    let why = session.as_ref().and_then(|id| context.store.record(id).ok().flatten()?.failure);
     let text = match (session, why) {
         (Some(id), Some(why)) => {
             format!("{host}: {id} is not started again, after {why}\n  forge logs {id}\n  forge restart {id}")
@@ -95,8 +95,10 @@ pub fn of_disturbance(lines: &[String]) -> Notice {
 /// # Errors
 /// `Kind::NoSession` when there is no such session, `Kind::Deadline` when its server does not answer in five
 /// seconds.
-pub fn of_question(world: &World, id: &SessionId) -> Result<Option<Notice>> {
-    let Some(question) = observe::question(world, &observe::existing(world, id)?)? else { return Ok(None) };
+pub fn of_question(context: &Context, id: &SessionId) -> Result<Option<Notice>> {
+    let Some(question) = observe::question(context, &observe::existing(context, id)?)? else {
+        return Ok(None);
+    };
     let host = env::host_name();
     let text = format!("{host}: {id} asks\n{question}\n  forge attach {id}\n  forge send {id} --answer TEXT");
     Ok(Some(Notice { session: Some(id.clone()), ..plain("asking", text) }))
@@ -126,8 +128,8 @@ fn plain(kind: &'static str, text: String) -> Notice {
 ///
 /// # Errors
 /// When there is no notice to send.
-pub fn tell(world: &World, notice: &Notice, patient: bool) -> Result<Vec<Told>> {
-    let notify = &world.config.notify;
+pub fn tell(context: &Context, notice: &Notice, patient: bool) -> Result<Vec<Delivery>> {
+    let notify = &context.config.notify;
     let json = serde_json::to_string(notice).map_err(|error| Error::failed(format!("no notice: {error}")))?;
     let (mut told, parts_sent) = (Vec::new(), Cell::new(0));
     let mut way = |channel: &'static str, send: &dyn Fn() -> std::result::Result<(), Refusal>| {
@@ -137,10 +139,10 @@ pub fn tell(world: &World, notice: &Notice, patient: bool) -> Result<Vec<Told>> 
         way("command", &|| run(command, &json));
     }
     if let Some(telegram) = &notify.telegram {
-        way("telegram", &|| send_telegram(world, telegram, &notice.text, &parts_sent));
+        way("telegram", &|| send_telegram(context, telegram, &notice.text, &parts_sent));
     }
     if let Some(webhook) = &notify.webhook {
-        way("webhook", &|| http::post_json(&address(world, webhook)?, &json));
+        way("webhook", &|| http::post_json(&address(context, webhook)?, &json));
     }
     Ok(told)
 }
@@ -150,7 +152,7 @@ fn deliver(
     channel: &'static str,
     patient: bool,
     send: &dyn Fn() -> std::result::Result<(), Refusal>,
-) -> Told {
+) -> Delivery {
     let mut pauses = pauses();
     let mut attempts = 0;
     let error = loop {
@@ -158,7 +160,7 @@ fn deliver(
         match send() {
             Ok(()) => {
                 journal::record(&Event::Notified { notice: notice.kind, channel, attempts });
-                return Told { channel, sent: true, attempts, error: None };
+                return Delivery { channel, sent: true, attempts, error: None };
             }
             Err(Refusal::ForGood(error)) => break error,
             Err(Refusal::ForNow(error)) => match pauses.next().filter(|_| patient) {
@@ -169,7 +171,7 @@ fn deliver(
         }
     };
     journal::record(&Event::NotifyFailed { notice: notice.kind, channel, attempts, error: error.clone() });
-    Told { channel, sent: false, attempts, error: Some(error) }
+    Delivery { channel, sent: false, attempts, error: Some(error) }
 }
 
 /// The user's command, with the notice on its standard input.
@@ -192,13 +194,13 @@ fn run(argv: &Argv, json: &str) -> std::result::Result<(), Refusal> {
 
 /// Sends what has not been sent yet: another try does not repeat the first parts.
 fn send_telegram(
-    world: &World,
+    context: &Context,
     telegram: &Telegram,
     text: &str,
     parts_sent: &Cell<usize>,
 ) -> std::result::Result<(), Refusal> {
     let token = if let Some(file) = &telegram.token_file {
-        secret(&world.paths.in_home(file))?
+        secret(&context.paths.in_home(file))?
     } else {
         let dir = env::credentials().ok_or_else(|| {
             Refusal::ForGood(format!("there is neither a token_file nor a systemd credential {CREDENTIAL}"))
@@ -215,10 +217,10 @@ fn send_telegram(
     Ok(())
 }
 
-fn address(world: &World, webhook: &Webhook) -> std::result::Result<String, Refusal> {
+fn address(context: &Context, webhook: &Webhook) -> std::result::Result<String, Refusal> {
     match (&webhook.url, &webhook.url_file) {
         (Some(url), _) => Ok(url.clone()),
-        (None, Some(file)) => secret(&world.paths.in_home(file)),
+        (None, Some(file)) => secret(&context.paths.in_home(file)),
         (None, None) => Err(Refusal::ForGood("there is no address".to_owned())),
     }
 }

@@ -1,15 +1,15 @@
 //! Looking at everything, and changing nothing.
 
 use crate::model::error::{Error, Result};
-use crate::model::health::{Facts, Probe, Problem};
+use crate::model::health::{HealthFacts, Probe, Problem};
 use crate::model::session::State;
 use crate::model::session::restore::Kept;
 use crate::model::session::spec::Keeper;
 use crate::model::unit;
 use crate::model::unit::files::{JANITOR, is_of_forge};
-use crate::ops::World;
+use crate::ops::Context;
 use crate::ops::boot::restore::in_this_life;
-use crate::ops::session::observe::{self, Found};
+use crate::ops::session::observe::{self, ObservedSession};
 use crate::ops::sweep::{Plan, sweep};
 use crate::sys::cgroup::Cgroup;
 use crate::sys::clock::now_us;
@@ -22,13 +22,13 @@ use crate::sys::tmux::ping::server_of;
 ///
 /// # Errors
 /// When the manager does not answer.
-pub fn probe(world: &World, configuration: Option<&Error>) -> Result<Probe> {
-    let manager = world.manager()?;
+pub fn probe(context: &Context, configuration: Option<&Error>) -> Result<Probe> {
+    let manager = context.manager()?;
     // First the specifications: a session that ends meanwhile is not taken for lost.
-    let kept = world.store.specs()?;
-    let found = observe::all(world, |_| true)?;
+    let kept = context.store.specs()?;
+    let found = observe::all(context, |_| true)?;
     let answered = found.iter().filter(|found| found.answered).map(|found| found.socket.clone()).collect();
-    let sockets = sweep(world, &Plan { answered, ..Plan::new(world, &[], true) });
+    let sockets = sweep(context, &Plan { answered, ..Plan::new(context, &[], true) });
     let session_of = |path: &std::path::Path| path.file_name()?.to_str().and_then(unit::session_of_socket);
     let mut orphans: Vec<Problem> = Vec::new();
     for found in found.iter().filter(|found| found.has_body && !found.has_scope) {
@@ -40,7 +40,7 @@ pub fn probe(world: &World, configuration: Option<&Error>) -> Result<Probe> {
     }
     for socket in sockets.live.iter().chain(&sockets.unresponsive) {
         let Some(id) = session_of(socket) else { continue };
-        if !found.iter().any(|found| found.id == id) && !world.store.is_claimed(&id) {
+        if !found.iter().any(|found| found.id == id) && !context.store.is_claimed(&id) {
             let path = socket.display();
             let pid = server_of(socket).map(|pid| format!(" (process {pid})")).unwrap_or_default();
             orphans.push(Problem::new(
@@ -53,20 +53,20 @@ pub fn probe(world: &World, configuration: Option<&Error>) -> Result<Probe> {
         .iter()
         .filter(|found| found.has_body && !found.is_supervised())
         .filter(|found| {
-            let spec = world.store.spec(&found.id).ok().flatten();
+            let spec = context.store.spec(&found.id).ok().flatten();
             spec.is_some_and(|spec| spec.keeper == Keeper::Supervisor && !spec.over)
         })
         .map(|found| found.id.clone())
         .collect();
-    let mut last_restore = in_this_life(world)?;
+    let mut last_restore = in_this_life(context)?;
     let lost = kept
         .into_iter()
         .filter(|(id, kept)| {
             matches!(kept, Kept::Spec(spec) if !spec.over && spec.keeper != Keeper::Caller)
                 && !found.iter().any(|found| found.id == *id)
-                && !world.store.is_claimed(id)
+                && !context.store.is_claimed(id)
                 // It may have been stopped since we looked.
-                && world.store.spec(id).is_ok_and(|spec| spec.is_some())
+                && context.store.spec(id).is_ok_and(|spec| spec.is_some())
         })
         .map(|(id, _)| id)
         .collect();
@@ -74,7 +74,7 @@ pub fn probe(world: &World, configuration: Option<&Error>) -> Result<Probe> {
         // Somebody has looked into it and removed it.
         failed.set_aside = failed.set_aside.take().filter(|path| path.exists());
     }
-    let facts = Facts {
+    let facts = HealthFacts {
         now_us: now_us(),
         dead: sockets.removed,
         live: sockets.live.len(),
@@ -94,12 +94,12 @@ pub fn probe(world: &World, configuration: Option<&Error>) -> Result<Probe> {
             .filter(|unit| unit.active == "failed" && is_of_forge(&unit.name))
             .map(|unit| unit.name)
             .collect(),
-        last_sweep: world.store.last_sweep().ok().flatten(),
+        last_sweep: context.store.last_sweep().ok().flatten(),
         janitor_since_us: manager.active_since_us(JANITOR)?,
         last_restore,
         oom_kills: Cgroup::new(&manager.control_group()?).child(unit::FORGE_SLICE).oom_kills(),
-        state_free_bytes: files::room(&world.paths.state),
-        linger: Login::connect().and_then(|login| login.lingers(world.paths.uid)).ok(),
+        state_free_bytes: files::room(&context.paths.state),
+        linger: Login::connect().and_then(|login| login.lingers(context.paths.uid)).ok(),
         user: user_name(),
         configuration: configuration.map(|error| {
             Problem::new(
@@ -112,7 +112,7 @@ pub fn probe(world: &World, configuration: Option<&Error>) -> Result<Probe> {
 }
 
 /// Whether a live server's socket is gone.
-fn is_missing(found: &Found) -> bool {
+fn is_missing(found: &ObservedSession) -> bool {
     matches!(found.state(), State::Running | State::Frozen)
         && found.mark.is_some()
         && found.socket.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)

@@ -12,8 +12,8 @@ use super::{heal, observe, stop};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::event::Event;
 use crate::model::session::name::SessionId;
-use crate::model::session::{Cause, End, Mark, State};
-use crate::ops::World;
+use crate::model::session::{End, EndCause, Mark, State};
+use crate::ops::Context;
 use crate::sys::cgroup::Cgroup;
 use crate::sys::clock::{Deadline, now_us, pause};
 use crate::sys::store::Claim;
@@ -36,16 +36,16 @@ const SPAWN: Duration = Duration::from_secs(20);
 ///
 /// # Errors
 /// When it cannot be told how, or something is left.
-pub fn program_ended(world: &World, id: &SessionId) -> Result<()> {
+pub fn program_ended(context: &Context, id: &SessionId) -> Result<()> {
     // Its supervisor sees the end too, and decides what comes of it.
-    if observe::one(world, id)?.is_some_and(|found| found.is_supervised()) {
+    if observe::one(context, id)?.is_some_and(|found| found.is_supervised()) {
         return Ok(());
     }
-    let _turn = turn(world, id, Deadline::after(SPAWN))?;
-    let Some(found) = observe::one(world, id)? else { return Ok(()) };
+    let _turn = turn(context, id, Deadline::after(SPAWN))?;
+    let Some(found) = observe::one(context, id)? else { return Ok(()) };
     // Not its own end: the machine goes down, or the user's manager does, and whatever the program
     // needs goes at the same time. The session comes back after the boot.
-    if world.manager()?.is_going_down() {
+    if context.manager()?.is_going_down() {
         return Ok(());
     }
     // Who is ending the session tells about it.
@@ -59,31 +59,31 @@ pub fn program_ended(world: &World, id: &SessionId) -> Result<()> {
     let end = how(id, mark, kills)?;
     let server = Server::new(&env::tmux()?, &mark.socket);
     let end = End { over: !stays(&server, mark)?, ..end };
-    record(world, id, Some(&found.cgroup), &end)?;
-    let spec = world.store.spec(id)?;
+    record(context, id, Some(&found.cgroup), &end)?;
+    let spec = context.store.spec(id)?;
     if !end.over {
         // For a restart by hand; after a boot it is not restored.
         if let Some(spec) = spec {
-            world.store.change_spec(&spec, |spec| spec.over = true)?;
+            context.store.change_spec(&spec, |spec| spec.over = true)?;
         }
         return Ok(());
     }
     if let Some(spec) = spec {
-        world.store.remove_that_spec(&spec)?;
+        context.store.remove_that_spec(&spec)?;
     }
-    stop::clear(world, std::slice::from_ref(&found), LEFT_BEHIND)
+    stop::clear(context, std::slice::from_ref(&found), LEFT_BEHIND)
 }
 
 /// The turn to clear the session, with no spawn of it under way: who is still starting it sees the
 /// end itself, and who starts it next waits for this turn, so that the next run is not taken for
 /// the last.
-pub(crate) fn turn(world: &World, id: &SessionId, deadline: Deadline) -> Result<Claim> {
+pub(crate) fn turn(context: &Context, id: &SessionId, deadline: Deadline) -> Result<Claim> {
     loop {
-        while world.store.is_claimed(id) && !deadline.passed() {
+        while context.store.is_claimed(id) && !deadline.passed() {
             pause(Duration::from_millis(20));
         }
-        let turn = world.store.clearing_turn(id, deadline)?;
-        if !world.store.is_claimed(id) {
+        let turn = context.store.clearing_turn(id, deadline)?;
+        if !context.store.is_claimed(id) {
             return Ok(turn);
         }
         if deadline.passed() {
@@ -111,7 +111,7 @@ pub(crate) fn how(id: &SessionId, mark: &Mark, oom_kills: u64) -> Result<End> {
     }
     let mut end = pane?.end(mark.since_us, now_us());
     if oom_kills > 0 && end.signal == Some(Signal::SIGKILL as i32) {
-        end.cause = Some(Cause::OutOfMemory);
+        end.cause = Some(EndCause::OutOfMemory);
     }
     Ok(end)
 }
@@ -120,7 +120,7 @@ pub(crate) fn how(id: &SessionId, mark: &Mark, oom_kills: u64) -> Result<End> {
 ///
 /// # Errors
 /// When it cannot be kept.
-pub(crate) fn record(world: &World, id: &SessionId, cgroup: Option<&Cgroup>, end: &End) -> Result<()> {
+pub(crate) fn record(context: &Context, id: &SessionId, cgroup: Option<&Cgroup>, end: &End) -> Result<()> {
     let session = id.clone();
     let usage = cgroup.map(|cgroup| cgroup.usage(Some(end.since_us))).unwrap_or_default();
     journal::record(&if end.is_clean() {
@@ -128,7 +128,7 @@ pub(crate) fn record(world: &World, id: &SessionId, cgroup: Option<&Cgroup>, end
     } else {
         Event::Crashed { session, end: end.clone(), usage }
     });
-    world.store.write_end(id, end)
+    context.store.write_end(id, end)
 }
 
 /// Whether the session stays although its program is gone: because the user's configuration

@@ -18,7 +18,7 @@ use crate::model::event::Event;
 use crate::model::session::Mark;
 use crate::model::session::name::SessionId;
 use crate::model::unit;
-use crate::ops::World;
+use crate::ops::Context;
 use crate::sys::cgroup::{self, Cgroup};
 use crate::sys::clock::{Deadline, pause};
 use crate::sys::journal;
@@ -29,8 +29,8 @@ const MADE: Duration = Duration::from_millis(500);
 
 /// Heals all sessions; returns the sockets that are back. Without a manager there
 /// is nothing to go by, and nothing is done.
-pub fn sessions(world: &World) -> Vec<PathBuf> {
-    let Ok(manager) = world.manager() else { return Vec::new() };
+pub fn sessions(context: &Context) -> Vec<PathBuf> {
+    let Ok(manager) = context.manager() else { return Vec::new() };
     // One after the other: of a manager that does not answer nothing more is asked.
     let Ok(scopes) = manager.units(&[unit::SCOPE_PATTERN]) else { return Vec::new() };
     let Ok(group) = manager.control_group() else { return Vec::new() };

@@ -9,13 +9,13 @@ use super::heal;
 use crate::model::error::{Error, Kind, Result};
 use crate::model::screen::prompts::Prompts;
 use crate::model::session::activity::{Activity, Source};
-use crate::model::session::condition::{Active, Answer, Condition, Facts, Life};
+use crate::model::session::condition::{Active, Answer, Condition, ProcessLife, SessionFacts};
 use crate::model::session::name::{Pattern, SessionId};
 use crate::model::session::spec::Spec;
 use crate::model::session::{Mark, Session, State};
 use crate::model::time::rfc3339;
 use crate::model::unit;
-use crate::ops::World;
+use crate::ops::Context;
 use crate::sys::cgroup::Cgroup;
 use crate::sys::clock::{Deadline, boot_us, now_us, pause};
 use crate::sys::env;
@@ -23,7 +23,7 @@ use crate::sys::process::{life, stat, terminal_idle_s};
 use crate::sys::tmux::Server;
 use crate::sys::tmux::directory::Directory;
 use crate::sys::tmux::input::Input;
-use crate::sys::tmux::ping::{Caller, Knock, answers, knock};
+use crate::sys::tmux::ping::{PendingPing, Ping, answers, knock};
 
 /// How long all servers together may take to answer; one that does not is wedged.
 const ANSWERS: Duration = Duration::from_secs(1);
@@ -33,7 +33,7 @@ const APPEARS: Duration = Duration::from_secs(10);
 
 /// A session as it was found.
 #[derive(Debug)]
-pub struct Found {
+pub struct ObservedSession {
     /// The session.
     pub id: SessionId,
     /// How it is.
@@ -41,9 +41,9 @@ pub struct Found {
     /// forge's mark, which knows its processes.
     pub mark: Option<Mark>,
     /// Its server's process.
-    pub server: Life,
+    pub server: ProcessLife,
     /// Its program's process.
-    pub program: Life,
+    pub program: ProcessLife,
     /// Whether its server answered.
     pub answered: bool,
     /// The control group of its slice.
@@ -72,32 +72,33 @@ struct Units {
 ///
 /// # Errors
 /// When the manager does not answer.
-pub fn all(world: &World, wanted: impl Fn(&SessionId) -> bool) -> Result<Vec<Found>> {
-    among(world, &ALL, wanted, |_| ())
+pub fn all(context: &Context, wanted: impl Fn(&SessionId) -> bool) -> Result<Vec<ObservedSession>> {
+    among(context, &ALL, wanted, |_| ())
 }
 
 /// The same, as people and bots see them.
 ///
 /// # Errors
 /// When the manager does not answer.
-pub fn shown(world: &World, wanted: impl Fn(&SessionId) -> bool) -> Result<Vec<Session>> {
+pub fn shown(context: &Context, wanted: impl Fn(&SessionId) -> bool) -> Result<Vec<Session>> {
     let mut shown = BTreeMap::new();
-    let mut show = |found: &Found| drop(shown.insert(found.id.clone(), found.show(world)));
-    let found = among(world, &ALL, wanted, &mut show)?;
-    let shown: Vec<(&Found, (Session, Prompts))> =
+    let mut show = |found: &ObservedSession| drop(shown.insert(found.id.clone(), found.show(context)));
+    let found = among(context, &ALL, wanted, &mut show)?;
+    let shown: Vec<(&ObservedSession, (Session, Prompts))> =
         found.iter().filter_map(|found| Some((found, shown.remove(&found.id)?))).collect();
     let questions = questions(shown.iter().map(|(found, (_, prompts))| (*found, prompts)));
-    let judged = |((found, (session, _)), question): ((&Found, (Session, Prompts)), Option<String>)| {
-        with_activity(world, found, Session { state: found.state(), ..session }, question)
-    };
+    let judged =
+        |((found, (session, _)), question): ((&ObservedSession, (Session, Prompts)), Option<String>)| {
+            with_activity(context, found, Session { state: found.state(), ..session }, question)
+        };
     Ok(shown.into_iter().zip(questions).map(judged).collect())
 }
 
 /// One session, as people and bots see it.
-pub fn show(world: &World, found: &Found) -> Session {
-    let (session, prompts) = found.show(world);
+pub fn show(context: &Context, found: &ObservedSession) -> Session {
+    let (session, prompts) = found.show(context);
     let question = asked_of(found, &prompts).and_then(|asked| asked.question().ok()?);
-    with_activity(world, found, session, question)
+    with_activity(context, found, session, question)
 }
 
 /// What the program of a session asks its user, by the lines of its screen; `None` where it asks nothing, or
@@ -105,8 +106,8 @@ pub fn show(world: &World, found: &Found) -> Session {
 ///
 /// # Errors
 /// `Kind::Deadline` when its server does not answer in five seconds.
-pub fn question(world: &World, found: &Found) -> Result<Option<String>> {
-    let prompts = world.store.spec(&found.id)?.map(|spec| spec.prompts()).unwrap_or_default();
+pub fn question(context: &Context, found: &ObservedSession) -> Result<Option<String>> {
+    let prompts = context.store.spec(&found.id)?.map(|spec| spec.prompts()).unwrap_or_default();
     asked_of(found, &prompts).map_or(Ok(None), |asked| asked.question())
 }
 
@@ -125,14 +126,14 @@ impl Asker<'_> {
 
 /// Where to look for a question of a session: only where it has a pattern for one, and its program reads and
 /// prints.
-fn asked_of<'a>(found: &'a Found, prompts: &'a Prompts) -> Option<Asker<'a>> {
+fn asked_of<'a>(found: &'a ObservedSession, prompts: &'a Prompts) -> Option<Asker<'a>> {
     prompts.asking.as_ref()?;
     let mark = found.mark.as_ref().filter(|_| found.state() == State::Running && found.program.is_there())?;
     Some(Asker { prompts, input: Input::new(Server::new(&env::tmux().ok()?, &mark.socket), mark) })
 }
 
 /// The questions of several sessions. Their servers are asked side by side, a few at a time.
-fn questions<'a>(sessions: impl Iterator<Item = (&'a Found, &'a Prompts)>) -> Vec<Option<String>> {
+fn questions<'a>(sessions: impl Iterator<Item = (&'a ObservedSession, &'a Prompts)>) -> Vec<Option<String>> {
     const AT_A_TIME: usize = 8;
     let asked: Vec<_> = sessions.map(|(found, prompts)| asked_of(found, prompts)).collect();
     let some = |asked: &[Option<Asker<'_>>]| -> Vec<Option<String>> {
@@ -156,12 +157,17 @@ fn questions<'a>(sessions: impl Iterator<Item = (&'a Found, &'a Prompts)>) -> Ve
 }
 
 /// The session with what its program does.
-fn with_activity(world: &World, found: &Found, session: Session, question: Option<String>) -> Session {
+fn with_activity(
+    context: &Context,
+    found: &ObservedSession,
+    session: Session,
+    question: Option<String>,
+) -> Session {
     if question.is_none() {
         return session;
     }
     // Its supervisor knows since when, if it has one that saw it begin.
-    let watched = world.store.record(&found.id).ok().flatten().and_then(|record| record.watched);
+    let watched = context.store.record(&found.id).ok().flatten().and_then(|record| record.watched);
     let watched = watched.filter(|watched| found.mark.as_ref() == Some(&watched.mark));
     let since = watched.and_then(|watched| watched.asked).map(|asked| {
         let age = boot_us().saturating_sub(asked.since);
@@ -182,12 +188,12 @@ const ALL: [&str; 3] = [unit::SCOPE_PATTERN, unit::SLICE_PATTERN, unit::SERVICE_
 /// Those among the units of these patterns. `meanwhile` is called with each while the servers are waited
 /// for: as if they answered.
 fn among(
-    world: &World,
+    context: &Context,
     units: &[&str],
     wanted: impl Fn(&SessionId) -> bool,
-    mut meanwhile: impl FnMut(&Found),
-) -> Result<Vec<Found>> {
-    let manager = world.manager()?;
+    mut meanwhile: impl FnMut(&ObservedSession),
+) -> Result<Vec<ObservedSession>> {
+    let manager = context.manager()?;
     let listed = manager.units(units)?;
     let mut units: BTreeMap<SessionId, Units> = BTreeMap::new();
     for row in &listed {
@@ -216,9 +222,10 @@ fn among(
         .map(|(id, units)| {
             let cgroup = forge_slice.child(&unit::slice(&id));
             let mark = cgroup.mark();
-            let socket = mark
-                .as_ref()
-                .map_or_else(|| world.paths.socket_dir().join(unit::socket(&id)), |mark| mark.socket.clone());
+            let socket = mark.as_ref().map_or_else(
+                || context.paths.socket_dir().join(unit::socket(&id)),
+                |mark| mark.socket.clone(),
+            );
             (id, units, cgroup, mark, socket)
         })
         .collect();
@@ -232,13 +239,13 @@ fn among(
     let knocks = knock_all(&asked);
     // While the servers answer. What is seen here is seen after the connection: a server that refused it
     // was dead before its process is looked for.
-    let mut seen: Vec<(usize, Facts, Found)> = Vec::new();
+    let mut seen: Vec<(usize, SessionFacts, ObservedSession)> = Vec::new();
     for (at, ((id, units, cgroup, mark, socket), frozen)) in marked.into_iter().zip(frozen).enumerate() {
         let scope = units.scope.unwrap_or(Active::Inactive);
         let has_body = scope != Active::Inactive || cgroup.is_populated()?;
         let facts = facts(mark.as_ref(), frozen);
-        let spawning = !facts.up && world.store.is_claimed(&id);
-        let facts = Facts { scope, slice: units.slice.unwrap_or(Active::Inactive), spawning, ..facts };
+        let spawning = !facts.up && context.store.is_claimed(&id);
+        let facts = SessionFacts { scope, slice: units.slice.unwrap_or(Active::Inactive), spawning, ..facts };
         let service = units.service.filter(|active| *active != Active::Inactive);
         let condition = match (has_body, service) {
             (true, _) => Condition::of(facts),
@@ -249,8 +256,8 @@ fn among(
             (false, Some(_)) => Condition::Starting,
         };
         let (has_scope, answered) = (scope != Active::Inactive, false);
-        let Facts { server, program, .. } = facts;
-        let found = Found {
+        let SessionFacts { server, program, .. } = facts;
+        let found = ObservedSession {
             id,
             condition,
             mark,
@@ -267,11 +274,11 @@ fn among(
         seen.push((at, facts, found));
     }
     let answers = answers_of(&knocks, Deadline::after(ANSWERS));
-    let judge = |(at, facts, mut found): (usize, Facts, Found)| {
+    let judge = |(at, facts, mut found): (usize, SessionFacts, ObservedSession)| {
         let answer: Answer = answers[at];
         found.answered = answer == Answer::Answers;
         if found.has_body {
-            found.condition = Condition::of(Facts { answer, ..facts });
+            found.condition = Condition::of(SessionFacts { answer, ..facts });
         }
         if let (State::Dead, Some(mark)) = (found.state(), &found.mark) {
             heal::unnoticed_end(mark);
@@ -283,9 +290,10 @@ fn among(
 
 /// What is seen of a session without its manager, whose units are taken for active, and without its server,
 /// which is taken for answering.
-fn facts(mark: Option<&Mark>, frozen: bool) -> Facts {
-    let life = |of: fn(&Mark) -> (u32, u64)| mark.map(of).map_or(Life::Gone, |(pid, start)| life(pid, start));
-    Facts {
+fn facts(mark: Option<&Mark>, frozen: bool) -> SessionFacts {
+    let life =
+        |of: fn(&Mark) -> (u32, u64)| mark.map(of).map_or(ProcessLife::Gone, |(pid, start)| life(pid, start));
+    SessionFacts {
         scope: Active::Active,
         slice: Active::Active,
         frozen,
@@ -304,39 +312,39 @@ pub fn glance(mark: &Mark, cgroup: &Cgroup) -> Condition {
     let knocks = knock_all(&[socket]);
     let facts = facts(Some(mark), frozen);
     let answer = answers_of(&knocks, Deadline::after(ANSWERS)).first().copied();
-    Condition::of(Facts { answer: answer.unwrap_or(Answer::Silent), ..facts })
+    Condition::of(SessionFacts { answer: answer.unwrap_or(Answer::Silent), ..facts })
 }
 
 /// Asks all servers; none is waited for.
-fn knock_all(sockets: &[Option<&Path>]) -> Vec<Knock> {
+fn knock_all(sockets: &[Option<&Path>]) -> Vec<Ping> {
     let mut directories: BTreeMap<&Path, Option<Directory>> = BTreeMap::new();
     let mut knocks = Vec::new();
     for socket in sockets {
         let (Some(parent), Some(name)) = (socket.and_then(Path::parent), socket.and_then(Path::file_name))
         else {
-            knocks.push(Knock::Full);
+            knocks.push(Ping::Full);
             continue;
         };
         let directory = directories.entry(parent).or_insert_with(|| Directory::open(parent).ok().flatten());
-        knocks.push(directory.as_ref().map_or(Knock::Missing, |directory| knock(directory, name)));
+        knocks.push(directory.as_ref().map_or(Ping::Missing, |directory| knock(directory, name)));
     }
     knocks
 }
 
 /// What they answer, waited for side by side.
-fn answers_of(knocks: &[Knock], deadline: Deadline) -> Vec<Answer> {
-    let callers: Vec<&Caller> = knocks
+fn answers_of(knocks: &[Ping], deadline: Deadline) -> Vec<Answer> {
+    let callers: Vec<&PendingPing> = knocks
         .iter()
-        .filter_map(|knock| if let Knock::Open(caller) = knock { Some(caller) } else { None })
+        .filter_map(|knock| if let Ping::Open(caller) = knock { Some(caller) } else { None })
         .collect();
     let mut answered = answers(&callers, deadline).into_iter();
     knocks
         .iter()
         .map(|knock| match knock {
-            Knock::Open(_) if answered.next() == Some(true) => Answer::Answers,
-            Knock::Open(_) | Knock::Full | Knock::Unknown(_) => Answer::Silent,
-            Knock::Refused => Answer::Refused,
-            Knock::Missing => Answer::Missing,
+            Ping::Open(_) if answered.next() == Some(true) => Answer::Answers,
+            Ping::Open(_) | Ping::Full | Ping::Unknown(_) => Answer::Silent,
+            Ping::Refused => Answer::Refused,
+            Ping::Missing => Answer::Missing,
         })
         .collect()
 }
@@ -345,24 +353,24 @@ fn answers_of(knocks: &[Knock], deadline: Deadline) -> Vec<Answer> {
 ///
 /// # Errors
 /// When the manager does not answer.
-pub fn one(world: &World, id: &SessionId) -> Result<Option<Found>> {
+pub fn one(context: &Context, id: &SessionId) -> Result<Option<ObservedSession>> {
     let units = [unit::scope(id), unit::slice(id), unit::service(id)].map(|name| unit::pattern(&name));
     let units: Vec<&str> = units.iter().map(String::as_str).collect();
-    Ok(among(world, &units, |other| other == id, |_| ())?.pop())
+    Ok(among(context, &units, |other| other == id, |_| ())?.pop())
 }
 
 /// One session that must be there.
 ///
 /// # Errors
 /// [`Kind::NoSession`] when it is not, with how its last run ended where that is known.
-pub fn existing(world: &World, id: &SessionId) -> Result<Found> {
-    if let Some(found) = one(world, id)? {
+pub fn existing(context: &Context, id: &SessionId) -> Result<ObservedSession> {
+    if let Some(found) = one(context, id)? {
         return Ok(found);
     }
     let no_session = |more: String| Error::new(Kind::NoSession, format!("there is no session {id}{more}"));
     let again = format!("'forge restart {id}' starts it again");
-    let is_over = world.store.spec(id).ok().flatten().map(|spec| spec.over);
-    Err(match (world.store.end(id), is_over) {
+    let is_over = context.store.spec(id).ok().flatten().map(|spec| spec.over);
+    Err(match (context.store.end(id), is_over) {
         (Ok(Some(end)), is_over) => {
             no_session(format!(" any more: it ended with {}", end.words())).hint(format!(
                 "'forge logs {id}' tells what happened{}",
@@ -381,10 +389,10 @@ pub fn existing(world: &World, id: &SessionId) -> Result<Found> {
 ///
 /// # Errors
 /// [`Kind::NoSession`] when a name or pattern matches none.
-pub fn matching(world: &World, patterns: &[Pattern]) -> Result<Vec<Found>> {
-    let mut found = all(world, |id| patterns.iter().any(|pattern| pattern.matches(id)))?;
+pub fn matching(context: &Context, patterns: &[Pattern]) -> Result<Vec<ObservedSession>> {
+    let mut found = all(context, |id| patterns.iter().any(|pattern| pattern.matches(id)))?;
     found.retain(|found| found.has_body);
-    all_match(world, patterns, &found, &[])?;
+    all_match(context, patterns, &found, &[])?;
     Ok(found)
 }
 
@@ -393,25 +401,28 @@ pub fn matching(world: &World, patterns: &[Pattern]) -> Result<Vec<Found>> {
 ///
 /// # Errors
 /// As for [`matching`].
-pub fn matching_or_kept(world: &World, patterns: &[Pattern]) -> Result<(Vec<Found>, Vec<SessionId>)> {
+pub fn matching_or_kept(
+    context: &Context,
+    patterns: &[Pattern],
+) -> Result<(Vec<ObservedSession>, Vec<SessionId>)> {
     let matches = |id: &SessionId| patterns.iter().any(|pattern| pattern.matches(id));
     let deadline = Deadline::after(APPEARS);
     loop {
         // First: a session that starts meanwhile is then among those found.
-        let mut kept: Vec<SessionId> = world.store.specs()?.into_keys().filter(matches).collect();
-        let found = all(world, matches)?;
+        let mut kept: Vec<SessionId> = context.store.specs()?.into_keys().filter(matches).collect();
+        let found = all(context, matches)?;
         kept.retain(|id| !found.iter().any(|found| found.id == *id));
         // One that is being started has its units in a moment, and no event tells of it.
-        let is_claimed = |id: &SessionId| world.store.is_claimed(id);
+        let is_claimed = |id: &SessionId| context.store.is_claimed(id);
         let starting: Vec<SessionId> = kept.iter().filter(|id| is_claimed(id)).cloned().collect();
         if deadline.passed() || starting.is_empty() {
-            all_match(world, patterns, &found, &kept)?;
+            all_match(context, patterns, &found, &kept)?;
             return Ok((found, kept));
         }
         // The others are not asked meanwhile.
         while !deadline.passed()
             && starting.iter().all(is_claimed)
-            && all(world, |id| starting.contains(id))?.is_empty()
+            && all(context, |id| starting.contains(id))?.is_empty()
         {
             pause(Duration::from_millis(20));
         }
@@ -419,13 +430,18 @@ pub fn matching_or_kept(world: &World, patterns: &[Pattern]) -> Result<(Vec<Foun
 }
 
 /// Refuses a pattern that nothing matches.
-fn all_match(world: &World, patterns: &[Pattern], found: &[Found], kept: &[SessionId]) -> Result<()> {
+fn all_match(
+    context: &Context,
+    patterns: &[Pattern],
+    found: &[ObservedSession],
+    kept: &[SessionId],
+) -> Result<()> {
     for pattern in patterns.iter().filter(|pattern| pattern.as_str() != "*") {
         let mut ids = found.iter().map(|found| &found.id).chain(kept);
         if !ids.any(|id| pattern.matches(id)) {
             if pattern.is_name() {
                 let id = SessionId::from_name(pattern.as_str())?;
-                return Err(existing(world, &id)
+                return Err(existing(context, &id)
                     .err()
                     .unwrap_or_else(|| Error::failed(format!("{id} just appeared"))));
             }
@@ -436,7 +452,7 @@ fn all_match(world: &World, patterns: &[Pattern], found: &[Found], kept: &[Sessi
     Ok(())
 }
 
-impl Found {
+impl ObservedSession {
     /// The word for how it is.
     pub fn state(&self) -> State {
         self.condition.state()
@@ -461,9 +477,9 @@ impl Found {
     }
 
     /// The session as people and bots see it, but for what its program does; and its patterns.
-    fn show(&self, world: &World) -> (Session, Prompts) {
+    fn show(&self, context: &Context) -> (Session, Prompts) {
         // A specification that cannot be read hides the command, and not the session.
-        let spec = world.store.spec(&self.id).ok().flatten();
+        let spec = context.store.spec(&self.id).ok().flatten();
         let mark = self.mark.as_ref();
         let pane = mark.filter(|_| self.program.is_there());
         // tmux sets the x bits while somebody is attached.

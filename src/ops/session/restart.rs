@@ -1,15 +1,15 @@
 //! Restarting: ended whole, then started from the same specification.
 
-use super::observe::Found;
+use super::observe::ObservedSession;
 use super::resume::{Conversations, id, resumption};
-use super::spawn::order::{How, Order};
+use super::spawn::order::{How, SpawnOrder};
 use super::spawn::{Spawned, spawn};
 use super::stop;
 use crate::model::error::{Error, Result};
 use crate::model::event::Event;
 use crate::model::session::name::SessionId;
 use crate::model::session::spec::{Keeper, Spec};
-use crate::ops::World;
+use crate::ops::Context;
 use crate::ops::supervise::client;
 use crate::sys::journal;
 
@@ -18,29 +18,29 @@ use crate::sys::journal;
 ///
 /// # Errors
 /// When it has no specification: then it is left running. Or when it does not start again.
-pub fn restart(world: &World, session: &SessionId, found: Option<Found>) -> Result<Spawned> {
-    let kept = world.store.spec(session)?.ok_or_else(|| {
+pub fn restart(context: &Context, session: &SessionId, found: Option<ObservedSession>) -> Result<Spawned> {
+    let kept = context.store.spec(session)?.ok_or_else(|| {
         Error::failed(format!("how {session} was started is not known any more, so it is left alone"))
             .hint(format!("'forge spawn {session} --replace -- COMMAND' starts it anew"))
     })?;
-    let all = Conversations::of_all(&world.store)?;
+    let all = Conversations::of_all(&context.store)?;
     // What only the running program can tell, while it runs.
-    let running = found.as_ref().and_then(|_| id(&world.paths.home, &all, &kept, None).ok());
+    let running = found.as_ref().and_then(|_| id(&context.paths.home, &all, &kept, None).ok());
     let spec = Spec { over: false, saved_id: running.or(kept.saved_id.clone()), ..kept.clone() };
     let spawned = if kept.keeper == Keeper::Supervisor {
-        world.store.change_spec(&kept, |kept| *kept = spec.clone())?;
+        context.store.change_spec(&kept, |kept| *kept = spec.clone())?;
         if let Some(found) = found {
-            stop::clear_for_good(world, found, stop::TIMEOUT)?;
+            stop::clear_for_good(context, found, stop::TIMEOUT)?;
         }
-        if let Some(stopped) = world.store.spec(session)? {
+        if let Some(stopped) = context.store.spec(session)? {
             // The end of its service says that it is over; should it not start, it is to come back.
-            world.store.change_spec(&stopped, |spec| spec.over = false)?;
+            context.store.change_spec(&stopped, |spec| spec.over = false)?;
         }
-        client::start(world, session)?
+        client::start(context, session)?
     } else {
-        let resumption = resumption(&world.paths.home, &world.store, &spec);
+        let resumption = resumption(&context.paths.home, &context.store, &spec);
         let spec = resumption.noted(spec);
-        spawn(world, Order { spec: &spec, argv: &resumption.argv, how: How::Again(found.as_ref()) })?
+        spawn(context, SpawnOrder { spec: &spec, argv: &resumption.argv, how: How::Again(found.as_ref()) })?
     };
     journal::record(&Event::Restarted { session: session.clone(), why: "a request".to_owned() });
     Ok(spawned)

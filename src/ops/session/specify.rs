@@ -6,7 +6,7 @@ use crate::model::error::Result;
 use crate::model::session::command::Argv;
 use crate::model::session::name::SessionId;
 use crate::model::session::spec::{Keeper, READY_TIMEOUT_S, Spec, VERSION};
-use crate::ops::World;
+use crate::ops::Context;
 use crate::sys::env;
 
 /// What is configured for that name, and defaults for what is not. It starts in `given`, else
@@ -16,13 +16,13 @@ use crate::sys::env;
 /// # Errors
 /// When there is no current directory.
 pub fn configured(
-    world: &World,
+    context: &Context,
     id: &SessionId,
     given: Option<&Path>,
     otherwise: Option<&Path>,
 ) -> Result<Spec> {
-    let configured = world.config.sessions.get(id).cloned().unwrap_or_default();
-    let cwd = configured.cwd.map(|cwd| world.paths.in_home(&cwd));
+    let configured = context.config.sessions.get(id).cloned().unwrap_or_default();
+    let cwd = configured.cwd.map(|cwd| context.paths.in_home(&cwd));
     Ok(Spec {
         version: VERSION,
         session: id.clone(),
@@ -34,14 +34,14 @@ pub fn configured(
         not_ready: configured.not_ready,
         asking: configured.asking,
         ready_timeout_s: configured.ready_timeout.unwrap_or(READY_TIMEOUT_S),
-        limits: configured.limits.or(&world.config.limits),
+        limits: configured.limits.or(&context.config.limits),
         resume: configured.resume,
         resume_id: configured.resume_id,
         saved_id: None,
         ports: configured.ports,
         fresh: false,
         keeper: Keeper::Forge,
-        as_configured: world.config.sessions.contains_key(id),
+        as_configured: context.config.sessions.contains_key(id),
         over: false,
     })
 }
@@ -50,9 +50,9 @@ pub fn configured(
 ///
 /// # Errors
 /// As for [`configured`].
-pub fn again(world: &World, id: &SessionId, before: Option<&Spec>) -> Result<Spec> {
-    let cwd = before.map_or(world.paths.home.as_path(), |before| &before.cwd);
-    let spec = configured(world, id, None, Some(cwd))?;
+pub fn again(context: &Context, id: &SessionId, before: Option<&Spec>) -> Result<Spec> {
+    let cwd = before.map_or(context.paths.home.as_path(), |before| &before.cwd);
+    let spec = configured(context, id, None, Some(cwd))?;
     Ok(match before {
         None => spec,
         Some(before) => Spec {

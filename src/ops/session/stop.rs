@@ -5,19 +5,19 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::observe::{self, Found};
+use super::observe::{self, ObservedSession};
 use crate::model::error::{Error, Kind, Result, first_of};
 use crate::model::event::Event;
 use crate::model::session::name::SessionId;
 use crate::model::unit;
 use crate::model::usage::Usage;
-use crate::ops::{World, sweep};
+use crate::ops::{Context, sweep};
 use crate::sys::cgroup::{self, Cgroup};
 use crate::sys::clock::{Deadline, millis_since, pause};
 use crate::sys::journal;
 use crate::sys::process::outlive_session;
 use crate::sys::store::Claim;
-use crate::sys::systemd::{Manager, Outcome};
+use crate::sys::systemd::{JobOutcome, Manager};
 
 /// How long a session may take to end when asked, if nobody says otherwise.
 pub const TIMEOUT: Duration = Duration::from_secs(10);
@@ -59,7 +59,7 @@ struct Target {
 }
 
 impl Target {
-    fn of(found: &Found) -> Self {
+    fn of(found: &ObservedSession) -> Self {
         Self {
             id: found.id.clone(),
             slice: unit::slice(&found.id),
@@ -100,8 +100,8 @@ fn thaw(manager: &Manager, cgroup: &Cgroup, slice: &str) -> Result<()> {
 ///
 /// # Errors
 /// When the manager cannot.
-pub(crate) fn clear_empty(world: &World, id: &SessionId, timeout: Duration) -> Result<()> {
-    let (manager, slice) = (world.manager()?, unit::slice(id));
+pub(crate) fn clear_empty(context: &Context, id: &SessionId, timeout: Duration) -> Result<()> {
+    let (manager, slice) = (context.manager()?, unit::slice(id));
     let cgroup = Cgroup::new(&manager.control_group()?).child(unit::FORGE_SLICE).child(&slice);
     thaw(manager, &cgroup, &slice)?;
     manager.stop(&[slice], Deadline::after(timeout)).map(drop)
@@ -111,22 +111,22 @@ pub(crate) fn clear_empty(world: &World, id: &SessionId, timeout: Duration) -> R
 ///
 /// # Errors
 /// When one of them cannot be proven gone; the others are ended all the same.
-pub fn stop(world: &World, found: &[Found], timeout: Duration) -> Result<Vec<Stopped>> {
+pub fn stop(context: &Context, found: &[ObservedSession], timeout: Duration) -> Result<Vec<Stopped>> {
     let start = Instant::now();
-    let _turns = turns(world, found);
-    let Ended { gone, mut failed } = end(world, found, timeout)?;
+    let _turns = turns(context, found);
+    let Ended { gone, mut failed } = end(context, found, timeout)?;
     let mut stopped = Vec::new();
     for Target { id, processes, killed, usage, .. } in gone {
         let elapsed_ms = millis_since(start);
-        let is_up = |found: &Found| found.mark.as_ref().is_some_and(|mark| mark.up);
+        let is_up = |found: &ObservedSession| found.mark.as_ref().is_some_and(|mark| mark.up);
         let is_starting = found.iter().any(|found| found.id == id && !is_up(found));
-        if let Err(error) = remove_spec(world, &id, is_starting) {
+        if let Err(error) = remove_spec(context, &id, is_starting) {
             failed.get_or_insert(error);
         }
         journal::record(&Event::Stopped { session: id.clone(), processes, killed, elapsed_ms, usage });
         stopped.push(Stopped { session: id, processes, killed, elapsed_ms });
     }
-    if let Err(error) = release(world, found) {
+    if let Err(error) = release(context, found) {
         failed.get_or_insert(error);
     }
     let names: Vec<String> = stopped.iter().map(|stopped| stopped.session.to_string()).collect();
@@ -135,33 +135,37 @@ pub fn stop(world: &World, found: &[Found], timeout: Duration) -> Result<Vec<Sto
 
 /// Removes a session's specification; where it is being started, also the one that is only about to be
 /// written: by that it is seen that the session was stopped, and not started a second time.
-fn remove_spec(world: &World, id: &SessionId, is_starting: bool) -> Result<()> {
+fn remove_spec(context: &Context, id: &SessionId, is_starting: bool) -> Result<()> {
     let deadline = Deadline::after(SOON);
-    while is_starting && world.store.spec(id)?.is_none() && world.store.is_claimed(id) && !deadline.passed() {
+    while is_starting
+        && context.store.spec(id)?.is_none()
+        && context.store.is_claimed(id)
+        && !deadline.passed()
+    {
         pause(Duration::from_millis(5));
     }
-    world.store.remove_spec(id)
+    context.store.remove_spec(id)
 }
 
 /// The turns to clear the sessions: a supervisor that sees an end waits for its own, and so does
 /// the hook of a program's end. To end them matters more, where a turn cannot be had.
-fn turns(world: &World, found: &[Found]) -> Vec<Claim> {
+fn turns(context: &Context, found: &[ObservedSession]) -> Vec<Claim> {
     let deadline = Deadline::after(TURN);
-    found.iter().filter_map(|found| world.store.clearing_turn(&found.id, deadline).ok()).collect()
+    found.iter().filter_map(|found| context.store.clearing_turn(&found.id, deadline).ok()).collect()
 }
 
 /// Ends the supervisors of sessions that were ended, and what the manager remembers of their
 /// failures.
-fn release(world: &World, found: &[Found]) -> Result<()> {
+fn release(context: &Context, found: &[ObservedSession]) -> Result<()> {
     let services: Vec<String> =
         found.iter().filter(|found| found.service.is_some()).map(|found| unit::service(&found.id)).collect();
     if services.is_empty() {
         return Ok(());
     }
-    let manager = world.manager()?;
+    let manager = context.manager()?;
     let outcomes = manager.stop(&services, Deadline::after(SUPERVISOR))?;
     for (service, outcome) in services.iter().zip(outcomes) {
-        if outcome == Outcome::Pending {
+        if outcome == JobOutcome::Pending {
             return Err(Error::new(Kind::Deadline, format!("{service} does not end"))
                 .hint(format!("see 'systemctl --user status {service}'")));
         }
@@ -174,11 +178,11 @@ fn release(world: &World, found: &[Found]) -> Result<()> {
 ///
 /// # Errors
 /// As for [`stop`].
-pub fn clear_for_good(world: &World, found: Found, timeout: Duration) -> Result<()> {
+pub fn clear_for_good(context: &Context, found: ObservedSession, timeout: Duration) -> Result<()> {
     let found = [found];
-    let _turns = turns(world, &found);
-    clear(world, &found, timeout)?;
-    release(world, &found)
+    let _turns = turns(context, &found);
+    clear(context, &found, timeout)?;
+    release(context, &found)
 }
 
 /// Ends a session whose supervisor's service is being stopped, where somebody has not done so
@@ -186,18 +190,18 @@ pub fn clear_for_good(world: &World, found: Found, timeout: Duration) -> Result<
 ///
 /// # Errors
 /// As for [`stop`].
-pub fn with_service(world: &World, id: &SessionId) -> Result<()> {
-    let _turn = match observe::one(world, id)?.filter(|found| found.has_body) {
+pub fn with_service(context: &Context, id: &SessionId) -> Result<()> {
+    let _turn = match observe::one(context, id)?.filter(|found| found.has_body) {
         // Who has the turn is ending it; what that left is ended here. Not for long: it may be waiting
         // for this very service.
-        Some(_) => world.store.clearing_turn(id, Deadline::after(SOON)).ok(),
+        Some(_) => context.store.clearing_turn(id, Deadline::after(SOON)).ok(),
         // Whoever waits for this to end may have the turn.
         None => None,
     };
     let start = Instant::now();
-    if let Some(found) = observe::one(world, id)?.filter(|found| found.has_body) {
+    if let Some(found) = observe::one(context, id)?.filter(|found| found.has_body) {
         let mut target = Target::of(&found);
-        target.thaw(world.manager()?);
+        target.thaw(context.manager()?);
         // Not by the manager: it has a job to stop the scope, which waits for this service to be
         // stopped, and so for us.
         target.cgroup.terminate()?;
@@ -210,13 +214,13 @@ pub fn with_service(world: &World, id: &SessionId) -> Result<()> {
         let elapsed_ms = millis_since(start);
         journal::record(&Event::Stopped { session, processes, killed, elapsed_ms, usage });
     }
-    over(world, id)
+    over(context, id)
 }
 
 /// Notes that a session is not restored, and can be started again.
-pub(crate) fn over(world: &World, id: &SessionId) -> Result<()> {
-    while let Some(spec) = world.store.spec(id)? {
-        if world.store.change_spec(&spec, |spec| spec.over = true)? {
+pub(crate) fn over(context: &Context, id: &SessionId) -> Result<()> {
+    while let Some(spec) = context.store.spec(id)? {
+        if context.store.change_spec(&spec, |spec| spec.over = true)? {
             break;
         }
         // Somebody changed it in between, as a save does.
@@ -229,27 +233,27 @@ pub(crate) fn over(world: &World, id: &SessionId) -> Result<()> {
 ///
 /// # Errors
 /// When a specification stays, or something that was started.
-pub fn forget(world: &World, kept: &[SessionId], timeout: Duration) -> Result<Vec<Stopped>> {
+pub fn forget(context: &Context, kept: &[SessionId], timeout: Duration) -> Result<Vec<Stopped>> {
     let mut stopped = Vec::new();
     for id in kept {
-        stopped.extend(forget_one(world, id, timeout)?);
+        stopped.extend(forget_one(context, id, timeout)?);
     }
     Ok(stopped)
 }
 
-fn forget_one(world: &World, id: &SessionId, timeout: Duration) -> Result<Vec<Stopped>> {
+fn forget_one(context: &Context, id: &SessionId, timeout: Duration) -> Result<Vec<Stopped>> {
     let deadline = Deadline::after(TURN);
     loop {
         // Who starts it from here on waits, and then finds that it is forgotten.
-        let turn = world.store.clearing_turn(id, deadline).ok();
-        if let Some(found) = observe::one(world, id)? {
+        let turn = context.store.clearing_turn(id, deadline).ok();
+        if let Some(found) = observe::one(context, id)? {
             drop(turn);
-            return stop(world, &[found], timeout);
+            return stop(context, &[found], timeout);
         }
         // Who is starting it already has units in a moment, and no event tells of it.
-        if deadline.passed() || !world.store.is_claimed(id) {
-            clear_empty(world, id, SOON)?;
-            world.store.remove_spec(id)?;
+        if deadline.passed() || !context.store.is_claimed(id) {
+            clear_empty(context, id, SOON)?;
+            context.store.remove_spec(id)?;
             break;
         }
         drop(turn);
@@ -270,8 +274,8 @@ fn forget_one(world: &World, id: &SessionId, timeout: Duration) -> Result<Vec<St
 ///
 /// # Errors
 /// As for [`stop`].
-pub fn clear(world: &World, found: &[Found], timeout: Duration) -> Result<()> {
-    end(world, found, timeout)?.failed.map_or(Ok(()), Err)
+pub fn clear(context: &Context, found: &[ObservedSession], timeout: Duration) -> Result<()> {
+    end(context, found, timeout)?.failed.map_or(Ok(()), Err)
 }
 
 /// What came of it.
@@ -282,9 +286,9 @@ struct Ended {
     failed: Option<Error>,
 }
 
-fn end(world: &World, found: &[Found], timeout: Duration) -> Result<Ended> {
-    let manager = world.manager()?;
-    leave_if_inside(world, found)?;
+fn end(context: &Context, found: &[ObservedSession], timeout: Duration) -> Result<Ended> {
+    let manager = context.manager()?;
+    leave_if_inside(context, found)?;
     let mut targets: Vec<Target> = found.iter().map(Target::of).collect();
     for target in &targets {
         target.thaw(manager);
@@ -292,14 +296,14 @@ fn end(world: &World, found: &[Found], timeout: Duration) -> Result<Ended> {
     let slices: Vec<String> = targets.iter().map(|target| target.slice.clone()).collect();
     let deadline = Deadline::after(timeout);
     let mut outcomes = manager.stop(&slices, deadline.min(Deadline::after(SOON)))?;
-    if outcomes.contains(&Outcome::Pending) {
+    if outcomes.contains(&JobOutcome::Pending) {
         journal::progress!("waiting up to {} s for what does not end at once", deadline.left().as_secs());
         // Asked again, the manager goes on with the stop that is under way.
         outcomes = manager.stop(&slices, deadline)?;
     }
     let mut late = Vec::new();
     for (target, outcome) in targets.iter_mut().zip(outcomes) {
-        if matches!(outcome, Outcome::Done | Outcome::Gone) && !target.cgroup.is_populated()? {
+        if matches!(outcome, JobOutcome::Done | JobOutcome::Gone) && !target.cgroup.is_populated()? {
             continue;
         }
         target.kill()?;
@@ -339,11 +343,11 @@ fn prove_gone(target: &Target) -> Result<()> {
 }
 
 /// Who ends the session it is called from would be ended half-way: it moves out first.
-fn leave_if_inside(world: &World, found: &[Found]) -> Result<()> {
+fn leave_if_inside(context: &Context, found: &[ObservedSession]) -> Result<()> {
     let own = cgroup::of_process(std::process::id()).and_then(|path| unit::session_of_cgroup(&path));
     if own.is_some_and(|own| found.iter().any(|found| found.id == own)) {
         outlive_session()?;
-        world.manager()?.leave_session(Deadline::after(AFTER_KILL))?;
+        context.manager()?.leave_session(Deadline::after(AFTER_KILL))?;
     }
     Ok(())
 }

@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use super::heal;
-use super::observe::Found;
+use super::observe::ObservedSession;
 use crate::model::error::{Error, Kind, Result};
 use crate::model::session::name::SessionId;
 use crate::model::session::{End, Mark};
-use crate::ops::World;
+use crate::ops::Context;
 use crate::sys::clock::{Deadline, now_us};
-use crate::sys::inotify::Changes;
+use crate::sys::inotify::FileWatch;
 use crate::sys::process::{Process, is_alive};
-use crate::sys::tmux::watch::{Seen, until};
+use crate::sys::tmux::watch::{ScreenWait, until};
 use crate::sys::tmux::{ANSWER, Server};
 use crate::sys::{env, journal};
 
@@ -23,10 +23,10 @@ const RESULT: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// When the deadline comes first, or the program ends.
-pub fn ready(world: &World, found: &Found, deadline: Deadline) -> Result<()> {
+pub fn ready(context: &Context, found: &ObservedSession, deadline: Deadline) -> Result<()> {
     let id = &found.id;
     let mark = found.mark()?;
-    let prompts = world.store.spec(id)?.map(|spec| spec.prompts()).unwrap_or_default();
+    let prompts = context.store.spec(id)?.map(|spec| spec.prompts()).unwrap_or_default();
     let ended = || {
         Error::new(Kind::Ended, format!("the program of {id} ended"))
             .hint(format!("'forge logs {id}' tells how"))
@@ -37,8 +37,8 @@ pub fn ready(world: &World, found: &Found, deadline: Deadline) -> Result<()> {
     let Some(pattern) = &prompts.ready else { return Ok(()) };
     let server = Server::new(&env::tmux()?, &mark.socket);
     match until(&server, mark, &program, deadline, |screen| prompts.is_ready(screen))? {
-        Seen::Found => Ok(()),
-        Seen::Late => {
+        ScreenWait::Found => Ok(()),
+        ScreenWait::Late => {
             let screen = server.screen(&mark.pane, None, Deadline::after(ANSWER)).unwrap_or_default();
             let why = match prompts.blocking(&screen) {
                 Some(blocking) => format!("{blocking} is on its screen"),
@@ -47,7 +47,7 @@ pub fn ready(world: &World, found: &Found, deadline: Deadline) -> Result<()> {
             Err(Error::new(Kind::Deadline, format!("{id} is not ready: {why}"))
                 .hint(format!("'forge capture {id}' shows the screen")))
         }
-        Seen::ProgramEnded | Seen::ServerGone => Err(ended()),
+        ScreenWait::ProgramEnded | ScreenWait::ServerGone => Err(ended()),
     }
 }
 
@@ -55,7 +55,7 @@ pub fn ready(world: &World, found: &Found, deadline: Deadline) -> Result<()> {
 ///
 /// # Errors
 /// When the deadline comes first.
-pub fn exit(world: &World, found: &Found, deadline: Deadline) -> Result<End> {
+pub fn exit(context: &Context, found: &ObservedSession, deadline: Deadline) -> Result<End> {
     let (id, mark) = (&found.id, found.mark()?);
     journal::progress!("waiting for {id} to end");
     if is_alive(mark.pane_pid, mark.pane_start)
@@ -64,7 +64,7 @@ pub fn exit(world: &World, found: &Found, deadline: Deadline) -> Result<End> {
     {
         return Err(Error::new(Kind::Deadline, format!("{id} still runs (program {})", mark.pane_pid)));
     }
-    let end = end_of(world, id, mark)?;
+    let end = end_of(context, id, mark)?;
     if end.over {
         // Who waited may want the name at once.
         found.cgroup.wait_empty(deadline.min(Deadline::after(RESULT)))?;
@@ -74,11 +74,11 @@ pub fn exit(world: &World, found: &Found, deadline: Deadline) -> Result<End> {
 
 /// The written result of a run whose program ended. Where the server went with it there is
 /// none, and the result is not known.
-pub fn end_of(world: &World, id: &SessionId, mark: &Mark) -> Result<End> {
+pub fn end_of(context: &Context, id: &SessionId, mark: &Mark) -> Result<End> {
     let deadline = Deadline::after(RESULT);
-    let ends = Changes::in_directory(world.store.ends_dir()?)?;
+    let ends = FileWatch::in_directory(context.store.ends_dir()?)?;
     loop {
-        match world.store.end(id)? {
+        match context.store.end(id)? {
             Some(end) if end.since_us == mark.since_us => return Ok(end),
             _ => {}
         }

@@ -5,10 +5,10 @@ use std::time::Duration;
 use crate::model::error::{Error, Kind, Result};
 use crate::model::session::name::SessionId;
 use crate::model::session::spec::{Keeper, Spec};
-use crate::model::supervision::{Record, Started};
+use crate::model::supervision::{Record, StartOutcome};
 use crate::model::unit;
-use crate::ops::World;
-use crate::ops::session::observe::{self, Found};
+use crate::ops::Context;
+use crate::ops::session::observe::{self, ObservedSession};
 use crate::ops::session::spawn::Spawned;
 use crate::ops::session::spawn::refusal::{is_abandoned, is_as_planned, taken};
 use crate::ops::session::stop;
@@ -26,26 +26,26 @@ const STOP: Duration = Duration::from_secs(60);
 ///
 /// # Errors
 /// [`Kind::Taken`] when the name is; otherwise why it did not start. Then nothing is left.
-pub fn spawn(world: &World, spec: &Spec, replace: bool) -> Result<Spawned> {
+pub fn spawn(context: &Context, spec: &Spec, replace: bool) -> Result<Spawned> {
     let id = &spec.session;
-    installed(world, id)?;
+    installed(context, id)?;
     // Until the manager has the job: of two at once the second sees it.
-    let claim = world.store.claim(id)?;
-    if let Some(found) = there(world, id)? {
+    let claim = context.store.claim(id)?;
+    if let Some(found) = there(context, id)? {
         if !replace {
             return Err(taken(&found));
         }
-        stop::stop(world, &[found], stop::TIMEOUT)?;
+        stop::stop(context, &[found], stop::TIMEOUT)?;
     }
-    world.store.write_spec(&Spec { keeper: Keeper::Supervisor, fresh: true, ..spec.clone() })?;
-    let spawned = start_while(world, id, || drop(claim));
+    context.store.write_spec(&Spec { keeper: Keeper::Supervisor, fresh: true, ..spec.clone() })?;
+    let spawned = start_while(context, id, || drop(claim));
     if spawned.is_err() {
         // Nobody asked for another try: whoever sees the error decides.
-        let manager = world.manager()?;
+        let manager = context.manager()?;
         let service = unit::service(id);
         manager.stop(std::slice::from_ref(&service), Deadline::after(STOP))?;
         manager.reset_failed(&service)?;
-        world.store.remove_spec(id)?;
+        context.store.remove_spec(id)?;
     }
     spawned
 }
@@ -55,36 +55,36 @@ pub fn spawn(world: &World, spec: &Spec, replace: bool) -> Result<Spawned> {
 ///
 /// # Errors
 /// [`Kind::Taken`] when there is nothing to restore any more; otherwise as for [`start`].
-pub fn restore(world: &World, id: &SessionId, planned: Option<&Spec>) -> Result<Spawned> {
-    installed(world, id)?;
-    is_as_planned(world, id, planned)?;
-    let claim = world.store.claim(id)?;
-    if let Some(found) = there(world, id)? {
+pub fn restore(context: &Context, id: &SessionId, planned: Option<&Spec>) -> Result<Spawned> {
+    installed(context, id)?;
+    is_as_planned(context, id, planned)?;
+    let claim = context.store.claim(id)?;
+    if let Some(found) = there(context, id)? {
         return Err(taken(&found));
     }
     // What had ended it by now has noted that.
-    is_as_planned(world, id, planned)?;
-    start_while(world, id, || drop(claim))
+    is_as_planned(context, id, planned)?;
+    start_while(context, id, || drop(claim))
 }
 
 /// What there is of a session, where that is more than remains.
-fn there(world: &World, id: &SessionId) -> Result<Option<Found>> {
-    Ok(observe::one(world, id)?.filter(|found| found.is_supervised() || !is_abandoned(found)))
+fn there(context: &Context, id: &SessionId) -> Result<Option<ObservedSession>> {
+    Ok(observe::one(context, id)?.filter(|found| found.is_supervised() || !is_abandoned(found)))
 }
 
 /// Starts a session by its supervisor, as it is known to forge. What failed before is forgiven.
 ///
 /// # Errors
 /// Why it did not start. Its supervisor may go on trying.
-pub fn start(world: &World, id: &SessionId) -> Result<Spawned> {
-    installed(world, id)?;
-    start_while(world, id, || ())
+pub fn start(context: &Context, id: &SessionId) -> Result<Spawned> {
+    installed(context, id)?;
+    start_while(context, id, || ())
 }
 
 /// The template must be there.
-fn installed(world: &World, id: &SessionId) -> Result<()> {
+fn installed(context: &Context, id: &SessionId) -> Result<()> {
     let service = unit::service(id);
-    let load = world.manager()?.service(&service)?.load;
+    let load = context.manager()?.service(&service)?.load;
     if load == "loaded" {
         return Ok(());
     }
@@ -92,18 +92,18 @@ fn installed(world: &World, id: &SessionId) -> Result<()> {
         .hint("forge units install"))
 }
 
-fn start_while(world: &World, id: &SessionId, queued: impl FnOnce()) -> Result<Spawned> {
-    let (manager, service) = (world.manager()?, unit::service(id));
+fn start_while(context: &Context, id: &SessionId, queued: impl FnOnce()) -> Result<Spawned> {
+    let (manager, service) = (context.manager()?, unit::service(id));
     manager.reset_failed(&service)?;
-    note(world, id, |record| record.started = None)?;
+    note(context, id, |record| record.started = None)?;
     journal::progress!("waiting for {service}, which starts {id}");
     let started = manager.start(&service, Deadline::after(START), queued);
-    let told = world.store.record(id)?.unwrap_or_default().started;
+    let told = context.store.record(id)?.unwrap_or_default().started;
     match (started, told) {
-        (Ok(()), Some(Started::Up(spawned))) => serde_json::from_value(spawned)
+        (Ok(()), Some(StartOutcome::Up(spawned))) => serde_json::from_value(spawned)
             .map_err(|error| Error::failed(format!("what {service} told cannot be read: {error}"))),
-        (Ok(()), _) => found(world, id),
-        (Err(_), Some(Started::Failed { kind, message, hint })) => {
+        (Ok(()), _) => found(context, id),
+        (Err(_), Some(StartOutcome::Failed { kind, message, hint })) => {
             let kind = Kind::from_word(&kind).unwrap_or(Kind::Failed);
             Err(Error { hint, ..Error::new(kind, message) })
         }
@@ -112,15 +112,15 @@ fn start_while(world: &World, id: &SessionId, queued: impl FnOnce()) -> Result<S
 }
 
 /// Leaves a note for the next supervisor, which is not there yet.
-pub(super) fn note(world: &World, id: &SessionId, change: impl FnOnce(&mut Record)) -> Result<()> {
-    let mut record = world.store.record(id).ok().flatten().unwrap_or_default();
+pub(super) fn note(context: &Context, id: &SessionId, change: impl FnOnce(&mut Record)) -> Result<()> {
+    let mut record = context.store.record(id).ok().flatten().unwrap_or_default();
     change(&mut record);
-    world.store.write_record(id, &record)
+    context.store.write_record(id, &record)
 }
 
 /// A session that its supervisor found running.
-fn found(world: &World, id: &SessionId) -> Result<Spawned> {
-    let found = observe::existing(world, id)?;
+fn found(context: &Context, id: &SessionId) -> Result<Spawned> {
+    let found = observe::existing(context, id)?;
     Ok(Spawned::of(id, found.mark()?))
 }
 
@@ -129,14 +129,14 @@ fn found(world: &World, id: &SessionId) -> Result<Spawned> {
 ///
 /// # Errors
 /// When the session has no supervisor.
-pub fn poke(world: &World, id: &SessionId) -> Result<()> {
-    let (manager, service) = (world.manager()?, unit::service(id));
+pub fn poke(context: &Context, id: &SessionId) -> Result<()> {
+    let (manager, service) = (context.manager()?, unit::service(id));
     if manager.poke(&service)? {
         return Ok(());
     }
-    let found = observe::existing(world, id)?;
+    let found = observe::existing(context, id)?;
     if found.is_supervised() {
-        note(world, id, |record| record.poked = true)?;
+        note(context, id, |record| record.poked = true)?;
         // To start it waits for the pause to be over (measured on 252); to restart it does not.
         return manager.restart(&service, Deadline::after(START));
     }

@@ -7,10 +7,10 @@ use crate::model::error::Result;
 use crate::model::session::name::SessionId;
 use crate::model::supervision::status;
 use crate::model::unit;
-use crate::ops::World;
+use crate::ops::Context;
 use crate::ops::session::stop;
 use crate::sys::clock::Deadline;
-use crate::sys::systemd::{Asked, Manager};
+use crate::sys::systemd::{Manager, PendingJob};
 use crate::sys::{env, sd_notify};
 
 /// The verb of all that.
@@ -27,11 +27,11 @@ const UNIT: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// When something of the session is left.
-pub fn ended(world: &World, id: &SessionId) -> Result<()> {
-    let (manager, unit) = (world.manager()?, unit::service(id));
+pub fn ended(context: &Context, id: &SessionId) -> Result<()> {
+    let (manager, unit) = (context.manager()?, unit::service(id));
     let is_followed = status::is_followed(sd_notify::exit_status());
     let mut asked = manager.asked(&unit)?;
-    if is_followed && asked == Asked::Nothing && !manager.is_going_down() {
+    if is_followed && asked == PendingJob::Nothing && !manager.is_going_down() {
         // In the pause before the next supervisor the manager calls nothing at a stop.
         if let Err(error) = watch_the_pause(manager, id) {
             tracing::debug!("{error}");
@@ -39,10 +39,10 @@ pub fn ended(world: &World, id: &SessionId) -> Result<()> {
         // It may have been stopped before that was there.
         asked = manager.asked(&unit)?;
     }
-    note_who_starts_the_next(world, id, is_followed && asked == Asked::Nothing);
+    note_who_starts_the_next(context, id, is_followed && asked == PendingJob::Nothing);
     match asked {
-        Asked::Stop if !manager.is_going_down() => stop::with_service(world, id)?,
-        Asked::Nothing if !is_followed => {}
+        PendingJob::Stop if !manager.is_going_down() => stop::with_service(context, id)?,
+        PendingJob::Nothing if !is_followed => {}
         _ => return Ok(()),
     }
     // There is no pause to come: neither after an end for good, nor after a stop that came meanwhile.
@@ -53,19 +53,19 @@ pub fn ended(world: &World, id: &SessionId) -> Result<()> {
 ///
 /// # Errors
 /// As for [`ended`].
-pub fn in_pause(world: &World, id: &SessionId) -> Result<()> {
-    let manager = world.manager()?;
+pub fn in_pause(context: &Context, id: &SessionId) -> Result<()> {
+    let manager = context.manager()?;
     // To start the next supervisor the manager stops the unit that calls this, too.
-    if manager.asked(&unit::service(id))? != Asked::Stop || manager.is_going_down() {
+    if manager.asked(&unit::service(id))? != PendingJob::Stop || manager.is_going_down() {
         return Ok(());
     }
-    note_who_starts_the_next(world, id, false);
-    stop::with_service(world, id)
+    note_who_starts_the_next(context, id, false);
+    stop::with_service(context, id)
 }
 
-fn note_who_starts_the_next(world: &World, id: &SessionId, by_itself: bool) {
+fn note_who_starts_the_next(context: &Context, id: &SessionId, by_itself: bool) {
     // Without it the next supervisor has the manager's own count.
-    if let Err(error) = note(world, id, |record| record.by_itself = by_itself) {
+    if let Err(error) = note(context, id, |record| record.by_itself = by_itself) {
         tracing::debug!("{error}");
     }
 }

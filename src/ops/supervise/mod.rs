@@ -17,27 +17,29 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::World;
+use super::Context;
 use crate::config::Config;
 use crate::model::error::{Error, Kind, Result};
 use crate::model::event::Event;
 use crate::model::screen::prompts::Prompts;
 use crate::model::session::condition::{Action, Condition};
 use crate::model::session::name::SessionId;
-use crate::model::session::{Cause, End, Mark};
-use crate::model::supervision::{Breaker, Next, Record, Restart, Rules, Started, Terms, Watched, status};
+use crate::model::session::{End, EndCause, Mark};
+use crate::model::supervision::{
+    Breaker, Next, Record, Restart, Rules, StartOutcome, Terms, Watched, status,
+};
 use crate::model::unit;
 use crate::model::usage::duration;
-use crate::ops::session::observe::{self, Found};
+use crate::ops::session::observe::{self, ObservedSession};
 use crate::ops::session::{exited as session_exited, stop};
 use crate::sys::clock::{Deadline, boot_us, now_us, pause};
 use crate::sys::env::{self, Paths};
 use crate::sys::process::{become_program, is_alive};
 use crate::sys::signals::Signals;
-use crate::sys::systemd::Asked;
+use crate::sys::systemd::PendingJob;
 use crate::sys::tmux::Server;
 use crate::sys::{journal, sd_notify};
-use watch::Watch;
+use watch::SessionWatch;
 
 /// The option with which a supervisor executes itself to watch.
 pub const WATCH: &str = "--watch";
@@ -65,7 +67,7 @@ struct Supervisor {
 }
 
 /// Whether there is a run.
-enum Run {
+enum SupervisedRun {
     /// There is, and this is what to watch.
     Up(Box<Watched>),
     /// There is none; with that exit status the supervisor ends.
@@ -77,23 +79,23 @@ enum Run {
 ///
 /// # Errors
 /// When the session does not start: the manager tries again.
-pub fn supervise(world: &World, config_file: Option<PathBuf>, id: &SessionId) -> Result<u8> {
+pub fn supervise(context: &Context, config_file: Option<PathBuf>, id: &SessionId) -> Result<u8> {
     let unit = unit::service(id);
     if !sd_notify::is_main_process_of(&unit) {
         return Err(Error::usage(format!("a supervisor is started by systemd, as {unit}"))
             .hint(format!("systemctl --user start {unit}")));
     }
-    let (rules, breaker) = (rules(&world.config, id), Breaker { burst: 0, interval: Duration::ZERO });
-    let record = world.store.record(id).ok().flatten().unwrap_or_default();
+    let (rules, breaker) = (rules(&context.config, id), Breaker { burst: 0, interval: Duration::ZERO });
+    let record = context.store.record(id).ok().flatten().unwrap_or_default();
     let mut supervisor =
-        Supervisor::new(world, id, Terms { config_file, rules, breaker, restarts: 0 }, record)?;
-    let up = supervisor.with_manager(&world.config, Supervisor::come_up);
-    match up.or_else(|error| supervisor.did_not_start(world, error))? {
-        Run::Up(watched) => {
+        Supervisor::new(context, id, Terms { config_file, rules, breaker, restarts: 0 }, record)?;
+    let up = supervisor.with_manager(&context.config, Supervisor::come_up);
+    match up.or_else(|error| supervisor.did_not_start(context, error))? {
+        SupervisedRun::Up(watched) => {
             sd_notify::ready(&watch::told(&watched, Condition::Healthy));
-            supervisor.rest(world, *watched)
+            supervisor.rest(context, *watched)
         }
-        Run::Ended(status) => {
+        SupervisedRun::Ended(status) => {
             if status == status::OVER {
                 // To a manager that was never told of a start, whatever ended before is a failure
                 // ('protocol'), and another supervisor would start the session anew.
@@ -109,18 +111,18 @@ pub fn supervise(world: &World, config_file: Option<PathBuf>, id: &SessionId) ->
 ///
 /// # Errors
 /// When the end of the run cannot be dealt with: the manager starts another supervisor, which does.
-pub fn watch(world: &World, id: &SessionId) -> Result<u8> {
-    let record = world.store.record(id)?.unwrap_or_default();
+pub fn watch(context: &Context, id: &SessionId) -> Result<u8> {
+    let record = context.store.record(id)?.unwrap_or_default();
     let watched = record.watched.clone().ok_or_else(|| Error::usage("there is nothing to watch"))?;
-    let mut supervisor = Supervisor::new(world, id, watched.terms.clone(), record)?;
-    let prompts = prompts(world, id);
-    supervisor.watch(world, Watch::new(watched, prompts))
+    let mut supervisor = Supervisor::new(context, id, watched.terms.clone(), record)?;
+    let prompts = prompts(context, id);
+    supervisor.watch(context, SessionWatch::new(watched, prompts))
 }
 
 /// The patterns of the session, as `forge send` and `forge list` have them. Without a specification that
 /// can be read there are none.
-fn prompts(world: &World, id: &SessionId) -> Prompts {
-    world.store.spec(id).ok().flatten().map(|spec| spec.prompts()).unwrap_or_default()
+fn prompts(context: &Context, id: &SessionId) -> Prompts {
+    context.store.spec(id).ok().flatten().map(|spec| spec.prompts()).unwrap_or_default()
 }
 
 /// How the session is configured to be supervised.
@@ -130,11 +132,11 @@ fn rules(config: &Config, id: &SessionId) -> Rules {
 
 impl Supervisor {
     /// A supervisor of that session; before any other thread is started.
-    fn new(world: &World, id: &SessionId, terms: Terms, record: Record) -> Result<Self> {
+    fn new(context: &Context, id: &SessionId, terms: Terms, record: Record) -> Result<Self> {
         Ok(Self {
             id: id.clone(),
             unit: unit::service(id),
-            paths: world.paths.clone(),
+            paths: context.paths.clone(),
             terms,
             record,
             told: None,
@@ -149,12 +151,12 @@ impl Supervisor {
     fn with_manager<T>(
         &mut self,
         config: &Config,
-        work: impl Fn(&mut Self, &World) -> Result<T>,
+        work: impl Fn(&mut Self, &Context) -> Result<T>,
     ) -> Result<T> {
         let deadline = Deadline::after(AWAY);
         loop {
-            let world = World::with(self.paths.clone(), config.clone());
-            match work(self, &world) {
+            let context = Context::with(self.paths.clone(), config.clone());
+            match work(self, &context) {
                 Err(error) if error.kind == Kind::Bus && !deadline.passed() => {
                     tracing::debug!("{error}; once more");
                     // Nothing tells when a bus is back.
@@ -170,41 +172,41 @@ impl Supervisor {
     /// after an upgrade the new program.
     ///
     /// Where that cannot be done, as with a full disk, it watches as it is.
-    fn rest(&mut self, world: &World, watched: Watched) -> Result<u8> {
+    fn rest(&mut self, context: &Context, watched: Watched) -> Result<u8> {
         let watched = Watched { terms: self.terms.clone(), ..watched };
         self.record.watched = Some(watched.clone());
         let arguments = ["forge", "supervise", WATCH, self.id.as_str()];
-        let written = world.store.write_record(&self.id, &self.record);
+        let written = context.store.write_record(&self.id, &self.record);
         let executed = written.and_then(|()| become_program(&env::forge()?, &arguments));
         tracing::debug!("it does not execute itself anew: {executed:?}");
-        let prompts = prompts(world, &self.id);
-        self.watch(world, Watch::new(watched, prompts))
+        let prompts = prompts(context, &self.id);
+        self.watch(context, SessionWatch::new(watched, prompts))
     }
 
-    fn write_record(&self, world: &World) {
+    fn write_record(&self, context: &Context) {
         // Without it the next supervisor knows less, and the session is the same.
-        if let Err(error) = world.store.write_record(&self.id, &self.record) {
+        if let Err(error) = context.store.write_record(&self.id, &self.record) {
             tracing::debug!("{error}");
         }
     }
 
     /// Notes that the session did not start, and decides whether that is tried again.
-    fn did_not_start(&mut self, world: &World, error: Error) -> Result<Run> {
+    fn did_not_start(&mut self, context: &Context, error: Error) -> Result<SupervisedRun> {
         let told = error.message.lines().next().unwrap_or_default().to_owned();
         sd_notify::status(&told);
         self.record.running = None;
-        self.record.started = Some(Started::Failed {
+        self.record.started = Some(StartOutcome::Failed {
             kind: error.kind.word().to_owned(),
             message: error.message.clone(),
             hint: error.hint.clone(),
         });
         let again = self.is_tried_again(told);
-        self.write_record(world);
+        self.write_record(context);
         // What is configured wrongly has an exit status of its own, which the unit knows.
         if again || matches!(error.kind, Kind::Config | Kind::Usage) {
             return Err(error);
         }
-        Ok(Run::Ended(status::FOR_GOOD))
+        Ok(SupervisedRun::Ended(status::FOR_GOOD))
     }
 
     /// Counts a failure; says whether another start is in order.
@@ -234,32 +236,32 @@ impl Supervisor {
     }
 
     /// Sees what comes of an end of the run that was watched.
-    fn ended(&mut self, watch: &mut Watch, cause: Option<Cause>, oom: bool) -> Result<u8> {
+    fn ended(&mut self, watch: &mut SessionWatch, cause: Option<EndCause>, oom: bool) -> Result<u8> {
         sd_notify::well();
         let oom = watch.note_oom(&self.id) || oom;
         let mark = watch.watched.mark.clone();
-        self.with_manager(&Config::default(), |this, world| this.judge(world, &mark, cause, oom))
+        self.with_manager(&Config::default(), |this, context| this.judge(context, &mark, cause, oom))
     }
 
-    fn judge(&mut self, world: &World, mark: &Mark, cause: Option<Cause>, oom: bool) -> Result<u8> {
+    fn judge(&mut self, context: &Context, mark: &Mark, cause: Option<EndCause>, oom: bool) -> Result<u8> {
         // Who ends the session on purpose has this turn until that is told.
-        let _turn = match session_exited::turn(world, &self.id, Deadline::after(OTHERS)) {
+        let _turn = match session_exited::turn(context, &self.id, Deadline::after(OTHERS)) {
             // The next supervisor sees what came of it.
             Err(error) if error.kind == Kind::Deadline => return Ok(status::FAILED),
             turn => turn?,
         };
         sd_notify::well();
-        let manager = world.manager()?;
+        let manager = context.manager()?;
         // Not its own end: this service is being stopped, or everything is.
-        if manager.asked(&self.unit)? != Asked::Nothing || manager.is_going_down() {
+        if manager.asked(&self.unit)? != PendingJob::Nothing || manager.is_going_down() {
             return Ok(status::OVER);
         }
-        let is_forgotten = world.store.spec(&self.id).is_ok_and(|spec| spec.is_none());
-        let found = observe::one(world, &self.id)?.filter(|found| found.has_body);
+        let is_forgotten = context.store.spec(&self.id).is_ok_and(|spec| spec.is_none());
+        let found = observe::one(context, &self.id)?.filter(|found| found.has_body);
         if is_forgotten && found.is_none() {
             // It was stopped.
             self.record.running = None;
-            self.write_record(world);
+            self.write_record(context);
             return Ok(status::OVER);
         }
         if found.as_ref().and_then(|found| found.mark.as_ref()).is_some_and(|other| other != mark) {
@@ -268,8 +270,8 @@ impl Supervisor {
         }
         let condition = found.as_ref().map(|found| found.condition);
         let has_recovered = match cause {
-            Some(Cause::ServerWedged) => condition.is_some_and(|now| now != Condition::Wedged),
-            Some(Cause::Stuck) => {
+            Some(EndCause::ServerWedged) => condition.is_some_and(|now| now != Condition::Wedged),
+            Some(EndCause::Stuck) => {
                 condition.is_some_and(|now| now.action() == Action::Leave && !now.can_be_stuck())
             }
             _ => false,
@@ -279,7 +281,7 @@ impl Supervisor {
             return Ok(status::FAILED);
         }
         let end = how_it_ended(&self.id, mark, cause, oom);
-        let status = self.conclude(world, found.as_ref(), Some(mark), &end)?.unwrap_or(status::FAILED);
+        let status = self.conclude(context, found.as_ref(), Some(mark), &end)?.unwrap_or(status::FAILED);
         // How it was started is not known: another start would be of something else.
         Ok(if is_forgotten { status::FOR_GOOD } else { status })
     }
@@ -288,8 +290,8 @@ impl Supervisor {
     /// after a failure.
     fn conclude(
         &mut self,
-        world: &World,
-        found: Option<&Found>,
+        context: &Context,
+        found: Option<&ObservedSession>,
         mark: Option<&Mark>,
         end: &End,
     ) -> Result<Option<u8>> {
@@ -306,14 +308,14 @@ impl Supervisor {
             // Once, also where the bus goes away below, and this is done again.
             self.is_end_told = true;
             if let Err(error) =
-                session_exited::record(world, &self.id, found.map(|found| &found.cgroup), &end)
+                session_exited::record(context, &self.id, found.map(|found| &found.cgroup), &end)
             {
                 tracing::debug!("{error}");
             }
         }
         if let Some(found) = found.filter(|_| !stays) {
             sd_notify::status(&format!("{}; ends what is left of it", end.words()));
-            stop::clear(world, std::slice::from_ref(found), stop::TIMEOUT)?;
+            stop::clear(context, std::slice::from_ref(found), stop::TIMEOUT)?;
         }
         self.record.running = None;
         let told = format!("{} ended with {}", self.id, end.words());
@@ -323,31 +325,31 @@ impl Supervisor {
             Next::Again if clean => Some(status::AGAIN),
             Next::Again => None,
             Next::Over | Next::Failed => {
-                stop::over(world, &self.id)?;
+                stop::over(context, &self.id)?;
                 self.record.failure = (next == Next::Failed).then(|| end.words());
                 Some(if next == Next::Over { status::OVER } else { status::FOR_GOOD })
             }
         };
-        self.write_record(world);
+        self.write_record(context);
         Ok(status)
     }
 }
 
 /// How the program ended, as far as that can be told.
-fn how_it_ended(id: &SessionId, mark: &Mark, cause: Option<Cause>, oom: bool) -> End {
+fn how_it_ended(id: &SessionId, mark: &Mark, cause: Option<EndCause>, oom: bool) -> End {
     let unknown = |cause| End::unknown(mark.since_us, now_us(), cause);
     if cause.is_some() {
         return unknown(cause);
     }
     if !is_alive(mark.server_pid, mark.server_start) {
         // A manager that takes no OOMPolicy= ends the whole scope for one such kill.
-        return unknown(Some(if oom { Cause::OutOfMemory } else { Cause::ServerEnded }));
+        return unknown(Some(if oom { EndCause::OutOfMemory } else { EndCause::ServerEnded }));
     }
     let told = session_exited::how(id, mark, 0);
     // Where one such kill is the end of a pane's scope, the manager asks the rest of it to end.
     let killed = [Signal::SIGKILL, Signal::SIGTERM].map(|signal| Some(signal as i32));
     match told.ok() {
-        Some(end) if oom && killed.contains(&end.signal) => End { cause: Some(Cause::OutOfMemory), ..end },
+        Some(end) if oom && killed.contains(&end.signal) => End { cause: Some(EndCause::OutOfMemory), ..end },
         Some(end) => end,
         // It went meanwhile, or does not tell, as one that does not answer.
         None => unknown(None),

@@ -3,14 +3,14 @@
 use std::time::{Duration, SystemTime};
 
 use super::Supervisor;
-use super::watch::Watch;
+use super::watch::SessionWatch;
 use crate::model::error::{Error, Kind, Result};
 use crate::model::event::Event;
 use crate::model::screen::typing::{self, Request, Sent};
-use crate::model::screen::{Look, fold};
+use crate::model::screen::{Screen, fold};
 use crate::model::session::Mark;
 use crate::model::supervision::{OUTPUT_STEP, Rules, Sign, Silence, Watched};
-use crate::ops::World;
+use crate::ops::Context;
 use crate::ops::session::{observe, send};
 use crate::sys::clock::{Deadline, boot_us, micros, now_us};
 use crate::sys::process::{self, last_output, stat};
@@ -41,7 +41,7 @@ pub(super) struct Signs {
     nudge_left: Option<u64>,
 }
 
-impl Watch {
+impl SessionWatch {
     /// Looks at the signs that count; says how long there was none.
     fn silence(&mut self, rules: &Rules) -> Duration {
         let now = boot_us();
@@ -93,7 +93,7 @@ fn server(mark: &Mark) -> Option<Server> {
 
 /// What of a screen is compared with another for signs of life. Lines that scrolled off the top count only where
 /// the screen is full: tmux also keeps the lines of a shorter one that its program clears to draw it again.
-fn digest(look: &Look) -> u64 {
+fn digest(look: &Screen) -> u64 {
     let last_rows = &look.rows[look.rows.len().saturating_sub(2)..];
     let is_full = last_rows.iter().any(|row| !row.trim().is_empty());
     let scrolled = if is_full { look.scrolled } else { 0 };
@@ -128,7 +128,7 @@ fn reason(error: &Error) -> String {
 
 impl Supervisor {
     /// When the silence may have become too long.
-    pub(super) fn silence_ends(&self, watch: &Watch) -> Option<u64> {
+    pub(super) fn silence_ends(&self, watch: &SessionWatch) -> Option<u64> {
         let stuck_after = micros(self.terms.rules.stuck_after?);
         let Watched { sign, looked, .. } = watch.watched;
         let first_look = || {
@@ -149,14 +149,14 @@ impl Supervisor {
 
     /// Looks for signs of life, and does what the silence calls for; says whether it is too long for
     /// the run to go on.
-    pub(super) fn is_silent_too_long(&mut self, world: &World, watch: &mut Watch) -> bool {
+    pub(super) fn is_silent_too_long(&mut self, context: &Context, watch: &mut SessionWatch) -> bool {
         let Some(stuck_after) = self.terms.rules.stuck_after else { return false };
         if !observe::glance(&watch.watched.mark, &watch.cgroup).can_be_stuck() {
             // What stands still on purpose is not silent.
             watch.watched.sign = boot_us();
         }
         let mut silence = watch.silence(&self.terms.rules);
-        if silence >= stuck_after && self.is_asking(world, watch) {
+        if silence >= stuck_after && self.is_asking(context, watch) {
             // It waits for its user, and not the other way round.
             (watch.watched.sign, silence) = (boot_us(), Duration::ZERO);
         }
@@ -174,7 +174,7 @@ impl Supervisor {
             Silence::Never | Silence::Tell => stuck_after,
             Silence::Nudge | Silence::Restart if somebody_types(&watch.watched.mark) => LATER,
             Silence::Nudge => {
-                self.nudge(world, watch);
+                self.nudge(context, watch);
                 if self.terms.rules.counts(Sign::Output) { OUTPUT_STEP * 2 } else { NUDGED }
             }
             Silence::Restart => {
@@ -191,13 +191,13 @@ impl Supervisor {
 
     /// Types the session's nudge into its program, where that reads. Once for each silence, whatever comes
     /// of it, and also where the next supervisor goes on: that is why the record is written first.
-    fn nudge(&mut self, world: &World, watch: &mut Watch) {
+    fn nudge(&mut self, context: &Context, watch: &mut SessionWatch) {
         let Some(text) = self.terms.rules.nudge_text.clone() else { return };
         watch.watched.nudged = true;
-        self.keep(world, watch);
+        self.keep(context, watch);
         // Typing waits for the program, for somebody who types, and for another forge that does.
         sd_notify::well();
-        let outcome = match self.try_nudge(world, watch, &text) {
+        let outcome = match self.try_nudge(context, watch, &text) {
             Ok(sent) => Ok(sent.fate),
             // Its end is seen where that belongs.
             Err(error) if error.kind == Kind::Ended => return,
@@ -212,7 +212,7 @@ impl Supervisor {
 
     /// Types the text by the rules of `forge send`, and stricter: only where a pattern says that the program
     /// reads, and never into a password prompt.
-    fn try_nudge(&self, world: &World, watch: &Watch, text: &str) -> Result<Sent> {
+    fn try_nudge(&self, context: &Context, watch: &SessionWatch, text: &str) -> Result<Sent> {
         let refused = |why| Err(Error::new(Kind::NotReady, why));
         if watch.prompts.ready.is_none() {
             return refused("the session has no ready pattern, so nothing says that its program reads");
@@ -222,6 +222,6 @@ impl Supervisor {
         if terminal.and_then(|path| terminal::mode(&path).ok()).is_some_and(terminal::Mode::is_secret) {
             return refused("its program reads a password");
         }
-        send::send(world, &self.id, mark, &Request::entry(&typing::text(text)?))
+        send::send(context, &self.id, mark, &Request::entry(&typing::text(text)?))
     }
 }

@@ -4,18 +4,18 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use super::silence::last_output_us;
-use super::{Run, Supervisor, how_it_ended};
+use super::{SupervisedRun, Supervisor, how_it_ended};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::event::Event;
 use crate::model::session::condition::{Action, Condition};
 use crate::model::session::name::SessionId;
 use crate::model::session::spec::{Keeper, Spec};
-use crate::model::session::{Cause, End, Mark, State};
-use crate::model::supervision::{DELAYS, Delays, Started, Watched, status};
-use crate::ops::World;
-use crate::ops::session::observe::{self, Found};
+use crate::model::session::{End, EndCause, Mark, State};
+use crate::model::supervision::{DELAYS, Delays, StartOutcome, Watched, status};
+use crate::ops::Context;
+use crate::ops::session::observe::{self, ObservedSession};
 use crate::ops::session::resume::resumption;
-use crate::ops::session::spawn::order::{How, Order};
+use crate::ops::session::spawn::order::{How, SpawnOrder};
 use crate::ops::session::spawn::{Spawned, spawn};
 use crate::ops::session::{exited, specify, stop};
 use crate::sys::cgroup::Cgroup;
@@ -39,8 +39,8 @@ const BESIDE_THE_PROMPT: Duration = Duration::from_secs(120);
 
 impl Supervisor {
     /// Comes by the session, whatever there is of it.
-    pub(super) fn come_up(&mut self, world: &World) -> Result<Run> {
-        let service = world.manager()?.service(&self.unit)?;
+    pub(super) fn come_up(&mut self, context: &Context) -> Result<SupervisedRun> {
+        let service = context.manager()?.service(&self.unit)?;
         (self.terms.breaker, self.terms.restarts) = (service.breaker, service.restarts);
         if self.terms.restarts == 0 {
             // Somebody started it: what was before is forgiven, also by the manager, which counts the
@@ -48,42 +48,42 @@ impl Supervisor {
             if !std::mem::take(&mut self.record.poked) {
                 self.record.failures.clear();
             }
-            world.manager()?.reset_failed(&self.unit)?;
+            context.manager()?.reset_failed(&self.unit)?;
         }
         // The manager's count says so too, until somebody has it forget failures.
         let by_itself = self.record.by_itself || self.terms.restarts > 0;
-        let remains = match self.look_for_it(world)? {
-            Some(found) if !is_ended(&found) => return self.adopt(world, &found),
+        let remains = match self.look_for_it(context)? {
+            Some(found) if !is_ended(&found) => return self.adopt(context, &found),
             remains => remains,
         };
         if !by_itself {
             keep_what_people_opened(&self.id, remains.as_ref())?;
         }
         let turn = match remains {
-            Some(_) => Some(world.store.clearing_turn(&self.id, Deadline::after(CLEARING))?),
+            Some(_) => Some(context.store.clearing_turn(&self.id, Deadline::after(CLEARING))?),
             None => None,
         };
         if by_itself && let Some(since_us) = self.record.running {
             // The last supervisor did not live to see the end.
-            if let Some(status) = self.conclude_for_another(world, remains.as_ref(), since_us)? {
-                return Ok(Run::Ended(status));
+            if let Some(status) = self.conclude_for_another(context, remains.as_ref(), since_us)? {
+                return Ok(SupervisedRun::Ended(status));
             }
         } else if let Some(found) = remains {
-            stop::clear(world, &[found], stop::TIMEOUT)?;
+            stop::clear(context, &[found], stop::TIMEOUT)?;
         }
         drop(turn);
-        self.start(world, (!service.pause_grows).then_some(service.restart_pause))
+        self.start(context, (!service.pause_grows).then_some(service.restart_pause))
     }
 
     /// What there is of the session, once nobody else is starting or ending it.
-    fn look_for_it(&mut self, world: &World) -> Result<Option<Found>> {
+    fn look_for_it(&mut self, context: &Context) -> Result<Option<ObservedSession>> {
         let deadline = Deadline::after(OTHERS);
         loop {
-            let found = observe::one(world, &self.id)?.filter(|found| found.has_body);
+            let found = observe::one(context, &self.id)?.filter(|found| found.has_body);
             let state = match &found {
                 Some(found) if found.condition.action() == Action::Wait => found.state(),
                 // Whoever asked for it has the name until the manager has the job.
-                None if world.store.is_claimed(&self.id) => State::Starting,
+                None if context.store.is_claimed(&self.id) => State::Starting,
                 _ => return Ok(found),
             };
             let state = state.word();
@@ -113,9 +113,9 @@ impl Supervisor {
     }
 
     /// Takes over a session that is alive.
-    fn adopt(&mut self, world: &World, found: &Found) -> Result<Run> {
+    fn adopt(&mut self, context: &Context, found: &ObservedSession) -> Result<SupervisedRun> {
         // One that cannot be read is no reason to leave the session alone.
-        let spec = world.store.spec(&self.id).ok().flatten();
+        let spec = context.store.spec(&self.id).ok().flatten();
         if spec.as_ref().is_some_and(|spec| spec.keeper == Keeper::Caller) {
             return Err(Error::usage(format!(
                 "{} runs under 'forge run', and whoever called that keeps it",
@@ -124,20 +124,20 @@ impl Supervisor {
             .hint(format!("'forge stop {}' ends it first", self.id)));
         }
         if let Some(spec) = &spec {
-            world.store.change_spec(spec, |spec| spec.keeper = Keeper::Supervisor)?;
+            context.store.change_spec(spec, |spec| spec.keeper = Keeper::Supervisor)?;
         }
         let mark = found.mark()?.clone();
         let (server_pid, pane_pid) = (mark.server_pid, mark.pane_pid);
         journal::record(&Event::Adopted { session: self.id.clone(), server_pid, pane_pid });
         if self.terms.restarts > 0 {
             // Only supervisors ended, and that is no failure of the session.
-            world.manager()?.reset_failed(&self.unit)?;
+            context.manager()?.reset_failed(&self.unit)?;
         }
         (self.record.running, self.record.by_itself) = (Some(mark.since_us), false);
-        self.record.started = Some(Started::Up(value(&Spawned::of(&self.id, &mark))));
-        self.write_record(world);
+        self.record.started = Some(StartOutcome::Up(value(&Spawned::of(&self.id, &mark))));
+        self.write_record(context);
         let program = spec.map(|spec| spec.command.name().to_owned()).unwrap_or_default();
-        Ok(Run::Up(Box::new(self.watched(mark, &found.cgroup, program))))
+        Ok(SupervisedRun::Up(Box::new(self.watched(mark, &found.cgroup, program))))
     }
 
     fn watched(&self, mark: Mark, cgroup: &Cgroup, program: String) -> Watched {
@@ -169,58 +169,58 @@ impl Supervisor {
     /// Records the end of a run that no supervisor saw.
     fn conclude_for_another(
         &mut self,
-        world: &World,
-        remains: Option<&Found>,
+        context: &Context,
+        remains: Option<&ObservedSession>,
         since_us: u64,
     ) -> Result<Option<u8>> {
         let mark = remains.and_then(|found| found.mark.as_ref()).filter(|mark| mark.up);
         let end = match mark {
             Some(mark) => how_it_ended(&self.id, mark, None, false),
-            None if since_us == 0 => return self.conclude_start(world, remains),
-            None => End::unknown(since_us, now_us(), Some(Cause::ServerEnded)),
+            None if since_us == 0 => return self.conclude_start(context, remains),
+            None => End::unknown(since_us, now_us(), Some(EndCause::ServerEnded)),
         };
-        self.conclude(world, remains, mark, &end)
+        self.conclude(context, remains, mark, &end)
     }
 
     /// Clears up after a start whose supervisor was killed.
-    fn conclude_start(&mut self, world: &World, remains: Option<&Found>) -> Result<Option<u8>> {
+    fn conclude_start(&mut self, context: &Context, remains: Option<&ObservedSession>) -> Result<Option<u8>> {
         if let Some(found) = remains {
-            stop::clear(world, std::slice::from_ref(found), stop::TIMEOUT)?;
+            stop::clear(context, std::slice::from_ref(found), stop::TIMEOUT)?;
         }
         self.record.running = None;
         let again = self.is_tried_again("a start that was cut short".to_owned());
-        self.write_record(world);
+        self.write_record(context);
         Ok((!again).then_some(status::FOR_GOOD))
     }
 
     /// Starts the session, when it is its turn. The manager has made that pause.
-    fn start(&mut self, world: &World, paused: Option<Duration>) -> Result<Run> {
+    fn start(&mut self, context: &Context, paused: Option<Duration>) -> Result<SupervisedRun> {
         self.is_end_told = false;
         if let Some(paused) = paused {
             self.pause_before_restart(paused);
         }
-        let turn = self.turn(world)?;
-        let spec = self.spec(world)?;
-        let resumption = resumption(&world.paths.home, &world.store, &spec);
+        let turn = self.turn(context)?;
+        let spec = self.spec(context)?;
+        let resumption = resumption(&context.paths.home, &context.store, &spec);
         let (spec, argv) = (resumption.noted(spec), &resumption.argv);
         sd_notify::extend_start(Duration::from_secs(spec.ready_timeout_s).saturating_add(BESIDE_THE_PROMPT));
         sd_notify::status(&format!("starts {}", argv.name()));
         self.record.running = Some(0);
-        self.write_record(world);
-        let spawned = spawn(world, Order { spec: &spec, argv, how: How::Supervised })?;
+        self.write_record(context);
+        let spawned = spawn(context, SpawnOrder { spec: &spec, argv, how: How::Supervised })?;
         drop(turn);
         if self.terms.restarts > 0 {
             let why = self.record.failure.clone().unwrap_or_else(|| "an end that nobody saw".to_owned());
             journal::record(&Event::Restarted { session: self.id.clone(), why });
         }
         (self.record.running, self.record.by_itself) = (Some(spawned.since_us), false);
-        self.record.started = Some(Started::Up(value(&spawned)));
-        self.write_record(world);
-        let found = observe::one(world, &self.id)?;
-        let Some(Found { mark: Some(mark), cgroup, .. }) = found else {
+        self.record.started = Some(StartOutcome::Up(value(&spawned)));
+        self.write_record(context);
+        let found = observe::one(context, &self.id)?;
+        let Some(ObservedSession { mark: Some(mark), cgroup, .. }) = found else {
             return Err(Error::new(Kind::Ended, format!("{} ended as soon as it was up", self.id)));
         };
-        Ok(Run::Up(Box::new(self.watched(mark, &cgroup, argv.name().to_owned()))))
+        Ok(SupervisedRun::Up(Box::new(self.watched(mark, &cgroup, argv.name().to_owned()))))
     }
 
     /// The rest of the pause before a restart: the manager's is as long as the first each time.
@@ -239,10 +239,10 @@ impl Supervisor {
     }
 
     /// Waits for one of the turns in which sessions are started.
-    fn turn(&mut self, world: &World) -> Result<Claim> {
-        let turns = world.config.restore.concurrency;
+    fn turn(&mut self, context: &Context) -> Result<Claim> {
+        let turns = context.config.restore.concurrency;
         loop {
-            if let Some(turn) = world.store.starting_turn(turns)? {
+            if let Some(turn) = context.store.starting_turn(turns)? {
                 return Ok(turn);
             }
             // Each that has a turn has a deadline for its start.
@@ -252,14 +252,14 @@ impl Supervisor {
 
     /// What is to be started: as it is configured, where it is; else as it was asked for; else what
     /// `forge spawn` starts by that name.
-    fn spec(&self, world: &World) -> Result<Spec> {
-        let kept = world.store.spec(&self.id)?;
-        let is_configured = world.config.sessions.contains_key(&self.id);
+    fn spec(&self, context: &Context) -> Result<Spec> {
+        let kept = context.store.spec(&self.id)?;
+        let is_configured = context.config.sessions.contains_key(&self.id);
         let spec = match kept {
             Some(kept) if !(kept.as_configured && is_configured) => kept,
             kept => Spec {
                 fresh: kept.as_ref().is_none_or(|kept| kept.fresh),
-                ..specify::again(world, &self.id, kept.as_ref())?
+                ..specify::again(context, &self.id, kept.as_ref())?
             },
         };
         Ok(Spec { keeper: Keeper::Supervisor, over: false, ..spec })
@@ -268,7 +268,7 @@ impl Supervisor {
 
 /// Refuses to end a session that stays, although its program ended, for the sake of what a person
 /// opened in it.
-fn keep_what_people_opened(id: &SessionId, remains: Option<&Found>) -> Result<()> {
+fn keep_what_people_opened(id: &SessionId, remains: Option<&ObservedSession>) -> Result<()> {
     let Some(found) = remains.filter(|found| found.condition == Condition::ProgramEnded) else {
         return Ok(());
     };
@@ -282,7 +282,7 @@ fn keep_what_people_opened(id: &SessionId, remains: Option<&Found>) -> Result<()
 }
 
 /// Whether nothing of it is worth keeping.
-fn is_ended(found: &Found) -> bool {
+fn is_ended(found: &ObservedSession) -> bool {
     matches!(found.condition.action(), Action::Restart | Action::Clear)
 }
 

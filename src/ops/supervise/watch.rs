@@ -16,10 +16,10 @@ use crate::model::event::Event;
 use crate::model::screen::prompts::Prompts;
 use crate::model::session::condition::{Action, Condition};
 use crate::model::session::name::SessionId;
-use crate::model::session::{Cause, Mark};
+use crate::model::session::{EndCause, Mark};
 use crate::model::supervision::{Watched, status};
 use crate::model::usage;
-use crate::ops::World;
+use crate::ops::Context;
 use crate::ops::session::{heal, observe};
 use crate::sys::cgroup::{Cgroup, OomKills};
 use crate::sys::clock::{Deadline, boot_us, local, micros, now_us};
@@ -38,7 +38,7 @@ const KILLED: Duration = Duration::from_secs(2);
 
 /// A run that is watched.
 #[derive(Debug)]
-pub(super) struct Watch {
+pub(super) struct SessionWatch {
     pub(super) watched: Watched,
     pub(super) cgroup: Cgroup,
     oom: Option<OomKills>,
@@ -47,7 +47,7 @@ pub(super) struct Watch {
     pub(super) questions: Option<Questions>,
 }
 
-impl Watch {
+impl SessionWatch {
     pub(super) fn new(watched: Watched, prompts: Prompts) -> Self {
         let cgroup = Cgroup::new(&watched.cgroup);
         Self {
@@ -92,7 +92,7 @@ pub(super) fn told(watched: &Watched, condition: Condition) -> String {
 
 impl Supervisor {
     /// Watches a run to its end; returns the exit status for the manager.
-    pub(super) fn watch(&mut self, world: &World, mut watch: Watch) -> Result<u8> {
+    pub(super) fn watch(&mut self, context: &Context, mut watch: SessionWatch) -> Result<u8> {
         // From here on an end has to be told; before, to be killed is the same.
         let stops = Signals::take_over(&[Signal::SIGTERM, Signal::SIGINT])?;
         let mark = &watch.watched.mark;
@@ -115,7 +115,7 @@ impl Supervisor {
                 if condition == Condition::Wedged && self.patience_ends(&watch).is_some_and(|at| now >= at) {
                     stops.give_back();
                     self.tell_stuck("server", self.terms.rules.patience().unwrap_or_default(), true);
-                    return self.ended(&mut watch, Some(Cause::ServerWedged), false);
+                    return self.ended(&mut watch, Some(EndCause::ServerWedged), false);
                 }
                 // A look at a server that does not answer takes its time.
                 sd_notify::well();
@@ -123,17 +123,18 @@ impl Supervisor {
             }
             if self.settled_at(&watch).is_some_and(|at| now >= at) {
                 self.settle(&mut watch);
-                return self.rest(world, watch.watched);
+                return self.rest(context, watch.watched);
             }
             if self.silence_ends(&watch).is_some_and(|at| now >= at)
-                && self.is_silent_too_long(world, &mut watch)
+                && self.is_silent_too_long(context, &mut watch)
             {
                 stops.give_back();
-                return self.ended(&mut watch, Some(Cause::Stuck), false);
+                return self.ended(&mut watch, Some(EndCause::Stuck), false);
             }
-            self.look_for_question(world, &mut watch);
-            if watch.watched.notice_due().is_some_and(|at| now >= at) && self.send_notice(world, &mut watch) {
-                return self.rest(world, watch.watched);
+            self.look_for_question(context, &mut watch);
+            if watch.watched.notice_due().is_some_and(|at| now >= at) && self.send_notice(context, &mut watch)
+            {
+                return self.rest(context, watch.watched);
             }
 
             let timers = [
@@ -173,30 +174,30 @@ impl Supervisor {
                 watch.questions.iter_mut().for_each(Questions::terminal_changed);
             }
             if came[2] && self.signals.next().is_some() {
-                return self.reload(world, watch);
+                return self.reload(context, watch);
             }
         }
     }
 
     /// Reads the configuration again, and looks. One that cannot be used changes nothing.
-    fn reload(&mut self, world: &World, mut watch: Watch) -> Result<u8> {
+    fn reload(&mut self, context: &Context, mut watch: SessionWatch) -> Result<u8> {
         sd_notify::reloading();
         if let Ok(config) = config::load(&self.paths.config, self.terms.config_file.as_deref()) {
             self.terms.rules = rules(&config, &self.id);
             watch.watched = watch.watched.under(&self.terms, boot_us());
-            self.take_over_patterns(world, &config);
+            self.take_over_patterns(context, &config);
         }
         let condition = self.look(&mut watch);
         sd_notify::ready(&told(&watch.watched, condition));
-        self.rest(world, watch.watched)
+        self.rest(context, watch.watched)
     }
 
     /// Has the patterns count from now on that are configured now, for a session that is as configured.
-    fn take_over_patterns(&self, world: &World, config: &Config) {
-        let spec = world.store.spec(&self.id).ok().flatten().filter(|spec| spec.as_configured);
+    fn take_over_patterns(&self, context: &Context, config: &Config) {
+        let spec = context.store.spec(&self.id).ok().flatten().filter(|spec| spec.as_configured);
         let (Some(spec), Some(session)) = (spec, config.sessions.get(&self.id)) else { return };
         let Prompts { ready, not_ready, asking } = session.prompts();
-        let changed = world.store.change_spec(&spec, |spec| {
+        let changed = context.store.change_spec(&spec, |spec| {
             (spec.ready, spec.not_ready, spec.asking) = (ready, not_ready, asking);
         });
         if let Err(error) = changed {
@@ -205,7 +206,7 @@ impl Supervisor {
     }
 
     /// Looks at the session, without the manager, and heals what can be.
-    fn look(&mut self, watch: &mut Watch) -> Condition {
+    fn look(&mut self, watch: &mut SessionWatch) -> Condition {
         let mark = &watch.watched.mark;
         heal::unnoticed_end(mark);
         let condition = observe::glance(mark, &watch.cgroup);
@@ -231,12 +232,12 @@ impl Supervisor {
     }
 
     /// When a server that does not answer has had its time.
-    fn patience_ends(&self, watch: &Watch) -> Option<u64> {
+    fn patience_ends(&self, watch: &SessionWatch) -> Option<u64> {
         Some(watch.watched.wedged?.saturating_add(micros(self.terms.rules.patience()?)))
     }
 
     /// When a run has lasted long enough for its failures to be forgiven.
-    fn settled_at(&self, watch: &Watch) -> Option<u64> {
+    fn settled_at(&self, watch: &SessionWatch) -> Option<u64> {
         let has_history = self.terms.restarts > 0 || !self.record.failures.is_empty();
         // Where there is no window, pauses are still to become short again.
         let interval = Some(self.terms.breaker.interval).filter(|interval| !interval.is_zero());
@@ -244,9 +245,9 @@ impl Supervisor {
     }
 
     /// Forgives what failed before.
-    fn settle(&mut self, watch: &mut Watch) {
-        let done = self.with_manager(&Config::default(), |this, world| {
-            world.manager()?.reset_failed(&this.unit)?;
+    fn settle(&mut self, watch: &mut SessionWatch) {
+        let done = self.with_manager(&Config::default(), |this, context| {
+            context.manager()?.reset_failed(&this.unit)?;
             this.record.failures.clear();
             this.record.failure = None;
             Ok(())

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use crate::model::error::{Error, Kind, Result};
 use crate::model::health::Problem;
-use crate::model::unit::files::{BOOT_NOTICE, Change, There, USER, UnitFile, to_install, to_uninstall};
+use crate::model::unit::files::{BOOT_NOTICE, FileChange, There, USER, UnitFile, to_install, to_uninstall};
 use crate::model::unit::{FORGE_SLICE, SERVICE_PATTERN};
-use crate::ops::World;
+use crate::ops::Context;
 use crate::sys::clock::Deadline;
 use crate::sys::systemd::{Login, Manager};
 use crate::sys::{env, files};
@@ -23,7 +23,7 @@ const AT_WORK: &str =
 
 /// What is to be done about one unit file.
 #[derive(Debug)]
-pub struct Step {
+pub struct InstallStep {
     /// The unit.
     pub file: UnitFile,
     /// Where its file is, or would be.
@@ -33,12 +33,12 @@ pub struct Step {
     /// What stands there.
     pub there: There,
     /// What is done.
-    pub change: Change,
+    pub change: FileChange,
 }
 
 /// Where forge writes units.
-pub fn directory(world: &World) -> PathBuf {
-    world.paths.user_units()
+pub fn directory(context: &Context) -> PathBuf {
+    context.paths.user_units()
 }
 
 fn there(path: &Path) -> There {
@@ -63,10 +63,11 @@ fn packaged(own: &Path, search: &[PathBuf], name: &str) -> Option<PathBuf> {
 ///
 /// # Errors
 /// When the manager does not answer, or forge's path cannot be written into a unit.
-pub fn plan_install(world: &World) -> Result<Vec<Step>> {
+pub fn plan_install(context: &Context) -> Result<Vec<InstallStep>> {
     let forge = env::forge()?;
-    let steps = plan(world, |file, there, packaged| Ok(to_install(there, &file.marked(&forge)?, packaged)))?;
-    let writes = |step: &Step| matches!(step.change, Change::Write(_) | Change::Update(_));
+    let steps =
+        plan(context, |file, there, packaged| Ok(to_install(there, &file.marked(&forge)?, packaged)))?;
+    let writes = |step: &InstallStep| matches!(step.change, FileChange::Write(_) | FileChange::Update(_));
     if env::is_passing(&forge) && steps.iter().any(writes) {
         return Err(Error::new(
             Kind::Usage,
@@ -81,21 +82,24 @@ pub fn plan_install(world: &World) -> Result<Vec<Step>> {
 ///
 /// # Errors
 /// When the manager does not answer.
-pub fn plan_uninstall(world: &World) -> Result<Vec<Step>> {
-    let supervisors = world.manager()?.units(&[SERVICE_PATTERN])?;
+pub fn plan_uninstall(context: &Context) -> Result<Vec<InstallStep>> {
+    let supervisors = context.manager()?.units(&[SERVICE_PATTERN])?;
     let at_work = supervisors.iter().any(|unit| unit.active != "inactive" && unit.active != "failed");
-    plan(world, |file, there, _| {
+    plan(context, |file, there, _| {
         Ok(match to_uninstall(there) {
             // Without its settings a supervisor would neither be replaced nor end its session.
-            Change::Remove if at_work && file.is_supervisor() => Change::Refuse(AT_WORK),
+            FileChange::Remove if at_work && file.is_supervisor() => FileChange::Refuse(AT_WORK),
             change => change,
         })
     })
 }
 
-fn plan(world: &World, decide: impl Fn(UnitFile, &There, bool) -> Result<Change>) -> Result<Vec<Step>> {
-    let own = directory(world);
-    let search = world.manager()?.unit_path()?;
+fn plan(
+    context: &Context,
+    decide: impl Fn(UnitFile, &There, bool) -> Result<FileChange>,
+) -> Result<Vec<InstallStep>> {
+    let own = directory(context);
+    let search = context.manager()?.unit_path()?;
     if !search.contains(&own) {
         return Err(Error::new(
             Kind::Usage,
@@ -111,7 +115,7 @@ fn plan(world: &World, decide: impl Fn(UnitFile, &There, bool) -> Result<Change>
             let there = there(&path);
             let packaged = packaged(&own, &search, file.name);
             let change = decide(file, &there, packaged.is_some())?;
-            Ok(Step { file, path, packaged, there, change })
+            Ok(InstallStep { file, path, packaged, there, change })
         })
         .collect()
 }
@@ -134,24 +138,24 @@ pub struct Done {
 ///
 /// # Errors
 /// When a file cannot be written, or a unit cannot be enabled. Doing it again mends it.
-pub fn install(world: &World, steps: &[Step], now: bool) -> Result<Done> {
-    let manager = world.manager()?;
+pub fn install(context: &Context, steps: &[InstallStep], now: bool) -> Result<Done> {
+    let manager = context.manager()?;
     // The units of a user without forge's files do nothing: from here on they do.
-    files::private_dir(&world.paths.state)?;
+    files::private_dir(&context.paths.state)?;
     for step in steps {
         match &step.change {
-            Change::Write(text) | Change::Update(text) => {
+            FileChange::Write(text) | FileChange::Update(text) => {
                 files::make_dir(step.path.parent().unwrap_or(&step.path))?;
                 files::write(&step.path, text.as_bytes(), 0o644)?;
             }
-            Change::Unhide | Change::Remove => remove(step)?,
-            Change::Unchanged | Change::Packaged | Change::Absent | Change::Refuse(_) => {}
+            FileChange::Unhide | FileChange::Remove => remove(step)?,
+            FileChange::Unchanged | FileChange::Packaged | FileChange::Absent | FileChange::Refuse(_) => {}
         }
     }
     manager.reload()?;
     let ours: Vec<&'static str> = steps
         .iter()
-        .filter(|step| !matches!(step.change, Change::Refuse(_)) && step.file.is_enabled())
+        .filter(|step| !matches!(step.change, FileChange::Refuse(_)) && step.file.is_enabled())
         .map(|step| step.file.name)
         .collect();
     let mut done = Done { links: enable(manager, &ours)?, ..Done::default() };
@@ -175,7 +179,7 @@ pub fn install(world: &World, steps: &[Step], now: bool) -> Result<Done> {
 }
 
 /// Removes a file, and of a drop-in the directory too, unless the user has others in it.
-fn remove(step: &Step) -> Result<()> {
+fn remove(step: &InstallStep) -> Result<()> {
     files::remove(&step.path)?;
     if step.file.is_drop_in() {
         files::remove_empty_dir(step.path.parent().unwrap_or(&step.path));
@@ -187,11 +191,11 @@ fn remove(step: &Step) -> Result<()> {
 ///
 /// # Errors
 /// When it is wanted and cannot be turned on.
-pub fn lingering(world: &World, wanted: bool) -> Result<Option<bool>> {
+pub fn lingering(context: &Context, wanted: bool) -> Result<Option<bool>> {
     let login = Login::connect();
-    let lingers = login.as_ref().ok().and_then(|login| login.lingers(world.paths.uid).ok());
+    let lingers = login.as_ref().ok().and_then(|login| login.lingers(context.paths.uid).ok());
     if wanted && lingers != Some(true) {
-        login?.turn_lingering_on(world.paths.uid)?;
+        login?.turn_lingering_on(context.paths.uid)?;
         return Ok(Some(true));
     }
     Ok(lingers)
@@ -212,12 +216,12 @@ fn enable(manager: &Manager, units: &[&str]) -> Result<Vec<PathBuf>> {
 ///
 /// # Errors
 /// When a file cannot be removed, or a unit cannot be stopped. Doing it again mends it.
-pub fn uninstall(world: &World, steps: &[Step]) -> Result<Done> {
-    let manager = world.manager()?;
+pub fn uninstall(context: &Context, steps: &[InstallStep]) -> Result<Done> {
+    let manager = context.manager()?;
     let mut done = Done::default();
     // One that a package has too stays enabled and goes on, as the package's.
-    let ours: Vec<&Step> =
-        steps.iter().filter(|step| step.change == Change::Remove && step.packaged.is_none()).collect();
+    let ours: Vec<&InstallStep> =
+        steps.iter().filter(|step| step.change == FileChange::Remove && step.packaged.is_none()).collect();
     let enabled: Vec<&str> =
         ours.iter().filter(|step| step.file.has_install_section()).map(|step| step.file.name).collect();
     if !enabled.is_empty() {
@@ -235,13 +239,13 @@ pub fn uninstall(world: &World, steps: &[Step]) -> Result<Done> {
         }
         manager.reset_failed(name)?;
     }
-    for step in steps.iter().filter(|step| step.change == Change::Remove) {
+    for step in steps.iter().filter(|step| step.change == FileChange::Remove) {
         remove(step)?;
     }
-    files::clear_leftovers(&directory(world), "forge", Duration::ZERO);
+    files::clear_leftovers(&directory(context), "forge", Duration::ZERO);
     manager.reload()?;
     if !steps.iter().any(|step| step.packaged.is_some()) {
-        world.store.forget_restores()?;
+        context.store.forget_restores()?;
     }
     Ok(done)
 }

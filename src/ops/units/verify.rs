@@ -9,7 +9,7 @@ use crate::model::error::Result;
 use crate::model::health::Problem;
 use crate::model::unit::files::{USER, UnitFile};
 use crate::model::unit::graph::{Edge, cycles};
-use crate::ops::World;
+use crate::ops::Context;
 use crate::sys::clock::Deadline;
 use crate::sys::process;
 use crate::sys::systemd::Loaded;
@@ -32,8 +32,8 @@ pub struct Verified {
 ///
 /// # Errors
 /// When the manager does not answer.
-pub fn loaded(world: &World) -> Result<Vec<(UnitFile, Loaded)>> {
-    let manager = world.manager()?;
+pub fn loaded(context: &Context) -> Result<Vec<(UnitFile, Loaded)>> {
+    let manager = context.manager()?;
     let units = USER.into_iter().filter(|file| !file.is_drop_in());
     units.map(|file| Ok((file, manager.loaded(&instance(file.name))?))).collect()
 }
@@ -47,9 +47,9 @@ fn instance(name: &str) -> String {
 ///
 /// # Errors
 /// When the manager does not answer, or there is no systemd-analyze.
-pub fn verify(world: &World) -> Result<Verified> {
-    let manager = world.manager()?;
-    let units = loaded(world)?;
+pub fn verify(context: &Context) -> Result<Verified> {
+    let manager = context.manager()?;
+    let units = loaded(context)?;
     let mut problems = Vec::new();
     let mut edges = 0;
     let install = "forge units install";
@@ -119,7 +119,7 @@ pub fn verify(world: &World) -> Result<Verified> {
             problems.push(Problem::new(format!("{} is not installed", file.name), install));
         }
     }
-    for cycle in cycles(&order(world, &units)?) {
+    for cycle in cycles(&order(context, &units)?) {
         problems.push(Problem::new(
             format!("these are ordered after each other: {}", cycle.join(" > ")),
             "take one of the After= or Before= out of its drop-in",
@@ -132,8 +132,8 @@ pub fn verify(world: &World) -> Result<Verified> {
 ///
 /// # Errors
 /// When the manager does not answer.
-pub fn order(world: &World, units: &[(UnitFile, Loaded)]) -> Result<BTreeSet<Edge>> {
-    let manager = world.manager()?;
+pub fn order(context: &Context, units: &[(UnitFile, Loaded)]) -> Result<BTreeSet<Edge>> {
+    let manager = context.manager()?;
     let mut known: BTreeMap<String, Loaded> = units
         .iter()
         .filter(|(file, _)| !file.is_template())

@@ -28,8 +28,8 @@ use crate::model::error::{Error, Kind, Result};
 use crate::model::event::{self, Event, Level};
 use crate::model::guard::report::Denial;
 use crate::model::guard::timeline::Changed;
-use crate::model::guard::unit_state::{Guarded, Manager};
-use crate::model::screen::typing::Fate;
+use crate::model::guard::unit_state::{Guarded, ManagerKind};
+use crate::model::screen::typing::TextFate;
 use crate::model::session::End;
 use crate::model::session::name::SessionId;
 use crate::model::unit;
@@ -62,9 +62,9 @@ static TELLS: AtomicBool = AtomicBool::new(false);
 
 /// What is said and was not read yet: by a thread of its own, since a pipe that nobody reads, or a
 /// terminal that was stopped (Ctrl-S), would hold up whoever writes.
-static TELLER: Mutex<Option<Teller>> = Mutex::new(None);
+static TELLER: Mutex<Option<StderrWriter>> = Mutex::new(None);
 
-struct Teller {
+struct StderrWriter {
     lines: SyncSender<String>,
     thread: JoinHandle<()>,
 }
@@ -86,7 +86,7 @@ pub(crate) fn tell(line: String, is_error: bool) {
             }
         };
         let thread = std::thread::Builder::new().name("tell".to_owned()).spawn(write);
-        *teller = thread.ok().map(|thread| Teller { lines, thread });
+        *teller = thread.ok().map(|thread| StderrWriter { lines, thread });
     }
     if let Some(teller) = teller.as_ref() {
         let _ = teller.lines.try_send(line);
@@ -96,7 +96,7 @@ pub(crate) fn tell(line: String, is_error: bool) {
 /// Waits until all that was told is read, before something else is printed.
 pub fn all_told() {
     let teller = TELLER.lock().ok().and_then(|mut teller| teller.take());
-    if let Some(Teller { lines, thread }) = teller {
+    if let Some(StderrWriter { lines, thread }) = teller {
         drop(lines);
         let _ = thread.join();
     }
@@ -278,7 +278,7 @@ pub fn record(event: &Event) {
             forge_restarted: *restarted,
         }),
         Event::Nudged { outcome, .. } => write_record!(event, {
-            forge_arrived: matches!(outcome, Ok(Fate::Submitted | Fate::Typed)),
+            forge_arrived: matches!(outcome, Ok(TextFate::Submitted | TextFate::Typed)),
             forge_result: outcome.as_ref().map_or("refused", |fate| fate.word()),
             forge_error: outcome.as_ref().err().map(String::as_str),
         }),
@@ -344,8 +344,8 @@ pub fn around(unit: &Guarded, from: u64, until: u64) -> Vec<String> {
     command.args(["--quiet", "--no-pager", "--output=short-precise", &format!("--lines={LINES}")]);
     command.args([format!("--since={}", at(from)), format!("--until={}", at(until))]);
     match unit.manager {
-        Manager::User => command.args(["--user", &format!("--user-unit={}", unit.unit)]),
-        Manager::System => command.arg(format!("--unit={}", unit.unit)),
+        ManagerKind::User => command.args(["--user", &format!("--user-unit={}", unit.unit)]),
+        ManagerKind::System => command.arg(format!("--unit={}", unit.unit)),
     };
     let read = process::run(&mut command, Deadline::after(Duration::from_secs(10)));
     let text = read.map(|output| output.stdout).unwrap_or_default();

@@ -16,7 +16,7 @@ use crate::sys::clock::Deadline;
 
 /// How a job ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
+pub enum JobOutcome {
     /// As asked.
     Done,
     /// There was nothing to do: no such unit.
@@ -67,19 +67,19 @@ impl Jobs {
 
     /// Waits for the end of a job, by its path. A manager that executes itself anew meanwhile may
     /// never tell of it; so from time to time it is asked whether it still has that job.
-    pub(super) async fn end_of(&mut self, job: &str, deadline: Deadline) -> Result<Outcome> {
+    pub(super) async fn end_of(&mut self, job: &str, deadline: Deadline) -> Result<JobOutcome> {
         loop {
             let soon = deadline.min(Deadline::after(STILL_THERE));
             let runtime = self.runtime.clone();
             match runtime.deadlined(soon, "the job", self.next_end_of(job)).await {
-                Ok(result) if result == "done" => return Ok(Outcome::Done),
-                Ok(result) => return Ok(Outcome::Other(result)),
+                Ok(result) if result == "done" => return Ok(JobOutcome::Done),
+                Ok(result) => return Ok(JobOutcome::Other(result)),
                 Err(error) if error.kind != Kind::Deadline => return Err(error),
-                Err(_) if deadline.passed() => return Ok(Outcome::Pending),
+                Err(_) if deadline.passed() => return Ok(JobOutcome::Pending),
                 Err(_) => {}
             }
             if self.is_forgotten(job).await && !self.ended.contains_key(job) {
-                return Ok(Outcome::Untold);
+                return Ok(JobOutcome::Untold);
             }
         }
     }
@@ -133,8 +133,8 @@ impl Manager {
     /// Stops units, all at once, and waits until each is stopped.
     ///
     /// # Errors
-    /// When the bus fails; what happens to a unit is its [`Outcome`].
-    pub fn stop(&self, units: &[String], deadline: Deadline) -> Result<Vec<Outcome>> {
+    /// When the bus fails; what happens to a unit is its [`JobOutcome`].
+    pub fn stop(&self, units: &[String], deadline: Deadline) -> Result<Vec<JobOutcome>> {
         self.runtime.run(async {
             let mut jobs = Jobs::watch(self).await?;
             let mut asked: Vec<Option<String>> = Vec::new();
@@ -150,7 +150,7 @@ impl Manager {
             for job in asked {
                 outcomes.push(match job {
                     Some(job) => jobs.end_of(&job, deadline).await?,
-                    None => Outcome::Gone,
+                    None => JobOutcome::Gone,
                 });
             }
             Ok(outcomes)

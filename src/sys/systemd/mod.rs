@@ -19,11 +19,11 @@ use super::cgroup::Cgroup;
 use super::clock::{Deadline, pause};
 use crate::model::error::{Error, Kind, Result, Trying};
 pub use guard::Guarding;
-pub use jobs::Outcome;
+pub use jobs::JobOutcome;
 pub use login::{Inhibitor, Login, Shutdowns};
 use proxy::{ManagerProxy, asking};
 use runtime::Runtime;
-pub use service::{Asked, Service};
+pub use service::{PendingJob, Service};
 pub use session::Scope;
 pub use transient::StartError;
 pub use unit_files::Loaded;
@@ -55,7 +55,7 @@ pub struct Manager {
 
 /// A row of the manager's list of units.
 #[derive(Debug, Clone)]
-pub struct Unit {
+pub struct ListedUnit {
     /// The unit's name.
     pub name: String,
     /// `ActiveState=`
@@ -140,12 +140,12 @@ impl Manager {
     ///
     /// # Errors
     /// When the manager does not answer.
-    pub fn units(&self, patterns: &[&str]) -> Result<Vec<Unit>> {
+    pub fn units(&self, patterns: &[&str]) -> Result<Vec<ListedUnit>> {
         let rows = self
             .runtime
             .run(self.proxy.list_units_by_patterns(&[], patterns))
             .map_err(|error| told(&error, "cannot list the units"))?;
-        Ok(rows.into_iter().map(|row| Unit { name: row.0, active: row.3, job: row.8 }).collect())
+        Ok(rows.into_iter().map(|row| ListedUnit { name: row.0, active: row.3, job: row.8 }).collect())
     }
 
     /// The control group of the manager itself: all units of the user are below.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use zbus::wire::Variant;
 
-use super::jobs::{Jobs, Outcome};
+use super::jobs::{JobOutcome, Jobs};
 use super::proxy::{JobProxy, Property, ServiceProxy, UnitProxy, asking};
 use super::transient::exec;
 use super::{Manager, is_gone, is_named, told};
@@ -18,7 +18,7 @@ const AT_STOP_US: u64 = 60_000_000;
 
 /// What somebody asked the manager to do with a unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asked {
+pub enum PendingJob {
     /// Nothing, or nothing that matters here.
     Nothing,
     /// To stop it.
@@ -71,7 +71,7 @@ impl Manager {
     ///
     /// # Errors
     /// When the manager does not answer.
-    pub fn asked(&self, name: &str) -> Result<Asked> {
+    pub fn asked(&self, name: &str) -> Result<PendingJob> {
         let ask = async {
             let (number, job) = self.unit(name).await?.job().await?;
             if number == 0 {
@@ -80,11 +80,11 @@ impl Manager {
             asking::<JobProxy<'_>>(&self.connection).path(job).build().await?.job_type().await
         };
         match self.runtime.run(ask) {
-            Ok(kind) if kind == "stop" => Ok(Asked::Stop),
-            Ok(kind) if kind == "restart" || kind == "try-restart" => Ok(Asked::Restart),
-            Ok(_) => Ok(Asked::Nothing),
+            Ok(kind) if kind == "stop" => Ok(PendingJob::Stop),
+            Ok(kind) if kind == "restart" || kind == "try-restart" => Ok(PendingJob::Restart),
+            Ok(_) => Ok(PendingJob::Nothing),
             // It came to its end while we asked.
-            Err(error) if is_gone(&error) => Ok(Asked::Nothing),
+            Err(error) if is_gone(&error) => Ok(PendingJob::Nothing),
             Err(error) => Err(told(&error, format!("cannot ask what is done with {name}"))),
         }
     }
@@ -125,7 +125,7 @@ impl Manager {
                 Err(error) => return Err(told(&error, format!("cannot make {unit}"))),
             };
             match jobs.end_of(job.as_str(), deadline).await? {
-                Outcome::Done | Outcome::Untold => Ok(()),
+                JobOutcome::Done | JobOutcome::Untold => Ok(()),
                 outcome => Err(Error::failed(format!("{unit} did not start: {outcome:?}"))),
             }
         })

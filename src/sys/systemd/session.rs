@@ -3,7 +3,7 @@
 
 use zbus::wire::Variant;
 
-use super::jobs::{Jobs, Outcome};
+use super::jobs::{JobOutcome, Jobs};
 use super::proxy::Property;
 use super::transient::{StartError, Transient, accounting, limits};
 use super::{Manager, told};
@@ -87,7 +87,7 @@ impl Manager {
             let job = self.proxy.start_transient_unit(&name, "fail", &properties, &[]).await;
             let job = job.map_err(|error| told(&error, "cannot leave the session that forge runs in"))?;
             match jobs.end_of(job.as_str(), deadline).await? {
-                Outcome::Done => Ok(()),
+                JobOutcome::Done => Ok(()),
                 outcome => {
                     Err(Error::failed(format!("cannot leave the session that forge runs in: {outcome:?}")))
                 }

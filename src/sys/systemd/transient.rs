@@ -5,7 +5,7 @@ use std::path::Path;
 
 use zbus::wire::{Fd, Variant};
 
-use super::jobs::{Jobs, Outcome};
+use super::jobs::{JobOutcome, Jobs};
 use super::proxy::Property;
 use super::{Manager, is_named, told};
 use crate::model::error::{Error, Kind};
@@ -92,9 +92,11 @@ impl Manager {
                 Err(error) => return Err(told(&error, format!("cannot make {}", plan.scope)).into()),
             };
             match jobs.end_of(&job, deadline).await? {
-                Outcome::Done => Ok(()),
-                Outcome::Untold if jobs.alongside(self.active_state(plan.scope)).await? == "active" => Ok(()),
-                Outcome::Pending => {
+                JobOutcome::Done => Ok(()),
+                JobOutcome::Untold if jobs.alongside(self.active_state(plan.scope)).await? == "active" => {
+                    Ok(())
+                }
+                JobOutcome::Pending => {
                     Err(Error::new(Kind::Deadline, format!("{} did not start in time", plan.scope))
                         .hint("see 'systemctl --user list-jobs'")
                         .into())

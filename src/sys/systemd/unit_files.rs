@@ -6,7 +6,7 @@ use zbus::OwnedObjectPath;
 
 use super::jobs::Jobs;
 use super::proxy::{UnitProxy, asking};
-use super::{Manager, Outcome, is_named, told};
+use super::{JobOutcome, Manager, is_named, told};
 use crate::model::error::{Error, Kind, Result};
 use crate::sys::clock::Deadline;
 
@@ -116,16 +116,16 @@ impl Manager {
             queued();
             let hint = format!("see 'systemctl --user status {unit}'");
             match jobs.end_of(&job, deadline).await? {
-                Outcome::Done => Ok(()),
-                Outcome::Untold if jobs.alongside(self.active_state(unit)).await? == "active" => Ok(()),
-                Outcome::Untold => Err(Error::failed(format!("{unit} did not come up")).hint(hint)),
-                Outcome::Pending => {
+                JobOutcome::Done => Ok(()),
+                JobOutcome::Untold if jobs.alongside(self.active_state(unit)).await? == "active" => Ok(()),
+                JobOutcome::Untold => Err(Error::failed(format!("{unit} did not come up")).hint(hint)),
+                JobOutcome::Pending => {
                     Err(Error::new(Kind::Deadline, format!("{unit} did not come up in time")).hint(hint))
                 }
-                Outcome::Other(how) => {
+                JobOutcome::Other(how) => {
                     Err(Error::failed(format!("{unit} did not come up: {how}")).hint(hint))
                 }
-                Outcome::Gone => Err(Error::failed(format!("there is no unit {unit}")).hint(hint)),
+                JobOutcome::Gone => Err(Error::failed(format!("there is no unit {unit}")).hint(hint)),
             }
         })
     }

@@ -2,7 +2,7 @@
 //!
 //! A manager tells of each change (`PropertiesChanged`), once anybody has subscribed. What it tells is
 //! only taken as a reason to look: a look gives all properties of a moment, and no two looks at a
-//! unit that ran anew in between are the same ([`Witness`]).
+//! unit that ran anew in between are the same ([`UnitState`]).
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
@@ -25,7 +25,7 @@ use super::proxy::{ManagerProxy, asking};
 use super::runtime::Runtime;
 use super::{CALL, bus, is_named, no_manager, reason};
 use crate::model::error::{Error, Kind, Result, Trying};
-use crate::model::guard::unit_state::{Guarded, Manager, Witness};
+use crate::model::guard::unit_state::{Guarded, ManagerKind, UnitState};
 use crate::sys::cgroup::Cgroup;
 use crate::sys::clock::{Deadline, boot_us, pause};
 use crate::sys::journal;
@@ -45,16 +45,16 @@ const AGAIN: Duration = Duration::from_millis(100);
 
 /// What a look at a unit showed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Look {
+pub struct ObservedUnit {
     /// The unit.
-    pub witness: Witness,
+    pub witness: UnitState,
     /// Whether its manager has something to do with it that is not done.
     pub has_job: bool,
 }
 
 /// What a watch saw.
 #[derive(Debug)]
-pub enum Seen {
+pub enum WatchEvent {
     /// A unit looks otherwise than before.
     Unit {
         /// When, in microseconds since the boot.
@@ -62,21 +62,21 @@ pub enum Seen {
         /// The unit.
         unit: Guarded,
         /// How it looks.
-        witness: Box<Witness>,
+        witness: Box<UnitState>,
     },
     /// Nobody tells anything: the bus or the manager is away.
     Away {
         /// Since when, in microseconds since the boot.
         at_us: u64,
         /// Whose.
-        manager: Manager,
+        manager: ManagerKind,
     },
     /// It is back, and all of its units were looked at.
     Back {
         /// Since when, in microseconds since the boot.
         at_us: u64,
         /// Whose.
-        manager: Manager,
+        manager: ManagerKind,
     },
 }
 
@@ -87,10 +87,10 @@ struct Eye {
 }
 
 impl Eye {
-    async fn connect(manager: Manager, runtime: &Runtime) -> zbus::Result<Self> {
+    async fn connect(manager: ManagerKind, runtime: &Runtime) -> zbus::Result<Self> {
         let builder = match manager {
-            Manager::User => Builder::session(),
-            Manager::System => Builder::system(),
+            ManagerKind::User => Builder::session(),
+            ManagerKind::System => Builder::system(),
         };
         // The deadline for calls is none for the handshake before them.
         let connect = async { Ok(bus(builder, runtime).await) };
@@ -108,7 +108,7 @@ impl Eye {
     }
 
     /// All properties of one moment.
-    async fn look(&self, unit: &str) -> zbus::Result<Look> {
+    async fn look(&self, unit: &str) -> zbus::Result<ObservedUnit> {
         let path = self.path(unit).await?;
         let properties = "org.freedesktop.DBus.Properties";
         // The empty name stands for all interfaces: a unit's and its type's, in one answer.
@@ -116,7 +116,7 @@ impl Eye {
             self.connection.call_method(Some(SYSTEMD), &path, Some(properties), "GetAll", &"").await?;
         let body = reply.body();
         let all: HashMap<String, OwnedVariant> = body.deserialize()?;
-        Ok(Look { witness: witness(&all), has_job: has_job(&all) })
+        Ok(ObservedUnit { witness: witness(&all), has_job: has_job(&all) })
     }
 }
 
@@ -131,8 +131,8 @@ where
     all.get(name).and_then(|value| T::try_from(value).ok()).unwrap_or_default()
 }
 
-fn witness(all: &HashMap<String, OwnedVariant>) -> Witness {
-    Witness {
+fn witness(all: &HashMap<String, OwnedVariant>) -> UnitState {
+    UnitState {
         load: text(all, "LoadState"),
         active: text(all, "ActiveState"),
         sub: text(all, "SubState"),
@@ -174,7 +174,7 @@ fn has_job(all: &HashMap<String, OwnedVariant>) -> bool {
 pub struct Looker<'a> {
     runtime: Runtime,
     units: &'a [Guarded],
-    eyes: HashMap<Manager, Eye>,
+    eyes: HashMap<ManagerKind, Eye>,
 }
 
 impl<'a> Looker<'a> {
@@ -190,7 +190,7 @@ impl<'a> Looker<'a> {
     ///
     /// # Errors
     /// [`Kind::Bus`] when a manager cannot be reached for so long.
-    pub fn look(&mut self, patience: Duration) -> Result<Vec<Look>> {
+    pub fn look(&mut self, patience: Duration) -> Result<Vec<ObservedUnit>> {
         let deadline = Deadline::after(patience);
         let runtime = self.runtime.clone();
         loop {
@@ -215,7 +215,7 @@ impl<'a> Looker<'a> {
         }
     }
 
-    async fn try_look(&mut self) -> std::result::Result<Vec<Look>, (Manager, zbus::Error)> {
+    async fn try_look(&mut self) -> std::result::Result<Vec<ObservedUnit>, (ManagerKind, zbus::Error)> {
         let mut looks = Vec::new();
         for Guarded { manager, unit } in self.units {
             let eye = match self.eyes.entry(*manager) {
@@ -233,14 +233,14 @@ impl<'a> Looker<'a> {
 ///
 /// # Errors
 /// As for [`Looker::look`].
-pub fn look(units: &[Guarded], patience: Duration) -> Result<Vec<Look>> {
+pub fn look(units: &[Guarded], patience: Duration) -> Result<Vec<ObservedUnit>> {
     Looker::new(units)?.look(patience)
 }
 
-fn away(manager: Manager, error: &zbus::Error) -> Error {
+fn away(manager: ManagerKind, error: &zbus::Error) -> Error {
     match manager {
-        Manager::User => no_manager(error),
-        Manager::System => {
+        ManagerKind::User => no_manager(error),
+        ManagerKind::System => {
             let message = format!("systemd's system manager cannot be reached: {}", reason(error));
             Error::new(Kind::Bus, message).hint("see 'systemctl status dbus'")
         }
@@ -265,20 +265,20 @@ fn is_away(error: &zbus::Error) -> bool {
 
 /// A watch over units, by threads of its own. Readable when something was seen.
 #[derive(Debug)]
-pub struct Watch {
-    seen: Receiver<Seen>,
+pub struct UnitWatch {
+    seen: Receiver<WatchEvent>,
     bell: OwnedFd,
 }
 
-impl AsFd for Watch {
+impl AsFd for UnitWatch {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.bell.as_fd()
     }
 }
 
-impl Watch {
+impl UnitWatch {
     /// What was seen since it was last asked.
-    pub fn take(&self) -> Vec<Seen> {
+    pub fn take(&self) -> Vec<WatchEvent> {
         let mut count = [0; 8];
         // Nothing to read is as good.
         let _ = rustix::io::read(&self.bell, &mut count);
@@ -290,17 +290,18 @@ impl Watch {
 ///
 /// # Errors
 /// When a manager cannot be reached.
-pub fn watch(units: &[Guarded]) -> Result<(Vec<Look>, Watch)> {
+pub fn watch(units: &[Guarded]) -> Result<(Vec<ObservedUnit>, UnitWatch)> {
     let (tell, seen) = channel();
     let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).trying("cannot make an eventfd")?;
-    let mut looks: HashMap<Guarded, Look> = HashMap::new();
-    for manager in [Manager::User, Manager::System] {
+    let mut looks: HashMap<Guarded, ObservedUnit> = HashMap::new();
+    for manager in [ManagerKind::User, ManagerKind::System] {
         let units: Vec<Guarded> = units.iter().filter(|unit| unit.manager == manager).cloned().collect();
         if units.is_empty() {
             continue;
         }
         let (first, started) = channel();
-        let teller = Teller { tell: tell.clone(), bell: bell.try_clone().trying("cannot share an eventfd")? };
+        let teller =
+            EventSender { tell: tell.clone(), bell: bell.try_clone().trying("cannot share an eventfd")? };
         let runtime = Runtime::new()?;
         let watcher = Watcher { manager, units: units.clone(), teller };
         std::thread::Builder::new()
@@ -311,32 +312,32 @@ pub fn watch(units: &[Guarded]) -> Result<(Vec<Look>, Watch)> {
         looks.extend(units.into_iter().zip(begun));
     }
     let looks = units.iter().filter_map(|unit| looks.get(unit).cloned()).collect();
-    Ok((looks, Watch { seen, bell }))
+    Ok((looks, UnitWatch { seen, bell }))
 }
 
-struct Teller {
-    tell: Sender<Seen>,
+struct EventSender {
+    tell: Sender<WatchEvent>,
     bell: OwnedFd,
 }
 
-impl Teller {
+impl EventSender {
     /// Says whether anybody still listens.
-    fn tell(&self, seen: Seen) -> bool {
+    fn tell(&self, seen: WatchEvent) -> bool {
         self.tell.send(seen).is_ok() && rustix::io::write(&self.bell, &1u64.to_ne_bytes()).is_ok()
     }
 }
 
 struct Watcher {
-    manager: Manager,
+    manager: ManagerKind,
     units: Vec<Guarded>,
-    teller: Teller,
+    teller: EventSender,
 }
 
 impl Watcher {
     /// Watches until nobody listens any more. The first looks go to `first`.
-    fn run(self, runtime: &Runtime, first: Sender<Result<Vec<Look>>>) {
+    fn run(self, runtime: &Runtime, first: Sender<Result<Vec<ObservedUnit>>>) {
         let mut first = Some(first);
-        let mut last: Vec<Look> = Vec::new();
+        let mut last: Vec<ObservedUnit> = Vec::new();
         let mut told_away = false;
         let begin = Deadline::after(BRIEFLY);
         loop {
@@ -355,7 +356,7 @@ impl Watcher {
             }
             if !told_away {
                 told_away = true;
-                if !self.teller.tell(Seen::Away { at_us: boot_us(), manager: self.manager }) {
+                if !self.teller.tell(WatchEvent::Away { at_us: boot_us(), manager: self.manager }) {
                     return;
                 }
             }
@@ -367,12 +368,12 @@ impl Watcher {
     async fn watch(
         &self,
         runtime: &Runtime,
-        first: &mut Option<Sender<Result<Vec<Look>>>>,
-        last: &mut Vec<Look>,
+        first: &mut Option<Sender<Result<Vec<ObservedUnit>>>>,
+        last: &mut Vec<ObservedUnit>,
         told_away: &mut bool,
     ) -> zbus::Result<()> {
         let eye = Eye::connect(self.manager, runtime).await?;
-        let mut signals = Signals::subscribe(&eye, &self.units).await?;
+        let mut signals = UnitSignals::subscribe(&eye, &self.units).await?;
         signals.changed = (0..self.units.len()).collect();
         loop {
             while let Some(at) = signals.changed.pop_first() {
@@ -380,7 +381,7 @@ impl Watcher {
                 let is_news = last.get(at).is_some_and(|last| last.witness != look.witness);
                 if is_news {
                     let (unit, witness) = (self.units[at].clone(), Box::new(look.witness.clone()));
-                    if !self.teller.tell(Seen::Unit { at_us: boot_us(), unit, witness }) {
+                    if !self.teller.tell(WatchEvent::Unit { at_us: boot_us(), unit, witness }) {
                         return Ok(());
                     }
                 }
@@ -393,7 +394,7 @@ impl Watcher {
                 let _ = first.send(Ok(last.clone()));
             }
             if std::mem::take(told_away)
-                && !self.teller.tell(Seen::Back { at_us: boot_us(), manager: self.manager })
+                && !self.teller.tell(WatchEvent::Back { at_us: boot_us(), manager: self.manager })
             {
                 return Ok(());
             }
@@ -403,14 +404,14 @@ impl Watcher {
 }
 
 /// What a manager tells of units.
-struct Signals {
+struct UnitSignals {
     /// Each with the units that it is about; none: the manager itself came or went.
     streams: Vec<(Vec<usize>, MessageStream)>,
     /// The units to look at.
     changed: BTreeSet<usize>,
 }
 
-impl Signals {
+impl UnitSignals {
     /// Subscribes; nothing that happens from then on is missed.
     async fn subscribe(eye: &Eye, units: &[Guarded]) -> zbus::Result<Self> {
         let connection = &eye.connection;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{ANSWER, Server};
 use crate::model::error::{Error, Result};
-use crate::model::screen::Look;
+use crate::model::screen::Screen;
 use crate::model::session::Mark;
 use crate::model::tmux::{self, CLIENT_FORMAT, LOOK_FORMAT, LOOK_SCREEN};
 use crate::sys::clock::{Deadline, pause};
@@ -48,11 +48,11 @@ impl<'a> Input<'a> {
     ///
     /// # Errors
     /// When the server does not answer within [`ANSWER`], or has no such pane.
-    pub fn look(&self) -> Result<Look> {
+    pub fn look(&self) -> Result<Screen> {
         self.look_after(&[])
     }
 
-    fn look_after(&self, commands: &[&str]) -> Result<Look> {
+    fn look_after(&self, commands: &[&str]) -> Result<Screen> {
         let pane = self.mark.pane.as_str();
         let look = [
             "list-panes",
@@ -97,7 +97,7 @@ impl<'a> Input<'a> {
     ///
     /// # Errors
     /// When the server does not answer within [`ANSWER`], or has no such pane.
-    pub fn look_for_brackets(&self) -> Result<Look> {
+    pub fn look_for_brackets(&self) -> Result<Screen> {
         const ASKS: &str = "#{==:#{pane_dead}#{pane_in_mode}#{bracket_paste_flag},00}";
         let paste = format!(
             "set-buffer -b {BUFFER} \"\\n\" ; paste-buffer -p -d -s '' -b {BUFFER} -t {}",
@@ -198,7 +198,7 @@ impl<'a> Input<'a> {
     ///
     /// # Errors
     /// When the server does not answer within [`ANSWER`].
-    pub fn paste(&self, text: &str, bracketed: bool, at: Option<&Look>) -> Result<Option<Pasted>> {
+    pub fn paste(&self, text: &str, bracketed: bool, at: Option<&Screen>) -> Result<Option<Pasted>> {
         let pane = &self.mark.pane;
         let condition = at.map_or_else(|| LIVES.to_owned(), is_as_in);
         let brackets = if bracketed { "-p " } else { "" };
@@ -235,7 +235,7 @@ impl<'a> Input<'a> {
     ///
     /// # Errors
     /// When the server does not answer within [`ANSWER`].
-    pub fn enter_if(&self, look: &Look, word: Option<&str>) -> Result<bool> {
+    pub fn enter_if(&self, look: &Screen, word: Option<&str>) -> Result<bool> {
         let place = is_as_in(look);
         let condition = word.map_or(place.clone(), |word| format!("#{{&&:{place},#{{C:{word}}}}}"));
         let enter = format!("send-keys -t {} Enter", self.mark.pane);
@@ -251,7 +251,7 @@ const LIVES: &str = "#{==:#{pane_dead},0}";
 const CHANGED: &str = "display-message -p changed";
 
 /// Whether a pane is as it was in that look, as tmux reads it.
-fn is_as_in(look: &Look) -> String {
+fn is_as_in(look: &Screen) -> String {
     format!(
         "#{{==:#{{pane_dead}} #{{pane_in_mode}} #{{cursor_x}} #{{cursor_y}} #{{history_size}},0 0 {} {} {}}}",
         look.column, look.row, look.scrolled

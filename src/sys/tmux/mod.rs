@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use super::clock::Deadline;
 use super::env::Paths;
-use super::process::{self, Output};
+use super::process::{self, CommandOutput};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::session::Mark;
 use crate::model::session::name::SessionId;
@@ -127,7 +127,7 @@ impl Server {
 }
 
 /// What a client said in failing.
-pub fn said(output: &Output) -> Error {
+pub fn said(output: &CommandOutput) -> Error {
     let text = if output.stderr.trim().is_empty() { &output.stdout } else { &output.stderr };
     let text = text.trim();
     if let Some(line) = tmux::config_error(text) {

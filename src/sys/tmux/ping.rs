@@ -22,9 +22,9 @@ use crate::sys::process::readable;
 
 /// What a connection met.
 #[derive(Debug)]
-pub enum Knock {
+pub enum Ping {
     /// Somebody listens.
-    Open(Caller),
+    Open(PendingPing),
     /// Somebody listens, and its queue of connections is full.
     Full,
     /// Nobody listens.
@@ -37,7 +37,7 @@ pub enum Knock {
 
 /// A connection to a server that was asked for its version.
 #[derive(Debug)]
-pub struct Caller {
+pub struct PendingPing {
     fd: OwnedFd,
 }
 
@@ -46,11 +46,11 @@ pub struct Caller {
 ///
 /// By the socket itself and not by its name: where others may write in the directory, the name may be
 /// a link by now, and whoever listens behind that would be asked.
-pub fn knock(directory: &Directory, name: &OsStr) -> Knock {
+pub fn knock(directory: &Directory, name: &OsStr) -> Ping {
     let held = match directory.hold(name) {
         Ok(Some(held)) => held,
-        Ok(None) => return Knock::Missing,
-        Err(error) => return Knock::Unknown(error.desc().to_owned()),
+        Ok(None) => return Ping::Missing,
+        Err(error) => return Ping::Unknown(error.desc().to_owned()),
     };
     let path = format!("/proc/self/fd/{}", held.as_raw_fd());
     let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
@@ -58,24 +58,24 @@ pub fn knock(directory: &Directory, name: &OsStr) -> Knock {
         .and_then(|address| Ok((address, socket(AddressFamily::Unix, SockType::Stream, flags, None)?)));
     let (address, fd) = match made {
         Ok(made) => made,
-        Err(error) => return Knock::Unknown(format!("no socket to ask with: {}", error.desc())),
+        Err(error) => return Ping::Unknown(format!("no socket to ask with: {}", error.desc())),
     };
     match connect(fd.as_raw_fd(), &address) {
         Ok(()) => {
             ask_version(&fd);
-            Knock::Open(Caller { fd })
+            Ping::Open(PendingPing { fd })
         }
-        Err(Errno::EAGAIN) => Knock::Full,
-        Err(Errno::ECONNREFUSED) => Knock::Refused,
-        Err(Errno::ENOENT) => Knock::Missing,
-        Err(error) => Knock::Unknown(error.desc().to_owned()),
+        Err(Errno::EAGAIN) => Ping::Full,
+        Err(Errno::ECONNREFUSED) => Ping::Refused,
+        Err(Errno::ENOENT) => Ping::Missing,
+        Err(error) => Ping::Unknown(error.desc().to_owned()),
     }
 }
 
 /// The process that listens on a socket: the kernel's word.
 pub fn server_of(socket: &std::path::Path) -> Option<i32> {
     let directory = Directory::open(socket.parent()?).ok().flatten()?;
-    let Knock::Open(caller) = knock(&directory, socket.file_name()?) else { return None };
+    let Ping::Open(caller) = knock(&directory, socket.file_name()?) else { return None };
     getsockopt(&caller.fd, PeerCredentials).ok().map(|server| server.pid())
 }
 
@@ -94,7 +94,7 @@ fn ask_version(fd: &OwnedFd) {
 }
 
 /// Waits for all answers side by side; says for each caller whether its server answered.
-pub fn answers(callers: &[&Caller], deadline: Deadline) -> Vec<bool> {
+pub fn answers(callers: &[&PendingPing], deadline: Deadline) -> Vec<bool> {
     let mut answered = vec![false; callers.len()];
     loop {
         let waiting: Vec<usize> = (0..callers.len()).filter(|at| !answered[*at]).collect();
@@ -115,10 +115,10 @@ pub fn answers(callers: &[&Caller], deadline: Deadline) -> Vec<bool> {
 /// Asks one socket and waits for the answer.
 pub fn ask(directory: &Directory, name: &OsStr, deadline: Deadline) -> Answer {
     match knock(directory, name) {
-        Knock::Open(caller) if answers(&[&caller], deadline)[0] => Answer::Answers,
-        Knock::Open(_) | Knock::Full | Knock::Unknown(_) => Answer::Silent,
-        Knock::Refused => Answer::Refused,
-        Knock::Missing => Answer::Missing,
+        Ping::Open(caller) if answers(&[&caller], deadline)[0] => Answer::Answers,
+        Ping::Open(_) | Ping::Full | Ping::Unknown(_) => Answer::Silent,
+        Ping::Refused => Answer::Refused,
+        Ping::Missing => Answer::Missing,
     }
 }
 
@@ -150,12 +150,12 @@ mod tests {
         listener.set_nonblocking(true).unwrap();
         std::os::unix::fs::symlink(outside.path().join("s"), root.path().join("link")).unwrap();
         let directory = Directory::open(root.path()).unwrap().unwrap();
-        assert!(matches!(knock(&directory, OsStr::new("link")), Knock::Missing));
+        assert!(matches!(knock(&directory, OsStr::new("link")), Ping::Missing));
         assert!(listener.accept().is_err(), "nobody came");
         // Nor does a name that is too long for an address matter.
         let long = "l".repeat(200);
         std::fs::rename(outside.path().join("s"), root.path().join(&long)).unwrap();
-        assert!(matches!(knock(&directory, OsStr::new(&long)), Knock::Open(_)));
+        assert!(matches!(knock(&directory, OsStr::new(&long)), Ping::Open(_)));
     }
 
     #[test]
@@ -165,10 +165,10 @@ mod tests {
         let names: Vec<String> = (0..8).map(|n| format!("s{n}")).collect();
         let _listeners: Vec<UnixListener> =
             names.iter().map(|name| UnixListener::bind(root.path().join(name)).unwrap()).collect();
-        let knocks: Vec<Knock> = names.iter().map(|name| knock(&directory, OsStr::new(name))).collect();
-        let callers: Vec<&Caller> = knocks
+        let knocks: Vec<Ping> = names.iter().map(|name| knock(&directory, OsStr::new(name))).collect();
+        let callers: Vec<&PendingPing> = knocks
             .iter()
-            .filter_map(|knock| if let Knock::Open(caller) = knock { Some(caller) } else { None })
+            .filter_map(|knock| if let Ping::Open(caller) = knock { Some(caller) } else { None })
             .collect();
         let start = Instant::now();
         let answered = answers(&callers, Deadline::after(Duration::from_millis(200)));

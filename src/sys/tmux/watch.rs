@@ -14,7 +14,7 @@ use super::Server;
 use crate::model::error::{Kind, Result};
 use crate::model::session::Mark;
 use crate::sys::clock::{Deadline, pause};
-use crate::sys::inotify::Changes;
+use crate::sys::inotify::FileWatch;
 use crate::sys::process::{Process, readable, stat, terminal};
 
 /// At most this often is the screen of a busy program captured; each look is a process. By then tmux
@@ -26,7 +26,7 @@ const AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 
 /// What a watch came to.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Seen {
+pub enum ScreenWait {
     /// What was waited for is on the screen.
     Found,
     /// The program ended.
@@ -47,19 +47,19 @@ pub fn until(
     program: &Process,
     deadline: Deadline,
     shows: impl Fn(&str) -> bool,
-) -> Result<Seen> {
-    let Some(process) = Process::open(mark.server_pid)? else { return Ok(Seen::ServerGone) };
+) -> Result<ScreenWait> {
+    let Some(process) = Process::open(mark.server_pid)? else { return Ok(ScreenWait::ServerGone) };
     // Without it the looks alone must do.
     let output =
-        stat(program.pid()).and_then(|stat| terminal(&stat)).and_then(|tty| Changes::of_file(&tty).ok());
+        stat(program.pid()).and_then(|stat| terminal(&stat)).and_then(|tty| FileWatch::of_file(&tty).ok());
     let mut again = AGAIN.0;
     loop {
         match server.screen(&mark.pane, None, deadline) {
-            Ok(screen) if shows(&screen) => return Ok(Seen::Found),
+            Ok(screen) if shows(&screen) => return Ok(ScreenWait::Found),
             Ok(_) => {}
-            Err(_) if deadline.passed() => return Ok(Seen::Late),
-            Err(_) if program.ended() => return Ok(Seen::ProgramEnded),
-            Err(_) if process.ended() => return Ok(Seen::ServerGone),
+            Err(_) if deadline.passed() => return Ok(ScreenWait::Late),
+            Err(_) if program.ended() => return Ok(ScreenWait::ProgramEnded),
+            Err(_) if process.ended() => return Ok(ScreenWait::ServerGone),
             // It stands still for a while, as on a machine that swaps: that is no news.
             Err(error) if error.kind == Kind::Deadline => {}
             Err(error) => return Err(error),
@@ -70,19 +70,19 @@ pub fn until(
         if ready[0] {
             // Its last words may hold what was waited for.
             return Ok(match server.screen(&mark.pane, None, deadline) {
-                Ok(screen) if shows(&screen) => Seen::Found,
-                _ => Seen::ProgramEnded,
+                Ok(screen) if shows(&screen) => ScreenWait::Found,
+                _ => ScreenWait::ProgramEnded,
             });
         }
         if ready[1] {
-            return Ok(Seen::ServerGone);
+            return Ok(ScreenWait::ServerGone);
         }
         if ready.get(2) == Some(&true) {
-            output.iter().for_each(Changes::take);
+            output.iter().for_each(FileWatch::take);
             again = AGAIN.0;
             pause(PACE);
         } else if deadline.passed() {
-            return Ok(Seen::Late);
+            return Ok(ScreenWait::Late);
         } else {
             again = AGAIN.1.min(again * 2);
         }

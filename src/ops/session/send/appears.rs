@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::text::EMPTIED;
 use super::{AGAIN, ROWS, Typist, mode};
 use crate::model::error::{Error, Kind, Result};
-use crate::model::screen::{Look, Typed};
+use crate::model::screen::{Screen, TypedText};
 use crate::sys::clock::Deadline;
 
 /// How long a text may take to appear while nothing changes, and altogether. A long one into a busy program
@@ -27,13 +27,13 @@ impl Typist<'_> {
     /// Waits until the text is on the screen, and the screen at rest. `None`: it does not appear.
     pub(super) fn appears(
         &self,
-        typed: &Typed,
+        typed: &TypedText,
         least_rest: impl Fn() -> Duration,
-        before: &Look,
-    ) -> Result<Option<Look>> {
+        before: &Screen,
+    ) -> Result<Option<Screen>> {
         let (start, limit) = (Instant::now(), Deadline::after(APPEARS.1));
         let (mut patience, mut again) = (Deadline::after(APPEARS.0), AGAIN.0);
-        let mut last: Option<Look> = None;
+        let mut last: Option<Screen> = None;
         loop {
             let wrote = self.output_within(Deadline::after(again).min(patience));
             let elapsed = start.elapsed();
@@ -59,11 +59,11 @@ impl Typist<'_> {
     /// Waits until nothing is printed any more.
     pub(super) fn at_rest(
         &self,
-        typed: &Typed,
+        typed: &TypedText,
         rest: Duration,
-        before: &Look,
-        mut look: Look,
-    ) -> Result<Look> {
+        before: &Screen,
+        mut look: Screen,
+    ) -> Result<Screen> {
         let deadline = Deadline::after(RESTLESS.max(rest));
         while self.output_within(Deadline::after(rest)) && !deadline.passed() {
             let now = self.input.look()?;
@@ -77,7 +77,7 @@ impl Typist<'_> {
 
     /// Takes back what was typed where that is safe, and says what was done. The kernel's own line editor is safe;
     /// a program that reads single keys may take any key for something else.
-    pub(super) fn taken_back(&self, before: &Look, what: &str) -> Error {
+    pub(super) fn taken_back(&self, before: &Screen, what: &str) -> Error {
         let Ok(look) = self.input.look() else { return self.ended() };
         let mode = mode(&look);
         if mode.unread > 0 {

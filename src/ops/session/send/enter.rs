@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::appears::RESTLESS;
 use super::{AGAIN, Typist, UNSTEADY, mode};
 use crate::model::error::{Kind, Result};
-use crate::model::screen::typing::{Fate, Sent};
-use crate::model::screen::{After, Look, Typed};
+use crate::model::screen::typing::{Sent, TextFate};
+use crate::model::screen::{After, Screen, TypedText};
 use crate::sys::clock::{Deadline, pause};
 
 /// The rest before Enter is pressed once more: the first one counts as a key of the fast run, too.
@@ -25,7 +25,7 @@ const GONE: Duration = Duration::from_millis(10);
 impl Typist<'_> {
     /// Presses Enter behind a text that stands there, once more where the first was taken for a line break, and
     /// looks what becomes of the text.
-    pub(super) fn entered(&self, typed: &Typed, mut look: Look, sent: &mut Sent) -> Result<Look> {
+    pub(super) fn entered(&self, typed: &TypedText, mut look: Screen, sent: &mut Sent) -> Result<Screen> {
         const MOST: u32 = 2;
         loop {
             let pressed = self.enter(typed, look)?;
@@ -33,7 +33,7 @@ impl Typist<'_> {
             let (after, now) = self.left(typed, &pressed)?;
             let Some(now) = now else {
                 // The text ended the session.
-                sent.fate = Fate::Submitted;
+                sent.fate = TextFate::Submitted;
                 return Ok(pressed);
             };
             if after == After::Broken && sent.attempts < MOST {
@@ -42,17 +42,17 @@ impl Typist<'_> {
             }
             let asks = !self.request.answer && self.question(&now).is_some();
             sent.fate = match after {
-                After::Left if !asks => Fate::Submitted,
-                After::Left | After::Covered => Fate::Unconfirmed,
-                After::Stands | After::Broken => Fate::Typed,
+                After::Left if !asks => TextFate::Submitted,
+                After::Left | After::Covered => TextFate::Unconfirmed,
+                After::Stands | After::Broken => TextFate::Typed,
             };
-            sent.stands_still = sent.fate == Fate::Typed;
+            sent.stands_still = sent.fate == TextFate::Typed;
             return Ok(now);
         }
     }
 
     /// Presses Enter while the text stands where it was seen; returns the look that it was pressed at.
-    fn enter(&self, typed: &Typed, mut look: Look) -> Result<Look> {
+    fn enter(&self, typed: &TypedText, mut look: Screen) -> Result<Screen> {
         let (deadline, first) = (Deadline::after(UNSTEADY), look.clone());
         loop {
             self.check_takes_keys(&look, "Enter was not pressed behind the text")?;
@@ -76,7 +76,7 @@ impl Typist<'_> {
     }
 
     /// Waits before Enter is pressed once more, and until the line break is drawn.
-    fn at_rest_below(&self, pressed: &Look, typed: &Typed, mut look: Look) -> Result<Look> {
+    fn at_rest_below(&self, pressed: &Screen, typed: &TypedText, mut look: Screen) -> Result<Screen> {
         let deadline = Deadline::after(RESTLESS.max(REST_BEFORE_AGAIN));
         while self.output_within(Deadline::after(REST_BEFORE_AGAIN)) && !deadline.passed() {
             let now = self.input.look()?;
@@ -89,7 +89,7 @@ impl Typist<'_> {
     }
 
     /// What became of the text since Enter was pressed; without a look where the session has ended.
-    fn left(&self, typed: &Typed, pressed: &Look) -> Result<(After, Option<Look>)> {
+    fn left(&self, typed: &TypedText, pressed: &Screen) -> Result<(After, Option<Screen>)> {
         let (soon, late) = (Deadline::after(LEAVES.0), Deadline::after(LEAVES.1));
         let mut covered = None;
         let was_canonical = mode(pressed).canonical;

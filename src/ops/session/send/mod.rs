@@ -17,13 +17,13 @@ use std::time::{Duration, Instant};
 
 use crate::model::error::{Error, Kind, Result};
 use crate::model::screen::prompts::Prompts;
-use crate::model::screen::typing::{Fate, Part, Request, Sent, declines};
-use crate::model::screen::{Look, quoted};
+use crate::model::screen::typing::{Part, Request, Sent, TextFate, declines};
+use crate::model::screen::{Screen, quoted};
 use crate::model::session::Mark;
 use crate::model::session::name::SessionId;
-use crate::ops::World;
+use crate::ops::Context;
 use crate::sys::clock::{Deadline, millis_since, now_us, pause};
-use crate::sys::inotify::Changes;
+use crate::sys::inotify::FileWatch;
 use crate::sys::tmux::Server;
 use crate::sys::tmux::input::Input;
 use crate::sys::{env, journal, terminal};
@@ -66,10 +66,10 @@ const ROWS: usize = 12;
 /// [`Kind::Input`], [`Kind::Attached`] when it is not the moment for it; [`Kind::NotShown`] when the text does
 /// not appear, so that Enter was not pressed; [`Kind::Usage`] when the program cannot take such a text;
 /// [`Kind::Deadline`] when the server does not answer, or another forge types for over 30 s.
-pub fn send(world: &World, id: &SessionId, mark: &Mark, request: &Request) -> Result<Sent> {
+pub fn send(context: &Context, id: &SessionId, mark: &Mark, request: &Request) -> Result<Sent> {
     let start = Instant::now();
-    let _turn = world.store.typing_turn(id, Deadline::after(TURN))?;
-    let prompts = world.store.spec(id)?.map(|spec| spec.prompts()).unwrap_or_default();
+    let _turn = context.store.typing_turn(id, Deadline::after(TURN))?;
+    let prompts = context.store.spec(id)?.map(|spec| spec.prompts()).unwrap_or_default();
     let input = Input::new(Server::new(&env::tmux()?, &mark.socket), mark);
     let mut typist = Typist {
         id,
@@ -82,8 +82,14 @@ pub fn send(world: &World, id: &SessionId, mark: &Mark, request: &Request) -> Re
     };
     let first = typist.may_type()?;
     typist.terminal = first.terminal.clone().into();
-    let mut sent =
-        Sent { fate: Fate::Typed, attempts: 0, bytes: 0, changed: false, stands_still: false, elapsed_ms: 0 };
+    let mut sent = Sent {
+        fate: TextFate::Typed,
+        attempts: 0,
+        bytes: 0,
+        changed: false,
+        stands_still: false,
+        elapsed_ms: 0,
+    };
     let mut look = first.clone();
     for part in &request.parts {
         look = match part {
@@ -92,7 +98,7 @@ pub fn send(world: &World, id: &SessionId, mark: &Mark, request: &Request) -> Re
             Part::Text(text) => typist.entry(text, look, &mut sent)?,
         };
     }
-    sent.changed = sent.fate == Fate::Submitted || !look.shows_the_same_as(&first);
+    sent.changed = sent.fate == TextFate::Submitted || !look.shows_the_same_as(&first);
     sent.elapsed_ms = millis_since(start);
     Ok(sent)
 }
@@ -109,13 +115,13 @@ struct Typist<'a> {
     printed: Cell<Option<u64>>,
     /// What the program prints, as the kernel tells it, once that is waited for. Where it cannot be watched the
     /// looks alone must do.
-    output: OnceCell<Option<Changes>>,
+    output: OnceCell<Option<FileWatch>>,
 }
 
 impl Typist<'_> {
     /// A look at a pane that takes what is typed: its program is there, nobody else types, and no mode of tmux
     /// takes the keys.
-    fn may_type(&self) -> Result<Look> {
+    fn may_type(&self) -> Result<Screen> {
         let deadline = Deadline::after(LETS_TYPE);
         loop {
             // Where no pattern can say that the program reads a text, it is asked for the brackets at once.
@@ -163,7 +169,7 @@ impl Typist<'_> {
     }
 
     /// Presses a key, and gives it the time to show.
-    fn key(&self, key: &str, look: Look) -> Result<Look> {
+    fn key(&self, key: &str, look: Screen) -> Result<Screen> {
         if !declines(key) {
             self.check_question(&look, "the key was not pressed")?;
         }
@@ -175,7 +181,7 @@ impl Typist<'_> {
     }
 
     /// The first look that differs, or the last one before the time is up.
-    fn changed_since(&self, before: &Look, limit: Duration) -> Result<Look> {
+    fn changed_since(&self, before: &Screen, limit: Duration) -> Result<Screen> {
         let deadline = Deadline::after(limit);
         let mut again = AGAIN.0;
         loop {
@@ -190,7 +196,7 @@ impl Typist<'_> {
 
     /// Refuses where the pane does not take what is typed any more: its program has ended, or asks a question, or
     /// somebody who came meanwhile has put it into copy mode.
-    fn check_takes_keys(&self, look: &Look, what: &str) -> Result<()> {
+    fn check_takes_keys(&self, look: &Screen, what: &str) -> Result<()> {
         if look.dead {
             return Err(self.ended());
         }
@@ -202,12 +208,12 @@ impl Typist<'_> {
     }
 
     /// The question that the program asks: as the session's pattern knows it, or in the form that everybody knows.
-    fn question(&self, look: &Look) -> Option<String> {
+    fn question(&self, look: &Screen) -> Option<String> {
         self.prompts.question(&look.text).or_else(|| look.yes_or_no().map(ToOwned::to_owned))
     }
 
     /// Refuses while the program asks a question.
-    fn check_question(&self, look: &Look, what: &str) -> Result<()> {
+    fn check_question(&self, look: &Screen, what: &str) -> Result<()> {
         let Some(question) = self.question(look).filter(|_| !self.request.answer) else { return Ok(()) };
         let message = quoted(&format!("{} asks a question, so {what}:", self.id), question.lines());
         Err(Error::new(Kind::Asking, message).hint(format!(
@@ -217,7 +223,7 @@ impl Typist<'_> {
     }
 
     /// Waits a moment for the ready pattern, where the session has one.
-    fn ready(&self, mut look: Look) -> Result<Look> {
+    fn ready(&self, mut look: Screen) -> Result<Screen> {
         let Some(pattern) = self.prompts.ready.as_ref().filter(|_| !self.request.blind) else {
             return Ok(look);
         };
@@ -250,7 +256,7 @@ impl Typist<'_> {
     /// Forgets what the program printed so far.
     fn take_output(&self) {
         self.printed.set(self.input.printed());
-        self.output.get().into_iter().flatten().for_each(Changes::take);
+        self.output.get().into_iter().flatten().for_each(FileWatch::take);
     }
 
     /// Waits until the program prints something; then tmux has read it, too, as a rule.
@@ -271,7 +277,7 @@ impl Typist<'_> {
         if deadline.passed() {
             return false;
         }
-        let watch = || Changes::of_file(&self.terminal).ok();
+        let watch = || FileWatch::of_file(&self.terminal).ok();
         let Some(output) = self.output.get_or_init(watch) else {
             pause(deadline.left());
             return self.has_printed();
@@ -294,7 +300,7 @@ impl Typist<'_> {
 
 /// How the program's terminal treats what is typed. Where that cannot be told it is as for most programs:
 /// single keys.
-fn mode(look: &Look) -> terminal::Mode {
+fn mode(look: &Screen) -> terminal::Mode {
     terminal::mode(Path::new(&look.terminal)).unwrap_or(terminal::Mode {
         canonical: false,
         echo: false,

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::appears::{REST, REST_AFTER_KEYS};
 use super::{ROWS, Typist, UNSTEADY, mode};
 use crate::model::error::{Error, Kind, Result};
-use crate::model::screen::typing::{Fate, LONGEST_CANONICAL, Sent, only_line, pieces};
-use crate::model::screen::{Look, Typed};
+use crate::model::screen::typing::{LONGEST_CANONICAL, Sent, TextFate, only_line, pieces};
+use crate::model::screen::{Screen, TypedText};
 use crate::sys::clock::Deadline;
 use crate::sys::terminal::Mode;
 use crate::sys::tmux::input::Pasted;
@@ -33,7 +33,7 @@ pub(super) const EMPTIED: Duration = Duration::from_millis(500);
 
 impl Typist<'_> {
     /// Types each line as an entry of its own; stops at the first that is not submitted.
-    pub(super) fn lines(&self, text: &str, mut look: Look, sent: &mut Sent) -> Result<Look> {
+    pub(super) fn lines(&self, text: &str, mut look: Screen, sent: &mut Sent) -> Result<Screen> {
         let lines: Vec<&str> = text.split('\n').collect();
         for (at, line) in lines.iter().enumerate() {
             let entry = self.entry(line, look, sent);
@@ -49,7 +49,7 @@ impl Typist<'_> {
     }
 
     /// Types one text, and Enter behind it where that is asked for.
-    pub(super) fn entry(&self, text: &str, look: Look, sent: &mut Sent) -> Result<Look> {
+    pub(super) fn entry(&self, text: &str, look: Screen, sent: &mut Sent) -> Result<Screen> {
         sent.bytes += text.len();
         self.check_question(&look, "nothing was typed")?;
         let is_answer = self.question(&look).is_some();
@@ -64,7 +64,7 @@ impl Typist<'_> {
         if self.request.blind || mode.is_secret() {
             return self.unseen(text, mode, look, sent);
         }
-        let Some(typed) = Typed::new(text) else {
+        let Some(typed) = TypedText::new(text) else {
             return Err(Error::usage("the text has nothing in it that a screen shows")
                 .hint("'--key Space' presses a key; '--blind' types without proof"));
         };
@@ -75,14 +75,14 @@ impl Typist<'_> {
         self.check_input(&look)?;
         let shown = self.typed(text, &typed, bracketed, mode, &look)?;
         if !self.request.enter {
-            sent.fate = Fate::Typed;
+            sent.fate = TextFate::Typed;
             return Ok(shown);
         }
         self.entered(&typed, shown, sent)
     }
 
     /// The input line is empty, and the program reads.
-    pub(super) fn prepared(&self, mut look: Look) -> Result<Look> {
+    pub(super) fn prepared(&self, mut look: Screen) -> Result<Screen> {
         if self.request.replace_input {
             look = self.emptied(look)?;
         }
@@ -94,7 +94,7 @@ impl Typist<'_> {
     }
 
     /// Refuses where a text stands in the input line.
-    fn check_input(&self, look: &Look) -> Result<()> {
+    fn check_input(&self, look: &Screen) -> Result<()> {
         match look.input() {
             Some(standing) if !standing.is_empty() && !self.request.blind && !self.request.answer => {
                 Err(Error::new(
@@ -112,7 +112,7 @@ impl Typist<'_> {
 
     /// Empties the input line with the keys that line editors have for it, and the kernel: Ctrl-U, and behind an
     /// empty line of several Backspace, which joins it to the line before.
-    fn emptied(&self, mut look: Look) -> Result<Look> {
+    fn emptied(&self, mut look: Screen) -> Result<Screen> {
         // A text of several lines takes two for each.
         const MOST: usize = 200;
         for _ in 0..MOST {
@@ -144,7 +144,7 @@ impl Typist<'_> {
     }
 
     /// How the text goes: as a bracketed paste, or as keys; refused where the program would take it apart.
-    pub(super) fn way(&self, text: &str, mode: Mode, look: Look) -> Result<(bool, Look)> {
+    pub(super) fn way(&self, text: &str, mode: Mode, look: Screen) -> Result<(bool, Screen)> {
         if mode.canonical {
             let line = only_line(text, "the program reads one line at a time")?;
             if line.len() > LONGEST_CANONICAL {
@@ -181,7 +181,14 @@ impl Typist<'_> {
     }
 
     /// Types the text, and waits until it stands at rest where the program reads.
-    fn typed(&self, text: &str, typed: &Typed, bracketed: bool, mode: Mode, look: &Look) -> Result<Look> {
+    fn typed(
+        &self,
+        text: &str,
+        typed: &TypedText,
+        bracketed: bool,
+        mode: Mode,
+        look: &Screen,
+    ) -> Result<Screen> {
         if !mode.canonical && !bracketed {
             return self.keys(text, look);
         }
@@ -204,16 +211,16 @@ impl Typist<'_> {
     /// Types keys to a program that reads single ones: in pieces, each of which must appear before the next, so
     /// that nothing that comes in between takes a part of the text unseen. The first piece is one character: what
     /// it may do to a program that reads no text is the least.
-    fn keys(&self, text: &str, look: &Look) -> Result<Look> {
+    fn keys(&self, text: &str, look: &Screen) -> Result<Screen> {
         if text.starts_with(char::is_whitespace) {
             return Err(Error::usage(
                 "the text begins with a blank, and the program may take that for a key",
             )
             .hint("leave it out; '--key Space' presses the key; '--blind' types without proof"));
         }
-        let mut shown: Option<Look> = None;
+        let mut shown: Option<Screen> = None;
         for (piece, is_last) in pieces(text, PIECE) {
-            let Some(typed) = Typed::new(piece) else {
+            let Some(typed) = TypedText::new(piece) else {
                 return Err(Error::usage(
                     "the text has characters that a screen does not show, and the program reads single keys",
                 )
@@ -240,7 +247,7 @@ impl Typist<'_> {
 
     /// Types at a moment at which the pane is as it was looked at; returns that look. Where the pane changes in
     /// between, the new look must satisfy what the first one did.
-    pub(super) fn paste(&self, text: &str, bracketed: bool, look: &Look) -> Result<(Look, Pasted)> {
+    pub(super) fn paste(&self, text: &str, bracketed: bool, look: &Screen) -> Result<(Screen, Pasted)> {
         self.paste_when(text, bracketed, look, "nothing was typed", |now| {
             let now = self.ready(now)?;
             self.check_input(&now)?;
@@ -249,7 +256,7 @@ impl Typist<'_> {
     }
 
     /// The same for what follows a first piece, which must stand there still.
-    fn paste_behind(&self, text: &str, shown: &Look) -> Result<(Look, Pasted)> {
+    fn paste_behind(&self, text: &str, shown: &Screen) -> Result<(Screen, Pasted)> {
         const WHAT: &str = "only a part of the text was typed";
         self.paste_when(text, false, shown, WHAT, |now| {
             if now.before_cursor() == shown.before_cursor() { Ok(now) } else { Err(self.not_shown(WHAT)) }
@@ -260,10 +267,10 @@ impl Typist<'_> {
         &self,
         text: &str,
         bracketed: bool,
-        look: &Look,
+        look: &Screen,
         what: &str,
-        may_type: impl Fn(Look) -> Result<Look>,
-    ) -> Result<(Look, Pasted)> {
+        may_type: impl Fn(Screen) -> Result<Screen>,
+    ) -> Result<(Screen, Pasted)> {
         let deadline = Deadline::after(UNSTEADY);
         let mut look = look.clone();
         loop {

@@ -10,10 +10,10 @@ use crate::model::screen::prompts::Prompts;
 use crate::model::screen::quoted;
 use crate::model::session::Mark;
 use crate::model::session::name::SessionId;
-use crate::ops::World;
+use crate::ops::Context;
 use crate::sys::clock::Deadline;
 use crate::sys::env;
-use crate::sys::inotify::Changes;
+use crate::sys::inotify::FileWatch;
 use crate::sys::process::{Process, is_alive};
 use crate::sys::tmux::input::Input;
 use crate::sys::tmux::{ANSWER, Server};
@@ -40,8 +40,8 @@ impl<'a> Turn<'a> {
     ///
     /// # Errors
     /// [`Kind::Usage`] when the session has no ready pattern: nothing else tells that its program reads again.
-    pub fn begin(world: &World, id: &'a SessionId, mark: &'a Mark) -> Result<Self> {
-        let prompts = world.store.spec(id)?.map(|spec| spec.prompts()).unwrap_or_default();
+    pub fn begin(context: &Context, id: &'a SessionId, mark: &'a Mark) -> Result<Self> {
+        let prompts = context.store.spec(id)?.map(|spec| spec.prompts()).unwrap_or_default();
         if prompts.ready.is_none() {
             return Err(Error::usage(format!(
                 "{id} has no ready pattern, so nothing tells when it has finished"
@@ -65,7 +65,7 @@ impl<'a> Turn<'a> {
         };
         let input = Input::new(self.server.clone(), self.mark);
         let look = input.look()?;
-        let output = Changes::of_file(Path::new(&look.terminal))?;
+        let output = FileWatch::of_file(Path::new(&look.terminal))?;
         let program = Process::open_that(self.mark.pane_pid, self.mark.pane_start)?.ok_or_else(ended)?;
         loop {
             // A change that comes while the screen is looked at is seen by the next wait.

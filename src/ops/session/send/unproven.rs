@@ -6,22 +6,22 @@ use super::Typist;
 use super::appears::{APPEARS, REST_AFTER_KEYS};
 use super::text::no_tab;
 use crate::model::error::Result;
-use crate::model::screen::typing::{Fate, Sent, only_line};
-use crate::model::screen::{Look, Typed};
+use crate::model::screen::typing::{Sent, TextFate, only_line};
+use crate::model::screen::{Screen, TypedText};
 use crate::sys::clock::{Deadline, pause};
 use crate::sys::terminal::Mode;
 
 impl Typist<'_> {
     /// Answers a question of a program that reads single keys: with the text alone where that ends the question,
     /// and with Enter behind it where it is shown. Not as a paste: Claude Code and Codex ignore one in a question.
-    pub(super) fn answer(&self, text: &str, before: &Look, sent: &mut Sent) -> Result<Look> {
+    pub(super) fn answer(&self, text: &str, before: &Screen, sent: &mut Sent) -> Result<Screen> {
         only_line(text, "the program asks a question: each line break would be an Enter")?;
         no_tab(text)?;
         self.take_output();
         if self.input.paste(text, false, Some(before))?.is_none() {
             return Err(self.not_shown("the screen changed, so nothing was typed"));
         }
-        let (typed, asked) = (Typed::new(text), self.question(before));
+        let (typed, asked) = (TypedText::new(text), self.question(before));
         let deadline = Deadline::after(APPEARS.0);
         let mut last = before.clone();
         loop {
@@ -33,12 +33,12 @@ impl Typist<'_> {
                     return if self.request.enter { self.entered(typed, shown, sent) } else { Ok(now) };
                 }
                 // One key was enough.
-                sent.fate = Fate::Submitted;
+                sent.fate = TextFate::Submitted;
                 return Ok(now);
             }
             // Another one may follow at once.
             if self.question(&look) != asked {
-                sent.fate = Fate::Submitted;
+                sent.fate = TextFate::Submitted;
                 return Ok(look);
             }
             if deadline.passed() {
@@ -49,23 +49,23 @@ impl Typist<'_> {
     }
 
     /// Enter alone, as for 'press Enter to continue'.
-    pub(super) fn bare_enter(&self, look: Look, sent: &mut Sent) -> Result<Look> {
+    pub(super) fn bare_enter(&self, look: Screen, sent: &mut Sent) -> Result<Screen> {
         if !self.request.enter {
             return Ok(look);
         }
         self.take_output();
         self.input.press("Enter")?;
         sent.attempts += 1;
-        sent.fate = Fate::Unconfirmed;
+        sent.fate = TextFate::Unconfirmed;
         let now = self.changed_since(&look, Duration::from_millis(500));
         if now.as_ref().map_or(true, |now| *now != look) {
-            sent.fate = Fate::Submitted;
+            sent.fate = TextFate::Submitted;
         }
         Ok(now.unwrap_or(look))
     }
 
     /// Types what the program shows nothing of: a secret, or what is not to be proven.
-    pub(super) fn unseen(&self, text: &str, mode: Mode, look: Look, sent: &mut Sent) -> Result<Look> {
+    pub(super) fn unseen(&self, text: &str, mode: Mode, look: Screen, sent: &mut Sent) -> Result<Screen> {
         let (bracketed, look) = self.way(text, mode, look)?;
         if !self.request.blind {
             self.paste(text, bracketed, &look)?;
@@ -80,7 +80,7 @@ impl Typist<'_> {
             self.input.press("Enter")?;
             sent.attempts += 1;
         }
-        sent.fate = Fate::Unconfirmed;
+        sent.fate = TextFate::Unconfirmed;
         let now = self.changed_since(&look, Duration::from_millis(500));
         Ok(now.unwrap_or(look))
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-use super::order::{How, Order};
+use super::order::{How, SpawnOrder};
 use super::refusal::stopped_meanwhile;
 use crate::model::error::{Error, Kind, Result, Trying};
 use crate::model::event::Event;
@@ -13,7 +13,7 @@ use crate::model::session::spec::Spec;
 use crate::model::session::{Mark, environment};
 use crate::model::tmux::Ids;
 use crate::model::unit;
-use crate::ops::World;
+use crate::ops::Context;
 use crate::ops::session::exited;
 use crate::sys::cgroup::{self, Cgroup};
 use crate::sys::clock::{Deadline, millis_since, now_us};
@@ -35,7 +35,7 @@ const SETTLE: Duration = Duration::from_millis(50);
 
 /// What a started session is made of.
 #[derive(Debug)]
-pub(super) struct Started {
+pub(super) struct StartedProgram {
     /// Its processes.
     pub mark: Mark,
 }
@@ -58,9 +58,12 @@ impl From<Error> for Failure {
 }
 
 /// Starts the session. The caller holds its claim, and clears up after [`Failure::Broken`].
-pub(super) fn start(world: &World, order: Order<'_>) -> std::result::Result<Started, Failure> {
-    let Order { spec, argv, .. } = order;
-    let Behind { held, first, gate, forge } = first_process(world, spec).map_err(Failure::Nothing)?;
+pub(super) fn start(
+    context: &Context,
+    order: SpawnOrder<'_>,
+) -> std::result::Result<StartedProgram, Failure> {
+    let SpawnOrder { spec, argv, .. } = order;
+    let Behind { held, first, gate, forge } = first_process(context, spec).map_err(Failure::Nothing)?;
     let scope = Scope {
         scope: unit::scope(&spec.session),
         slice: unit::slice(&spec.session),
@@ -70,7 +73,7 @@ pub(super) fn start(world: &World, order: Order<'_>) -> std::result::Result<Star
         process: &first,
     };
     tracing::debug!("making {} in {} with process {}", scope.scope, scope.slice, first.pid());
-    if let Err(error) = world.manager()?.start_scope(&scope, Deadline::after(UNITS)) {
+    if let Err(error) = context.manager()?.start_scope(&scope, Deadline::after(UNITS)) {
         held.abandon();
         return Err(match error {
             StartError::Exists => Failure::Exists,
@@ -80,7 +83,7 @@ pub(super) fn start(world: &World, order: Order<'_>) -> std::result::Result<Star
     // From here on the units are there. tmux starts while the specification is written, and the
     // program only after that: a power cut at any later moment finds what to bring back.
     let server = held.release()?;
-    let kept = world.store.remove_end(&spec.session).and_then(|()| keep_spec(world, order));
+    let kept = context.store.remove_end(&spec.session).and_then(|()| keep_spec(context, order));
     let ids = server_ids(server);
     kept?;
     let ids = ids?;
@@ -89,11 +92,11 @@ pub(super) fn start(world: &World, order: Order<'_>) -> std::result::Result<Star
 
 /// Writes what is to come back after a power cut. A session that is being restored may have been
 /// stopped since it was planned: its specification is gone then, and it does not come back.
-fn keep_spec(world: &World, order: Order<'_>) -> Result<()> {
-    let How::Restored(planned) = order.how else { return world.store.write_spec(order.spec) };
+fn keep_spec(context: &Context, order: SpawnOrder<'_>) -> Result<()> {
+    let How::Restored(planned) = order.how else { return context.store.write_spec(order.spec) };
     // The plan's, or what the attempt before this one wrote.
     for there in [planned, Some(order.spec)].into_iter().flatten() {
-        if world.store.change_spec(there, |spec| order.spec.clone_into(spec))? {
+        if context.store.change_spec(there, |spec| order.spec.clone_into(spec))? {
             return Ok(());
         }
     }
@@ -109,15 +112,15 @@ struct Behind {
 }
 
 /// Starts the process that becomes tmux. Nothing of the session is there yet.
-fn first_process(world: &World, spec: &Spec) -> Result<Behind> {
-    world.manager()?;
+fn first_process(context: &Context, spec: &Spec) -> Result<Behind> {
+    context.manager()?;
     let (binary, forge, gate) = (env::tmux()?, env::forge()?, Gate::new()?);
     let pane_command = [forge.to_string_lossy().into_owned(), PANE_VERB.to_owned(), gate.name().to_owned()];
     let command =
-        tmux::new_session(&binary, &spec.session, &spec.cwd, &pane_command, &world.paths.tmux_configs());
+        tmux::new_session(&binary, &spec.session, &spec.cwd, &pane_command, &context.paths.tmux_configs());
     let environment =
         environment::for_session(env::caller_environment(), &spec.kept_env, &spec.env, &spec.session);
-    let environment = tmux::for_server(environment, &world.paths);
+    let environment = tmux::for_server(environment, &context.paths);
     let held = Held::start(&command, &environment)?;
     match Process::open(held.pid()) {
         Ok(Some(first)) => Ok(Behind { held, first, gate, forge }),
@@ -146,8 +149,13 @@ fn server_ids(tmux: Child) -> Result<Ids> {
 }
 
 /// Lets the process in the pane become the program, and sees it come up.
-fn open_pane(order: Order<'_>, gate: &Gate, ids: &Ids, forge: &std::path::Path) -> Result<Started> {
-    let Order { spec, argv, .. } = order;
+fn open_pane(
+    order: SpawnOrder<'_>,
+    gate: &Gate,
+    ids: &Ids,
+    forge: &std::path::Path,
+) -> Result<StartedProgram> {
+    let SpawnOrder { spec, argv, .. } = order;
     let waiting = gate.wait_for(ids.pane_pid, Deadline::after(START))?;
     let lost = || Error::new(Kind::Socket, "tmux: lost server while the session was being started");
     let program = Process::open(ids.pane_pid)?.ok_or_else(lost)?;
@@ -178,18 +186,18 @@ fn open_pane(order: Order<'_>, gate: &Gate, ids: &Ids, forge: &std::path::Path) 
     })?;
     mark.up = true;
     cgroup.set_mark(&mark)?;
-    Ok(Started { mark })
+    Ok(StartedProgram { mark })
 }
 
 /// Sees the program come up, and has the server tell of its end.
 fn come_up(
-    order: Order<'_>,
+    order: SpawnOrder<'_>,
     mark: &Mark,
     program: &Process,
     cgroup: &Cgroup,
     forge: &std::path::Path,
 ) -> Result<()> {
-    let Order { spec, argv, .. } = order;
+    let SpawnOrder { spec, argv, .. } = order;
     let start = Instant::now();
     let server = Server::new(&env::tmux()?, &mark.socket);
     let ended = || ended(spec, argv, &server, mark, cgroup);
@@ -201,18 +209,18 @@ fn come_up(
             let prompts = spec.prompts();
             let seen = watch::until(&server, mark, program, deadline, |screen| prompts.is_ready(screen))?;
             match seen {
-                watch::Seen::Found => {
+                watch::ScreenWait::Found => {
                     let elapsed_ms = millis_since(start);
                     journal::record(&Event::Ready { session: spec.session.clone(), elapsed_ms });
                 }
-                watch::Seen::ProgramEnded => return Err(ended()),
-                watch::Seen::ServerGone => {
+                watch::ScreenWait::ProgramEnded => return Err(ended()),
+                watch::ScreenWait::ServerGone => {
                     return Err(Error::new(
                         Kind::Ended,
                         format!("the tmux server of {} ended while it was starting", spec.session),
                     ));
                 }
-                watch::Seen::Late => return Err(never_ready(spec, &server, mark, limit)),
+                watch::ScreenWait::Late => return Err(never_ready(spec, &server, mark, limit)),
             }
         }
         None => {

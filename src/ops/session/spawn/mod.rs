@@ -16,15 +16,15 @@ use crate::model::error::{Error, Kind, Result};
 use crate::model::event::Event;
 use crate::model::session::Mark;
 use crate::model::session::name::SessionId;
-use crate::model::sweep::Report;
+use crate::model::sweep::SweepReport;
 use crate::model::unit;
-use crate::ops::{World, sweep};
+use crate::ops::{Context, sweep};
 use crate::sys::clock::{Deadline, millis_since, pause};
 use crate::sys::store::Claim;
 use crate::sys::tmux::directory::Directory;
 use crate::sys::{env, journal};
-use attempt::{Failure, Started};
-use order::{How, Order};
+use attempt::{Failure, StartedProgram};
+use order::{How, SpawnOrder};
 use ports::Freed;
 use refusal::{is_abandoned, is_as_planned, refused, stopped_meanwhile};
 
@@ -93,9 +93,9 @@ impl Spawned {
 /// # Errors
 /// [`Kind::Taken`] when the name is; otherwise why it did not start. Then nothing is left, but
 /// the specification with [`How::Again`] and [`How::Restored`].
-pub fn spawn(world: &World, order: Order<'_>) -> Result<Spawned> {
+pub fn spawn(context: &Context, order: SpawnOrder<'_>) -> Result<Spawned> {
     let spec = order.spec;
-    let spawned = claimed(world, order);
+    let spawned = claimed(context, order);
     if let Err(error) = &spawned {
         // A refusal changes nothing, and is not a failure of the session that has the name.
         if error.kind != Kind::Taken {
@@ -110,46 +110,46 @@ pub fn spawn(world: &World, order: Order<'_>) -> Result<Spawned> {
     spawned
 }
 
-fn claimed(world: &World, order: Order<'_>) -> Result<Spawned> {
+fn claimed(context: &Context, order: SpawnOrder<'_>) -> Result<Spawned> {
     let start = Instant::now();
     let id = &order.spec.session;
-    world.manager()?;
+    context.manager()?;
     if let How::Restored(planned) = order.how {
         // Before the name is claimed: whoever is stopping it has its turn, and may start it otherwise.
-        drop(world.store.clearing_turn(id, Deadline::after(LAST_RUN))?);
-        is_as_planned(world, id, planned)?;
+        drop(context.store.clearing_turn(id, Deadline::after(LAST_RUN))?);
+        is_as_planned(context, id, planned)?;
     }
     // Held to the end: who comes next and finds a session half-way up, and no claim, knows
     // that it was abandoned.
-    let _claim = claim(world, order)?;
-    drop(world.store.clearing_turn(id, Deadline::after(LAST_RUN))?);
+    let _claim = claim(context, order)?;
+    drop(context.store.clearing_turn(id, Deadline::after(LAST_RUN))?);
     if let How::Restored(planned) = order.how {
-        is_as_planned(world, id, planned)?;
+        is_as_planned(context, id, planned)?;
         if planned.is_none() {
             // It is to run, and when it does not start 'forge restart' finds it.
-            world.store.write_spec(order.spec)?;
+            context.store.write_spec(order.spec)?;
         }
     }
     env::tmux()?;
-    usable(&world.paths.socket_dir())?;
+    usable(&context.paths.socket_dir())?;
     if order.keeps_spec() {
         // It was there when the session ran; the error of the program would not name it.
         let there = env::check_working_directory(&order.spec.cwd);
         there.map_err(|error| Error { kind: Kind::Failed, ..error })?;
     }
-    let mut report = clean(world);
+    let mut report = clean(context);
     match order.how {
         How::Replacing => {
-            if let Some(old) = observe::one(world, id)? {
-                stop::stop(world, &[old], stop::TIMEOUT)?;
+            if let Some(old) = observe::one(context, id)? {
+                stop::stop(context, &[old], stop::TIMEOUT)?;
             }
         }
-        How::Again(Some(old)) => stop::clear(world, std::slice::from_ref(old), stop::TIMEOUT)?,
+        How::Again(Some(old)) => stop::clear(context, std::slice::from_ref(old), stop::TIMEOUT)?,
         How::Supervised => {}
-        How::New | How::Again(None) | How::Restored(_) => leave_to_supervisor(world, id)?,
+        How::New | How::Again(None) | How::Restored(_) => leave_to_supervisor(context, id)?,
     }
-    let freed = ports::make_free(world, order.spec)?;
-    let (started, attempts) = attempts(world, order, &mut report)?;
+    let freed = ports::make_free(context, order.spec)?;
+    let (started, attempts) = attempts(context, order, &mut report)?;
     let spawned = Spawned {
         attempts,
         swept: report.removed,
@@ -173,10 +173,10 @@ fn claimed(world: &World, order: Order<'_>) -> Result<Spawned> {
 
 /// The right to the name. Whoever has it while a supervisor starts its session has it for a moment: until
 /// it is seen that there is a supervisor.
-fn claim(world: &World, order: Order<'_>) -> Result<Claim> {
+fn claim(context: &Context, order: SpawnOrder<'_>) -> Result<Claim> {
     let deadline = Deadline::after(REFUSED);
     loop {
-        match world.store.claim(&order.spec.session) {
+        match context.store.claim(&order.spec.session) {
             Err(error)
                 if error.kind == Kind::Taken
                     && matches!(order.how, How::Supervised)
@@ -191,8 +191,8 @@ fn claim(world: &World, order: Order<'_>) -> Result<Claim> {
 }
 
 /// Refuses a name whose supervisor is at work, or is about to be.
-fn leave_to_supervisor(world: &World, id: &SessionId) -> Result<()> {
-    match observe::one(world, id)? {
+fn leave_to_supervisor(context: &Context, id: &SessionId) -> Result<()> {
+    match observe::one(context, id)? {
         Some(found) if found.is_supervised() => Err(refused(&found)),
         _ => Ok(()),
     }
@@ -200,12 +200,12 @@ fn leave_to_supervisor(world: &World, id: &SessionId) -> Result<()> {
 
 /// Sweeps before the spawn. One that removes nothing is not worth a record, and does not hide
 /// from the probe what the last one did remove.
-fn clean(world: &World) -> Report {
-    let report = sweep::sweep(world, &sweep::Plan::before_spawn(world));
+fn clean(context: &Context) -> SweepReport {
+    let report = sweep::sweep(context, &sweep::Plan::before_spawn(context));
     if !report.removed.is_empty() {
-        sweep::record(world, &report);
-    } else if world.store.last_sweep().is_ok_and(|last| last.is_none()) {
-        sweep::note(world, &report);
+        sweep::record(context, &report);
+    } else if context.store.last_sweep().is_ok_and(|last| last.is_none()) {
+        sweep::note(context, &report);
     }
     report
 }
@@ -224,23 +224,27 @@ fn usable(socket_dir: &std::path::Path) -> Result<()> {
 }
 
 /// At most two attempts; what is in the way and is nobody's is cleared before.
-fn attempts(world: &World, order: Order<'_>, report: &mut Report) -> Result<(Started, u32)> {
+fn attempts(
+    context: &Context,
+    order: SpawnOrder<'_>,
+    report: &mut SweepReport,
+) -> Result<(StartedProgram, u32)> {
     let id = &order.spec.session;
     let mut cleared = false;
     let mut attempt = 1;
     loop {
-        match attempt::start(world, order) {
+        match attempt::start(context, order) {
             Ok(started) => return Ok((started, attempt)),
             Err(Failure::Exists) => {
-                match observe::one(world, id)? {
+                match observe::one(context, id)? {
                     Some(found) if !is_abandoned(&found) => return Err(refused(&found)),
                     // Once: whatever comes back by itself is not ours to fight with.
                     Some(_) | None if cleared => {
                         return Err(Error::new(Kind::Taken, format!("the units of {id} cannot be had"))
                             .hint(format!("see 'systemctl --user status {}'", unit::scope(id))));
                     }
-                    Some(found) => stop::clear(world, &[found], CLEARING)?,
-                    None => stop::clear_empty(world, id, CLEARING)?,
+                    Some(found) => stop::clear(context, &[found], CLEARING)?,
+                    None => stop::clear_empty(context, id, CLEARING)?,
                 }
                 cleared = true;
             }
@@ -248,12 +252,12 @@ fn attempts(world: &World, order: Order<'_>, report: &mut Report) -> Result<(Sta
             Err(Failure::Broken(error)) => {
                 let is_tried_again = error.kind == Kind::Socket && attempt == 1;
                 // Before the specification is cleared with what is left.
-                let was_stopped = is_tried_again.then(|| was_stopped(world, id));
-                match clear_up(world, order) {
+                let was_stopped = is_tried_again.then(|| was_stopped(context, id));
+                match clear_up(context, order) {
                     // The connection may be what failed. What was asked over it may be there all the same:
                     // the manager can take our process for alive while it ends, and keep an empty scope.
                     Err(lost) if matches!(lost.kind, Kind::Missing | Kind::Bus) => {
-                        clear_up(&world.again(), order)
+                        clear_up(&context.again(), order)
                     }
                     cleared => cleared,
                 }?;
@@ -263,7 +267,7 @@ fn attempts(world: &World, order: Order<'_>, report: &mut Report) -> Result<(Sta
                     Some(false) => attempt += 1,
                 }
                 journal::record(&Event::SpawnRetried { session: id.clone(), error: error.message });
-                report.absorb(clean(world));
+                report.absorb(clean(context));
             }
         }
     }
@@ -271,27 +275,27 @@ fn attempts(world: &World, order: Order<'_>, report: &mut Report) -> Result<(Sta
 
 /// Whether an attempt failed because somebody stopped the session: its specification, which was written
 /// before anything could fail like that, is gone then. Who stops it has its turn until it is.
-fn was_stopped(world: &World, id: &SessionId) -> Result<bool> {
-    drop(world.store.clearing_turn(id, Deadline::after(LAST_RUN))?);
-    Ok(world.store.spec(id)?.is_none())
+fn was_stopped(context: &Context, id: &SessionId) -> Result<bool> {
+    drop(context.store.clearing_turn(id, Deadline::after(LAST_RUN))?);
+    Ok(context.store.spec(id)?.is_none())
 }
 
 /// What an attempt that failed left: the units, the socket, the specification. The next
 /// attempt must not meet the last moments of the old server.
-fn clear_up(world: &World, order: Order<'_>) -> Result<()> {
+fn clear_up(context: &Context, order: SpawnOrder<'_>) -> Result<()> {
     let spec = order.spec;
-    if let Some(found) = observe::one(world, &spec.session)? {
+    if let Some(found) = observe::one(context, &spec.session)? {
         // A manager that did not answer in time leaves it open whether the units are ours.
         if !is_abandoned(&found) {
             return Ok(());
         }
-        stop::clear(world, std::slice::from_ref(&found), CLEARING)?;
+        stop::clear(context, std::slice::from_ref(&found), CLEARING)?;
         attempt::wait_gone(&found.cgroup)?;
     }
     // tmux may have asked for the scope of a pane that is gone by now: an empty scope, which
     // nothing ends, and which keeps the slice and so the name.
-    stop::clear_empty(world, &spec.session, CLEARING)?;
-    sweep::remove_own(&world.paths.socket_dir().join(unit::socket(&spec.session)))?;
+    stop::clear_empty(context, &spec.session, CLEARING)?;
+    sweep::remove_own(&context.paths.socket_dir().join(unit::socket(&spec.session)))?;
     // Not one that this attempt did not come to replace.
-    if order.keeps_spec() { Ok(()) } else { world.store.remove_that_spec(spec) }
+    if order.keeps_spec() { Ok(()) } else { context.store.remove_that_spec(spec) }
 }

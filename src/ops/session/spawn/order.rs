@@ -2,11 +2,11 @@
 
 use crate::model::session::command::Argv;
 use crate::model::session::spec::Spec;
-use crate::ops::session::observe::Found;
+use crate::ops::session::observe::ObservedSession;
 
 /// What to start, and how.
 #[derive(Debug, Clone, Copy)]
-pub struct Order<'a> {
+pub struct SpawnOrder<'a> {
     /// The session.
     pub spec: &'a Spec,
     /// The program and its arguments: those of the specification, or what resumes the program.
@@ -24,7 +24,7 @@ pub enum How<'a> {
     Replacing,
     /// Its specification, and perhaps what that says is there of it, which is ended first. When it
     /// does not start, the specification stays, so that it can be tried again.
-    Again(Option<&'a Found>),
+    Again(Option<&'a ObservedSession>),
     /// The same, started by its supervisor.
     Supervised,
     /// The same for a restore, which plans first: with what was on disk then. A session that was
@@ -32,7 +32,7 @@ pub enum How<'a> {
     Restored(Option<&'a Spec>),
 }
 
-impl<'a> Order<'a> {
+impl<'a> SpawnOrder<'a> {
     /// To start a session by its own command.
     pub fn new(spec: &'a Spec, how: How<'a>) -> Self {
         Self { spec, argv: &spec.command, how }

@@ -10,7 +10,7 @@ use crate::model::error::{Error, Kind, Result};
 use crate::model::session::name::SessionId;
 use crate::model::session::spec::Spec;
 use crate::model::unit;
-use crate::ops::World;
+use crate::ops::Context;
 use crate::ops::session::{observe, stop};
 use crate::sys::tcp::{Holder, Listener, listeners};
 
@@ -36,7 +36,7 @@ impl fmt::Display for Freed {
 ///
 /// # Errors
 /// [`Kind::Port`] with who has a port; [`Kind::Taken`] when it is the session itself that runs.
-pub(super) fn make_free(world: &World, spec: &Spec) -> Result<Vec<Freed>> {
+pub(super) fn make_free(context: &Context, spec: &Spec) -> Result<Vec<Freed>> {
     if spec.ports.is_empty() {
         return Ok(Vec::new());
     }
@@ -57,12 +57,12 @@ pub(super) fn make_free(world: &World, spec: &Spec) -> Result<Vec<Freed>> {
         }
     }
     if !freed.is_empty()
-        && let Some(found) = observe::one(world, id)?
+        && let Some(found) = observe::one(context, id)?
     {
         if !is_abandoned(&found) {
             return Err(taken(&found));
         }
-        stop::clear(world, &[found], stop::TIMEOUT)?;
+        stop::clear(context, &[found], stop::TIMEOUT)?;
     }
     Ok(freed)
 }

@@ -5,9 +5,9 @@ use crate::model::session::State;
 use crate::model::session::name::SessionId;
 use crate::model::session::spec::Spec;
 use crate::model::unit;
-use crate::ops::World;
+use crate::ops::Context;
 use crate::ops::session::heal;
-use crate::ops::session::observe::Found;
+use crate::ops::session::observe::ObservedSession;
 use crate::sys::clock::local;
 use crate::sys::process::is_alive;
 
@@ -15,8 +15,8 @@ use crate::sys::process::is_alive;
 ///
 /// # Errors
 /// [`Kind::Taken`] when it was.
-pub(crate) fn is_as_planned(world: &World, id: &SessionId, planned: Option<&Spec>) -> Result<()> {
-    if world.store.spec(id)?.as_ref() == planned { Ok(()) } else { Err(stopped_meanwhile(id)) }
+pub(crate) fn is_as_planned(context: &Context, id: &SessionId, planned: Option<&Spec>) -> Result<()> {
+    if context.store.spec(id)?.as_ref() == planned { Ok(()) } else { Err(stopped_meanwhile(id)) }
 }
 
 /// A session that is not to be restored any more.
@@ -27,14 +27,14 @@ pub(crate) fn stopped_meanwhile(id: &SessionId) -> Error {
 /// Whether nothing is lost by ending it: a spawn that died half-way, so that its program never
 /// came up; or remains of a session whose server is gone, which no terminal reaches any more. We
 /// hold the claim, so no other spawn is under way.
-pub(crate) fn is_abandoned(found: &Found) -> bool {
+pub(crate) fn is_abandoned(found: &ObservedSession) -> bool {
     !found.has_scope
         || found.mark.as_ref().is_none_or(|mark| !mark.up || !is_alive(mark.server_pid, mark.server_start))
 }
 
 /// The refusal for one that runs. The hint is to attach to it, so its socket is made again where it is
 /// gone.
-pub(super) fn refused(found: &Found) -> Error {
+pub(super) fn refused(found: &ObservedSession) -> Error {
     if let Some(mark) = &found.mark {
         heal::heal(&found.id, mark);
     }
@@ -42,7 +42,7 @@ pub(super) fn refused(found: &Found) -> Error {
 }
 
 /// The refusal, naming who has the name.
-pub(crate) fn taken(found: &Found) -> Error {
+pub(crate) fn taken(found: &ObservedSession) -> Error {
     let id = &found.id;
     let mark = found.mark.as_ref();
     let since = mark.map(|mark| format!(" since {}", local(mark.since_us))).unwrap_or_default();
