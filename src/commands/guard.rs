@@ -13,8 +13,9 @@ use crate::model::guard::{DISTURBED, REFUSED, report};
 use crate::model::output::Output;
 use crate::model::session::limits::{Limits, Percent};
 use crate::ops::Context;
+use crate::ops::guard::order::GuardOrder;
 use crate::ops::guard::snapshot::{self, Compared};
-use crate::ops::guard::start::{GuardOrder, run as run_guarded};
+use crate::ops::guard::start::run as run_guarded;
 use crate::ops::guard::{units, watch};
 use crate::sys::clock::local;
 

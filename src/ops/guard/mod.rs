@@ -4,6 +4,7 @@ pub mod cleanup;
 mod freezing;
 mod listening;
 mod meter;
+pub mod order;
 mod running;
 mod settle;
 pub mod snapshot;

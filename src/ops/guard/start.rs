@@ -1,6 +1,5 @@
 //! A command to guard: what speaks against it, and how it begins.
 
-use std::ffi::OsString;
 use std::os::fd::AsFd;
 use std::process::Stdio;
 use std::time::Duration;
@@ -9,6 +8,7 @@ use nix::sys::signal::Signal;
 
 use super::all_known;
 use super::listening::Listening;
+use super::order::GuardOrder;
 use super::running::{PASSED_ON, Place, Running};
 use super::settle::come_to_rest;
 use crate::model::error::{Error, Kind, Result, Trying};
@@ -17,7 +17,6 @@ use crate::model::guard::report::{Denial, GuardReport};
 use crate::model::guard::timeline::Ledger;
 use crate::model::guard::unit_state::{Guarded, ManagerKind};
 use crate::model::session::End;
-use crate::model::session::limits::Limits;
 use crate::model::unit;
 use crate::ops::Context;
 use crate::sys::cgroup::{self, Cgroup};
@@ -41,35 +40,6 @@ pub const LEAVE: &str = "--leave-children";
 
 /// How long the start may take, the manager's part in it included.
 const START: Duration = Duration::from_secs(60);
-
-/// What to run, and how.
-#[derive(Debug)]
-pub struct GuardOrder<'a> {
-    /// The command.
-    pub command: &'a [OsString],
-    /// The units that it may not disturb.
-    pub units: Vec<Guarded>,
-    /// It is not run while one of these units is active, in whichever manager.
-    pub refuse_if_active: &'a [String],
-    /// It may not listen on TCP ports.
-    pub deny_listen: bool,
-    /// It is frozen from so much pressure on, in percent.
-    pub freeze_on_pressure: Option<u64>,
-    /// What it may use.
-    pub limits: Limits,
-    /// What it leaves running goes on.
-    pub leave_children: bool,
-    /// Its output goes to standard error: standard output is for the report.
-    pub aside: bool,
-}
-
-impl GuardOrder<'_> {
-    /// Its program's name: what may be logged, since arguments may hold secrets.
-    pub(super) fn program(&self) -> String {
-        let path = self.command.first().map(|program| program.to_string_lossy()).unwrap_or_default();
-        path.rsplit('/').next().unwrap_or_default().escape_debug().to_string()
-    }
-}
 
 /// Runs the command, and tells how it came out.
 ///
