@@ -11,6 +11,7 @@ mod question;
 mod silence;
 mod start;
 mod watch;
+mod watched;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -39,7 +40,7 @@ use crate::sys::signals::Signals;
 use crate::sys::systemd::PendingJob;
 use crate::sys::tmux::Server;
 use crate::sys::{journal, sd_notify};
-use watch::SessionWatch;
+use watched::SessionWatch;
 
 /// The option with which a supervisor executes itself to watch.
 pub const WATCH: &str = "--watch";
@@ -92,7 +93,7 @@ pub fn supervise(context: &Context, config_file: Option<PathBuf>, id: &SessionId
     let up = supervisor.with_manager(&context.config, Supervisor::come_up);
     match up.or_else(|error| supervisor.did_not_start(context, error))? {
         SupervisedRun::Up(watched) => {
-            sd_notify::ready(&watch::told(&watched, Condition::Healthy));
+            sd_notify::ready(&watch::status_line(&watched, Condition::Healthy));
             supervisor.rest(context, *watched)
         }
         SupervisedRun::Ended(status) => {
@@ -238,7 +239,7 @@ impl Supervisor {
     /// Sees what comes of an end of the run that was watched.
     fn ended(&mut self, watch: &mut SessionWatch, cause: Option<EndCause>, oom: bool) -> Result<u8> {
         sd_notify::well();
-        let oom = watch.note_oom(&self.id) || oom;
+        let oom = watch.record_oom_kills(&self.id) || oom;
         let mark = watch.watched.mark.clone();
         self.with_manager(&Config::default(), |this, context| this.judge(context, &mark, cause, oom))
     }

@@ -1,89 +1,38 @@
-//! A supervisor at rest: it sleeps until the kernel tells of something, or the watchdog wants to
-//! hear of it.
+//! A supervisor that watches its session. It sleeps until the kernel reports an event, a check is due, or the
+//! watchdog expects a keep-alive.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use nix::poll::PollFlags;
 use nix::sys::signal::Signal;
 
-use super::question::Questions;
-use super::silence::Signs;
+use super::watched::{CHECK_EVERY, QuestionWatch, SessionWatch};
 use super::{Supervisor, rules};
 use crate::config::{self, Config};
 use crate::model::error::Result;
 use crate::model::event::Event;
 use crate::model::screen::prompts::Prompts;
 use crate::model::session::condition::{Action, Condition};
-use crate::model::session::name::SessionId;
 use crate::model::session::{EndCause, Mark};
 use crate::model::supervision::{Watched, status};
 use crate::model::usage;
 use crate::ops::Context;
 use crate::ops::session::{heal, observe};
-use crate::sys::cgroup::{Cgroup, OomKills};
 use crate::sys::clock::{Deadline, boot_us, local, micros, now_us};
 use crate::sys::process::{Process, ready};
 use crate::sys::signals::Signals;
 use crate::sys::{journal, sd_notify};
 
-/// How often the session is looked at where the manager has no watchdog.
-pub(super) const LOOK: Duration = Duration::from_secs(90);
-
-/// How long a run is to last for its failures to be forgiven where the unit has no window.
+/// How long a run must last before forge forgives earlier failures, where the unit has no
+/// `StartLimitIntervalSec=`.
 const SETTLED: Duration = Duration::from_secs(600);
 
-/// How soon after an out-of-memory kill the end of a killed program is that kill's.
-const KILLED: Duration = Duration::from_secs(2);
+/// An out-of-memory kill explains a program's death if the program ended within this time after the kill.
+const OOM_WINDOW: Duration = Duration::from_secs(2);
 
-/// A run that is watched.
-#[derive(Debug)]
-pub(super) struct SessionWatch {
-    pub(super) watched: Watched,
-    pub(super) cgroup: Cgroup,
-    oom: Option<OomKills>,
-    pub(super) signs: Signs,
-    pub(super) prompts: Prompts,
-    pub(super) questions: Option<Questions>,
-}
-
-impl SessionWatch {
-    pub(super) fn new(watched: Watched, prompts: Prompts) -> Self {
-        let cgroup = Cgroup::new(&watched.cgroup);
-        Self {
-            oom: cgroup.watch_oom_kills(),
-            signs: Signs::default(),
-            questions: Questions::of(&prompts, &watched.mark),
-            prompts,
-            watched,
-            cgroup,
-        }
-    }
-
-    /// What the kernel is asked to tell of the session beside ends and signals: kills for want of memory,
-    /// and changes of the terminal.
-    fn more_fds(&self) -> [Option<(BorrowedFd<'_>, PollFlags)>; 2] {
-        let questions = self.questions.as_ref().filter(|questions| questions.waits());
-        let terminal = questions.and_then(|questions| questions.terminal.as_ref());
-        [
-            self.oom.as_ref().map(|oom| (oom.as_fd(), PollFlags::POLLPRI)),
-            terminal.map(|terminal| (terminal.as_fd(), PollFlags::POLLIN)),
-        ]
-    }
-
-    /// Tells of out-of-memory kills; says whether there were any.
-    pub(super) fn note_oom(&mut self, session: &SessionId) -> bool {
-        let kills = self.oom.as_mut().map_or(0, OomKills::take);
-        if kills > 0 {
-            let limit = self.cgroup.memory_max();
-            journal::record(&Event::Oom { session: session.clone(), kills, limit });
-        }
-        kills > 0
-    }
-}
-
-/// How a run is, in one line.
-pub(super) fn told(watched: &Watched, condition: Condition) -> String {
+/// The state of a run in one line, for `STATUS=`.
+pub(super) fn status_line(watched: &Watched, condition: Condition) -> String {
     let Watched { mark: Mark { pane_pid, since_us, .. }, program, .. } = watched;
     let (state, since) = (condition.state().word(), local(*since_us));
     let age = usage::duration(now_us().saturating_sub(*since_us) / 1_000_000);
@@ -91,9 +40,9 @@ pub(super) fn told(watched: &Watched, condition: Condition) -> String {
 }
 
 impl Supervisor {
-    /// Watches a run to its end; returns the exit status for the manager.
+    /// Watches a run to its end. Returns the supervisor's exit status, by which systemd decides what comes next.
     pub(super) fn watch(&mut self, context: &Context, mut watch: SessionWatch) -> Result<u8> {
-        // From here on an end has to be told; before, to be killed is the same.
+        // From here on the supervisor must end with a status of its own. Before, a kill by the signal was as good.
         let stops = Signals::take_over(&[Signal::SIGTERM, Signal::SIGINT])?;
         let mark = &watch.watched.mark;
         let (Some(program), Some(server)) = (
@@ -103,55 +52,56 @@ impl Supervisor {
             stops.give_back();
             return self.ended(&mut watch, None, false);
         };
-        let period = micros(sd_notify::watchdog().map_or(LOOK, |period| period / 2));
-        let mut next_look = 0;
+        let period = micros(sd_notify::watchdog().map_or(CHECK_EVERY, |period| period / 2));
+        let mut next_check = 0;
         let mut last_oom = None;
         loop {
             let now = boot_us();
-            if now >= next_look || self.patience_ends(&watch).is_some_and(|at| now >= at) {
-                next_look = now + period;
+            if now >= next_check || self.wedged_deadline(&watch).is_some_and(|at| now >= at) {
+                next_check = now + period;
                 sd_notify::well();
-                let condition = self.look(&mut watch);
-                if condition == Condition::Wedged && self.patience_ends(&watch).is_some_and(|at| now >= at) {
+                let condition = self.check_and_heal(&mut watch);
+                if condition == Condition::Wedged && self.wedged_deadline(&watch).is_some_and(|at| now >= at)
+                {
                     stops.give_back();
-                    self.tell_stuck("server", self.terms.rules.patience().unwrap_or_default(), true);
+                    self.record_stuck("server", self.terms.rules.patience().unwrap_or_default(), true);
                     return self.ended(&mut watch, Some(EndCause::ServerWedged), false);
                 }
-                // A look at a server that does not answer takes its time.
+                // A check of a server that does not answer takes up to its deadline.
                 sd_notify::well();
-                sd_notify::status(&told(&watch.watched, condition));
+                sd_notify::status(&status_line(&watch.watched, condition));
             }
-            if self.settled_at(&watch).is_some_and(|at| now >= at) {
-                self.settle(&mut watch);
+            if self.settles_at(&watch).is_some_and(|at| now >= at) {
+                self.forgive_failures(&mut watch);
                 return self.rest(context, watch.watched);
             }
-            if self.silence_ends(&watch).is_some_and(|at| now >= at)
+            if self.silence_check_due(&watch).is_some_and(|at| now >= at)
                 && self.is_silent_too_long(context, &mut watch)
             {
                 stops.give_back();
                 return self.ended(&mut watch, Some(EndCause::Stuck), false);
             }
-            self.look_for_question(context, &mut watch);
+            self.check_for_question(context, &mut watch);
             if watch.watched.notice_due().is_some_and(|at| now >= at) && self.send_notice(context, &mut watch)
             {
                 return self.rest(context, watch.watched);
             }
 
             let timers = [
-                self.settled_at(&watch),
-                self.patience_ends(&watch),
-                self.silence_ends(&watch),
-                watch.questions.as_ref().and_then(Questions::due),
+                self.settles_at(&watch),
+                self.wedged_deadline(&watch),
+                self.silence_check_due(&watch),
+                watch.questions.as_ref().and_then(QuestionWatch::due),
                 watch.watched.notice_due(),
             ];
-            let next = timers.into_iter().flatten().fold(next_look, u64::min);
+            let next = timers.into_iter().flatten().fold(next_check, u64::min);
             let mut fds = vec![
                 (program.as_fd(), PollFlags::POLLIN),
                 (server.as_fd(), PollFlags::POLLIN),
                 (self.signals.as_fd(), PollFlags::POLLIN),
                 (stops.as_fd(), PollFlags::POLLIN),
             ];
-            let more = watch.more_fds();
+            let more = watch.oom_and_terminal_fds();
             let more_at = [fds.len(), fds.len() + usize::from(more[0].is_some())];
             let more_at = [0, 1].map(|n| more[n].is_some().then_some(more_at[n]));
             fds.extend(more.into_iter().flatten());
@@ -159,19 +109,20 @@ impl Supervisor {
             let [oom, terminal] = more_at.map(|at| at.is_some_and(|at| came[at]));
             if came[3] {
                 sd_notify::stopping("ends on request");
-                // Nobody who did not ask systemd to stop it wants the session unwatched.
+                // systemd does not restart a unit that it stops. If the signal came from a process, this status
+                // makes systemd start another supervisor, so that the session does not stay unwatched.
                 return Ok(status::AGAIN);
             }
-            if oom && watch.note_oom(&self.id) {
+            if oom && watch.record_oom_kills(&self.id) {
                 last_oom = Some(boot_us());
             }
             if came[0] || came[1] {
                 stops.give_back();
-                let oom = last_oom.is_some_and(|at| boot_us() - at < micros(KILLED));
+                let oom = last_oom.is_some_and(|at| boot_us() - at < micros(OOM_WINDOW));
                 return self.ended(&mut watch, None, oom);
             }
             if terminal {
-                watch.questions.iter_mut().for_each(Questions::terminal_changed);
+                watch.questions.iter_mut().for_each(QuestionWatch::terminal_changed);
             }
             if came[2] && self.signals.next().is_some() {
                 return self.reload(context, watch);
@@ -179,21 +130,21 @@ impl Supervisor {
         }
     }
 
-    /// Reads the configuration again, and looks. One that cannot be used changes nothing.
+    /// Reads the configuration again, and checks the session. An invalid configuration changes nothing.
     fn reload(&mut self, context: &Context, mut watch: SessionWatch) -> Result<u8> {
         sd_notify::reloading();
         if let Ok(config) = config::load(&self.paths.config, self.terms.config_file.as_deref()) {
             self.terms.rules = rules(&config, &self.id);
             watch.watched = watch.watched.under(&self.terms, boot_us());
-            self.take_over_patterns(context, &config);
+            self.update_patterns(context, &config);
         }
-        let condition = self.look(&mut watch);
-        sd_notify::ready(&told(&watch.watched, condition));
+        let condition = self.check_and_heal(&mut watch);
+        sd_notify::ready(&status_line(&watch.watched, condition));
         self.rest(context, watch.watched)
     }
 
-    /// Has the patterns count from now on that are configured now, for a session that is as configured.
-    fn take_over_patterns(&self, context: &Context, config: &Config) {
+    /// Copies the configured patterns into the specification, if the session was started as configured.
+    fn update_patterns(&self, context: &Context, config: &Config) {
         let spec = context.store.spec(&self.id).ok().flatten().filter(|spec| spec.as_configured);
         let (Some(spec), Some(session)) = (spec, config.sessions.get(&self.id)) else { return };
         let Prompts { ready, not_ready, asking } = session.prompts();
@@ -205,8 +156,8 @@ impl Supervisor {
         }
     }
 
-    /// Looks at the session, without the manager, and heals what can be.
-    fn look(&mut self, watch: &mut SessionWatch) -> Condition {
+    /// Checks the session without asking systemd, and repairs what can be repaired.
+    fn check_and_heal(&mut self, watch: &mut SessionWatch) -> Condition {
         let mark = &watch.watched.mark;
         heal::unnoticed_end(mark);
         let condition = observe::glance(mark, &watch.cgroup);
@@ -217,12 +168,12 @@ impl Supervisor {
             watch.watched.wedged = None;
         } else if watch.watched.wedged.is_none() {
             watch.watched.wedged = Some(boot_us());
-            self.tell_stuck("server", Duration::ZERO, false);
+            self.record_stuck("server", Duration::ZERO, false);
         }
         condition
     }
 
-    pub(super) fn tell_stuck(&self, missing: &str, silent: Duration, restarted: bool) {
+    pub(super) fn record_stuck(&self, missing: &str, silent: Duration, restarted: bool) {
         journal::record(&Event::Stuck {
             session: self.id.clone(),
             missing: missing.to_owned(),
@@ -231,21 +182,21 @@ impl Supervisor {
         });
     }
 
-    /// When a server that does not answer has had its time.
-    fn patience_ends(&self, watch: &SessionWatch) -> Option<u64> {
+    /// When the supervisor gives up on a tmux server that does not answer, in microseconds since the boot.
+    fn wedged_deadline(&self, watch: &SessionWatch) -> Option<u64> {
         Some(watch.watched.wedged?.saturating_add(micros(self.terms.rules.patience()?)))
     }
 
-    /// When a run has lasted long enough for its failures to be forgiven.
-    fn settled_at(&self, watch: &SessionWatch) -> Option<u64> {
+    /// When the run has lasted long enough for forge to forgive earlier failures, in microseconds since the boot.
+    fn settles_at(&self, watch: &SessionWatch) -> Option<u64> {
         let has_history = self.terms.restarts > 0 || !self.record.failures.is_empty();
-        // Where there is no window, pauses are still to become short again.
+        // Without StartLimitIntervalSec=, the pauses before restarts must still become short again.
         let interval = Some(self.terms.breaker.interval).filter(|interval| !interval.is_zero());
         has_history.then(|| watch.watched.since.saturating_add(micros(interval.unwrap_or(SETTLED))))
     }
 
-    /// Forgives what failed before.
-    fn settle(&mut self, watch: &mut SessionWatch) {
+    /// Clears the earlier failures, here and in systemd.
+    fn forgive_failures(&mut self, watch: &mut SessionWatch) {
         let done = self.with_manager(&Config::default(), |this, context| {
             context.manager()?.reset_failed(&this.unit)?;
             this.record.failures.clear();
@@ -254,7 +205,7 @@ impl Supervisor {
         });
         match done {
             Ok(()) => self.terms.restarts = 0,
-            // In a while, then.
+            // Try again after the same time.
             Err(_) => watch.watched.since = boot_us(),
         }
     }

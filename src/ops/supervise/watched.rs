@@ -1,0 +1,171 @@
+//! A run that a supervisor watches: its data, and how forge reads its screen.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+use nix::poll::PollFlags;
+
+use crate::model::error::{Error, Kind, Result};
+use crate::model::event::Event;
+use crate::model::screen::Screen;
+use crate::model::screen::looks::LookSchedule;
+use crate::model::screen::prompts::Prompts;
+use crate::model::session::Mark;
+use crate::model::session::activity::Question;
+use crate::model::session::name::SessionId;
+use crate::model::supervision::Watched;
+use crate::sys::cgroup::{Cgroup, OomKills};
+use crate::sys::clock::boot_us;
+use crate::sys::inotify::FileWatch;
+use crate::sys::process::{stat, terminal};
+use crate::sys::tmux::Server;
+use crate::sys::tmux::input::Input;
+use crate::sys::{env, journal};
+
+/// The time between two checks of the session where systemd has set no watchdog for the supervisor.
+pub(super) const CHECK_EVERY: Duration = Duration::from_secs(90);
+
+/// What the supervisor goes by between two checks for signs of life.
+#[derive(Debug, Default)]
+pub(super) struct SilenceCheck {
+    /// When the next check is due, in microseconds since the boot.
+    pub(super) due: Option<u64>,
+    /// The digest of the screen right after a nudge. The text that forge typed is not a sign of life.
+    pub(super) screen_after_nudge: Option<u64>,
+}
+
+/// A run that is watched.
+#[derive(Debug)]
+pub(super) struct SessionWatch {
+    pub(super) watched: Watched,
+    pub(super) cgroup: Cgroup,
+    oom: Option<OomKills>,
+    pub(super) silence_check: SilenceCheck,
+    pub(super) prompts: Prompts,
+    pub(super) questions: Option<QuestionWatch>,
+}
+
+impl SessionWatch {
+    pub(super) fn new(watched: Watched, prompts: Prompts) -> Self {
+        let cgroup = Cgroup::new(&watched.cgroup);
+        Self {
+            oom: cgroup.watch_oom_kills(),
+            silence_check: SilenceCheck::default(),
+            questions: QuestionWatch::new(&prompts, &watched.mark),
+            prompts,
+            watched,
+            cgroup,
+        }
+    }
+
+    /// The descriptors by which the kernel reports out-of-memory kills and changes of the terminal, with the
+    /// poll(2) events to wait for; `None` where there is nothing to wait for.
+    pub(super) fn oom_and_terminal_fds(&self) -> [Option<(BorrowedFd<'_>, PollFlags)>; 2] {
+        let questions = self.questions.as_ref().filter(|questions| questions.waits_for_output());
+        let terminal = questions.and_then(|questions| questions.terminal.as_ref());
+        [
+            self.oom.as_ref().map(|oom| (oom.as_fd(), PollFlags::POLLPRI)),
+            terminal.map(|terminal| (terminal.as_fd(), PollFlags::POLLIN)),
+        ]
+    }
+
+    /// Records out-of-memory kills since the last call in the journal. Returns whether there were any.
+    pub(super) fn record_oom_kills(&mut self, session: &SessionId) -> bool {
+        let kills = self.oom.as_mut().map_or(0, OomKills::take);
+        if kills > 0 {
+            let limit = self.cgroup.memory_max();
+            journal::record(&Event::Oom { session: session.clone(), kills, limit });
+        }
+        kills > 0
+    }
+
+    /// Reads the screen of the session's program.
+    ///
+    /// # Errors
+    /// `Kind::Deadline` when its tmux server is frozen or does not answer within five seconds; otherwise tmux's
+    /// own error.
+    pub(super) fn read_screen(&self) -> Result<Screen> {
+        if self.cgroup.is_frozen() {
+            return Err(Error::new(Kind::Deadline, "its server is frozen"));
+        }
+        let mark = &self.watched.mark;
+        Input::new(Server::new(&env::tmux()?, &mark.socket), mark).look()
+    }
+
+    /// The question that the program asks on that screen.
+    pub(super) fn question_on(&self, screen: &Screen) -> Option<Question> {
+        Some(Question::new(&self.prompts.question(&screen.text)?, &screen.text))
+    }
+}
+
+/// The search for questions on a session's screen. The search costs nothing while the program is silent: the
+/// kernel reports when the program writes to its terminal or reads an answer.
+#[derive(Debug)]
+pub(super) struct QuestionWatch {
+    /// Reports writes and reads of the program. The kernel allows few such watches for each user
+    /// (`fs.inotify.max_user_instances`, usually 128). Without a watch, the supervisor reads the screen every
+    /// [`CHECK_EVERY`].
+    terminal: Option<FileWatch>,
+    looks: LookSchedule,
+}
+
+impl QuestionWatch {
+    /// `None` where the session has no pattern for questions. The first reading is due at once, because the
+    /// screen may show a question already.
+    fn new(prompts: &Prompts, mark: &Mark) -> Option<Self> {
+        prompts.asking.as_ref()?;
+        Some(Self { terminal: watch_terminal(mark), looks: LookSchedule::at_once(boot_us()) })
+    }
+
+    /// Schedules the next reading after one that succeeded: at the next change of the terminal, or after
+    /// [`CHECK_EVERY`] where the terminal cannot be watched.
+    pub(super) fn schedule_next(&mut self, mark: &Mark) {
+        if self.terminal.is_some() {
+            return;
+        }
+        self.terminal = watch_terminal(mark);
+        if self.terminal.is_some() {
+            // Read once more, for output that came before the watch.
+            self.looks.output(boot_us());
+        } else {
+            self.put_off();
+        }
+    }
+
+    /// Puts the next reading off by [`CHECK_EVERY`].
+    pub(super) fn put_off(&mut self) {
+        self.looks.put_off(boot_us(), CHECK_EVERY);
+    }
+
+    /// Whether to wait for changes of the terminal. Between a change and the reading that follows, the supervisor
+    /// does not wait for more; otherwise a program that always prints would wake the supervisor each time.
+    fn waits_for_output(&self) -> bool {
+        self.looks.waits_for_output()
+    }
+
+    /// When the next reading is due, in microseconds since the boot.
+    pub(super) fn due(&self) -> Option<u64> {
+        self.looks.due()
+    }
+
+    /// Whether to read the screen at `now`, in microseconds since the boot. More output may postpone the reading.
+    pub(super) fn is_time(&mut self, now: u64) -> bool {
+        if self.due().is_none_or(|due| now < due) {
+            return false;
+        }
+        let has_more_output = self.terminal.as_ref().is_some_and(FileWatch::came);
+        self.looks.is_time(now, has_more_output)
+    }
+
+    /// Schedules a reading because the terminal changed.
+    pub(super) fn terminal_changed(&mut self) {
+        self.terminal.iter().for_each(FileWatch::take);
+        self.looks.output(boot_us());
+    }
+}
+
+/// Watches the terminal of the session's program; `None` where the kernel does not allow another watch.
+fn watch_terminal(mark: &Mark) -> Option<FileWatch> {
+    let terminal = stat(mark.pane_pid).and_then(|stat| terminal(&stat))?;
+    FileWatch::of_terminal(&terminal).ok()
+}
