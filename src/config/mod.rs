@@ -18,6 +18,7 @@ use crate::model::session::limits::{Limits, Percent};
 use crate::model::session::name::SessionId;
 use crate::model::session::resume::{self, IdSource};
 use crate::model::supervision::{OUTPUT_STEP, Restart, Rules, Sign};
+use crate::model::time::{self, span_text};
 
 /// The whole configuration.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -150,16 +151,16 @@ pub struct Sweep {
     pub dirs: Vec<PathBuf>,
     /// Names of sockets that nobody may touch; `*` and `?` as in a shell.
     pub protect: Vec<String>,
-    /// The longest wait for servers that do not answer, in milliseconds.
-    pub timeout_ms: u64,
+    /// How long a sweep waits for servers that do not answer.
+    #[serde(rename = "timeout_ms", deserialize_with = "time::milliseconds")]
+    pub timeout: Duration,
 }
 
-/// The longest wait for servers that do not answer.
-pub const SWEEP_TIMEOUT_MS: u64 = 2000;
+const SWEEP_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Default for Sweep {
     fn default() -> Self {
-        Self { dirs: Vec::new(), protect: Vec::new(), timeout_ms: SWEEP_TIMEOUT_MS }
+        Self { dirs: Vec::new(), protect: Vec::new(), timeout: SWEEP_TIMEOUT }
     }
 }
 
@@ -182,8 +183,9 @@ pub struct SessionConfig {
     /// What shows that it asks its user something.
     #[serde(deserialize_with = "prompts::asking")]
     pub asking: Option<ScreenPattern>,
-    /// How long that may take, in seconds.
-    pub ready_timeout: Option<u64>,
+    /// How long the prompt may take to appear.
+    #[serde(deserialize_with = "time::seconds")]
+    pub ready_timeout: Option<Duration>,
     /// What it may use.
     pub limits: Limits,
     /// The command that takes up the program's conversation again; `{resume_id}` in it is the id.
@@ -196,14 +198,16 @@ pub struct SessionConfig {
     pub boot: bool,
     /// When its supervisor starts it again.
     pub restart: Restart,
-    /// How long without a sign of life is called stuck, in seconds.
-    pub stuck_after: Option<u64>,
+    /// Report the session as stuck after this long without a sign of life; `None`: never.
+    #[serde(deserialize_with = "time::seconds")]
+    pub stuck_after: Option<Duration>,
     /// What counts as a sign of life.
     pub stuck_by: Option<Vec<Sign>>,
     /// What is typed into it when it is stuck.
     pub nudge_text: Option<String>,
-    /// How long without a sign of life it takes for a restart, in seconds.
-    pub stuck_restart_after: Option<u64>,
+    /// Restart the session after this long without a sign of life; `None`: never.
+    #[serde(deserialize_with = "time::seconds")]
+    pub stuck_restart_after: Option<Duration>,
     /// Whether it is frozen while the guarded units are under pressure.
     #[serde(rename = "yield")]
     pub yields: bool,
@@ -219,10 +223,10 @@ impl SessionConfig {
     pub fn rules(&self) -> Rules {
         Rules {
             restart: self.restart,
-            stuck_after: self.stuck_after.map(Duration::from_secs),
+            stuck_after: self.stuck_after,
             signs: self.stuck_by.clone().unwrap_or_else(|| vec![Sign::Beat]),
             nudge_text: self.nudge_text.clone(),
-            stuck_restart_after: self.stuck_restart_after.map(Duration::from_secs),
+            stuck_restart_after: self.stuck_restart_after,
         }
     }
 }
@@ -282,19 +286,26 @@ fn not_supervisable(session: &SessionConfig) -> Option<String> {
     if stuck_after.is_none() && (stuck_by.is_some() || nudge_text.is_some()) {
         return Some("stuck_by and nudge_text need stuck_after".to_owned());
     }
-    if stuck_after == &Some(0) || stuck_restart_after == &Some(0) {
-        return Some("0 seconds of silence are none".to_owned());
+    let shortest = Duration::from_secs(1);
+    for (key, value) in [("stuck_after", stuck_after), ("stuck_restart_after", stuck_restart_after)] {
+        if value.is_some_and(|value| value < shortest) {
+            return Some(format!("{key} must be at least 1 second"));
+        }
     }
     if let (Some(after), Some(restart)) = (stuck_after, stuck_restart_after)
         && restart <= after
     {
-        return Some(format!("stuck_restart_after is {restart}, and not longer than stuck_after, {after}"));
+        return Some(format!(
+            "stuck_restart_after ({}) must be longer than stuck_after ({})",
+            span_text(*restart),
+            span_text(*after)
+        ));
     }
     if stuck_by.as_ref().is_some_and(Vec::is_empty) {
         return Some("stuck_by names no sign of life: beat, output, cpu".to_owned());
     }
     let by_output = stuck_by.as_ref().is_some_and(|signs| signs.contains(&Sign::Output));
-    (by_output && stuck_after.is_some_and(|after| Duration::from_secs(after) <= OUTPUT_STEP)).then(|| {
+    (by_output && stuck_after.is_some_and(|after| after <= OUTPUT_STEP)).then(|| {
         format!(
             "stuck_after is too short for stuck_by = output: the kernel keeps that in steps of {} seconds",
             OUTPUT_STEP.as_secs()
@@ -477,13 +488,27 @@ mod tests {
             "#,
         )
         .unwrap();
-        assert_eq!(config.sweep.timeout_ms, SWEEP_TIMEOUT_MS);
+        assert_eq!(config.sweep.timeout, SWEEP_TIMEOUT);
         let session = &config.sessions[&SessionId::from_name("claude-1").unwrap()];
         assert_eq!(session.command.as_ref().unwrap().as_slice(), ["claude", "--continue"]);
         assert_eq!(session.limits.tasks_max, Some(200));
         let guarded: Vec<String> =
             config.guard.all_units().unwrap().iter().map(ToString::to_string).collect();
         assert_eq!(guarded, ["web.service", "db.socket", "nginx.service (system)"]);
+    }
+
+    #[test]
+    fn a_time_span_is_a_number_or_text() {
+        let config = parse(
+            "[sweep]\ntimeout_ms = '1s'\n[sessions.a]\nready_timeout = 60\nstuck_after = '10min'\n\
+             stuck_restart_after = '1h 30min'\n",
+        )
+        .unwrap();
+        let session = &config.sessions[&SessionId::from_name("a").unwrap()];
+        assert_eq!(config.sweep.timeout, Duration::from_secs(1));
+        assert_eq!(session.ready_timeout, Some(Duration::from_secs(60)));
+        assert_eq!(session.stuck_after, Some(Duration::from_secs(600)));
+        assert_eq!(session.stuck_restart_after, Some(Duration::from_secs(5400)));
     }
 
     /// The keys of a table, as an unknown one is answered.
@@ -533,7 +558,7 @@ mod tests {
     fn mistakes_name_their_place() {
         for (text, part) in [
             ("[limits]\ncpu_weight = 0", "[limits]: cpu-weight is 0"),
-            ("[limits]\nmemory_max = 'x'", "line 2: 'x' is no size"),
+            ("[limits]\nmemory_max = 'x'", "line 2: 'x' is not a valid size"),
             ("[sessions.a]\nready = '['", "line 2: the ready pattern '['"),
             ("[sessions.a]\nready = 'x'\nnot_ready = '['", "line 3: the not_ready pattern '['"),
             ("[sessions.a]\nasking = ''", "line 2: the asking pattern ''"),
@@ -551,7 +576,17 @@ mod tests {
                 "[sessions.a]\nnudge_text = \"a\\u001b\"",
                 "nudge_text: byte 2 of the text is the control character",
             ),
-            ("[sessions.a]\nstuck_after = 60\nstuck_restart_after = 60", "not longer than stuck_after"),
+            (
+                "[sessions.a]\nstuck_after = 60\nstuck_restart_after = 60",
+                "must be longer than stuck_after (1min)",
+            ),
+            ("[sessions.a]\nstuck_after = 0", "stuck_after must be at least 1 second"),
+            (
+                "[sessions.a]\nstuck_after = 'soon'",
+                "line 2: 'soon' is not a valid time span: use seconds (90) or",
+            ),
+            ("[sessions.a]\nstuck_after = -1", "expected seconds (90) or a span such as 90s"),
+            ("[sweep]\ntimeout_ms = true", "expected milliseconds (500) or a span"),
             ("[sessions.a]\nstuck_after = 60\nstuck_by = []", "no sign of life"),
             ("[sessions.a]\nstuck_after = 5\nstuck_by = ['output']", "too short"),
             ("[notify.webhook]\n", "either url or url_file"),

@@ -48,7 +48,7 @@ pub struct Plan {
 impl Plan {
     /// The user's socket directory and those configured; or the ones given alone.
     pub fn new(context: &Context, given: &[PathBuf], dry_run: bool) -> Self {
-        let Sweep { dirs, protect, timeout_ms } = &context.config.sweep;
+        let Sweep { dirs, protect, timeout } = &context.config.sweep;
         let mut directories = given.to_vec();
         if directories.is_empty() {
             directories.push(context.paths.socket_dir());
@@ -59,7 +59,7 @@ impl Plan {
             directories,
             protect: protect.iter().filter_map(|name| glob::Pattern::new(name).ok()).collect(),
             own_only: false,
-            timeout: Duration::from_millis(*timeout_ms),
+            timeout: *timeout,
             dry_run,
             wakes_nobody: false,
             answered: BTreeSet::new(),

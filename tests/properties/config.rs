@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use forge::config::{Config, load, salvage_sweep};
 use forge::model::error::{Error, Kind};
@@ -74,7 +75,7 @@ fn printed(session: &Session) -> String {
     lines.extend(session.resume_id.as_ref().map(|id| format!("resume_id = {}", quoted(id))));
     lines.push(format!("ports = {:?}\nboot = {}", session.ports, session.boot));
     if let Some((after, more)) = session.stuck {
-        lines.push(format!("stuck_after = {after}\nstuck_restart_after = {}", after + more));
+        lines.push(format!("stuck_after = {after}\nstuck_restart_after = '{}s'", after + more));
     }
     lines.join("\n")
 }
@@ -178,7 +179,9 @@ properties! {
             prop_assert_eq!(resume_id, session.resume_id.map(serde_json::Value::from));
             prop_assert_eq!((&read.ports, read.boot), (&session.ports, session.boot));
             let stuck = read.stuck_after.zip(read.stuck_restart_after);
-            prop_assert_eq!(stuck, session.stuck.map(|(after, more)| (after, after + more)));
+            prop_assert_eq!(stuck, session.stuck.map(|(after, more)| {
+                (Duration::from_secs(after), Duration::from_secs(after + more))
+            }));
         }
     }
 

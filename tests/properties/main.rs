@@ -23,6 +23,7 @@ mod names;
 mod order;
 mod resumed;
 mod screens;
+mod spans;
 mod supervision;
 mod told;
 

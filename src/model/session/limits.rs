@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::error::{Error, Result};
+use crate::model::time::times;
 
 /// The limits of one session; what is `None` is not limited.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,7 +101,8 @@ impl Limits {
     }
 }
 
-/// A number of bytes; written as systemd does: `512M`, `2G`, powers of 1024.
+/// A number of bytes, written as systemd.resource-control(5) does: `512M`, `1.5G`; the suffixes are powers
+/// of 1024.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "NumberOrText", into = "u64")]
 pub struct Size(pub u64);
@@ -117,14 +119,16 @@ impl std::str::FromStr for Size {
             "M" => 20,
             "G" => 30,
             "T" => 40,
+            "P" => 50,
+            "E" => 60,
             _ => u32::MAX,
         };
-        digits
-            .parse::<u64>()
-            .ok()
-            .and_then(|number| number.checked_mul(1u64.checked_shl(shift)?))
-            .map(Self)
-            .ok_or_else(|| Error::usage(format!("'{text}' is no size")).hint("for example 512M or 2G"))
+        1u64.checked_shl(shift).and_then(|unit| times(digits, unit)).map(Self).ok_or_else(|| {
+            Error::usage(format!(
+                "'{}' is not a valid size: use bytes or a size such as 512M or 2G (K, M, G, T; base 1024)",
+                text.escape_debug()
+            ))
+        })
     }
 }
 
@@ -144,11 +148,10 @@ impl std::str::FromStr for Percent {
 
     fn from_str(text: &str) -> Result<Self> {
         let text = text.trim();
-        text.strip_suffix('%')
-            .unwrap_or(text)
-            .parse()
-            .map(Self)
-            .map_err(|_| Error::usage(format!("'{text}' is no percentage")).hint("for example 50% or 200%"))
+        text.strip_suffix('%').unwrap_or(text).parse().map(Self).map_err(|_| {
+            let text = text.escape_debug();
+            Error::usage(format!("'{text}' is not a valid percentage: use a number such as 50% or 200%"))
+        })
     }
 }
 
@@ -197,8 +200,9 @@ mod tests {
         assert_eq!("512M".parse::<Size>().unwrap(), Size(512 << 20));
         assert_eq!("2g".parse::<Size>().unwrap(), Size(2 << 30));
         assert_eq!("1000".parse::<Size>().unwrap(), Size(1000));
-        for bad in ["", "M", "-1", "1X", "1.5G", "99999999999T"] {
-            assert!(bad.parse::<Size>().unwrap_err().message.contains("no size"), "{bad}");
+        assert_eq!("1.5G".parse::<Size>().unwrap(), Size(3 << 29));
+        for bad in ["", "M", "-1", "1X", "1.", "99999999999T"] {
+            assert!(bad.parse::<Size>().unwrap_err().message.contains("base 1024"), "{bad}");
         }
     }
 

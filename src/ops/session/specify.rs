@@ -6,6 +6,7 @@ use crate::model::error::Result;
 use crate::model::session::command::Argv;
 use crate::model::session::name::SessionId;
 use crate::model::session::spec::{Keeper, READY_TIMEOUT_S, Spec, VERSION};
+use crate::model::time::seconds_up;
 use crate::ops::Context;
 use crate::sys::env;
 
@@ -33,7 +34,7 @@ pub fn configured(
         ready: configured.ready,
         not_ready: configured.not_ready,
         asking: configured.asking,
-        ready_timeout_s: configured.ready_timeout.unwrap_or(READY_TIMEOUT_S),
+        ready_timeout_s: configured.ready_timeout.map_or(READY_TIMEOUT_S, seconds_up),
         limits: configured.limits.or(&context.config.limits),
         resume: configured.resume,
         resume_id: configured.resume_id,

@@ -116,7 +116,12 @@ fn arguments() {
         "usage",
         "no name of an environment variable",
     );
-    spawn_refused(&["bad", "--memory-max", "much", "--", "sleep", "1"], 2, "usage", "'much' is no size");
+    spawn_refused(
+        &["bad", "--memory-max", "much", "--", "sleep", "1"],
+        2,
+        "usage",
+        "'much' is not a valid size",
+    );
     spawn_refused(&["bad", "--cpu-weight", "0", "--", "sleep", "1"], 2, "usage", "cpu-weight is 0");
     spawn_refused(&["bad", "--no-such-option"], 2, "usage", "--no-such-option");
     spawn_refused(&[], 2, "usage", "NAME");
