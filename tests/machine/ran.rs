@@ -42,7 +42,8 @@ impl Ran {
 impl fmt::Display for Ran {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(out, "$ {}\nended with {}", self.argv, self.code)?;
-        for (name, text) in [("stdout", &self.stdout), ("stderr", &self.stderr)] {
+        // The reason first: the output of a long test is cut somewhere, and its panic message is on stderr.
+        for (name, text) in [("stderr", &self.stderr), ("stdout", &self.stdout)] {
             if !text.is_empty() {
                 writeln!(out, "--- {name}:\n{}", text.trim_end())?;
             }
