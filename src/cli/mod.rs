@@ -140,7 +140,7 @@ fn run(cli: &Cli, printer: Printer) -> Result<Output> {
 
 /// The context for what no configuration changes.
 fn unconfigured() -> Result<Context> {
-    Ok(Context::with(Paths::from_environment()?, Config::default()))
+    Ok(Context::new(Paths::from_environment()?, Config::default()))
 }
 
 /// The context for what must go on with a configuration that cannot be used: without it, and with
@@ -153,7 +153,7 @@ fn tolerant(file: Option<&Path>) -> Result<(Context, Option<Error>)> {
         Err(error) if file.is_some() => return Err(error),
         Err(error) => (Config::default(), Some(error)),
     };
-    Ok((Context::with(paths, config), error))
+    Ok((Context::new(paths, config), error))
 }
 
 /// A broken configuration never stops a sweep.
@@ -172,5 +172,5 @@ fn sweep(arguments: &commands::sweep::Args, file: Option<&Path>, printer: Printe
             }
         }
     };
-    commands::sweep::run(&Context::with(paths, config), arguments, own_only)
+    commands::sweep::run(&Context::new(paths, config), arguments, own_only)
 }

@@ -58,7 +58,7 @@ impl Wanted {
     /// When something in it cannot be.
     pub fn spec(&self, context: &Context) -> Result<Spec> {
         let session = SessionId::from_name(&self.name)?;
-        let configured = specify::configured(context, &session, self.cwd.as_deref(), None)?;
+        let configured = specify::from_config(context, &session, self.cwd.as_deref(), None)?;
         env::check_working_directory(&configured.cwd)?;
         let mut env = configured.env.clone();
         // The command line's variables come last, and so win.

@@ -31,7 +31,7 @@ pub struct Args {
 /// When the manager does not answer.
 pub fn run(context: &Context, arguments: &Args) -> Result<Output> {
     let pattern = arguments.pattern.as_deref().map_or_else(|| Ok(Pattern::all()), Pattern::parse)?;
-    let sessions = observe::shown(context, |id| pattern.matches(id))?;
+    let sessions = observe::describe_all(context, |id| pattern.matches(id))?;
     let shown = Output::new(&json!({ "sessions": sessions }));
     if sessions.is_empty() {
         return Ok(shown.line(

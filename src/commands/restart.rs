@@ -6,8 +6,8 @@ use super::arguments::Which;
 use crate::model::error::{Result, first_of};
 use crate::model::output::Output;
 use crate::ops::Context;
+use crate::ops::restart::restart;
 use crate::ops::session::observe;
-use crate::ops::session::restart::restart;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]

@@ -8,7 +8,7 @@ use crate::model::output::Output;
 use crate::model::session::restore::{RestoreStep, Restored};
 use crate::model::time::rfc3339;
 use crate::ops::Context;
-use crate::ops::boot::restore::{RestoreOutcome, in_this_life, restore, steps};
+use crate::ops::boot::restore::{RestoreOutcome, last_restore, restore, steps};
 use crate::sys::clock::local;
 
 /// The arguments.
@@ -33,8 +33,8 @@ pub fn run(context: &Context, arguments: &Args, configuration: Option<&Error>) -
     if arguments.dry_run {
         return would(context);
     }
-    let (restored, already, unnoted) = match restore(context, configuration.is_none())? {
-        RestoreOutcome::Done { restored, unnoted } => (restored, false, unnoted),
+    let (restored, already, unrecorded) = match restore(context, configuration.is_none())? {
+        RestoreOutcome::Done { restored, unrecorded } => (restored, false, unrecorded),
         RestoreOutcome::Already(restored) => (restored, true, None),
     };
     let mut shown = Output::new(&json!({
@@ -53,7 +53,7 @@ pub fn run(context: &Context, arguments: &Args, configuration: Option<&Error>) -
     for line in lines(&restored) {
         shown = shown.line(line);
     }
-    if let Some(error) = &unnoted {
+    if let Some(error) = &unrecorded {
         shown = shown.line(format!("that this was done could not be noted: {}", error.message));
     }
     if configuration.is_some() {
@@ -63,7 +63,7 @@ pub fn run(context: &Context, arguments: &Args, configuration: Option<&Error>) -
             .line("what is configured is not known: mend the configuration, then 'forge restore' again")
             .exit(Kind::Config.exit_status()));
     }
-    Ok(shown.exit(u8::from(!restored.failed.is_empty() || unnoted.is_some())))
+    Ok(shown.exit(u8::from(!restored.failed.is_empty() || unrecorded.is_some())))
 }
 
 fn lines(restored: &Restored) -> Vec<String> {
@@ -75,7 +75,7 @@ fn lines(restored: &Restored) -> Vec<String> {
 
 /// The plan, without carrying it out.
 fn would(context: &Context) -> Result<Output> {
-    let already = in_this_life(context)?.is_some();
+    let already = last_restore(context)?.is_some();
     let steps = steps(context)?;
     let mut rows = Vec::new();
     for (id, step) in &steps {

@@ -10,7 +10,7 @@ use crate::model::error::{Error, Kind, Result};
 use crate::model::output::Output;
 use crate::model::session::spec::{Keeper, Spec};
 use crate::ops::Context;
-use crate::ops::session::spawn::order::{How, SpawnOrder};
+use crate::ops::session::spawn::order::{SpawnMode, SpawnOrder};
 use crate::ops::session::spawn::spawn;
 use crate::ops::session::{observe, stop, wait};
 use crate::sys::clock::Deadline;
@@ -47,8 +47,8 @@ pub fn run(context: &Context, arguments: &Args) -> Result<Output> {
 
     let spec = Spec { keeper: Keeper::Caller, ..arguments.wanted.spec(context)? };
     let id = &spec.session;
-    let how = if arguments.wanted.replace { How::Replacing } else { How::New };
-    let spawned = spawn(context, SpawnOrder::new(&spec, how))?;
+    let mode = if arguments.wanted.replace { SpawnMode::Replacing } else { SpawnMode::New };
+    let spawned = spawn(context, SpawnOrder::new(&spec, mode))?;
     // Where the caller is a systemd service of Type=notify; nothing otherwise.
     sd_notify::ready(&format!("session {id} runs {} as process {}", spec.command.name(), spawned.pane_pid));
 
@@ -67,6 +67,6 @@ pub fn run(context: &Context, arguments: &Args) -> Result<Output> {
             .line(format!("stopped {id} on signal {signal}"))
             .exit(u8::try_from(128 + signal).unwrap_or(OWN_FAILURE)));
     }
-    let end = wait::exit(context, &found, forever)?;
+    let end = wait::until_exit(context, &found, forever)?;
     Ok(Output::new(&spawned).line(format!("{id} ended with {}", end.words())).exit(end.shell_status()))
 }

@@ -5,7 +5,7 @@ use crate::model::error::Result;
 use crate::model::output::Output;
 use crate::model::sweep::stale_sockets;
 use crate::ops::Context;
-use crate::ops::session::spawn::order::{How, SpawnOrder};
+use crate::ops::session::spawn::order::{SpawnMode, SpawnOrder};
 use crate::ops::session::spawn::spawn;
 use crate::ops::supervise::client;
 
@@ -35,8 +35,8 @@ pub fn run(context: &Context, arguments: &Args) -> Result<Output> {
     let spawned = if *supervise {
         client::spawn(context, &spec, wanted.replace)?
     } else {
-        let how = if wanted.replace { How::Replacing } else { How::New };
-        spawn(context, SpawnOrder::new(&spec, how))?
+        let mode = if wanted.replace { SpawnMode::Replacing } else { SpawnMode::New };
+        spawn(context, SpawnOrder::new(&spec, mode))?
     };
     let cleaned = match spawned.swept.len() {
         0 => String::new(),

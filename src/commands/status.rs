@@ -25,7 +25,7 @@ pub struct Args {
 /// When there is none of that name.
 pub fn run(context: &Context, arguments: &Args) -> Result<Output> {
     let id = arguments::session(&arguments.name)?;
-    let session = observe::show(context, &observe::existing(context, &id)?);
+    let session = observe::describe(context, &observe::existing(context, &id)?);
     let unknown = || "-".to_owned();
     let mut rows: Vec<(&str, String)> = vec![
         ("state", session.state.word().to_owned()),

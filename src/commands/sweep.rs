@@ -6,7 +6,7 @@ use crate::model::error::Result;
 use crate::model::output::{Output, legible};
 use crate::model::sweep::{SweepReport, stale_sockets};
 use crate::ops::Context;
-use crate::ops::sweep::{Plan, record, sweep};
+use crate::ops::sweep::{SweepPlan, record, sweep};
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
@@ -30,7 +30,7 @@ pub struct Args {
 /// # Errors
 /// None: what cannot be swept is reported.
 pub fn run(context: &Context, arguments: &Args, own_only: bool) -> Result<Output> {
-    let plan = Plan { own_only, ..Plan::new(context, &arguments.dirs, arguments.dry_run) };
+    let plan = SweepPlan { own_only, ..SweepPlan::new(context, &arguments.dirs, arguments.dry_run) };
     let report = sweep(context, &plan);
     if !arguments.dry_run {
         record(context, &report);

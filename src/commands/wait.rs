@@ -48,7 +48,7 @@ pub fn run(context: &Context, arguments: &Args) -> Result<Output> {
     let found = observe::one(context, &id)?;
     if arguments.ready {
         let found = found.map_or_else(|| observe::existing(context, &id), Ok)?;
-        wait::ready(context, &found, deadline)?;
+        wait::until_ready(context, &found, deadline)?;
         return Ok(Output::new(&json!({ "session": id, "ready": true })).line(format!("{id} is ready")));
     }
     if arguments.idle {
@@ -59,7 +59,7 @@ pub fn run(context: &Context, arguments: &Args) -> Result<Output> {
     let end = match found {
         // Between two runs of a supervised session the last one has ended.
         Some(found) if found.has_body && (found.mark.is_some() || found.state() == State::Starting) => {
-            wait::exit(context, &found, deadline)?
+            wait::until_exit(context, &found, deadline)?
         }
         // It ended before we asked, or is just being cleared away: that is what was waited for.
         _ => context.store.end(&id)?.map_or_else(

@@ -1,8 +1,22 @@
-//! What forge does. Each act takes the [`Context`] and values of `model`, and uses `sys`.
+//! What forge does. Each operation takes the [`Context`] and values of `model`, and uses `sys`.
+//!
+//! Imports between the modules run one way. Each line may import only from the lines below it:
+//!
+//! ```text
+//! guard                  watches protected units while a command runs
+//! health                 probe, doctor, notices
+//! boot, restart          start sessions directly or through their supervisor
+//! supervise              keeps one session running
+//! session                spawn, stop, observe, send … for one session
+//! sweep, units           remove dead sockets; install units
+//! heal                   repairs live servers
+//! ```
 
 pub mod boot;
 pub mod guard;
+pub mod heal;
 pub mod health;
+pub mod restart;
 pub mod session;
 pub mod supervise;
 pub mod sweep;
@@ -17,46 +31,45 @@ use crate::sys::env::Paths;
 use crate::sys::store::Store;
 use crate::sys::systemd::Manager;
 
-/// The machine as one user sees it: where things are, what is configured, and the manager once
-/// it is needed.
+/// The surroundings of an operation: directories, configuration, forge's files, and the connection to
+/// the user manager, which is opened at the first use.
 #[derive(Debug)]
 pub struct Context {
-    /// The directories.
     pub paths: Paths,
-    /// The configuration.
     pub config: Config,
-    /// forge's files.
     pub store: Store,
     manager: OnceCell<Manager>,
 }
 
 impl Context {
-    /// The context of this process, with the configuration file given or the user's own.
+    /// Reads the configuration from `config_file`, or from the user's own file, and finds the directories
+    /// from the environment.
     ///
     /// # Errors
-    /// When the configuration cannot be used.
+    /// [`Kind::Config`](crate::model::error::Kind::Config) if the configuration is not valid.
     pub fn open(config_file: Option<&Path>) -> Result<Self> {
         let paths = Paths::from_environment()?;
         let config = config::load(&paths.config, config_file)?;
-        Ok(Self::with(paths, config))
+        Ok(Self::new(paths, config))
     }
 
-    /// A context with that configuration.
-    pub fn with(paths: Paths, config: Config) -> Self {
+    pub fn new(paths: Paths, config: Config) -> Self {
         let store = Store::new(&paths);
         Self { paths, config, store, manager: OnceCell::new() }
     }
 
-    /// The same context with a connection of its own: for another thread, or because this one's broke.
+    /// A copy that opens its own connection to the manager: for another thread, or after this context's
+    /// connection was lost.
     #[must_use]
-    pub fn again(&self) -> Self {
-        Self::with(self.paths.clone(), self.config.clone())
+    pub fn reconnected(&self) -> Self {
+        Self::new(self.paths.clone(), self.config.clone())
     }
 
-    /// The user manager, connected at the first use.
+    /// The user manager. The first call connects to it.
     ///
     /// # Errors
-    /// When it cannot be reached.
+    /// [`Kind::Missing`](crate::model::error::Kind::Missing) or
+    /// [`Kind::Bus`](crate::model::error::Kind::Bus) if forge cannot reach the manager.
     pub fn manager(&self) -> Result<&Manager> {
         if let Some(manager) = self.manager.get() {
             return Ok(manager);

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::Context;
-use super::session::heal;
+use super::heal;
 use crate::config::Sweep;
 use crate::model::error::{Kind, Result};
 use crate::model::event::Event;
@@ -28,7 +28,7 @@ const STARTING: Duration = Duration::from_millis(2);
 
 /// How to sweep.
 #[derive(Debug, Clone)]
-pub struct Plan {
+pub struct SweepPlan {
     /// The directories.
     pub directories: Vec<PathBuf>,
     /// Sockets that nobody may touch.
@@ -40,12 +40,12 @@ pub struct Plan {
     /// Only say what would be removed.
     pub dry_run: bool,
     /// Only remove what is dead: who listens is neither woken nor healed.
-    pub wakes_nobody: bool,
+    pub leaves_live_alone: bool,
     /// Sockets that answered just now, and are not asked again.
-    pub answered: BTreeSet<PathBuf>,
+    pub known_live: BTreeSet<PathBuf>,
 }
 
-impl Plan {
+impl SweepPlan {
     /// The user's socket directory and those configured; or the ones given alone.
     pub fn new(context: &Context, given: &[PathBuf], dry_run: bool) -> Self {
         let Sweep { dirs, protect, timeout } = &context.config.sweep;
@@ -61,14 +61,14 @@ impl Plan {
             own_only: false,
             timeout: *timeout,
             dry_run,
-            wakes_nobody: false,
-            answered: BTreeSet::new(),
+            leaves_live_alone: false,
+            known_live: BTreeSet::new(),
         }
     }
 
     /// What is swept before a spawn. It costs the same however many sessions there are.
     pub fn before_spawn(context: &Context) -> Self {
-        Self { wakes_nobody: true, ..Self::new(context, &[], false) }
+        Self { leaves_live_alone: true, ..Self::new(context, &[], false) }
     }
 
     fn is_protected(&self, name: &OsStr) -> bool {
@@ -80,7 +80,7 @@ impl Plan {
 
 /// Sweeps. A directory that is not safe is skipped with its reason, and never a failure: a
 /// sweep does what it can.
-pub fn sweep(context: &Context, plan: &Plan) -> SweepReport {
+pub fn sweep(context: &Context, plan: &SweepPlan) -> SweepReport {
     let start = Instant::now();
     let mut report = SweepReport::default();
     for path in &plan.directories {
@@ -93,8 +93,8 @@ pub fn sweep(context: &Context, plan: &Plan) -> SweepReport {
             Err(error) => report.skip(path.clone(), error.message),
         }
     }
-    if !plan.dry_run && !plan.wakes_nobody {
-        report.healed = heal::sessions(context);
+    if !plan.dry_run && !plan.leaves_live_alone {
+        report.healed = heal::heal_all(context);
     }
     report.elapsed_ms = millis_since(start);
     report
@@ -102,7 +102,7 @@ pub fn sweep(context: &Context, plan: &Plan) -> SweepReport {
 
 /// Notes that a sweep came to its end: in the journal, and for the probe.
 pub fn record(context: &Context, report: &SweepReport) {
-    note(context, report);
+    save_last_sweep(context, report);
     journal::record(&Event::SweepDone {
         scanned: report.scanned,
         removed: report.removed.len(),
@@ -113,7 +113,7 @@ pub fn record(context: &Context, report: &SweepReport) {
 }
 
 /// Notes it for the probe alone.
-pub fn note(context: &Context, report: &SweepReport) {
+pub fn save_last_sweep(context: &Context, report: &SweepReport) {
     let last = LastSweep { at_us: now_us(), removed: report.removed.len() };
     // Without a runtime directory, as before the first login, there is no probe to read it either.
     if let Err(error) = context.store.write_last_sweep(&last) {
@@ -121,13 +121,13 @@ pub fn note(context: &Context, report: &SweepReport) {
     }
 }
 
-fn sweep_directory(directory: &Directory, plan: &Plan) -> Result<SweepReport> {
+fn sweep_directory(directory: &Directory, plan: &SweepPlan) -> Result<SweepReport> {
     let mut report = SweepReport::default();
     let path = |name: &OsStr| directory.path().join(name);
     let mut called: Vec<(OsString, PendingPing)> = Vec::new();
     let mut refused: Vec<OsString> = Vec::new();
     let mut locks: Vec<OsString> = Vec::new();
-    let listeners = if plan.wakes_nobody { Listeners::list() } else { Listeners::default() };
+    let listeners = if plan.leaves_live_alone { Listeners::list() } else { Listeners::default() };
     for name in directory.names()? {
         let stat = match directory.stat(&name) {
             Ok(Some(stat)) => stat,
@@ -151,7 +151,7 @@ fn sweep_directory(directory: &Directory, plan: &Plan) -> Result<SweepReport> {
             report.protected.push(path(&name));
             continue;
         }
-        if listeners.has(&stat) || plan.answered.contains(&path(&name)) {
+        if listeners.has(&stat) || plan.known_live.contains(&path(&name)) {
             report.live.push(path(&name));
             continue;
         }
@@ -173,7 +173,7 @@ fn sweep_directory(directory: &Directory, plan: &Plan) -> Result<SweepReport> {
         }
     }
     for socket in locks.iter().filter(|_| !plan.dry_run) {
-        if let Err(error) = remove_lock_alone(directory, socket) {
+        if let Err(error) = remove_orphaned_lock(directory, socket) {
             report.skip(path(socket), error.message);
         }
     }
@@ -188,7 +188,7 @@ fn sweep_directory(directory: &Directory, plan: &Plan) -> Result<SweepReport> {
 
 /// Removes the lock file of a session's socket that is gone: what a sweep left that was killed, or
 /// failed, between the two.
-fn remove_lock_alone(directory: &Directory, socket: &OsStr) -> Result<()> {
+fn remove_orphaned_lock(directory: &Directory, socket: &OsStr) -> Result<()> {
     let is_own = || socket.to_str().and_then(unit::session_of_socket).is_some();
     if !is_own() || directory.stat(socket)?.is_some() {
         return Ok(());
@@ -250,7 +250,7 @@ pub fn remove_dead(directory: &Directory, name: &OsStr, dry_run: bool) -> Result
 ///
 /// # Errors
 /// When it is dead and stays.
-pub fn remove_own(socket: &std::path::Path) -> Result<()> {
+pub fn remove_session_socket(socket: &std::path::Path) -> Result<()> {
     let (Some(parent), Some(name)) = (socket.parent(), socket.file_name()) else { return Ok(()) };
     let directory = match Directory::open(parent) {
         Ok(Some(directory)) => directory,
@@ -284,7 +284,7 @@ mod tests {
             assert_eq!(remove_dead(&directory, OsStr::new(name), false).unwrap(), SocketFate::Gone);
             assert_eq!(root.path().join(format!("{name}.lock")).exists(), stays, "{name}");
         }
-        remove_own(&root.path().join("spawn-a")).unwrap();
+        remove_session_socket(&root.path().join("spawn-a")).unwrap();
         assert_eq!(directory.names().unwrap(), ["other.lock"]);
     }
 }

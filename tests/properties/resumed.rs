@@ -127,7 +127,7 @@ properties! {
             if is_under_way {
                 under_way.push(resumption);
             } else {
-                store.write_spec(&Spec { over: false, ..resumption.noted(agent.clone()) }).unwrap();
+                store.write_spec(&Spec { over: false, ..resumption.recorded_in(agent.clone()) }).unwrap();
             }
         }
     }

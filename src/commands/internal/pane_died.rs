@@ -17,6 +17,6 @@ pub struct Args {
 /// # Errors
 /// When something of it is left.
 pub fn run(context: &Context, arguments: &Args) -> Result<Output> {
-    exited::program_ended(context, &arguments::session(&arguments.name)?)?;
+    exited::end_after_program(context, &arguments::session(&arguments.name)?)?;
     Ok(Output::default())
 }

@@ -12,7 +12,7 @@ use crate::model::session::restore::{Again, Failed, Left, ManagerLife, RestoreSt
 use crate::model::session::spec::{Keeper, Spec};
 use crate::ops::Context;
 use crate::ops::session::resume::resumption;
-use crate::ops::session::spawn::order::{How, SpawnOrder};
+use crate::ops::session::spawn::order::{SpawnMode, SpawnOrder};
 use crate::ops::session::spawn::refusal::is_abandoned;
 use crate::ops::session::spawn::{Spawned, spawn};
 use crate::ops::session::{observe, specify};
@@ -32,7 +32,7 @@ pub enum RestoreOutcome {
         /// What came of it.
         restored: Restored,
         /// Why that could not be noted, so that another restore would do it again.
-        unnoted: Option<Error>,
+        unrecorded: Option<Error>,
     },
     /// It had been done in this life of the manager.
     Already(Restored),
@@ -65,7 +65,7 @@ fn life(context: &Context) -> Result<ManagerLife> {
 ///
 /// # Errors
 /// When that cannot be told.
-pub fn in_this_life(context: &Context) -> Result<Option<Restored>> {
+pub fn last_restore(context: &Context) -> Result<Option<Restored>> {
     Ok(last_in(context, &life(context)?))
 }
 
@@ -98,7 +98,7 @@ pub fn restore(context: &Context, configured: bool) -> Result<RestoreOutcome> {
     let results = Mutex::new(Vec::new());
     let others = context.config.restore.concurrency.min(todo).saturating_sub(1);
     // A connection to the manager is one thread's.
-    let worlds: Vec<Context> = (0..others).map(|_| context.again()).collect();
+    let worlds: Vec<Context> = (0..others).map(|_| context.reconnected()).collect();
     std::thread::scope(|scope| {
         for own in worlds {
             let (queue, results) = (&queue, &results);
@@ -124,8 +124,8 @@ pub fn restore(context: &Context, configured: bool) -> Result<RestoreOutcome> {
     restored.failed.sort_by(|a, b| a.session.cmp(&b.session));
     restored.left.sort_by(|a, b| a.session.cmp(&b.session));
     // At the end: a restore that is killed half-way is done again, and leaves alone what runs.
-    let unnoted = configured.then(|| context.store.write_restored(&restored).err()).flatten();
-    Ok(RestoreOutcome::Done { restored, unnoted })
+    let unrecorded = configured.then(|| context.store.write_restored(&restored).err()).flatten();
+    Ok(RestoreOutcome::Done { restored, unrecorded })
 }
 
 type Queue = Mutex<VecDeque<(SessionId, RestoreStep)>>;
@@ -170,7 +170,7 @@ fn carry_out(context: &Context, id: &SessionId, step: RestoreStep) -> Vec<Sessio
         RestoreStep::Again(spec) => vec![start(context, &spec, Some(&spec))],
         RestoreStep::Configured { before } => {
             let ran = before.as_deref().filter(|before| !before.over);
-            match specify::again(context, id, ran) {
+            match specify::from_config_and_last_run(context, id, ran) {
                 Ok(spec) => vec![start(context, &spec, before.as_deref())],
                 Err(error) => vec![failed(id, &error, None)],
             }
@@ -185,8 +185,11 @@ fn start(context: &Context, spec: &Spec, planned: Option<&Spec>) -> SessionOutco
         return start_supervised(context, &session, planned);
     }
     let resumption = resumption(&context.paths.home, &context.store, spec);
-    let spec = resumption.noted(spec.clone());
-    match spawn(context, SpawnOrder { spec: &spec, argv: &resumption.argv, how: How::Restored(planned) }) {
+    let spec = resumption.recorded_in(spec.clone());
+    match spawn(
+        context,
+        SpawnOrder { spec: &spec, argv: &resumption.argv, mode: SpawnMode::Restored(planned) },
+    ) {
         Ok(spawned) => again(session, &spawned, resumption.id, resumption.fresh),
         // Somebody was faster.
         Err(error) if error.kind == Kind::Taken => {

@@ -264,7 +264,7 @@ impl Watching<'_> {
         if lines.is_empty() || !is_wanted {
             return;
         }
-        let context = self.context.again();
+        let context = self.context.reconnected();
         let notice = notify::of_disturbance(&lines);
         let told = std::thread::Builder::new()
             .name("notify".to_owned())

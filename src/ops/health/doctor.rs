@@ -57,7 +57,7 @@ pub fn examine(paths: Paths, config_file: Option<&Path>) -> (usize, Vec<Problem>
             Config::default()
         }
     };
-    let context = Context::with(paths, config);
+    let context = Context::new(paths, config);
     findings.check(tmux());
     findings.check(kernel());
     directories(&context, &mut findings);

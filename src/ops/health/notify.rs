@@ -15,7 +15,7 @@ use crate::model::session::name::SessionId;
 use crate::model::time::rfc3339;
 use crate::model::unit;
 use crate::ops::Context;
-use crate::ops::boot::restore::in_this_life;
+use crate::ops::boot::restore::last_restore;
 use crate::ops::session::observe;
 use crate::sys::clock::{Deadline, local, now_us, pause};
 use crate::sys::{env, files, http, journal, process};
@@ -45,7 +45,7 @@ pub struct Delivery {
 /// When the manager does not answer.
 pub fn of_boot(context: &Context) -> Result<Notice> {
     let probe = probe(context, None)?;
-    let restore = in_this_life(context)?;
+    let restore = last_restore(context)?;
     let host = env::host_name();
     let how = if probe.healthy { "all is well" } else { "something is wrong" };
     let mut lines = vec![format!("{host} has booted, {how}")];

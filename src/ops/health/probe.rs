@@ -8,9 +8,9 @@ use crate::model::session::spec::Keeper;
 use crate::model::unit;
 use crate::model::unit::files::{JANITOR, is_of_forge};
 use crate::ops::Context;
-use crate::ops::boot::restore::in_this_life;
+use crate::ops::boot::restore;
 use crate::ops::session::observe::{self, ObservedSession};
-use crate::ops::sweep::{Plan, sweep};
+use crate::ops::sweep::{SweepPlan, sweep};
 use crate::sys::cgroup::Cgroup;
 use crate::sys::clock::now_us;
 use crate::sys::env::user_name;
@@ -28,7 +28,7 @@ pub fn probe(context: &Context, configuration: Option<&Error>) -> Result<Probe> 
     let kept = context.store.specs()?;
     let found = observe::all(context, |_| true)?;
     let answered = found.iter().filter(|found| found.answered).map(|found| found.socket.clone()).collect();
-    let sockets = sweep(context, &Plan { answered, ..Plan::new(context, &[], true) });
+    let sockets = sweep(context, &SweepPlan { known_live: answered, ..SweepPlan::new(context, &[], true) });
     let session_of = |path: &std::path::Path| path.file_name()?.to_str().and_then(unit::session_of_socket);
     let mut orphans: Vec<Problem> = Vec::new();
     for found in found.iter().filter(|found| found.has_body && !found.has_scope) {
@@ -58,7 +58,7 @@ pub fn probe(context: &Context, configuration: Option<&Error>) -> Result<Probe> 
         })
         .map(|found| found.id.clone())
         .collect();
-    let mut last_restore = in_this_life(context)?;
+    let mut last_restore = restore::last_restore(context)?;
     let lost = kept
         .into_iter()
         .filter(|(id, kept)| {

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::{heal, observe, stop};
+use super::{observe, stop};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::event::Event;
 use crate::model::session::name::SessionId;
 use crate::model::session::{End, EndCause, Mark, State};
-use crate::ops::Context;
+use crate::ops::{Context, heal};
 use crate::sys::cgroup::Cgroup;
 use crate::sys::clock::{Deadline, now_us, pause};
 use crate::sys::store::Claim;
@@ -36,12 +36,12 @@ const SPAWN: Duration = Duration::from_secs(20);
 ///
 /// # Errors
 /// When it cannot be told how, or something is left.
-pub fn program_ended(context: &Context, id: &SessionId) -> Result<()> {
+pub fn end_after_program(context: &Context, id: &SessionId) -> Result<()> {
     // Its supervisor sees the end too, and decides what comes of it.
     if observe::one(context, id)?.is_some_and(|found| found.is_supervised()) {
         return Ok(());
     }
-    let _turn = turn(context, id, Deadline::after(SPAWN))?;
+    let _turn = clearing_turn(context, id, Deadline::after(SPAWN))?;
     let Some(found) = observe::one(context, id)? else { return Ok(()) };
     // Not its own end: the machine goes down, or the user's manager does, and whatever the program
     // needs goes at the same time. The session comes back after the boot.
@@ -56,10 +56,10 @@ pub fn program_ended(context: &Context, id: &SessionId) -> Result<()> {
         let limit = found.cgroup.memory_max();
         journal::record(&Event::Oom { session: id.clone(), kills, limit });
     }
-    let end = how(id, mark, kills)?;
+    let end = query_end(id, mark, kills)?;
     let server = Server::new(&env::tmux()?, &mark.socket);
-    let end = End { over: !stays(&server, mark)?, ..end };
-    record(context, id, Some(&found.cgroup), &end)?;
+    let end = End { over: !session_stays(&server, mark)?, ..end };
+    record_end(context, id, Some(&found.cgroup), &end)?;
     let spec = context.store.spec(id)?;
     if !end.over {
         // For a restart by hand; after a boot it is not restored.
@@ -77,7 +77,7 @@ pub fn program_ended(context: &Context, id: &SessionId) -> Result<()> {
 /// The turn to clear the session, with no spawn of it under way: who is still starting it sees the
 /// end itself, and who starts it next waits for this turn, so that the next run is not taken for
 /// the last.
-pub(crate) fn turn(context: &Context, id: &SessionId, deadline: Deadline) -> Result<Claim> {
+pub(crate) fn clearing_turn(context: &Context, id: &SessionId, deadline: Deadline) -> Result<Claim> {
     loop {
         while context.store.is_claimed(id) && !deadline.passed() {
             pause(Duration::from_millis(20));
@@ -97,15 +97,15 @@ pub(crate) fn turn(context: &Context, id: &SessionId, deadline: Deadline) -> Res
 ///
 /// # Errors
 /// When the server does not tell.
-pub(crate) fn how(id: &SessionId, mark: &Mark, oom_kills: u64) -> Result<End> {
+pub(crate) fn query_end(id: &SessionId, mark: &Mark, oom_kills: u64) -> Result<End> {
     // It tells by its socket, which somebody may have deleted.
-    heal::heal(id, mark);
+    heal::restore_socket(id, mark);
     let server = Server::new(&env::tmux()?, &mark.socket);
     let deadline = Deadline::after(NOTICED);
     let mut pane = server.pane(&mark.pane, deadline);
     // tmux reads the last output before it calls the pane dead, and has no event for us yet.
     while matches!(&pane, Ok(pane) if !pane.has_result()) && !deadline.passed() {
-        heal::unnoticed_end(mark);
+        heal::reap_program(mark);
         pause(Duration::from_millis(2));
         pane = server.pane(&mark.pane, deadline);
     }
@@ -120,7 +120,12 @@ pub(crate) fn how(id: &SessionId, mark: &Mark, oom_kills: u64) -> Result<End> {
 ///
 /// # Errors
 /// When it cannot be kept.
-pub(crate) fn record(context: &Context, id: &SessionId, cgroup: Option<&Cgroup>, end: &End) -> Result<()> {
+pub(crate) fn record_end(
+    context: &Context,
+    id: &SessionId,
+    cgroup: Option<&Cgroup>,
+    end: &End,
+) -> Result<()> {
     let session = id.clone();
     let usage = cgroup.map(|cgroup| cgroup.usage(Some(end.since_us))).unwrap_or_default();
     journal::record(&if end.is_clean() {
@@ -133,7 +138,7 @@ pub(crate) fn record(context: &Context, id: &SessionId, cgroup: Option<&Cgroup>,
 
 /// Whether the session stays although its program is gone: because the user's configuration
 /// keeps dead panes, or because the user opened other panes in it, which are not ours to close.
-pub(crate) fn stays(server: &Server, mark: &Mark) -> Result<bool> {
+pub(crate) fn session_stays(server: &Server, mark: &Mark) -> Result<bool> {
     let deadline = Deadline::after(ANSWER);
     let kept = server.tell(&["show-options", "-gwv", "remain-on-exit"], deadline)?;
     if kept.trim() != "off" {

@@ -1,11 +1,9 @@
-//! What is done to sessions.
+//! Operations on one session, or on several that a pattern selects.
 
 pub mod beat;
 pub mod exited;
 pub mod freeze;
-pub mod heal;
 pub mod observe;
-pub mod restart;
 pub mod resume;
 pub mod send;
 pub mod spawn;

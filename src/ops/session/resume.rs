@@ -27,7 +27,7 @@ pub struct Resumption {
 
 impl Resumption {
     /// The specification of the session that is started so: whose conversation it is, is known.
-    pub fn noted(&self, spec: Spec) -> Spec {
+    pub fn recorded_in(&self, spec: Spec) -> Spec {
         // One that starts afresh begins a conversation that is not known; what was saved is another's.
         let is_unknown = self.fresh.is_some() && spec.resume_id == Some(IdSource::Claude);
         let saved_id = self.id.clone().or(spec.saved_id.filter(|_| !is_unknown));
@@ -171,7 +171,7 @@ mod tests {
         let (one, other) = (agent("one", "/srv/a", None), agent("other", "/srv/a", None));
         let first = resumption(&home, &store, &one);
         assert_eq!((first.id.as_deref(), id(&other)), (Some("7"), None));
-        store.write_spec(&first.noted(one.clone())).unwrap();
+        store.write_spec(&first.recorded_in(one.clone())).unwrap();
         drop(first);
         assert_eq!(id(&agent("one", "/srv/a", Some("7"))).as_deref(), Some("7"));
         // Another working directory whose conversations are in the same place.
@@ -179,7 +179,7 @@ mod tests {
         // One that had it before, was over, and is started again; it is forgotten that it had it.
         let before = agent("other", "/srv/a", Some("7"));
         let afresh = resumption(&home, &store, &before);
-        assert_eq!((&afresh.id, afresh.noted(before.clone()).saved_id), (&None, None));
+        assert_eq!((&afresh.id, afresh.recorded_in(before.clone()).saved_id), (&None, None));
         assert!(afresh.fresh.is_some());
     }
 }

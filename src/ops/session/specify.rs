@@ -16,7 +16,7 @@ use crate::sys::env;
 ///
 /// # Errors
 /// When there is no current directory.
-pub fn configured(
+pub fn from_config(
     context: &Context,
     id: &SessionId,
     given: Option<&Path>,
@@ -51,9 +51,9 @@ pub fn configured(
 ///
 /// # Errors
 /// As for [`configured`].
-pub fn again(context: &Context, id: &SessionId, before: Option<&Spec>) -> Result<Spec> {
+pub fn from_config_and_last_run(context: &Context, id: &SessionId, before: Option<&Spec>) -> Result<Spec> {
     let cwd = before.map_or(context.paths.home.as_path(), |before| &before.cwd);
-    let spec = configured(context, id, None, Some(cwd))?;
+    let spec = from_config(context, id, None, Some(cwd))?;
     Ok(match before {
         None => spec,
         Some(before) => Spec {

@@ -100,7 +100,7 @@ fn thaw(manager: &Manager, cgroup: &Cgroup, slice: &str) -> Result<()> {
 ///
 /// # Errors
 /// When the manager cannot.
-pub(crate) fn clear_empty(context: &Context, id: &SessionId, timeout: Duration) -> Result<()> {
+pub(crate) fn clear_empty_slice(context: &Context, id: &SessionId, timeout: Duration) -> Result<()> {
     let (manager, slice) = (context.manager()?, unit::slice(id));
     let cgroup = Cgroup::new(&manager.control_group()?).child(unit::FORGE_SLICE).child(&slice);
     thaw(manager, &cgroup, &slice)?;
@@ -113,8 +113,8 @@ pub(crate) fn clear_empty(context: &Context, id: &SessionId, timeout: Duration) 
 /// When one of them cannot be proven gone; the others are ended all the same.
 pub fn stop(context: &Context, found: &[ObservedSession], timeout: Duration) -> Result<Vec<Stopped>> {
     let start = Instant::now();
-    let _turns = turns(context, found);
-    let Ended { gone, mut failed } = end(context, found, timeout)?;
+    let _turns = clearing_turns(context, found);
+    let Ended { gone, mut failed } = end_trees(context, found, timeout)?;
     let mut stopped = Vec::new();
     for Target { id, processes, killed, usage, .. } in gone {
         let elapsed_ms = millis_since(start);
@@ -126,7 +126,7 @@ pub fn stop(context: &Context, found: &[ObservedSession], timeout: Duration) -> 
         journal::record(&Event::Stopped { session: id.clone(), processes, killed, elapsed_ms, usage });
         stopped.push(Stopped { session: id, processes, killed, elapsed_ms });
     }
-    if let Err(error) = release(context, found) {
+    if let Err(error) = stop_supervisors(context, found) {
         failed.get_or_insert(error);
     }
     let names: Vec<String> = stopped.iter().map(|stopped| stopped.session.to_string()).collect();
@@ -149,14 +149,14 @@ fn remove_spec(context: &Context, id: &SessionId, is_starting: bool) -> Result<(
 
 /// The turns to clear the sessions: a supervisor that sees an end waits for its own, and so does
 /// the hook of a program's end. To end them matters more, where a turn cannot be had.
-fn turns(context: &Context, found: &[ObservedSession]) -> Vec<Claim> {
+fn clearing_turns(context: &Context, found: &[ObservedSession]) -> Vec<Claim> {
     let deadline = Deadline::after(TURN);
     found.iter().filter_map(|found| context.store.clearing_turn(&found.id, deadline).ok()).collect()
 }
 
 /// Ends the supervisors of sessions that were ended, and what the manager remembers of their
 /// failures.
-fn release(context: &Context, found: &[ObservedSession]) -> Result<()> {
+fn stop_supervisors(context: &Context, found: &[ObservedSession]) -> Result<()> {
     let services: Vec<String> =
         found.iter().filter(|found| found.service.is_some()).map(|found| unit::service(&found.id)).collect();
     if services.is_empty() {
@@ -178,11 +178,11 @@ fn release(context: &Context, found: &[ObservedSession]) -> Result<()> {
 ///
 /// # Errors
 /// As for [`stop`].
-pub fn clear_for_good(context: &Context, found: ObservedSession, timeout: Duration) -> Result<()> {
+pub fn clear_with_supervisor(context: &Context, found: ObservedSession, timeout: Duration) -> Result<()> {
     let found = [found];
-    let _turns = turns(context, &found);
+    let _turns = clearing_turns(context, &found);
     clear(context, &found, timeout)?;
-    release(context, &found)
+    stop_supervisors(context, &found)
 }
 
 /// Ends a session whose supervisor's service is being stopped, where somebody has not done so
@@ -190,7 +190,7 @@ pub fn clear_for_good(context: &Context, found: ObservedSession, timeout: Durati
 ///
 /// # Errors
 /// As for [`stop`].
-pub fn with_service(context: &Context, id: &SessionId) -> Result<()> {
+pub fn stop_with_service(context: &Context, id: &SessionId) -> Result<()> {
     let _turn = match observe::one(context, id)?.filter(|found| found.has_body) {
         // Who has the turn is ending it; what that left is ended here. Not for long: it may be waiting
         // for this very service.
@@ -209,16 +209,16 @@ pub fn with_service(context: &Context, id: &SessionId) -> Result<()> {
             target.kill()?;
         }
         prove_gone(&target)?;
-        sweep::remove_own(&target.socket)?;
+        sweep::remove_session_socket(&target.socket)?;
         let Target { id: session, processes, killed, usage, .. } = target;
         let elapsed_ms = millis_since(start);
         journal::record(&Event::Stopped { session, processes, killed, elapsed_ms, usage });
     }
-    over(context, id)
+    mark_over(context, id)
 }
 
 /// Notes that a session is not restored, and can be started again.
-pub(crate) fn over(context: &Context, id: &SessionId) -> Result<()> {
+pub(crate) fn mark_over(context: &Context, id: &SessionId) -> Result<()> {
     while let Some(spec) = context.store.spec(id)? {
         if context.store.change_spec(&spec, |spec| spec.over = true)? {
             break;
@@ -252,7 +252,7 @@ fn forget_one(context: &Context, id: &SessionId, timeout: Duration) -> Result<Ve
         }
         // Who is starting it already has units in a moment, and no event tells of it.
         if deadline.passed() || !context.store.is_claimed(id) {
-            clear_empty(context, id, SOON)?;
+            clear_empty_slice(context, id, SOON)?;
             context.store.remove_spec(id)?;
             break;
         }
@@ -275,7 +275,7 @@ fn forget_one(context: &Context, id: &SessionId, timeout: Duration) -> Result<Ve
 /// # Errors
 /// As for [`stop`].
 pub fn clear(context: &Context, found: &[ObservedSession], timeout: Duration) -> Result<()> {
-    end(context, found, timeout)?.failed.map_or(Ok(()), Err)
+    end_trees(context, found, timeout)?.failed.map_or(Ok(()), Err)
 }
 
 /// What came of it.
@@ -286,7 +286,7 @@ struct Ended {
     failed: Option<Error>,
 }
 
-fn end(context: &Context, found: &[ObservedSession], timeout: Duration) -> Result<Ended> {
+fn end_trees(context: &Context, found: &[ObservedSession], timeout: Duration) -> Result<Ended> {
     let manager = context.manager()?;
     leave_if_inside(context, found)?;
     let mut targets: Vec<Target> = found.iter().map(Target::of).collect();
@@ -316,7 +316,7 @@ fn end(context: &Context, found: &[ObservedSession], timeout: Duration) -> Resul
     for target in targets {
         let proof = prove_gone(&target);
         // The processes are what matters: a socket that cannot be removed is told.
-        let told = if proof.is_ok() { sweep::remove_own(&target.socket) } else { Ok(()) };
+        let told = if proof.is_ok() { sweep::remove_session_socket(&target.socket) } else { Ok(()) };
         if proof.is_ok() {
             ended.gone.push(target);
         }

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use super::heal;
 use super::observe::ObservedSession;
 use crate::model::error::{Error, Kind, Result};
 use crate::model::session::name::SessionId;
 use crate::model::session::{End, Mark};
-use crate::ops::Context;
+use crate::ops::{Context, heal};
 use crate::sys::clock::{Deadline, now_us};
 use crate::sys::inotify::FileWatch;
 use crate::sys::process::{Process, is_alive};
@@ -23,7 +22,7 @@ const RESULT: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// When the deadline comes first, or the program ends.
-pub fn ready(context: &Context, found: &ObservedSession, deadline: Deadline) -> Result<()> {
+pub fn until_ready(context: &Context, found: &ObservedSession, deadline: Deadline) -> Result<()> {
     let id = &found.id;
     let mark = found.mark()?;
     let prompts = context.store.spec(id)?.map(|spec| spec.prompts()).unwrap_or_default();
@@ -55,7 +54,7 @@ pub fn ready(context: &Context, found: &ObservedSession, deadline: Deadline) -> 
 ///
 /// # Errors
 /// When the deadline comes first.
-pub fn exit(context: &Context, found: &ObservedSession, deadline: Deadline) -> Result<End> {
+pub fn until_exit(context: &Context, found: &ObservedSession, deadline: Deadline) -> Result<End> {
     let (id, mark) = (&found.id, found.mark()?);
     journal::progress!("waiting for {id} to end");
     if is_alive(mark.pane_pid, mark.pane_start)
@@ -64,7 +63,7 @@ pub fn exit(context: &Context, found: &ObservedSession, deadline: Deadline) -> R
     {
         return Err(Error::new(Kind::Deadline, format!("{id} still runs (program {})", mark.pane_pid)));
     }
-    let end = end_of(context, id, mark)?;
+    let end = recorded_end(context, id, mark)?;
     if end.over {
         // Who waited may want the name at once.
         found.cgroup.wait_empty(deadline.min(Deadline::after(RESULT)))?;
@@ -74,7 +73,7 @@ pub fn exit(context: &Context, found: &ObservedSession, deadline: Deadline) -> R
 
 /// The written result of a run whose program ended. Where the server went with it there is
 /// none, and the result is not known.
-pub fn end_of(context: &Context, id: &SessionId, mark: &Mark) -> Result<End> {
+pub fn recorded_end(context: &Context, id: &SessionId, mark: &Mark) -> Result<End> {
     let deadline = Deadline::after(RESULT);
     let ends = FileWatch::in_directory(context.store.ends_dir()?)?;
     loop {
@@ -82,7 +81,7 @@ pub fn end_of(context: &Context, id: &SessionId, mark: &Mark) -> Result<End> {
             Some(end) if end.since_us == mark.since_us => return Ok(end),
             _ => {}
         }
-        heal::unnoticed_end(mark);
+        heal::reap_program(mark);
         let server_gone = !is_alive(mark.server_pid, mark.server_start);
         if deadline.passed() || (server_gone && !ends.wait(Deadline::after(Duration::from_millis(500)))) {
             return Ok(End::unknown(mark.since_us, now_us(), None));

@@ -10,7 +10,7 @@ use crate::model::unit;
 use crate::ops::Context;
 use crate::ops::session::observe::{self, ObservedSession};
 use crate::ops::session::spawn::Spawned;
-use crate::ops::session::spawn::refusal::{is_abandoned, is_as_planned, taken};
+use crate::ops::session::spawn::refusal::{check_unchanged, is_abandoned, name_taken};
 use crate::ops::session::stop;
 use crate::sys::clock::Deadline;
 use crate::sys::journal;
@@ -33,7 +33,7 @@ pub fn spawn(context: &Context, spec: &Spec, replace: bool) -> Result<Spawned> {
     let claim = context.store.claim(id)?;
     if let Some(found) = there(context, id)? {
         if !replace {
-            return Err(taken(&found));
+            return Err(name_taken(&found));
         }
         stop::stop(context, &[found], stop::TIMEOUT)?;
     }
@@ -57,13 +57,13 @@ pub fn spawn(context: &Context, spec: &Spec, replace: bool) -> Result<Spawned> {
 /// [`Kind::Taken`] when there is nothing to restore any more; otherwise as for [`start`].
 pub fn restore(context: &Context, id: &SessionId, planned: Option<&Spec>) -> Result<Spawned> {
     installed(context, id)?;
-    is_as_planned(context, id, planned)?;
+    check_unchanged(context, id, planned)?;
     let claim = context.store.claim(id)?;
     if let Some(found) = there(context, id)? {
-        return Err(taken(&found));
+        return Err(name_taken(&found));
     }
     // What had ended it by now has noted that.
-    is_as_planned(context, id, planned)?;
+    check_unchanged(context, id, planned)?;
     start_while(context, id, || drop(claim))
 }
 

@@ -41,7 +41,7 @@ pub fn ended(context: &Context, id: &SessionId) -> Result<()> {
     }
     note_who_starts_the_next(context, id, is_followed && asked == PendingJob::Nothing);
     match asked {
-        PendingJob::Stop if !manager.is_going_down() => stop::with_service(context, id)?,
+        PendingJob::Stop if !manager.is_going_down() => stop::stop_with_service(context, id)?,
         PendingJob::Nothing if !is_followed => {}
         _ => return Ok(()),
     }
@@ -60,7 +60,7 @@ pub fn in_pause(context: &Context, id: &SessionId) -> Result<()> {
         return Ok(());
     }
     note_who_starts_the_next(context, id, false);
-    stop::with_service(context, id)
+    stop::stop_with_service(context, id)
 }
 
 fn note_who_starts_the_next(context: &Context, id: &SessionId, by_itself: bool) {

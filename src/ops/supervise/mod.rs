@@ -156,7 +156,7 @@ impl Supervisor {
     ) -> Result<T> {
         let deadline = Deadline::after(AWAY);
         loop {
-            let context = Context::with(self.paths.clone(), config.clone());
+            let context = Context::new(self.paths.clone(), config.clone());
             match work(self, &context) {
                 Err(error) if error.kind == Kind::Bus && !deadline.passed() => {
                     tracing::debug!("{error}; once more");
@@ -246,7 +246,7 @@ impl Supervisor {
 
     fn judge(&mut self, context: &Context, mark: &Mark, cause: Option<EndCause>, oom: bool) -> Result<u8> {
         // Who ends the session on purpose has this turn until that is told.
-        let _turn = match session_exited::turn(context, &self.id, Deadline::after(OTHERS)) {
+        let _turn = match session_exited::clearing_turn(context, &self.id, Deadline::after(OTHERS)) {
             // The next supervisor sees what came of it.
             Err(error) if error.kind == Kind::Deadline => return Ok(status::FAILED),
             turn => turn?,
@@ -300,7 +300,8 @@ impl Supervisor {
         let next = self.terms.rules.restart.after(clean);
         let stays = match (next, mark) {
             (Next::Over, Some(mark)) if is_alive(mark.server_pid, mark.server_start) => {
-                session_exited::stays(&Server::new(&env::tmux()?, &mark.socket), mark).unwrap_or(false)
+                session_exited::session_stays(&Server::new(&env::tmux()?, &mark.socket), mark)
+                    .unwrap_or(false)
             }
             _ => false,
         };
@@ -309,7 +310,7 @@ impl Supervisor {
             // Once, also where the bus goes away below, and this is done again.
             self.is_end_told = true;
             if let Err(error) =
-                session_exited::record(context, &self.id, found.map(|found| &found.cgroup), &end)
+                session_exited::record_end(context, &self.id, found.map(|found| &found.cgroup), &end)
             {
                 tracing::debug!("{error}");
             }
@@ -326,7 +327,7 @@ impl Supervisor {
             Next::Again if clean => Some(status::AGAIN),
             Next::Again => None,
             Next::Over | Next::Failed => {
-                stop::over(context, &self.id)?;
+                stop::mark_over(context, &self.id)?;
                 self.record.failure = (next == Next::Failed).then(|| end.words());
                 Some(if next == Next::Over { status::OVER } else { status::FOR_GOOD })
             }
@@ -346,7 +347,7 @@ fn how_it_ended(id: &SessionId, mark: &Mark, cause: Option<EndCause>, oom: bool)
         // A manager that takes no OOMPolicy= ends the whole scope for one such kill.
         return unknown(Some(if oom { EndCause::OutOfMemory } else { EndCause::ServerEnded }));
     }
-    let told = session_exited::how(id, mark, 0);
+    let told = session_exited::query_end(id, mark, 0);
     // Where one such kill is the end of a pane's scope, the manager asks the rest of it to end.
     let killed = [Signal::SIGKILL, Signal::SIGTERM].map(|signal| Some(signal as i32));
     match told.ok() {

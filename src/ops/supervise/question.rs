@@ -97,7 +97,7 @@ impl Supervisor {
         }
         arguments.extend(["notify", "asking", self.id.as_str()].map(str::to_owned));
         // This call makes its own connection to the bus and closes it: see `Supervisor::with_manager`.
-        let context = Context::with(self.paths.clone(), Config::default());
+        let context = Context::new(self.paths.clone(), Config::default());
         let description = format!("Send a notice that forge session {} asks a question", self.id);
         context.manager()?.start_detached(&unit::asking(&self.id), &description, &env::forge()?, &arguments)
     }

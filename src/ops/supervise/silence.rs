@@ -142,7 +142,7 @@ impl Supervisor {
     /// long that the run must end.
     pub(super) fn is_silent_too_long(&mut self, context: &Context, watch: &mut SessionWatch) -> bool {
         let Some(stuck_after) = self.terms.rules.stuck_after else { return false };
-        if !observe::glance(&watch.watched.mark, &watch.cgroup).can_be_stuck() {
+        if !observe::current_condition(&watch.watched.mark, &watch.cgroup).can_be_stuck() {
             // A session that is frozen or stopped on purpose is not silent.
             watch.watched.sign = boot_us();
         }

@@ -15,7 +15,7 @@ use crate::model::supervision::{DELAYS, Delays, StartOutcome, Watched, status};
 use crate::ops::Context;
 use crate::ops::session::observe::{self, ObservedSession};
 use crate::ops::session::resume::resumption;
-use crate::ops::session::spawn::order::{How, SpawnOrder};
+use crate::ops::session::spawn::order::{SpawnMode, SpawnOrder};
 use crate::ops::session::spawn::{Spawned, spawn};
 use crate::ops::session::{exited, specify, stop};
 use crate::sys::cgroup::Cgroup;
@@ -202,12 +202,12 @@ impl Supervisor {
         let turn = self.turn(context)?;
         let spec = self.spec(context)?;
         let resumption = resumption(&context.paths.home, &context.store, &spec);
-        let (spec, argv) = (resumption.noted(spec), &resumption.argv);
+        let (spec, argv) = (resumption.recorded_in(spec), &resumption.argv);
         sd_notify::extend_start(Duration::from_secs(spec.ready_timeout_s).saturating_add(BESIDE_THE_PROMPT));
         sd_notify::status(&format!("starts {}", argv.name()));
         self.record.running = Some(0);
         self.write_record(context);
-        let spawned = spawn(context, SpawnOrder { spec: &spec, argv, how: How::Supervised })?;
+        let spawned = spawn(context, SpawnOrder { spec: &spec, argv, mode: SpawnMode::Supervised })?;
         drop(turn);
         if self.terms.restarts > 0 {
             let why = self.record.failure.clone().unwrap_or_else(|| "an end that nobody saw".to_owned());
@@ -259,7 +259,7 @@ impl Supervisor {
             Some(kept) if !(kept.as_configured && is_configured) => kept,
             kept => Spec {
                 fresh: kept.as_ref().is_none_or(|kept| kept.fresh),
-                ..specify::again(context, &self.id, kept.as_ref())?
+                ..specify::from_config_and_last_run(context, &self.id, kept.as_ref())?
             },
         };
         Ok(Spec { keeper: Keeper::Supervisor, over: false, ..spec })

@@ -17,8 +17,8 @@ use crate::model::session::condition::{Action, Condition};
 use crate::model::session::{EndCause, Mark};
 use crate::model::supervision::{Watched, status};
 use crate::model::usage;
-use crate::ops::Context;
-use crate::ops::session::{heal, observe};
+use crate::ops::session::observe;
+use crate::ops::{Context, heal};
 use crate::sys::clock::{Deadline, boot_us, local, micros, now_us};
 use crate::sys::process::{Process, ready};
 use crate::sys::signals::Signals;
@@ -159,10 +159,10 @@ impl Supervisor {
     /// Checks the session without asking systemd, and repairs what can be repaired.
     fn check_and_heal(&mut self, watch: &mut SessionWatch) -> Condition {
         let mark = &watch.watched.mark;
-        heal::unnoticed_end(mark);
-        let condition = observe::glance(mark, &watch.cgroup);
+        heal::reap_program(mark);
+        let condition = observe::current_condition(mark, &watch.cgroup);
         if condition.action() == Action::Heal {
-            heal::heal(&self.id, mark);
+            heal::restore_socket(&self.id, mark);
         }
         if condition.action() != Action::RestartLate {
             watch.watched.wedged = None;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-use super::order::{How, SpawnOrder};
+use super::order::{SpawnMode, SpawnOrder};
 use super::refusal::stopped_meanwhile;
 use crate::model::error::{Error, Kind, Result, Trying};
 use crate::model::event::Event;
@@ -93,7 +93,7 @@ pub(super) fn start(
 /// Writes what is to come back after a power cut. A session that is being restored may have been
 /// stopped since it was planned: its specification is gone then, and it does not come back.
 fn keep_spec(context: &Context, order: SpawnOrder<'_>) -> Result<()> {
-    let How::Restored(planned) = order.how else { return context.store.write_spec(order.spec) };
+    let SpawnMode::Restored(planned) = order.mode else { return context.store.write_spec(order.spec) };
     // The plan's, or what the attempt before this one wrote.
     for there in [planned, Some(order.spec)].into_iter().flatten() {
         if context.store.change_spec(there, |spec| order.spec.clone_into(spec))? {
@@ -265,7 +265,7 @@ fn contained(spec: &Spec, ids: &Ids) -> Result<Cgroup> {
 
 /// The program ended before the session was up: how, and with which last words.
 fn ended(spec: &Spec, argv: &Argv, server: &Server, mark: &Mark, cgroup: &Cgroup) -> Error {
-    let end = match exited::how(&spec.session, mark, cgroup.oom_kills()) {
+    let end = match exited::query_end(&spec.session, mark, cgroup.oom_kills()) {
         Ok(end) => end,
         Err(error) => return error.while_("the program ended, and its server does not tell how"),
     };

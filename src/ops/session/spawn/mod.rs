@@ -24,9 +24,9 @@ use crate::sys::store::Claim;
 use crate::sys::tmux::directory::Directory;
 use crate::sys::{env, journal};
 use attempt::{Failure, StartedProgram};
-use order::{How, SpawnOrder};
+use order::{SpawnMode, SpawnOrder};
 use ports::Freed;
-use refusal::{is_abandoned, is_as_planned, refused, stopped_meanwhile};
+use refusal::{check_unchanged, is_abandoned, refuse_and_heal, stopped_meanwhile};
 
 /// How long what is left of a failed or abandoned attempt may take to end when asked.
 const CLEARING: Duration = Duration::from_secs(2);
@@ -34,7 +34,7 @@ const CLEARING: Duration = Duration::from_secs(2);
 /// How long what is left of the last run may still take to end: it was asked, then killed.
 const LAST_RUN: Duration = Duration::from_secs(30);
 
-/// How long a spawn that is to be refused may take for that, with the sweep before it.
+/// How long a spawn that is to be refuse_and_heal may take for that, with the sweep before it.
 const REFUSED: Duration = Duration::from_secs(30);
 
 /// A session that was started.
@@ -92,7 +92,7 @@ impl Spawned {
 ///
 /// # Errors
 /// [`Kind::Taken`] when the name is; otherwise why it did not start. Then nothing is left, but
-/// the specification with [`How::Again`] and [`How::Restored`].
+/// the specification with [`SpawnMode::Again`] and [`SpawnMode::Restored`].
 pub fn spawn(context: &Context, order: SpawnOrder<'_>) -> Result<Spawned> {
     let spec = order.spec;
     let spawned = claimed(context, order);
@@ -114,17 +114,17 @@ fn claimed(context: &Context, order: SpawnOrder<'_>) -> Result<Spawned> {
     let start = Instant::now();
     let id = &order.spec.session;
     context.manager()?;
-    if let How::Restored(planned) = order.how {
+    if let SpawnMode::Restored(planned) = order.mode {
         // Before the name is claimed: whoever is stopping it has its turn, and may start it otherwise.
         drop(context.store.clearing_turn(id, Deadline::after(LAST_RUN))?);
-        is_as_planned(context, id, planned)?;
+        check_unchanged(context, id, planned)?;
     }
     // Held to the end: who comes next and finds a session half-way up, and no claim, knows
     // that it was abandoned.
     let _claim = claim(context, order)?;
     drop(context.store.clearing_turn(id, Deadline::after(LAST_RUN))?);
-    if let How::Restored(planned) = order.how {
-        is_as_planned(context, id, planned)?;
+    if let SpawnMode::Restored(planned) = order.mode {
+        check_unchanged(context, id, planned)?;
         if planned.is_none() {
             // It is to run, and when it does not start 'forge restart' finds it.
             context.store.write_spec(order.spec)?;
@@ -138,15 +138,15 @@ fn claimed(context: &Context, order: SpawnOrder<'_>) -> Result<Spawned> {
         there.map_err(|error| Error { kind: Kind::Failed, ..error })?;
     }
     let mut report = clean(context);
-    match order.how {
-        How::Replacing => {
+    match order.mode {
+        SpawnMode::Replacing => {
             if let Some(old) = observe::one(context, id)? {
                 stop::stop(context, &[old], stop::TIMEOUT)?;
             }
         }
-        How::Again(Some(old)) => stop::clear(context, std::slice::from_ref(old), stop::TIMEOUT)?,
-        How::Supervised => {}
-        How::New | How::Again(None) | How::Restored(_) => leave_to_supervisor(context, id)?,
+        SpawnMode::Again(Some(old)) => stop::clear(context, std::slice::from_ref(old), stop::TIMEOUT)?,
+        SpawnMode::Supervised => {}
+        SpawnMode::New | SpawnMode::Again(None) | SpawnMode::Restored(_) => leave_to_supervisor(context, id)?,
     }
     let freed = ports::make_free(context, order.spec)?;
     let (started, attempts) = attempts(context, order, &mut report)?;
@@ -179,7 +179,7 @@ fn claim(context: &Context, order: SpawnOrder<'_>) -> Result<Claim> {
         match context.store.claim(&order.spec.session) {
             Err(error)
                 if error.kind == Kind::Taken
-                    && matches!(order.how, How::Supervised)
+                    && matches!(order.mode, SpawnMode::Supervised)
                     && !deadline.passed() =>
             {
                 // The kernel has no lock with a deadline.
@@ -193,7 +193,7 @@ fn claim(context: &Context, order: SpawnOrder<'_>) -> Result<Claim> {
 /// Refuses a name whose supervisor is at work, or is about to be.
 fn leave_to_supervisor(context: &Context, id: &SessionId) -> Result<()> {
     match observe::one(context, id)? {
-        Some(found) if found.is_supervised() => Err(refused(&found)),
+        Some(found) if found.is_supervised() => Err(refuse_and_heal(&found)),
         _ => Ok(()),
     }
 }
@@ -201,11 +201,11 @@ fn leave_to_supervisor(context: &Context, id: &SessionId) -> Result<()> {
 /// Sweeps before the spawn. One that removes nothing is not worth a record, and does not hide
 /// from the probe what the last one did remove.
 fn clean(context: &Context) -> SweepReport {
-    let report = sweep::sweep(context, &sweep::Plan::before_spawn(context));
+    let report = sweep::sweep(context, &sweep::SweepPlan::before_spawn(context));
     if !report.removed.is_empty() {
         sweep::record(context, &report);
     } else if context.store.last_sweep().is_ok_and(|last| last.is_none()) {
-        sweep::note(context, &report);
+        sweep::save_last_sweep(context, &report);
     }
     report
 }
@@ -237,14 +237,14 @@ fn attempts(
             Ok(started) => return Ok((started, attempt)),
             Err(Failure::Exists) => {
                 match observe::one(context, id)? {
-                    Some(found) if !is_abandoned(&found) => return Err(refused(&found)),
+                    Some(found) if !is_abandoned(&found) => return Err(refuse_and_heal(&found)),
                     // Once: whatever comes back by itself is not ours to fight with.
                     Some(_) | None if cleared => {
                         return Err(Error::new(Kind::Taken, format!("the units of {id} cannot be had"))
                             .hint(format!("see 'systemctl --user status {}'", unit::scope(id))));
                     }
                     Some(found) => stop::clear(context, &[found], CLEARING)?,
-                    None => stop::clear_empty(context, id, CLEARING)?,
+                    None => stop::clear_empty_slice(context, id, CLEARING)?,
                 }
                 cleared = true;
             }
@@ -257,7 +257,7 @@ fn attempts(
                     // The connection may be what failed. What was asked over it may be there all the same:
                     // the manager can take our process for alive while it ends, and keep an empty scope.
                     Err(lost) if matches!(lost.kind, Kind::Missing | Kind::Bus) => {
-                        clear_up(&context.again(), order)
+                        clear_up(&context.reconnected(), order)
                     }
                     cleared => cleared,
                 }?;
@@ -294,8 +294,8 @@ fn clear_up(context: &Context, order: SpawnOrder<'_>) -> Result<()> {
     }
     // tmux may have asked for the scope of a pane that is gone by now: an empty scope, which
     // nothing ends, and which keeps the slice and so the name.
-    stop::clear_empty(context, &spec.session, CLEARING)?;
-    sweep::remove_own(&context.paths.socket_dir().join(unit::socket(&spec.session)))?;
+    stop::clear_empty_slice(context, &spec.session, CLEARING)?;
+    sweep::remove_session_socket(&context.paths.socket_dir().join(unit::socket(&spec.session)))?;
     // Not one that this attempt did not come to replace.
     if order.keeps_spec() { Ok(()) } else { context.store.remove_that_spec(spec) }
 }

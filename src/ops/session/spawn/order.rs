@@ -12,12 +12,12 @@ pub struct SpawnOrder<'a> {
     /// The program and its arguments: those of the specification, or what resumes the program.
     pub argv: &'a Argv,
     /// What is there of it already.
-    pub how: How<'a>,
+    pub mode: SpawnMode<'a>,
 }
 
 /// What there may be of a session that is to be started.
 #[derive(Debug, Clone, Copy)]
-pub enum How<'a> {
+pub enum SpawnMode<'a> {
     /// Nothing.
     New,
     /// A session of that name: it is stopped first.
@@ -34,12 +34,12 @@ pub enum How<'a> {
 
 impl<'a> SpawnOrder<'a> {
     /// To start a session by its own command.
-    pub fn new(spec: &'a Spec, how: How<'a>) -> Self {
-        Self { spec, argv: &spec.command, how }
+    pub fn new(spec: &'a Spec, mode: SpawnMode<'a>) -> Self {
+        Self { spec, argv: &spec.command, mode }
     }
 
     /// Whether the specification stays when the session does not start.
     pub(super) fn keeps_spec(&self) -> bool {
-        matches!(self.how, How::Again(_) | How::Supervised | How::Restored(_))
+        matches!(self.mode, SpawnMode::Again(_) | SpawnMode::Supervised | SpawnMode::Restored(_))
     }
 }

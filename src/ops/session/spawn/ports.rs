@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::refusal::{is_abandoned, taken};
+use super::refusal::{is_abandoned, name_taken};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::session::name::SessionId;
 use crate::model::session::spec::Spec;
@@ -60,7 +60,7 @@ pub(super) fn make_free(context: &Context, spec: &Spec) -> Result<Vec<Freed>> {
         && let Some(found) = observe::one(context, id)?
     {
         if !is_abandoned(&found) {
-            return Err(taken(&found));
+            return Err(name_taken(&found));
         }
         stop::clear(context, &[found], stop::TIMEOUT)?;
     }

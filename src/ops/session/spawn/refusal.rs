@@ -5,9 +5,8 @@ use crate::model::session::State;
 use crate::model::session::name::SessionId;
 use crate::model::session::spec::Spec;
 use crate::model::unit;
-use crate::ops::Context;
-use crate::ops::session::heal;
 use crate::ops::session::observe::ObservedSession;
+use crate::ops::{Context, heal};
 use crate::sys::clock::local;
 use crate::sys::process::is_alive;
 
@@ -15,7 +14,7 @@ use crate::sys::process::is_alive;
 ///
 /// # Errors
 /// [`Kind::Taken`] when it was.
-pub(crate) fn is_as_planned(context: &Context, id: &SessionId, planned: Option<&Spec>) -> Result<()> {
+pub(crate) fn check_unchanged(context: &Context, id: &SessionId, planned: Option<&Spec>) -> Result<()> {
     if context.store.spec(id)?.as_ref() == planned { Ok(()) } else { Err(stopped_meanwhile(id)) }
 }
 
@@ -34,15 +33,15 @@ pub(crate) fn is_abandoned(found: &ObservedSession) -> bool {
 
 /// The refusal for one that runs. The hint is to attach to it, so its socket is made again where it is
 /// gone.
-pub(super) fn refused(found: &ObservedSession) -> Error {
+pub(super) fn refuse_and_heal(found: &ObservedSession) -> Error {
     if let Some(mark) = &found.mark {
-        heal::heal(&found.id, mark);
+        heal::restore_socket(&found.id, mark);
     }
-    taken(found)
+    name_taken(found)
 }
 
 /// The refusal, naming who has the name.
-pub(crate) fn taken(found: &ObservedSession) -> Error {
+pub(crate) fn name_taken(found: &ObservedSession) -> Error {
     let id = &found.id;
     let mark = found.mark.as_ref();
     let since = mark.map(|mark| format!(" since {}", local(mark.since_us))).unwrap_or_default();

@@ -1,16 +1,16 @@
 //! Restarting: ended whole, then started from the same specification.
 
-use super::observe::ObservedSession;
-use super::resume::{Conversations, id, resumption};
-use super::spawn::order::{How, SpawnOrder};
-use super::spawn::{Spawned, spawn};
-use super::stop;
+use super::Context;
+use super::session::observe::ObservedSession;
+use super::session::resume::{Conversations, id, resumption};
+use super::session::spawn::order::{SpawnMode, SpawnOrder};
+use super::session::spawn::{Spawned, spawn};
+use super::session::stop;
+use super::supervise::client;
 use crate::model::error::{Error, Result};
 use crate::model::event::Event;
 use crate::model::session::name::SessionId;
 use crate::model::session::spec::{Keeper, Spec};
-use crate::ops::Context;
-use crate::ops::supervise::client;
 use crate::sys::journal;
 
 /// Restarts one session; `found` is what there is of it. Its program is resumed, where it can be;
@@ -30,7 +30,7 @@ pub fn restart(context: &Context, session: &SessionId, found: Option<ObservedSes
     let spawned = if kept.keeper == Keeper::Supervisor {
         context.store.change_spec(&kept, |kept| *kept = spec.clone())?;
         if let Some(found) = found {
-            stop::clear_for_good(context, found, stop::TIMEOUT)?;
+            stop::clear_with_supervisor(context, found, stop::TIMEOUT)?;
         }
         if let Some(stopped) = context.store.spec(session)? {
             // The end of its service says that it is over; should it not start, it is to come back.
@@ -39,8 +39,11 @@ pub fn restart(context: &Context, session: &SessionId, found: Option<ObservedSes
         client::start(context, session)?
     } else {
         let resumption = resumption(&context.paths.home, &context.store, &spec);
-        let spec = resumption.noted(spec);
-        spawn(context, SpawnOrder { spec: &spec, argv: &resumption.argv, how: How::Again(found.as_ref()) })?
+        let spec = resumption.recorded_in(spec);
+        spawn(
+            context,
+            SpawnOrder { spec: &spec, argv: &resumption.argv, mode: SpawnMode::Again(found.as_ref()) },
+        )?
     };
     journal::record(&Event::Restarted { session: session.clone(), why: "a request".to_owned() });
     Ok(spawned)

@@ -1,37 +1,37 @@
-//! Healing what is alive and not quite well.
+//! Repairs live servers: restores a missing socket file, and makes a server notice that its program ended.
 //!
-//! A live server of forge whose socket file is gone is asked to make it again: without that
-//! people spawn again and have two. tmux makes its socket anew on SIGUSR1; any other program
-//! ends on it, so the process is identified three times over before.
+//! If the socket file of a live server is gone, nobody can reach the session, and people spawn a second
+//! one. tmux creates its socket again on SIGUSR1. Any other program ends on SIGUSR1, so forge checks the
+//! process in three ways before it sends the signal.
 //!
-//! A server that has not noticed the end of its program is told to look: tmux 3.3a, built with
-//! utempter, was measured to miss the end of 7 of 60 and of 3 of 60 programs, which stay zombies
-//! until the server is sent SIGCHLD. (At the end of a pane's output it runs utempter's helper, and
-//! that library ignores SIGCHLD meanwhile.) Every look at the session mends that, and every sweep.
+//! tmux 3.3a, built with utempter, can miss the end of its program: it missed 7 of 60 and 3 of 60 ends
+//! when measured. (At the end of a pane's output, tmux runs utempter's helper, and the library ignores
+//! SIGCHLD meanwhile.) The program then stays a zombie until the server receives SIGCHLD. forge sends it
+//! whenever it observes the session, and at every sweep.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use rustix::process::Signal;
 
+use super::Context;
 use crate::model::event::Event;
 use crate::model::session::Mark;
 use crate::model::session::name::SessionId;
 use crate::model::unit;
-use crate::ops::Context;
 use crate::sys::cgroup::{self, Cgroup};
 use crate::sys::clock::{Deadline, pause};
 use crate::sys::journal;
 use crate::sys::process::{Process, Stat, is_alive, stat};
 
-/// How long a server may take to make its socket.
-const MADE: Duration = Duration::from_millis(500);
+/// How long a server may take to create its socket.
+const CREATES_SOCKET: Duration = Duration::from_millis(500);
 
-/// Heals all sessions; returns the sockets that are back. Without a manager there
-/// is nothing to go by, and nothing is done.
-pub fn sessions(context: &Context) -> Vec<PathBuf> {
+/// Heals all sessions and returns the sockets that were restored. Without a manager, forge cannot tell
+/// which servers are its own, and does nothing.
+pub fn heal_all(context: &Context) -> Vec<PathBuf> {
     let Ok(manager) = context.manager() else { return Vec::new() };
-    // One after the other: of a manager that does not answer nothing more is asked.
+    // One call after the other: if the manager does not answer the first, the second is not made.
     let Ok(scopes) = manager.units(&[unit::SCOPE_PATTERN]) else { return Vec::new() };
     let Ok(group) = manager.control_group() else { return Vec::new() };
     let forge_slice = Cgroup::new(&group).child(unit::FORGE_SLICE);
@@ -41,14 +41,15 @@ pub fn sessions(context: &Context) -> Vec<PathBuf> {
         .filter_map(|scope| unit::session_of_scope(&scope.name))
         .filter_map(|id| {
             let mark = forge_slice.child(&unit::slice(&id)).mark()?;
-            unnoticed_end(&mark);
-            heal(&id, &mark)
+            reap_program(&mark);
+            restore_socket(&id, &mark)
         })
         .collect()
 }
 
-/// Has the server look for the end of its program, where that is a zombie. SIGCHLD harms nobody.
-pub fn unnoticed_end(mark: &Mark) {
+/// Makes the server reap its program if the program is a zombie, by SIGCHLD. An additional SIGCHLD harms
+/// no program.
+pub fn reap_program(mark: &Mark) {
     let is_zombie =
         |stat: Stat| stat.state == 'Z' && stat.start == mark.pane_start && stat.parent == mark.server_pid;
     if stat(mark.pane_pid).is_some_and(is_zombie)
@@ -58,13 +59,14 @@ pub fn unnoticed_end(mark: &Mark) {
     }
 }
 
-/// Heals one session.
-pub(crate) fn heal(id: &SessionId, mark: &Mark) -> Option<PathBuf> {
+/// Makes the server create its socket again if the file is gone, and waits up to 500 ms for it. Returns
+/// the path if the socket was restored.
+pub(crate) fn restore_socket(id: &SessionId, mark: &Mark) -> Option<PathBuf> {
     let exists = || mark.socket.symlink_metadata().is_ok();
     if exists() {
         return None;
     }
-    // The pidfd first, then the checks: from here on the pid cannot become another process.
+    // Open the pidfd before the checks: from then on the pid cannot come to mean another process.
     let server = Process::open(mark.server_pid).ok().flatten()?;
     let in_its_scope = cgroup::of_process(mark.server_pid).is_some_and(|path| {
         unit::session_of_cgroup(&path).as_ref() == Some(id) && path.ends_with(&unit::scope(id))
@@ -73,8 +75,8 @@ pub(crate) fn heal(id: &SessionId, mark: &Mark) -> Option<PathBuf> {
         return None;
     }
     server.signal(Signal::USR1).ok()?;
-    let deadline = Deadline::after(MADE);
-    // No event tells that a server has listened; the file appears within milliseconds.
+    let deadline = Deadline::after(CREATES_SOCKET);
+    // No event reports that the server listens again. The file appears within milliseconds.
     while !exists() && !deadline.passed() {
         pause(Duration::from_millis(2));
     }

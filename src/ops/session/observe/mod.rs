@@ -1,0 +1,14 @@
+//! Observes sessions: asks the manager which ones exist, then examines each.
+//!
+//! forge keeps no list of its own: a session exists while the manager has its units or its cgroup has
+//! processes.
+
+mod describe;
+mod facts;
+mod list;
+mod select;
+
+pub use describe::{describe, describe_all, question};
+pub use facts::current_condition;
+pub use list::{ObservedSession, all, one};
+pub use select::{existing, matching, matching_or_kept};
