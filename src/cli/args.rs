@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands;
+use crate::commands::{self, Command};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -57,9 +57,9 @@ pub(super) enum Verb {
     /// End sessions whole and start them again
     Restart(commands::restart::Args),
     /// Make all processes of sessions stand still
-    Freeze(commands::freeze::Args),
+    Freeze(commands::freeze::FreezeArgs),
     /// Let frozen sessions run again
-    Thaw(commands::thaw::Args),
+    Thaw(commands::freeze::ThawArgs),
     /// List the sessions
     List(commands::list::Args),
     /// Show one session
@@ -100,34 +100,50 @@ pub(super) enum Verb {
     Completions(commands::completions::Args),
     /// Print a manual page
     Man(commands::man::Args),
-    #[command(hide = true)]
-    GuardKeeper(commands::internal::guard_keeper::Args),
-    #[command(hide = true)]
-    GuardGone(commands::internal::guard_cleanup::Args),
-    #[command(hide = true)]
-    PaneDied(commands::internal::pane_died::Args),
-    #[command(hide = true)]
-    SupervisorGone(commands::internal::supervisor_exited::Args),
+}
+
+impl Verb {
+    /// The command, for its policy and to run it.
+    pub(super) fn command(&self) -> &dyn Command {
+        match self {
+            Self::Spawn(command) => command.as_ref(),
+            Self::Run(command) => command.as_ref(),
+            Self::Stop(command) => command,
+            Self::Restart(command) => command,
+            Self::Freeze(command) => command,
+            Self::Thaw(command) => command,
+            Self::List(command) => command,
+            Self::Status(command) => command,
+            Self::Logs(command) => command,
+            Self::Attach(command) => command,
+            Self::Capture(command) => command,
+            Self::Send(command) => command,
+            Self::Wait(command) => command,
+            Self::Beat(command) => command,
+            Self::Poke(command) => command,
+            Self::Supervise(command) => command,
+            Self::Sweep(command) => command,
+            Self::Probe(command) => command,
+            Self::Doctor(command) => command,
+            Self::Save(command) => command,
+            Self::Restore(command) => command,
+            Self::Notify(command) => command,
+            Self::Guard(command) => command,
+            Self::Units(command) => command,
+            Self::Completions(command) => command,
+            Self::Man(command) => command,
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::guard::start::{GONE_VERB, KEEPER_VERB};
-    use crate::ops::session::exited;
     use clap::CommandFactory;
 
     #[test]
     fn the_definition_holds_together() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn the_hidden_verbs_are_those_that_the_hands_call() {
-        let command = Cli::command();
-        for name in [exited::VERB, KEEPER_VERB, GONE_VERB] {
-            assert!(command.find_subcommand(name).is_some_and(clap::Command::is_hide_set), "{name}");
-        }
     }
 
     /// The command and all below it that have a page.

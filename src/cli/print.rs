@@ -40,7 +40,7 @@ impl Printer {
     }
 
     /// Prints what a verb has to say.
-    pub(super) fn shown(self, shown: &Output) -> ExitCode {
+    pub(super) fn print_output(self, shown: &Output) -> ExitCode {
         match self.print(shown) {
             // A reader that went away (`forge list | head -1`) is no error.
             Err(error) if error.kind() != IoErrorKind::BrokenPipe && (self.json || !shown.to_stderr) => {
@@ -73,7 +73,7 @@ impl Printer {
     }
 
     /// Prints an error: for people on stderr, for bots on stdout too.
-    pub(super) fn failed(self, error: &Error, status: u8) -> ExitCode {
+    pub(super) fn print_error(self, error: &Error, status: u8) -> ExitCode {
         Self::tell("", error);
         if self.json {
             let error = json!({ "kind": error.kind.word(), "message": error.message, "hint": error.hint });
@@ -106,7 +106,7 @@ impl Printer {
     }
 
     /// A command line that clap refused, or that asks for help.
-    pub(super) fn refused(self, refusal: &clap::Error) -> ExitCode {
+    pub(super) fn print_refusal(self, refusal: &clap::Error) -> ExitCode {
         if matches!(refusal.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
             let _ = refusal.print();
             return ExitCode::SUCCESS;
@@ -115,7 +115,7 @@ impl Printer {
             // A verb with verbs of its own: its help names them.
             let error =
                 Error::new(Kind::Usage, "what to do is missing").hint("the verb has commands of its own");
-            let status = self.failed(&error, Kind::Usage.exit_status());
+            let status = self.print_error(&error, Kind::Usage.exit_status());
             eprint!("\n{}", refusal.render());
             return status;
         }
@@ -130,7 +130,7 @@ impl Printer {
         let hint = lines
             .find_map(|line| line.strip_prefix("hint: ").or_else(|| line.strip_prefix("tip: ")))
             .map_or_else(|| "see 'forge help'".to_owned(), ToOwned::to_owned);
-        self.failed(&Error::new(Kind::Usage, message).hint(hint), Kind::Usage.exit_status())
+        self.print_error(&Error::new(Kind::Usage, message).hint(hint), Kind::Usage.exit_status())
     }
 }
 

@@ -4,10 +4,10 @@ use std::io::IsTerminal;
 use std::os::unix::process::CommandExt;
 
 use super::arguments;
+use super::{Command, CommandContext, ConfigPolicy};
 use crate::model::error::{Error, Result, Trying};
 use crate::model::output::Output;
 use crate::model::session::State;
-use crate::ops::Context;
 use crate::ops::session::observe;
 use crate::sys::env;
 use crate::sys::tmux::{self, Server};
@@ -26,24 +26,26 @@ pub struct Args {
     read_only: bool,
 }
 
-/// Becomes a tmux client that shows the session; does not return where that works.
-///
-/// # Errors
-/// When there is no session to show, or no terminal to show it in.
-pub fn run(context: &Context, arguments: &Args) -> Result<Output> {
-    let id = arguments::session(&arguments.name)?;
-    let found = observe::existing(context, &id)?;
-    let mark = found.mark()?;
-    // A client of a server that stands still cannot even be detached.
-    if let State::Frozen | State::Wedged | State::Stopping = found.state() {
-        return Err(Error::failed(format!("{id} is {}: it cannot be shown", found.state().word()))
-            .hint(format!("'forge status {id}' says what to do")));
+impl Command for Args {
+    fn config(&self) -> ConfigPolicy {
+        ConfigPolicy::Tolerated
     }
-    if !std::io::stdin().is_terminal() {
-        return Err(
-            Error::usage("attach needs a terminal").hint(format!("'forge capture {id}' prints the screen"))
-        );
+
+    fn run(&self, call: &CommandContext<'_>) -> Result<Output> {
+        let context = call.context()?;
+        let id = arguments::session(&self.name)?;
+        let found = observe::existing(context, &id)?;
+        let mark = found.mark()?;
+        // A client of a server that stands still cannot even be detached.
+        if let State::Frozen | State::Wedged | State::Stopping = found.state() {
+            return Err(Error::failed(format!("{id} is {}: it cannot be shown", found.state().word()))
+                .hint(format!("'forge status {id}' says what to do")));
+        }
+        if !std::io::stdin().is_terminal() {
+            return Err(Error::usage("attach needs a terminal")
+                .hint(format!("'forge capture {id}' prints the screen")));
+        }
+        let server = Server::new(&env::tmux()?, &mark.socket);
+        Err(tmux::attach(&server, &id, self.read_only).exec()).trying("cannot run tmux")
     }
-    let server = Server::new(&env::tmux()?, &mark.socket);
-    Err(tmux::attach(&server, &id, arguments.read_only).exec()).trying("cannot run tmux")
 }

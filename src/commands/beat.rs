@@ -3,9 +3,9 @@
 use serde_json::json;
 
 use super::arguments;
+use super::{Command, CommandContext, ConfigPolicy};
 use crate::model::error::Result;
 use crate::model::output::Output;
-use crate::ops::Context;
 use crate::ops::session::beat;
 
 /// The arguments.
@@ -19,12 +19,15 @@ pub struct Args {
     name: Option<String>,
 }
 
-/// Notes a sign of life of a session, for its supervisor.
-///
-/// # Errors
-/// When there is no such session.
-pub fn run(context: &Context, arguments: &Args) -> Result<Output> {
-    let id = arguments.name.as_deref().map(arguments::session).transpose()?;
-    let id = beat::beat(context, id)?;
-    Ok(Output::new(&json!({ "session": id, "beat": true })).line(format!("{id} is alive")))
+impl Command for Args {
+    fn config(&self) -> ConfigPolicy {
+        ConfigPolicy::Tolerated
+    }
+
+    fn run(&self, call: &CommandContext<'_>) -> Result<Output> {
+        let context = call.context()?;
+        let id = self.name.as_deref().map(arguments::session).transpose()?;
+        let id = beat::beat(context, id)?;
+        Ok(Output::new(&json!({ "session": id, "beat": true })).line(format!("{id} is alive")))
+    }
 }

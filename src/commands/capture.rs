@@ -3,9 +3,9 @@
 use serde_json::json;
 
 use super::arguments;
+use super::{Command, CommandContext, ConfigPolicy};
 use crate::model::error::Result;
 use crate::model::output::Output;
-use crate::ops::Context;
 use crate::ops::session::observe;
 use crate::sys::clock::Deadline;
 use crate::sys::env;
@@ -25,21 +25,24 @@ pub struct Args {
     lines: Option<u32>,
 }
 
-/// Prints what is on a session's screen.
-///
-/// # Errors
-/// When there is no such session, or its server does not answer.
-pub fn run(context: &Context, arguments: &Args) -> Result<Output> {
-    let id = arguments::session(&arguments.name)?;
-    let found = observe::existing(context, &id)?;
-    let mark = found.mark()?;
-    let screen = Server::new(&env::tmux()?, &mark.socket).screen(
-        &mark.pane,
-        arguments.lines,
-        Deadline::after(ANSWER),
-    )?;
-    let text: Vec<&str> = screen.lines().map(str::trim_end).collect();
-    let text = text.join("\n");
-    let text = text.trim_end();
-    Ok(Output::new(&json!({ "session": id, "screen": text })).raw(text))
+impl Command for Args {
+    fn config(&self) -> ConfigPolicy {
+        ConfigPolicy::Tolerated
+    }
+
+    fn run(&self, call: &CommandContext<'_>) -> Result<Output> {
+        let context = call.context()?;
+        let id = arguments::session(&self.name)?;
+        let found = observe::existing(context, &id)?;
+        let mark = found.mark()?;
+        let screen = Server::new(&env::tmux()?, &mark.socket).screen(
+            &mark.pane,
+            self.lines,
+            Deadline::after(ANSWER),
+        )?;
+        let text: Vec<&str> = screen.lines().map(str::trim_end).collect();
+        let text = text.join("\n");
+        let text = text.trim_end();
+        Ok(Output::new(&json!({ "session": id, "screen": text })).raw(text))
+    }
 }

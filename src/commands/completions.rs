@@ -2,6 +2,7 @@
 
 use clap_complete::{Shell, generate};
 
+use super::{Command, CommandContext, ConfigPolicy};
 use crate::model::error::{Error, Result};
 use crate::model::output::Output;
 
@@ -16,17 +17,17 @@ pub struct Args {
     shell: Shell,
 }
 
-/// Prints the completions for a shell.
-///
-/// # Errors
-/// None in practice.
-pub fn run(arguments: &Args, command: &clap::Command) -> Result<Output> {
-    // Completions of clap have the hidden verbs too.
-    let visible = command.get_subcommands().filter(|verb| !verb.is_hide_set()).cloned().collect::<Vec<_>>();
-    let mut command = clap::Command::new("forge").args(command.get_arguments().cloned()).subcommands(visible);
-    let mut script = Vec::new();
-    generate(arguments.shell, &mut command, "forge", &mut script);
-    let script = String::from_utf8(script).map_err(|error| Error::failed(error.to_string()))?;
-    Ok(Output::new(&serde_json::json!({ "shell": arguments.shell.to_string(), "script": script }))
-        .raw(script.trim_end()))
+impl Command for Args {
+    fn config(&self) -> ConfigPolicy {
+        ConfigPolicy::Ignored
+    }
+
+    fn run(&self, call: &CommandContext<'_>) -> Result<Output> {
+        let mut command = call.definition();
+        let mut script = Vec::new();
+        generate(self.shell, &mut command, "forge", &mut script);
+        let script = String::from_utf8(script).map_err(|error| Error::failed(error.to_string()))?;
+        Ok(Output::new(&serde_json::json!({ "shell": self.shell.to_string(), "script": script }))
+            .raw(script.trim_end()))
+    }
 }

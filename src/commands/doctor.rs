@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::{Command, CommandContext, ConfigPolicy};
 use crate::model::error::{Kind, Result};
 use crate::model::output::Output;
 use crate::ops::health::doctor::examine;
@@ -15,21 +16,22 @@ Examples:
   forge doctor")]
 pub struct Args {}
 
-/// Finds what on this machine would stop forge from working; the exit status is 5 when something
-/// does. Says nothing when all is well.
-///
-/// # Errors
-/// When the user has no home.
-pub fn run(paths: Paths, config_file: Option<&std::path::Path>) -> Result<Output> {
-    let (checks, problems) = examine(paths, config_file);
-    let status = if problems.is_empty() { 0 } else { Kind::UNHEALTHY };
-    let mut shown = Output::new(&json!({ "healthy": problems.is_empty(), "problems": problems }));
-    for problem in &problems {
-        shown = shown.line(problem.what.clone()).line(format!("  {}", problem.hint));
+impl Command for Args {
+    fn config(&self) -> ConfigPolicy {
+        ConfigPolicy::Ignored
     }
-    if problems.is_empty() {
-        // For a person who looks at an empty screen; a script gets nothing to read.
-        journal::progress!("all {checks} checks passed");
+
+    fn run(&self, call: &CommandContext<'_>) -> Result<Output> {
+        let (checks, problems) = examine(Paths::from_environment()?, call.config_file);
+        let status = if problems.is_empty() { 0 } else { Kind::UNHEALTHY };
+        let mut shown = Output::new(&json!({ "healthy": problems.is_empty(), "problems": problems }));
+        for problem in &problems {
+            shown = shown.line(problem.what.clone()).line(format!("  {}", problem.hint));
+        }
+        if problems.is_empty() {
+            // For a person who looks at an empty screen; a script gets nothing to read.
+            journal::progress!("all {checks} checks passed");
+        }
+        Ok(shown.exit(status))
     }
-    Ok(shown.exit(status))
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::arguments::WantedLimits;
+use super::{Command, CommandContext, ConfigPolicy};
 use crate::config::check_pressure;
 use crate::model::error::{Error, Result};
 use crate::model::guard::unit_state::{Guarded, UnitState};
@@ -118,41 +119,40 @@ struct RunArgs {
 /// The CPU weight of a guarded command, if nobody says otherwise.
 const CPU_WEIGHT: u64 = 10;
 
-impl Args {
-    /// The exit status for what goes wrong before there is a result.
-    pub fn status_of(&self, error: &Error) -> u8 {
+impl Command for Args {
+    fn config(&self) -> ConfigPolicy {
+        match self.what {
+            // The snapshot names the units.
+            GuardCommand::Check { .. } => ConfigPolicy::Ignored,
+            _ => ConfigPolicy::Needed,
+        }
+    }
+
+    fn exit_status(&self, error: &Error) -> u8 {
         match self.what {
             GuardCommand::Run(_) | GuardCommand::Check { .. } => REFUSED,
             GuardCommand::Snapshot { .. } | GuardCommand::Watch => error.kind.exit_status(),
         }
     }
 
-    /// Whether it goes on with a configuration that cannot be used: what is compared is in the file.
-    pub fn needs_no_configuration(&self) -> bool {
-        matches!(self.what, GuardCommand::Check { .. })
-    }
-}
-
-/// Guards. `json`: standard output is for the report.
-///
-/// # Errors
-/// When it does not come to a result.
-pub fn run(context: &Context, arguments: &Args, config_file: Option<&Path>, json: bool) -> Result<Output> {
-    match &arguments.what {
-        GuardCommand::Run(run) => run_command(context, run, json),
-        GuardCommand::Snapshot { units: asked, output } => {
-            let guarded = units(context, &asked.unit, &asked.system_unit)?;
-            if guarded.is_empty() {
-                return Err(Error::usage("there is no unit to guard")
-                    .hint("name some with --unit, --system-unit or in [guard]"));
+    fn run(&self, call: &CommandContext<'_>) -> Result<Output> {
+        let context = call.context()?;
+        match &self.what {
+            GuardCommand::Run(run) => run_command(context, run, call.json),
+            GuardCommand::Snapshot { units: asked, output } => {
+                let guarded = units(context, &asked.unit, &asked.system_unit)?;
+                if guarded.is_empty() {
+                    return Err(Error::usage("there is no unit to guard")
+                        .hint("name some with --unit, --system-unit or in [guard]"));
+                }
+                let snapshot = snapshot::take(&guarded)?;
+                snapshot::write(output, &snapshot)?;
+                let rows = snapshot.units.iter().map(|seen| row(&seen.unit, &seen.witness)).collect();
+                Ok(Output::new(&snapshot).table(&HEAD, rows).line(format!("kept in {}", output.display())))
             }
-            let snapshot = snapshot::take(&guarded)?;
-            snapshot::write(output, &snapshot)?;
-            let rows = snapshot.units.iter().map(|seen| row(&seen.unit, &seen.witness)).collect();
-            Ok(Output::new(&snapshot).table(&HEAD, rows).line(format!("kept in {}", output.display())))
+            GuardCommand::Check { file } => check(context, file),
+            GuardCommand::Watch => watch::watch(context, call.config_file).map(|()| Output::default()),
         }
-        GuardCommand::Check { file } => check(context, file),
-        GuardCommand::Watch => watch::watch(context, config_file).map(|()| Output::default()),
     }
 }
 

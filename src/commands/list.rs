@@ -2,13 +2,13 @@
 
 use serde_json::json;
 
+use super::{Command, CommandContext, ConfigPolicy};
 use crate::model::error::Result;
 use crate::model::output::Output;
 use crate::model::session::Session;
 use crate::model::session::activity::Activity;
 use crate::model::session::name::Pattern;
 use crate::model::usage;
-use crate::ops::Context;
 use crate::ops::session::observe;
 
 /// The arguments.
@@ -25,23 +25,26 @@ pub struct Args {
     pattern: Option<String>,
 }
 
-/// Lists the sessions.
-///
-/// # Errors
-/// When the manager does not answer.
-pub fn run(context: &Context, arguments: &Args) -> Result<Output> {
-    let pattern = arguments.pattern.as_deref().map_or_else(|| Ok(Pattern::all()), Pattern::parse)?;
-    let sessions = observe::describe_all(context, |id| pattern.matches(id))?;
-    let shown = Output::new(&json!({ "sessions": sessions }));
-    if sessions.is_empty() {
-        return Ok(shown.line(
-            "no sessions; 'forge spawn NAME -- COMMAND' starts one, 'forge probe' tells what is missing",
-        ));
+impl Command for Args {
+    fn config(&self) -> ConfigPolicy {
+        ConfigPolicy::Tolerated
     }
-    Ok(shown.table(
-        &["SESSION", "STATE", "PID", "TASKS", "CPU", "MEMORY", "IDLE", "COMMAND"],
-        sessions.iter().map(row).collect(),
-    ))
+
+    fn run(&self, call: &CommandContext<'_>) -> Result<Output> {
+        let context = call.context()?;
+        let pattern = self.pattern.as_deref().map_or_else(|| Ok(Pattern::all()), Pattern::parse)?;
+        let sessions = observe::describe_all(context, |id| pattern.matches(id))?;
+        let shown = Output::new(&json!({ "sessions": sessions }));
+        if sessions.is_empty() {
+            return Ok(shown.line(
+                "no sessions; 'forge spawn NAME -- COMMAND' starts one, 'forge probe' tells what is missing",
+            ));
+        }
+        Ok(shown.table(
+            &["SESSION", "STATE", "PID", "TASKS", "CPU", "MEMORY", "IDLE", "COMMAND"],
+            sessions.iter().map(row).collect(),
+        ))
+    }
 }
 
 fn row(session: &Session) -> Vec<String> {

@@ -1,9 +1,9 @@
 //! `forge logs`: what the journal has about a session.
 
 use super::arguments;
+use super::{Command, CommandContext, ConfigPolicy};
 use crate::model::error::Result;
 use crate::model::output::Output;
-use crate::ops::Context;
 use crate::sys::journal;
 
 /// The arguments.
@@ -24,11 +24,14 @@ pub struct Args {
     lines: u32,
 }
 
-/// Becomes journalctl; does not return where that works.
-///
-/// # Errors
-/// When journalctl is not there.
-pub fn run(context: &Context, arguments: &Args, json: bool) -> Result<Output> {
-    let id = arguments.name.as_deref().map(arguments::session).transpose()?;
-    match journal::show(context.paths.uid, id.as_ref(), arguments.lines, arguments.follow, json)? {}
+impl Command for Args {
+    fn config(&self) -> ConfigPolicy {
+        ConfigPolicy::Tolerated
+    }
+
+    fn run(&self, call: &CommandContext<'_>) -> Result<Output> {
+        let context = call.context()?;
+        let id = self.name.as_deref().map(arguments::session).transpose()?;
+        match journal::show(context.paths.uid, id.as_ref(), self.lines, self.follow, call.json)? {}
+    }
 }

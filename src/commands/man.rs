@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
-use clap::Command;
+use clap::Command as ClapCommand;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, roman};
 use serde_json::json;
 
+use super::{Command, CommandContext, ConfigPolicy};
 use crate::model::error::{Error, Kind, Result, Trying};
 use crate::model::output::Output;
 use crate::sys::files;
@@ -26,32 +27,34 @@ pub struct Args {
     dir: Option<PathBuf>,
 }
 
-/// Prints a manual page, or writes them all.
-///
-/// # Errors
-/// When there is no such verb, or a page cannot be written.
-pub fn run(arguments: &Args, command: Command) -> Result<Output> {
-    let mut command = without_help(command);
-    command.build();
-    let pages = Pages::of(&command);
-    if let Some(dir) = &arguments.dir {
-        files::make_dir(dir)?;
-        let mut written = Vec::new();
-        for (name, command) in &pages.commands {
-            let path = dir.join(format!("{name}.1"));
-            files::write(&path, pages.page(name, command)?.as_bytes(), 0o644)?;
-            written.push(path);
-        }
-        let line = format!("wrote {} pages into {}", written.len(), dir.display());
-        return Ok(Output::new(&json!({ "pages": written })).line(line));
+impl Command for Args {
+    fn config(&self) -> ConfigPolicy {
+        ConfigPolicy::Ignored
     }
-    let wanted = [&["forge".to_owned()], &arguments.verb[..]].concat().join("-");
-    let (name, command) = pages.commands.iter().find(|(name, _)| *name == wanted).ok_or_else(|| {
-        Error::new(Kind::Usage, format!("forge has no verb '{}'", arguments.verb.join(" ")))
-            .hint("'forge help' lists them")
-    })?;
-    let page = pages.page(name, command)?;
-    Ok(Output::new(&json!({ "page": page })).raw(page.trim_end()))
+
+    fn run(&self, call: &CommandContext<'_>) -> Result<Output> {
+        let mut command = without_help(call.definition());
+        command.build();
+        let pages = Pages::of(&command);
+        if let Some(dir) = &self.dir {
+            files::make_dir(dir)?;
+            let mut written = Vec::new();
+            for (name, command) in &pages.commands {
+                let path = dir.join(format!("{name}.1"));
+                files::write(&path, pages.page(name, command)?.as_bytes(), 0o644)?;
+                written.push(path);
+            }
+            let line = format!("wrote {} pages into {}", written.len(), dir.display());
+            return Ok(Output::new(&json!({ "pages": written })).line(line));
+        }
+        let wanted = [&["forge".to_owned()], &self.verb[..]].concat().join("-");
+        let (name, command) = pages.commands.iter().find(|(name, _)| *name == wanted).ok_or_else(|| {
+            Error::new(Kind::Usage, format!("forge has no verb '{}'", self.verb.join(" ")))
+                .hint("'forge help' lists them")
+        })?;
+        let page = pages.page(name, command)?;
+        Ok(Output::new(&json!({ "page": page })).raw(page.trim_end()))
+    }
 }
 
 /// How a section of exit statuses begins.
@@ -59,13 +62,13 @@ const EXIT_STATUS: &str = "Exit status:\n";
 
 /// The pages of forge, of its verbs, and of theirs.
 struct Pages<'a> {
-    commands: Vec<(String, &'a Command)>,
+    commands: Vec<(String, &'a ClapCommand)>,
     /// Those of forge, for pages that have none of their own.
     exit_status: String,
 }
 
 impl<'a> Pages<'a> {
-    fn of(forge: &'a Command) -> Self {
+    fn of(forge: &'a ClapCommand) -> Self {
         let mut commands = vec![("forge".to_owned(), forge)];
         let mut next = 0;
         while let Some((name, command)) = commands.get(next).cloned() {
@@ -80,7 +83,7 @@ impl<'a> Pages<'a> {
     }
 
     /// One page. What a command says after its options are sections of their own: a title, then lines.
-    fn page(&self, name: &str, command: &Command) -> Result<String> {
+    fn page(&self, name: &str, command: &ClapCommand) -> Result<String> {
         let man = Man::new(command.clone().display_name(name.to_owned()));
         let doing = "cannot make the page";
         // The crate leaves the date out where there is none, so that the rest is in the wrong place; and
@@ -119,10 +122,10 @@ impl<'a> Pages<'a> {
 }
 
 /// `help` has no page.
-fn without_help(command: Command) -> Command {
+fn without_help(command: ClapCommand) -> ClapCommand {
     command.disable_help_subcommand(true).mut_subcommands(without_help)
 }
 
-fn after_help(command: &Command) -> String {
+fn after_help(command: &ClapCommand) -> String {
     command.get_after_help().map(ToString::to_string).unwrap_or_default()
 }

@@ -3,10 +3,10 @@
 use serde_json::json;
 
 use super::arguments;
+use super::{Command, CommandContext, ConfigPolicy};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::notice::Notice;
 use crate::model::output::Output;
-use crate::ops::Context;
 use crate::ops::health::notify::{self, Delivery};
 
 /// The arguments.
@@ -60,39 +60,43 @@ impl NotifyCommand {
     }
 }
 
-/// Tells by every way that is configured.
-///
-/// # Errors
-/// When no way is configured and somebody wants to try it, or the manager does not answer.
-pub fn run(context: &Context, arguments: &Args) -> Result<Output> {
-    if !context.config.notify.is_configured() {
-        let how = "add [notify] command, [notify.telegram] or [notify.webhook] to the configuration";
-        if matches!(arguments.what, NotifyCommand::Test) {
-            return Err(Error::new(Kind::Config, "nobody is configured to be told").hint(how));
-        }
-        // Who does not want notices has no unit that fails at every boot.
-        let json = json!({ "notice": arguments.what.word(), "channels": [] });
-        return Ok(Output::new(&json).line(format!("nobody is configured to be told; {how}")));
+impl Command for Args {
+    fn config(&self) -> ConfigPolicy {
+        ConfigPolicy::Needed
     }
-    // Who tries it waits for the answer; a boot has time.
-    let (notice, patient) = match &arguments.what {
-        NotifyCommand::Boot => (notify::of_boot(context)?, true),
-        NotifyCommand::Test => (notify::of_test(), false),
-        NotifyCommand::Failure { unit } if !notify::is_for_good(context, unit)? => {
-            return Ok(Output::new(&json!({ "notice": arguments.what.word(), "channels": [] }))
-                .line(format!("nothing to tell: {unit} is started again")));
-        }
-        NotifyCommand::Failure { unit } => (notify::of_failure(context, unit), true),
-        NotifyCommand::Asking { name } => match notify::of_question(context, &arguments::session(name)?)? {
-            Some(notice) => (notice, true),
-            None => {
-                return Ok(Output::new(&json!({ "notice": arguments.what.word(), "channels": [] }))
-                    .line(format!("nothing to tell: {name} asks nothing")));
+
+    fn run(&self, call: &CommandContext<'_>) -> Result<Output> {
+        let context = call.context()?;
+        if !context.config.notify.is_configured() {
+            let how = "add [notify] command, [notify.telegram] or [notify.webhook] to the configuration";
+            if matches!(self.what, NotifyCommand::Test) {
+                return Err(Error::new(Kind::Config, "nobody is configured to be told").hint(how));
             }
-        },
-    };
-    let told = notify::tell(context, &notice, patient)?;
-    Ok(show(&notice, &told))
+            // Who does not want notices has no unit that fails at every boot.
+            let json = json!({ "notice": self.what.word(), "channels": [] });
+            return Ok(Output::new(&json).line(format!("nobody is configured to be told; {how}")));
+        }
+        // Who tries it waits for the answer; a boot has time.
+        let (notice, patient) = match &self.what {
+            NotifyCommand::Boot => (notify::of_boot(context)?, true),
+            NotifyCommand::Test => (notify::of_test(), false),
+            NotifyCommand::Failure { unit } if !notify::is_for_good(context, unit)? => {
+                return Ok(Output::new(&json!({ "notice": self.what.word(), "channels": [] }))
+                    .line(format!("nothing to tell: {unit} is started again")));
+            }
+            NotifyCommand::Failure { unit } => (notify::of_failure(context, unit), true),
+            NotifyCommand::Asking { name } => match notify::of_question(context, &arguments::session(name)?)?
+            {
+                Some(notice) => (notice, true),
+                None => {
+                    return Ok(Output::new(&json!({ "notice": self.what.word(), "channels": [] }))
+                        .line(format!("nothing to tell: {name} asks nothing")));
+                }
+            },
+        };
+        let told = notify::tell(context, &notice, patient)?;
+        Ok(show(&notice, &told))
+    }
 }
 
 fn show(notice: &Notice, told: &[Delivery]) -> Output {

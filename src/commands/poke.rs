@@ -3,9 +3,9 @@
 use serde_json::json;
 
 use super::arguments;
+use super::{Command, CommandContext, ConfigPolicy};
 use crate::model::error::Result;
 use crate::model::output::Output;
-use crate::ops::Context;
 use crate::ops::supervise::client;
 
 /// The arguments.
@@ -18,15 +18,17 @@ pub struct Args {
     name: String,
 }
 
-/// Has a session's supervisor read its configuration again and look at once. It is read here first:
-/// a mistake in it is told to who asks.
-///
-/// # Errors
-/// When the session has no supervisor.
-pub fn run(context: &Context, arguments: &Args) -> Result<Output> {
-    let id = arguments::session(&arguments.name)?;
-    client::poke(context, &id)?;
-    Ok(Output::new(&json!({ "session": id, "poked": true })).line(format!(
-        "the supervisor of {id} looks at it now; 'systemctl --user status forge-spawn@{id}' tells more"
-    )))
+impl Command for Args {
+    fn config(&self) -> ConfigPolicy {
+        ConfigPolicy::Needed
+    }
+
+    fn run(&self, call: &CommandContext<'_>) -> Result<Output> {
+        let context = call.context()?;
+        let id = arguments::session(&self.name)?;
+        client::poke(context, &id)?;
+        Ok(Output::new(&json!({ "session": id, "poked": true })).line(format!(
+            "the supervisor of {id} looks at it now; 'systemctl --user status forge-spawn@{id}' tells more"
+        )))
+    }
 }

@@ -1,8 +1,8 @@
 //! `forge probe`
 
-use crate::model::error::{Error, Kind, Result};
+use super::{Command, CommandContext, ConfigPolicy};
+use crate::model::error::{Kind, Result};
 use crate::model::output::Output;
-use crate::ops::Context;
 use crate::ops::health::probe::probe;
 use crate::sys::clock::local;
 
@@ -18,23 +18,26 @@ pub struct Args {
     metrics: bool,
 }
 
-/// Shows how everything is; the exit status is 5 when something is wrong.
-///
-/// # Errors
-/// When the manager does not answer.
-pub fn run(context: &Context, arguments: &Args, configuration: Option<&Error>) -> Result<Output> {
-    let probe = probe(context, configuration)?;
-    let status = if probe.healthy { 0 } else { Kind::UNHEALTHY };
-    if arguments.metrics {
-        return Ok(Output::new(&probe).raw(probe.metrics().trim_end()).exit(status));
+impl Command for Args {
+    fn config(&self) -> ConfigPolicy {
+        ConfigPolicy::Reported
     }
-    let rows = probe.rows(local).into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();
-    let mut shown = Output::new(&probe).table(&["WHAT", "HOW"], rows);
-    for problem in &probe.problems {
-        shown = shown.line(format!("! {}", problem.what)).line(format!("  {}", problem.hint));
+
+    fn run(&self, call: &CommandContext<'_>) -> Result<Output> {
+        let context = call.context()?;
+        let probe = probe(context, call.config_error()?)?;
+        let status = if probe.healthy { 0 } else { Kind::UNHEALTHY };
+        if self.metrics {
+            return Ok(Output::new(&probe).raw(probe.metrics().trim_end()).exit(status));
+        }
+        let rows = probe.rows(local).into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();
+        let mut shown = Output::new(&probe).table(&["WHAT", "HOW"], rows);
+        for problem in &probe.problems {
+            shown = shown.line(format!("! {}", problem.what)).line(format!("  {}", problem.hint));
+        }
+        if probe.healthy {
+            shown = shown.line("all is well");
+        }
+        Ok(shown.exit(status))
     }
-    if probe.healthy {
-        shown = shown.line("all is well");
-    }
-    Ok(shown.exit(status))
 }

@@ -3,9 +3,9 @@
 use serde_json::json;
 
 use super::arguments::Which;
+use super::{Command, CommandContext, ConfigPolicy};
 use crate::model::error::{Result, first_of};
 use crate::model::output::Output;
-use crate::ops::Context;
 use crate::ops::restart::restart;
 use crate::ops::session::observe;
 
@@ -20,28 +20,33 @@ pub struct Args {
     which: Which,
 }
 
-/// Ends sessions whole and starts them again as they were started.
-///
-/// # Errors
-/// When one does not start again; those after it are tried all the same.
-pub fn run(context: &Context, arguments: &Args) -> Result<Output> {
-    let (mut restarted, mut failed) = (Vec::new(), Vec::new());
-    let (found, kept) = observe::matching_or_kept(context, &arguments.which.patterns()?)?;
-    let found = found.into_iter().map(|found| (found.id.clone(), Some(found)));
-    for (id, found) in found.chain(kept.into_iter().map(|id| (id, None))) {
-        match restart(context, &id, found) {
-            Ok(spawned) => restarted.push(spawned),
-            Err(error) => failed.push(error.while_(id)),
+impl Command for Args {
+    fn config(&self) -> ConfigPolicy {
+        ConfigPolicy::Needed
+    }
+
+    fn run(&self, call: &CommandContext<'_>) -> Result<Output> {
+        let context = call.context()?;
+        let (mut restarted, mut failed) = (Vec::new(), Vec::new());
+        let (found, kept) = observe::matching_or_kept(context, &self.which.patterns()?)?;
+        let found = found.into_iter().map(|found| (found.id.clone(), Some(found)));
+        for (id, found) in found.chain(kept.into_iter().map(|id| (id, None))) {
+            match restart(context, &id, found) {
+                Ok(spawned) => restarted.push(spawned),
+                Err(error) => failed.push(error.while_(id)),
+            }
         }
+        let names: Vec<String> = restarted.iter().map(|spawned| spawned.session.clone()).collect();
+        if let Some(error) = first_of(failed, "restarted", &names) {
+            return Err(error);
+        }
+        let mut shown = Output::new(&json!({ "restarted": restarted }));
+        for one in &restarted {
+            shown = shown.line(format!(
+                "restarted {}: now process {} ({} ms)",
+                one.session, one.pane_pid, one.elapsed_ms
+            ));
+        }
+        Ok(shown)
     }
-    let names: Vec<String> = restarted.iter().map(|spawned| spawned.session.clone()).collect();
-    if let Some(error) = first_of(failed, "restarted", &names) {
-        return Err(error);
-    }
-    let mut shown = Output::new(&json!({ "restarted": restarted }));
-    for one in &restarted {
-        shown = shown
-            .line(format!("restarted {}: now process {} ({} ms)", one.session, one.pane_pid, one.elapsed_ms));
-    }
-    Ok(shown)
 }

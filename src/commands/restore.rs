@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use crate::model::error::{Error, Kind, Result};
+use super::{Command, CommandContext, ConfigPolicy};
+use crate::model::error::{Kind, Result};
 use crate::model::notice::restore_lines;
 use crate::model::output::Output;
 use crate::model::session::restore::{RestoreStep, Restored};
@@ -23,47 +24,49 @@ pub struct Args {
     dry_run: bool,
 }
 
-/// Starts what was running before the boot, and what is configured to; once in a boot.
-/// `configuration` is why the configuration could not be read, where it could not.
-///
-/// # Errors
-/// When nothing can be restored at all. A session that does not start is told, and the exit
-/// status is 1.
-pub fn run(context: &Context, arguments: &Args, configuration: Option<&Error>) -> Result<Output> {
-    if arguments.dry_run {
-        return would(context);
+impl Command for Args {
+    fn config(&self) -> ConfigPolicy {
+        ConfigPolicy::Tolerated
     }
-    let (restored, already, unrecorded) = match restore(context, configuration.is_none())? {
-        RestoreOutcome::Done { restored, unrecorded } => (restored, false, unrecorded),
-        RestoreOutcome::Already(restored) => (restored, true, None),
-    };
-    let mut shown = Output::new(&json!({
-        "already": already,
-        "at": rfc3339(restored.at_us),
-        "restored": restored.restored,
-        "failed": restored.failed,
-        "left": restored.left,
-    }));
-    if already {
-        return Ok(shown.line(format!(
+
+    fn run(&self, call: &CommandContext<'_>) -> Result<Output> {
+        let context = call.context()?;
+        let configuration_is_valid = call.config_error()?.is_none();
+        if self.dry_run {
+            return would(context);
+        }
+        let (restored, already, unrecorded) = match restore(context, configuration_is_valid)? {
+            RestoreOutcome::Done { restored, unrecorded } => (restored, false, unrecorded),
+            RestoreOutcome::Already(restored) => (restored, true, None),
+        };
+        let mut shown = Output::new(&json!({
+            "already": already,
+            "at": rfc3339(restored.at_us),
+            "restored": restored.restored,
+            "failed": restored.failed,
+            "left": restored.left,
+        }));
+        if already {
+            return Ok(shown.line(format!(
             "nothing to do: the sessions were restored at {}; 'forge restart NAME' starts one that is missing",
             local(restored.at_us)
         )));
+        }
+        for line in lines(&restored) {
+            shown = shown.line(line);
+        }
+        if let Some(error) = &unrecorded {
+            shown = shown.line(format!("that this was done could not be noted: {}", error.message));
+        }
+        if !configuration_is_valid {
+            // Which sessions are configured to run is not known, and one that is missing would be missed
+            // by nobody.
+            return Ok(shown
+                .line("what is configured is not known: mend the configuration, then 'forge restore' again")
+                .exit(Kind::Config.exit_status()));
+        }
+        Ok(shown.exit(u8::from(!restored.failed.is_empty() || unrecorded.is_some())))
     }
-    for line in lines(&restored) {
-        shown = shown.line(line);
-    }
-    if let Some(error) = &unrecorded {
-        shown = shown.line(format!("that this was done could not be noted: {}", error.message));
-    }
-    if configuration.is_some() {
-        // Which sessions are configured to run is not known, and one that is missing would be missed
-        // by nobody.
-        return Ok(shown
-            .line("what is configured is not known: mend the configuration, then 'forge restore' again")
-            .exit(Kind::Config.exit_status()));
-    }
-    Ok(shown.exit(u8::from(!restored.failed.is_empty() || unrecorded.is_some())))
 }
 
 fn lines(restored: &Restored) -> Vec<String> {

@@ -6,10 +6,10 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use super::arguments::Wanted;
+use super::{Command, CommandContext, ConfigPolicy};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::output::Output;
 use crate::model::session::spec::{Keeper, Spec};
-use crate::ops::Context;
 use crate::ops::session::spawn::order::{SpawnMode, SpawnOrder};
 use crate::ops::session::spawn::spawn;
 use crate::ops::session::{observe, stop, wait};
@@ -34,39 +34,51 @@ pub struct Args {
 }
 
 /// The exit status when the command never ran, or its own is not known.
-pub const OWN_FAILURE: u8 = 125;
+const OWN_FAILURE: u8 = 125;
 
-/// Starts a session, and ends when it ends, with its program's exit status; SIGTERM and SIGINT
-/// stop the session.
-///
-/// # Errors
-/// When it does not start.
-pub fn run(context: &Context, arguments: &Args) -> Result<Output> {
-    // Before the start: a signal at any moment from here on stops the session, none is lost.
-    let signals = Signals::take_over(&[Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP])?;
-
-    let spec = Spec { keeper: Keeper::Caller, ..arguments.wanted.spec(context)? };
-    let id = &spec.session;
-    let mode = if arguments.wanted.replace { SpawnMode::Replacing } else { SpawnMode::New };
-    let spawned = spawn(context, SpawnOrder::new(&spec, mode))?;
-    // Where the caller is a systemd service of Type=notify; nothing otherwise.
-    sd_notify::ready(&format!("session {id} runs {} as process {}", spec.command.name(), spawned.pane_pid));
-
-    let found = observe::one(context, id)?;
-    let lost = || Error::new(Kind::NoSession, format!("{id} ended before it could be watched"));
-    let (Some(program), Some(found)) = (Process::open(spawned.pane_pid)?, found) else {
-        let end = context.store.end(id)?.filter(|end| end.since_us == spawned.since_us).ok_or_else(lost)?;
-        return Ok(Output::new(&spawned).exit(end.shell_status()));
-    };
-    let forever = Deadline::after(Duration::MAX);
-    if readable(&[program.as_fd(), signals.as_fd()], forever)[1] {
-        let signal = signals.next().map_or(0, |signal| signal as i32);
-        sd_notify::stopping("stops the session");
-        stop::stop(context, &[found], stop::TIMEOUT)?;
-        return Ok(Output::new(&spawned)
-            .line(format!("stopped {id} on signal {signal}"))
-            .exit(u8::try_from(128 + signal).unwrap_or(OWN_FAILURE)));
+impl Command for Args {
+    fn config(&self) -> ConfigPolicy {
+        ConfigPolicy::Needed
     }
-    let end = wait::until_exit(context, &found, forever)?;
-    Ok(Output::new(&spawned).line(format!("{id} ended with {}", end.words())).exit(end.shell_status()))
+
+    /// As the command's own status, however early it ended, or one status for every error of forge.
+    fn exit_status(&self, error: &Error) -> u8 {
+        error.program_status.unwrap_or(OWN_FAILURE)
+    }
+
+    fn run(&self, call: &CommandContext<'_>) -> Result<Output> {
+        let context = call.context()?;
+        // Before the start: a signal at any moment from here on stops the session, none is lost.
+        let signals = Signals::take_over(&[Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP])?;
+
+        let spec = Spec { keeper: Keeper::Caller, ..self.wanted.spec(context)? };
+        let id = &spec.session;
+        let mode = if self.wanted.replace { SpawnMode::Replacing } else { SpawnMode::New };
+        let spawned = spawn(context, SpawnOrder::new(&spec, mode))?;
+        // Where the caller is a systemd service of Type=notify; nothing otherwise.
+        sd_notify::ready(&format!(
+            "session {id} runs {} as process {}",
+            spec.command.name(),
+            spawned.pane_pid
+        ));
+
+        let found = observe::one(context, id)?;
+        let lost = || Error::new(Kind::NoSession, format!("{id} ended before it could be watched"));
+        let (Some(program), Some(found)) = (Process::open(spawned.pane_pid)?, found) else {
+            let end =
+                context.store.end(id)?.filter(|end| end.since_us == spawned.since_us).ok_or_else(lost)?;
+            return Ok(Output::new(&spawned).exit(end.shell_status()));
+        };
+        let forever = Deadline::after(Duration::MAX);
+        if readable(&[program.as_fd(), signals.as_fd()], forever)[1] {
+            let signal = signals.next().map_or(0, |signal| signal as i32);
+            sd_notify::stopping("stops the session");
+            stop::stop(context, &[found], stop::TIMEOUT)?;
+            return Ok(Output::new(&spawned)
+                .line(format!("stopped {id} on signal {signal}"))
+                .exit(u8::try_from(128 + signal).unwrap_or(OWN_FAILURE)));
+        }
+        let end = wait::until_exit(context, &found, forever)?;
+        Ok(Output::new(&spawned).line(format!("{id} ended with {}", end.words())).exit(end.shell_status()))
+    }
 }

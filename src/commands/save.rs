@@ -1,8 +1,8 @@
 //! `forge save`
 
+use super::{Command, CommandContext, ConfigPolicy};
 use crate::model::error::Result;
 use crate::model::output::Output;
-use crate::ops::Context;
 use crate::ops::boot::save::{Saved, save, save_at_shutdowns};
 
 /// The arguments.
@@ -16,16 +16,19 @@ pub struct Args {
     at_shutdown: bool,
 }
 
-/// Saves the resume ids of the sessions.
-///
-/// # Errors
-/// When the manager does not answer.
-pub fn run(context: &Context, arguments: &Args) -> Result<Output> {
-    if arguments.at_shutdown {
-        save_at_shutdowns(context)?;
-        return Ok(Output::default());
+impl Command for Args {
+    fn config(&self) -> ConfigPolicy {
+        ConfigPolicy::Tolerated
     }
-    Ok(show(&save(context)?))
+
+    fn run(&self, call: &CommandContext<'_>) -> Result<Output> {
+        let context = call.context()?;
+        if self.at_shutdown {
+            save_at_shutdowns(context)?;
+            return Ok(Output::default());
+        }
+        Ok(show(&save(context)?))
+    }
 }
 
 fn show(saved: &Saved) -> Output {

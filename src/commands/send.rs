@@ -7,12 +7,12 @@ use clap::{Arg, ArgAction, ArgMatches, FromArgMatches};
 use serde_json::Value;
 
 use super::arguments;
+use super::{Command, CommandContext, ConfigPolicy};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::output::Output;
 use crate::model::screen::typing::{self, Part, Request, Sent, TextFate};
 use crate::model::session::name::SessionId;
 use crate::model::time::span;
-use crate::ops::Context;
 use crate::ops::session::observe;
 use crate::ops::session::send::send;
 use crate::ops::session::send::turn::Turn;
@@ -158,29 +158,32 @@ impl Args {
     }
 }
 
-/// Types into a session's program.
-///
-/// # Errors
-/// As for [`send`], and with `--wait` as for [`Turn::end`].
-pub fn run(context: &Context, arguments: &Args) -> Result<Output> {
-    let id = arguments::session(&arguments.name)?;
-    let request = arguments.request()?;
-    let found = observe::existing(context, &id)?;
-    let mark = found.mark()?;
-    let turn =
-        arguments.wait.map(|limit| Turn::begin(context, &id, mark).map(|turn| (turn, limit))).transpose()?;
-    let sent = send(context, &id, mark, &request)?;
-    let mut json = sent.json(id.as_str(), request.enter);
-    let mut shown = Output::new(&json).line(told(&id, &sent));
-    if sent.stands_still {
-        return Ok(shown.exit(Kind::Deadline.exit_status()));
+impl Command for Args {
+    fn config(&self) -> ConfigPolicy {
+        ConfigPolicy::Tolerated
     }
-    if let Some((turn, limit)) = turn {
-        let output = turn.end(Deadline::after(limit))?;
-        json["output"] = Value::from(output.as_str());
-        shown = Output::new(&json).raw(output);
+
+    fn run(&self, call: &CommandContext<'_>) -> Result<Output> {
+        let context = call.context()?;
+        let id = arguments::session(&self.name)?;
+        let request = self.request()?;
+        let found = observe::existing(context, &id)?;
+        let mark = found.mark()?;
+        let turn =
+            self.wait.map(|limit| Turn::begin(context, &id, mark).map(|turn| (turn, limit))).transpose()?;
+        let sent = send(context, &id, mark, &request)?;
+        let mut json = sent.json(id.as_str(), request.enter);
+        let mut shown = Output::new(&json).line(told(&id, &sent));
+        if sent.stands_still {
+            return Ok(shown.exit(Kind::Deadline.exit_status()));
+        }
+        if let Some((turn, limit)) = turn {
+            let output = turn.end(Deadline::after(limit))?;
+            json["output"] = Value::from(output.as_str());
+            shown = Output::new(&json).raw(output);
+        }
+        Ok(shown)
     }
-    Ok(shown)
 }
 
 /// What became of it, and what to do next.

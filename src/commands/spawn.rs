@@ -1,10 +1,10 @@
 //! `forge spawn`
 
 use super::arguments::{Wanted, renamed};
+use super::{Command, CommandContext, ConfigPolicy};
 use crate::model::error::Result;
 use crate::model::output::Output;
 use crate::model::sweep::stale_sockets;
-use crate::ops::Context;
 use crate::ops::session::spawn::order::{SpawnMode, SpawnOrder};
 use crate::ops::session::spawn::spawn;
 use crate::ops::supervise::client;
@@ -25,46 +25,49 @@ pub struct Args {
     supervise: bool,
 }
 
-/// Starts a session and returns when it is up.
-///
-/// # Errors
-/// When it does not start; then nothing of it is left.
-pub fn run(context: &Context, arguments: &Args) -> Result<Output> {
-    let Args { wanted, supervise } = arguments;
-    let spec = wanted.spec(context)?;
-    let spawned = if *supervise {
-        client::spawn(context, &spec, wanted.replace)?
-    } else {
-        let mode = if wanted.replace { SpawnMode::Replacing } else { SpawnMode::New };
-        spawn(context, SpawnOrder::new(&spec, mode))?
-    };
-    let cleaned = match spawned.swept.len() {
-        0 => String::new(),
-        count => format!(" after cleaning {}", stale_sockets(count)),
-    };
-    let retried = if spawned.attempts > 1 { ", at the second attempt" } else { "" };
-    let mut shown = Output::new(&spawned);
-    if let Some(note) = renamed(&wanted.name, &spec.session) {
-        shown = shown.line(note);
+impl Command for Args {
+    fn config(&self) -> ConfigPolicy {
+        ConfigPolicy::Needed
     }
-    for freed in &spawned.freed {
-        shown = shown.line(format!("ended what an earlier run had left: {freed}"));
+
+    fn run(&self, call: &CommandContext<'_>) -> Result<Output> {
+        let context = call.context()?;
+        let Args { wanted, supervise } = self;
+        let spec = wanted.spec(context)?;
+        let spawned = if *supervise {
+            client::spawn(context, &spec, wanted.replace)?
+        } else {
+            let mode = if wanted.replace { SpawnMode::Replacing } else { SpawnMode::New };
+            spawn(context, SpawnOrder::new(&spec, mode))?
+        };
+        let cleaned = match spawned.swept.len() {
+            0 => String::new(),
+            count => format!(" after cleaning {}", stale_sockets(count)),
+        };
+        let retried = if spawned.attempts > 1 { ", at the second attempt" } else { "" };
+        let mut shown = Output::new(&spawned);
+        if let Some(note) = renamed(&wanted.name, &spec.session) {
+            shown = shown.line(note);
+        }
+        for freed in &spawned.freed {
+            shown = shown.line(format!("ended what an earlier run had left: {freed}"));
+        }
+        shown = shown
+            .line(format!(
+                "spawned {}{cleaned}{retried}: {} is process {} ({} ms)",
+                spawned.session,
+                spec.command.name(),
+                spawned.pane_pid,
+                spawned.elapsed_ms
+            ))
+            .line(format!(
+                "  forge attach {0}   shows it\n  forge stop {0}     ends it and all it started",
+                spawned.session
+            ));
+        if *supervise {
+            shown = shown
+                .line(format!("  systemctl --user status forge-spawn@{}   its supervisor", spawned.session));
+        }
+        Ok(shown)
     }
-    shown = shown
-        .line(format!(
-            "spawned {}{cleaned}{retried}: {} is process {} ({} ms)",
-            spawned.session,
-            spec.command.name(),
-            spawned.pane_pid,
-            spawned.elapsed_ms
-        ))
-        .line(format!(
-            "  forge attach {0}   shows it\n  forge stop {0}     ends it and all it started",
-            spawned.session
-        ));
-    if *supervise {
-        shown =
-            shown.line(format!("  systemctl --user status forge-spawn@{}   its supervisor", spawned.session));
-    }
-    Ok(shown)
 }

@@ -1,11 +1,11 @@
 //! `forge status`
 
 use super::arguments;
+use super::{Command, CommandContext, ConfigPolicy};
 use crate::model::error::Result;
 use crate::model::output::Output;
 use crate::model::session::State;
 use crate::model::{unit, usage};
-use crate::ops::Context;
 use crate::ops::session::observe;
 
 /// The arguments.
@@ -19,47 +19,53 @@ pub struct Args {
     name: String,
 }
 
-/// Shows one session.
-///
-/// # Errors
-/// When there is none of that name.
-pub fn run(context: &Context, arguments: &Args) -> Result<Output> {
-    let id = arguments::session(&arguments.name)?;
-    let session = observe::describe(context, &observe::existing(context, &id)?);
-    let unknown = || "-".to_owned();
-    let mut rows: Vec<(&str, String)> = vec![
-        ("state", session.state.word().to_owned()),
-        ("since", session.since.clone().unwrap_or_else(unknown)),
-        (
-            "command",
-            shlex::try_join(session.command.iter().map(String::as_str)).unwrap_or_else(|_| unknown()),
-        ),
-        ("directory", session.cwd.as_ref().map_or_else(unknown, |cwd| cwd.display().to_string())),
-        ("program", session.pane_pid.map_or_else(unknown, |pid| format!("process {pid}"))),
-        ("server", session.server_pid.map_or_else(unknown, |pid| format!("process {pid}"))),
-        ("socket", session.socket.display().to_string()),
-        ("slice", unit::slice(&id)),
-        ("scope", unit::scope(&id)),
-        ("tasks", session.tasks.to_string()),
-        ("cpu", session.cpu_usec.map_or_else(unknown, usage::cpu)),
-        ("memory", session.memory_bytes.map_or_else(unknown, usage::size)),
-        ("idle", session.idle_s.map_or_else(unknown, usage::duration)),
-        ("supervisor", if session.supervised { unit::service(&id) } else { unknown() }),
-        ("attached", if session.attached { "yes" } else { "no" }.to_owned()),
-    ];
-    if let Some(question) = &session.question {
-        let since = session.activity_since.as_ref().map(|since| format!(" since {since}"));
-        rows.push(("activity", format!("asking{}:", since.unwrap_or_default())));
-        rows.extend(question.lines().map(|line| ("", format!("| {line}"))));
-        rows.push((
-            "next",
-            format!("'forge capture {id}' shows all of it, 'forge attach {id}' answers it by hand,"),
-        ));
-        rows.push(("", format!("'forge send {id} --key KEY' or 'forge send {id} --answer TEXT' from here")));
+impl Command for Args {
+    fn config(&self) -> ConfigPolicy {
+        ConfigPolicy::Tolerated
     }
-    rows.extend(advice(session.state, id.as_str()).map(|advice| ("next", advice)));
-    let shown = Output::new(&session).line(id.to_string());
-    Ok(rows.into_iter().fold(shown, |shown, (name, value)| shown.line(format!("  {name:<10} {value}"))))
+
+    fn run(&self, call: &CommandContext<'_>) -> Result<Output> {
+        let context = call.context()?;
+        let id = arguments::session(&self.name)?;
+        let session = observe::describe(context, &observe::existing(context, &id)?);
+        let unknown = || "-".to_owned();
+        let mut rows: Vec<(&str, String)> = vec![
+            ("state", session.state.word().to_owned()),
+            ("since", session.since.clone().unwrap_or_else(unknown)),
+            (
+                "command",
+                shlex::try_join(session.command.iter().map(String::as_str)).unwrap_or_else(|_| unknown()),
+            ),
+            ("directory", session.cwd.as_ref().map_or_else(unknown, |cwd| cwd.display().to_string())),
+            ("program", session.pane_pid.map_or_else(unknown, |pid| format!("process {pid}"))),
+            ("server", session.server_pid.map_or_else(unknown, |pid| format!("process {pid}"))),
+            ("socket", session.socket.display().to_string()),
+            ("slice", unit::slice(&id)),
+            ("scope", unit::scope(&id)),
+            ("tasks", session.tasks.to_string()),
+            ("cpu", session.cpu_usec.map_or_else(unknown, usage::cpu)),
+            ("memory", session.memory_bytes.map_or_else(unknown, usage::size)),
+            ("idle", session.idle_s.map_or_else(unknown, usage::duration)),
+            ("supervisor", if session.supervised { unit::service(&id) } else { unknown() }),
+            ("attached", if session.attached { "yes" } else { "no" }.to_owned()),
+        ];
+        if let Some(question) = &session.question {
+            let since = session.activity_since.as_ref().map(|since| format!(" since {since}"));
+            rows.push(("activity", format!("asking{}:", since.unwrap_or_default())));
+            rows.extend(question.lines().map(|line| ("", format!("| {line}"))));
+            rows.push((
+                "next",
+                format!("'forge capture {id}' shows all of it, 'forge attach {id}' answers it by hand,"),
+            ));
+            rows.push((
+                "",
+                format!("'forge send {id} --key KEY' or 'forge send {id} --answer TEXT' from here"),
+            ));
+        }
+        rows.extend(advice(session.state, id.as_str()).map(|advice| ("next", advice)));
+        let shown = Output::new(&session).line(id.to_string());
+        Ok(rows.into_iter().fold(shown, |shown, (name, value)| shown.line(format!("  {name:<10} {value}"))))
+    }
 }
 
 /// What to do about a state that is not as it should be.

@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::arguments::Which;
+use super::{Command, CommandContext, ConfigPolicy};
 use crate::model::error::Result;
 use crate::model::output::Output;
-use crate::ops::Context;
 use crate::ops::session::{observe, stop};
 
 /// The arguments.
@@ -27,34 +27,39 @@ pub struct Args {
     timeout: u64,
 }
 
-/// Ends sessions whole, and proves that nothing of them is left.
-///
-/// # Errors
-/// When there is no such session, or something is left.
-pub fn run(context: &Context, arguments: &Args) -> Result<Output> {
-    let (found, kept) = observe::matching_or_kept(context, &arguments.which.patterns()?)?;
-    let timeout = Duration::from_secs(arguments.timeout);
-    let mut stopped = stop::stop(context, &found, timeout)?;
-    stopped.extend(stop::forget(context, &kept, timeout)?);
-    let mut shown = Output::new(&json!({ "stopped": stopped }));
-    if stopped.is_empty() {
-        shown = shown.line("there is no session to stop");
+impl Command for Args {
+    fn config(&self) -> ConfigPolicy {
+        ConfigPolicy::Tolerated
     }
-    for one in &stopped {
-        if one.processes == 0 {
-            shown = shown
-                .line(format!("stopped {}: it was not running, and is not restored any more", one.session));
-            continue;
+
+    fn run(&self, call: &CommandContext<'_>) -> Result<Output> {
+        let context = call.context()?;
+        let (found, kept) = observe::matching_or_kept(context, &self.which.patterns()?)?;
+        let timeout = Duration::from_secs(self.timeout);
+        let mut stopped = stop::stop(context, &found, timeout)?;
+        stopped.extend(stop::forget(context, &kept, timeout)?);
+        let mut shown = Output::new(&json!({ "stopped": stopped }));
+        if stopped.is_empty() {
+            shown = shown.line("there is no session to stop");
         }
-        let processes = if one.processes == 1 { "process" } else { "processes" };
-        let killed = match one.killed {
-            0 => String::new(),
-            count => format!(", {count} of them killed"),
-        };
-        shown = shown.line(format!(
-            "stopped {}: {} {processes} ended{killed}, nothing is left ({} ms)",
-            one.session, one.processes, one.elapsed_ms
-        ));
+        for one in &stopped {
+            if one.processes == 0 {
+                shown = shown.line(format!(
+                    "stopped {}: it was not running, and is not restored any more",
+                    one.session
+                ));
+                continue;
+            }
+            let processes = if one.processes == 1 { "process" } else { "processes" };
+            let killed = match one.killed {
+                0 => String::new(),
+                count => format!(", {count} of them killed"),
+            };
+            shown = shown.line(format!(
+                "stopped {}: {} {processes} ended{killed}, nothing is left ({} ms)",
+                one.session, one.processes, one.elapsed_ms
+            ));
+        }
+        Ok(shown)
     }
-    Ok(shown)
 }

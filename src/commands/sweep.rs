@@ -2,11 +2,14 @@
 
 use std::path::PathBuf;
 
-use crate::model::error::Result;
+use super::{Command, CommandContext, ConfigPolicy};
+use crate::config::{self, Config};
+use crate::model::error::{Error, Kind, Result};
 use crate::model::output::{Output, legible};
 use crate::model::sweep::{SweepReport, stale_sockets};
 use crate::ops::Context;
 use crate::ops::sweep::{SweepPlan, record, sweep};
+use crate::sys::env::Paths;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
@@ -24,18 +27,40 @@ pub struct Args {
     dirs: Vec<PathBuf>,
 }
 
-/// Removes the sockets that no server listens on. Where the configuration cannot be read it is
-/// not known which sockets are protected, so only forge's own are swept then.
-///
-/// # Errors
-/// None: what cannot be swept is reported.
-pub fn run(context: &Context, arguments: &Args, own_only: bool) -> Result<Output> {
-    let plan = SweepPlan { own_only, ..SweepPlan::new(context, &arguments.dirs, arguments.dry_run) };
-    let report = sweep(context, &plan);
-    if !arguments.dry_run {
-        record(context, &report);
+impl Command for Args {
+    fn config(&self) -> ConfigPolicy {
+        ConfigPolicy::Ignored
     }
-    Ok(show(&report, arguments.dry_run))
+
+    fn run(&self, call: &CommandContext<'_>) -> Result<Output> {
+        let paths = Paths::from_environment()?;
+        let loaded = config::load(&paths.config, call.config_file);
+        let (config, own_only) = match loaded {
+            Ok(config) => (config, false),
+            Err(error) => {
+                call.warn(&error);
+                salvaged(call, &paths)
+            }
+        };
+        let context = &Context::new(paths, config);
+        let plan = SweepPlan { own_only, ..SweepPlan::new(context, &self.dirs, self.dry_run) };
+        let report = sweep(context, &plan);
+        if !self.dry_run {
+            record(context, &report);
+        }
+        Ok(show(&report, self.dry_run))
+    }
+}
+
+/// The configuration for a sweep when the files are not valid: `[sweep]` where forge can read that, otherwise
+/// the defaults, and `true` for a sweep of forge's own sockets alone.
+fn salvaged(call: &CommandContext<'_>, paths: &Paths) -> (Config, bool) {
+    if let Some(sweep) = config::salvage_sweep(&paths.config, call.config_file) {
+        return (Config { sweep, ..Config::default() }, false);
+    }
+    let why = "it is not known which sockets are protected, so only forge's own are swept";
+    call.warn(&Error::new(Kind::Config, why));
+    (Config::default(), true)
 }
 
 fn show(report: &SweepReport, dry_run: bool) -> Output {

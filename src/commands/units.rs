@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 use similar::TextDiff;
 
+use super::{Command, CommandContext, ConfigPolicy};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::output::Output;
 use crate::model::unit::files::{FileChange, SYSTEM, There, USER};
@@ -76,23 +77,26 @@ Examples:
     Graph,
 }
 
-/// Installs, shows and verifies forge's units.
-///
-/// # Errors
-/// When the manager does not answer, or a unit cannot be written.
-pub fn run(context: &Context, arguments: &Args) -> Result<Output> {
-    match &arguments.what {
-        UnitsCommand::Install { dry_run: true, .. } => Ok(would(&install::plan_install(context)?)),
-        UnitsCommand::Install { now, linger, .. } => install_now(context, *now, *linger),
-        UnitsCommand::Uninstall { dry_run: true } => Ok(would(&install::plan_uninstall(context)?)),
-        UnitsCommand::Uninstall { .. } => {
-            let steps = install::plan_uninstall(context)?;
-            let done = install::uninstall(context, &steps)?;
-            Ok(changed(&steps, &done, json!({})))
+impl Command for Args {
+    fn config(&self) -> ConfigPolicy {
+        ConfigPolicy::Ignored
+    }
+
+    fn run(&self, call: &CommandContext<'_>) -> Result<Output> {
+        let context = call.context()?;
+        match &self.what {
+            UnitsCommand::Install { dry_run: true, .. } => Ok(would(&install::plan_install(context)?)),
+            UnitsCommand::Install { now, linger, .. } => install_now(context, *now, *linger),
+            UnitsCommand::Uninstall { dry_run: true } => Ok(would(&install::plan_uninstall(context)?)),
+            UnitsCommand::Uninstall { .. } => {
+                let steps = install::plan_uninstall(context)?;
+                let done = install::uninstall(context, &steps)?;
+                Ok(changed(&steps, &done, json!({})))
+            }
+            UnitsCommand::Show { unit } => show(unit.as_deref()),
+            UnitsCommand::Verify => Ok(verified(&verify::verify(context)?)),
+            UnitsCommand::Graph => graph(context),
         }
-        UnitsCommand::Show { unit } => show(unit.as_deref()),
-        UnitsCommand::Verify => Ok(verified(&verify::verify(context)?)),
-        UnitsCommand::Graph => graph(context),
     }
 }
 

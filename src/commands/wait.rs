@@ -5,10 +5,10 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::arguments;
+use super::{Command, CommandContext, ConfigPolicy};
 use crate::model::error::{Error, Result};
 use crate::model::output::Output;
 use crate::model::session::State;
-use crate::ops::Context;
 use crate::ops::session::send::turn::Turn;
 use crate::ops::session::{observe, wait};
 use crate::sys::clock::Deadline;
@@ -38,40 +38,43 @@ pub struct Args {
     timeout: Option<u64>,
 }
 
-/// Waits for a session.
-///
-/// # Errors
-/// When the time is up, or what is waited for cannot come any more.
-pub fn run(context: &Context, arguments: &Args) -> Result<Output> {
-    let id = arguments::session(&arguments.name)?;
-    let deadline = Deadline::after(arguments.timeout.map_or(Duration::MAX, Duration::from_secs));
-    let found = observe::one(context, &id)?;
-    if arguments.ready {
-        let found = found.map_or_else(|| observe::existing(context, &id), Ok)?;
-        wait::until_ready(context, &found, deadline)?;
-        return Ok(Output::new(&json!({ "session": id, "ready": true })).line(format!("{id} is ready")));
+impl Command for Args {
+    fn config(&self) -> ConfigPolicy {
+        ConfigPolicy::Tolerated
     }
-    if arguments.idle {
-        let found = found.map_or_else(|| observe::existing(context, &id), Ok)?;
-        Turn::begin(context, &id, found.mark()?)?.end(deadline)?;
-        return Ok(Output::new(&json!({ "session": id, "idle": true })).line(format!("{id} is idle")));
-    }
-    let end = match found {
-        // Between two runs of a supervised session the last one has ended.
-        Some(found) if found.has_body && (found.mark.is_some() || found.state() == State::Starting) => {
-            wait::until_exit(context, &found, deadline)?
+
+    fn run(&self, call: &CommandContext<'_>) -> Result<Output> {
+        let context = call.context()?;
+        let id = arguments::session(&self.name)?;
+        let deadline = Deadline::after(self.timeout.map_or(Duration::MAX, Duration::from_secs));
+        let found = observe::one(context, &id)?;
+        if self.ready {
+            let found = found.map_or_else(|| observe::existing(context, &id), Ok)?;
+            wait::until_ready(context, &found, deadline)?;
+            return Ok(Output::new(&json!({ "session": id, "ready": true })).line(format!("{id} is ready")));
         }
-        // It ended before we asked, or is just being cleared away: that is what was waited for.
-        _ => context.store.end(&id)?.map_or_else(
-            || {
-                let unknown = || Error::failed(format!("how {id} ended is not known"));
-                Err(observe::existing(context, &id).err().unwrap_or_else(unknown))
-            },
-            Ok,
-        )?,
-    };
-    Ok(Output::new(
-        &json!({ "session": id, "status": end.status, "signal": end.signal, "result": end.words() }),
-    )
-    .line(format!("{id} ended with {}", end.words())))
+        if self.idle {
+            let found = found.map_or_else(|| observe::existing(context, &id), Ok)?;
+            Turn::begin(context, &id, found.mark()?)?.end(deadline)?;
+            return Ok(Output::new(&json!({ "session": id, "idle": true })).line(format!("{id} is idle")));
+        }
+        let end = match found {
+            // Between two runs of a supervised session the last one has ended.
+            Some(found) if found.has_body && (found.mark.is_some() || found.state() == State::Starting) => {
+                wait::until_exit(context, &found, deadline)?
+            }
+            // It ended before we asked, or is just being cleared away: that is what was waited for.
+            _ => context.store.end(&id)?.map_or_else(
+                || {
+                    let unknown = || Error::failed(format!("how {id} ended is not known"));
+                    Err(observe::existing(context, &id).err().unwrap_or_else(unknown))
+                },
+                Ok,
+            )?,
+        };
+        Ok(Output::new(
+            &json!({ "session": id, "status": end.status, "signal": end.signal, "result": end.words() }),
+        )
+        .line(format!("{id} ended with {}", end.words())))
+    }
 }

@@ -4,6 +4,7 @@ pub mod error;
 pub mod event;
 pub mod guard;
 pub mod health;
+pub mod internal_command;
 pub mod notice;
 pub mod output;
 pub mod screen;

@@ -34,16 +34,8 @@ use super::landlock;
 use super::process::{raise_oom_score, readable};
 use crate::model::error::{Error, Kind, Result, Trying};
 use crate::model::guard::REFUSED;
+use crate::model::internal_command::InternalCommand;
 use crate::model::session::command::Argv;
-
-/// The verb that waits behind the first gate.
-pub const SERVER_VERB: &str = "gate-server";
-
-/// The verb that waits behind the second gate.
-pub const PANE_VERB: &str = "gate-pane";
-
-/// The verb that waits behind the gate of a guarded command.
-pub const GUARDED_VERB: &str = "gate-guarded";
 
 /// What opens the first gate.
 const GO: u8 = b'g';
@@ -61,12 +53,11 @@ impl Held {
     /// # Errors
     /// When it cannot be started.
     pub fn start(command: &[String], environment: &[(OsString, OsString)]) -> Result<Self> {
+        let command = command.iter().map(OsString::from).collect();
         // Not by path: this is the very binary that runs, even while an upgrade replaces it.
         let mut child = Command::new("/proc/self/exe")
             .arg0("forge")
-            .arg(SERVER_VERB)
-            .arg("--")
-            .args(command)
+            .args(InternalCommand::GateServer { command }.arguments())
             .env_clear()
             .envs(environment.iter().map(|(name, value)| (name, value)))
             // Keys pressed for the caller (Ctrl-C) are not for the session.
@@ -285,8 +276,10 @@ pub fn wait_then_exec_pane(name: &str) -> Result<u8> {
 pub fn start_guarded(gate: &Gate, command: &[OsString], stdout: Stdio) -> Result<Child> {
     Command::new("/proc/self/exe")
         .arg0("forge")
-        .args([GUARDED_VERB, gate.name(), "--"])
-        .args(command)
+        .args(
+            InternalCommand::GateGuarded { gate: gate.name().to_owned(), command: command.to_vec() }
+                .arguments(),
+        )
         .stdout(stdout)
         .spawn()
         .trying("cannot start the command's process")

@@ -16,6 +16,7 @@ use crate::model::event::Event;
 use crate::model::guard::report::{Denial, GuardReport};
 use crate::model::guard::timeline::Ledger;
 use crate::model::guard::unit_state::{Guarded, ManagerKind};
+use crate::model::internal_command::InternalCommand;
 use crate::model::session::End;
 use crate::model::unit;
 use crate::ops::Context;
@@ -28,15 +29,6 @@ use crate::sys::signals::Signals;
 use crate::sys::systemd::Guarding;
 use crate::sys::systemd::unit_watch::{BRIEFLY, UnitWatch, look, watch};
 use crate::sys::{env, landlock, psi};
-
-/// The verb of the keeper's main process.
-pub const KEEPER_VERB: &str = "guard-keeper";
-
-/// The verb of what runs after the keeper.
-pub const GONE_VERB: &str = "guard-gone";
-
-/// The option of that for a command that may leave processes behind.
-pub const LEAVE: &str = "--leave-children";
 
 /// How long the start may take, the manager's part in it included.
 const START: Duration = Duration::from_secs(60);
@@ -133,14 +125,17 @@ fn begin<'a>(context: &Context, order: &'a GuardOrder<'a>, ledger: Ledger) -> Re
     let gone = || Error::failed("the command's process ended before it was let go");
     let process = Process::open(child.id())?.ok_or_else(gone)?;
     let started = gate.wait_for(child.id(), deadline).and_then(|waiting| {
-        let start_of = |pid| stat(pid).map(|stat| stat.start).unwrap_or_default().to_string();
-        let guard = [own.to_string(), start_of(own)];
-        let command = [child.id().to_string(), start_of(child.id())];
-        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
-        let keeper = [words(&["--quiet", KEEPER_VERB, &slice]), guard.to_vec()].concat();
-        let after = [words(&["--quiet", GONE_VERB, "command", &slice]), guard.to_vec(), command.to_vec()];
-        let mut after = after.concat();
-        after.extend(order.leave_children.then(|| LEAVE.to_owned()));
+        let start_of = |pid| stat(pid).map(|stat| stat.start).unwrap_or_default();
+        let (guard_pid, guard_start) = (own, start_of(own));
+        let keeper = InternalCommand::GuardKeeper { slice: slice.clone(), guard_pid, guard_start };
+        let after_keeper = InternalCommand::GuardGone {
+            slice: slice.clone(),
+            guard_pid,
+            guard_start,
+            command_pid: child.id(),
+            command_start: start_of(child.id()),
+            leave_children: order.leave_children,
+        };
         manager.start_guarding(
             &Guarding {
                 id: &id,
@@ -150,8 +145,8 @@ fn begin<'a>(context: &Context, order: &'a GuardOrder<'a>, ledger: Ledger) -> Re
                 limits: &order.limits,
                 process: &process,
                 forge: &env::forge()?,
-                keeper: &keeper,
-                after_keeper: &after,
+                keeper: &keeper.words(),
+                after_keeper: &after_keeper.words(),
             },
             deadline,
         )?;

@@ -20,9 +20,6 @@ use crate::sys::store::Claim;
 use crate::sys::tmux::{ANSWER, Server};
 use crate::sys::{env, journal};
 
-/// The verb that the server calls.
-pub const VERB: &str = "pane-died";
-
 /// How long what the program left behind may take to end when asked.
 const LEFT_BEHIND: Duration = Duration::from_secs(5);
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::client::note;
 use crate::model::error::Result;
+use crate::model::internal_command::InternalCommand;
 use crate::model::session::name::SessionId;
 use crate::model::supervision::status;
 use crate::model::unit;
@@ -12,12 +13,6 @@ use crate::ops::session::stop;
 use crate::sys::clock::Deadline;
 use crate::sys::systemd::{Manager, PendingJob};
 use crate::sys::{env, sd_notify};
-
-/// The verb of all that.
-const VERB: &str = "supervisor-gone";
-
-/// The option with which it is called at a stop in the pause between two supervisors.
-const PAUSE: &str = "--pause";
 
 /// How long the manager may take for a unit that has no process.
 const UNIT: Duration = Duration::from_secs(2);
@@ -71,7 +66,7 @@ fn note_who_starts_the_next(context: &Context, id: &SessionId, by_itself: bool) 
 }
 
 fn watch_the_pause(manager: &Manager, id: &SessionId) -> Result<()> {
-    let arguments = ["--quiet", VERB, PAUSE, id.as_str()].map(str::to_owned);
+    let arguments = InternalCommand::SupervisorGone { session: id.to_string(), in_pause: true }.words();
     let (service, pause) = (unit::service(id), unit::pause(id));
     manager.call_at_stop(&service, &pause, &env::forge()?, &arguments, Deadline::after(UNIT))
 }

@@ -22,6 +22,7 @@ use super::Context;
 use crate::config::Config;
 use crate::model::error::{Error, Kind, Result};
 use crate::model::event::Event;
+use crate::model::internal_command::InternalCommand;
 use crate::model::screen::prompts::Prompts;
 use crate::model::session::condition::{Action, Condition};
 use crate::model::session::name::SessionId;
@@ -41,9 +42,6 @@ use crate::sys::systemd::PendingJob;
 use crate::sys::tmux::Server;
 use crate::sys::{journal, sd_notify};
 use watched::SessionWatch;
-
-/// The option with which a supervisor executes itself to watch.
-pub const WATCH: &str = "--watch";
 
 /// How long the bus or the manager may be away, as while one of them is started anew.
 const AWAY: Duration = Duration::from_secs(30);
@@ -176,7 +174,8 @@ impl Supervisor {
     fn rest(&mut self, context: &Context, watched: Watched) -> Result<u8> {
         let watched = Watched { terms: self.terms.clone(), ..watched };
         self.record.watched = Some(watched.clone());
-        let arguments = ["forge", "supervise", WATCH, self.id.as_str()];
+        let command = InternalCommand::SuperviseWatch { session: self.id.to_string() }.words();
+        let arguments: Vec<&str> = ["forge"].into_iter().chain(command.iter().map(String::as_str)).collect();
         let written = context.store.write_record(&self.id, &self.record);
         let executed = written.and_then(|()| become_program(&env::forge()?, &arguments));
         tracing::debug!("it does not execute itself anew: {executed:?}");

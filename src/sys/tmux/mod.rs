@@ -200,8 +200,7 @@ pub fn whole(argument: &str) -> String {
 pub fn on_end(
     mark: &Mark,
     forge: &Path,
-    verb: &str,
-    id: &SessionId,
+    arguments: &[String],
     own: &[(&str, Option<String>)],
 ) -> Result<Vec<String>> {
     let path = forge.to_string_lossy();
@@ -225,7 +224,7 @@ pub fn on_end(
         }
         let _ = write!(command, " {name}='{value}'");
     }
-    let hook = format!("run-shell -b \"{command} '{path}' {verb} {id}\"");
+    let hook = format!("run-shell -b \"{command} '{path}' {}\"", arguments.join(" "));
     Ok(["set-hook", "-p", "-t", &mark.pane, "pane-died", &hook].map(ToOwned::to_owned).into())
 }
 

@@ -8,6 +8,7 @@ use super::order::{SpawnMode, SpawnOrder};
 use super::refusal::stopped_meanwhile;
 use crate::model::error::{Error, Kind, Result, Trying};
 use crate::model::event::Event;
+use crate::model::internal_command::InternalCommand;
 use crate::model::session::command::Argv;
 use crate::model::session::spec::Spec;
 use crate::model::session::{Mark, environment};
@@ -17,7 +18,7 @@ use crate::ops::Context;
 use crate::ops::session::exited;
 use crate::sys::cgroup::{self, Cgroup};
 use crate::sys::clock::{Deadline, millis_since, now_us};
-use crate::sys::gate::{Gate, Held, PANE_VERB};
+use crate::sys::gate::{Gate, Held};
 use crate::sys::process::{self, Process, stat};
 use crate::sys::systemd::{Scope, StartError};
 use crate::sys::tmux::{self, Server, watch};
@@ -115,7 +116,11 @@ struct Behind {
 fn first_process(context: &Context, spec: &Spec) -> Result<Behind> {
     context.manager()?;
     let (binary, forge, gate) = (env::tmux()?, env::forge()?, Gate::new()?);
-    let pane_command = [forge.to_string_lossy().into_owned(), PANE_VERB.to_owned(), gate.name().to_owned()];
+    let pane_command = [
+        vec![forge.to_string_lossy().into_owned()],
+        InternalCommand::GatePane { gate: gate.name().to_owned() }.words(),
+    ]
+    .concat();
     let command =
         tmux::new_session(&binary, &spec.session, &spec.cwd, &pane_command, &context.paths.tmux_configs());
     let environment =
@@ -235,7 +240,8 @@ fn come_up(
         .filter(|name| environment::PLACE.contains(name))
         .map(|name| (name, env::variable(name)))
         .collect();
-    let hook = tmux::on_end(mark, forge, exited::VERB, &spec.session, &own)?;
+    let command = InternalCommand::PaneDied { session: spec.session.to_string() }.words();
+    let hook = tmux::on_end(mark, forge, &command, &own)?;
     // The order matters: once the hook is set the server tells of every end, and an end before
     // that is seen here, so none falls between.
     server.tell(&hook.iter().map(String::as_str).collect::<Vec<_>>(), Deadline::after(tmux::ANSWER))?;
