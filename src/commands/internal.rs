@@ -11,8 +11,9 @@ use crate::config::Config;
 use crate::model::error::Result;
 use crate::model::internal_command::InternalCommand;
 use crate::model::output::Output;
+use crate::model::process::ProcessId;
 use crate::ops::Context;
-use crate::ops::guard::cleanup::{self, Who};
+use crate::ops::guard::cleanup;
 use crate::ops::guard::watch as guard_watch;
 use crate::ops::session::exited as session_exited;
 use crate::ops::supervise::{exited as supervisor_exited, watch as supervise_watch};
@@ -37,12 +38,12 @@ fn status(command: &InternalCommand) -> Result<u8> {
         GateGuarded { gate, command } => gate::wait_then_exec_guarded(gate, command),
         SuperviseWatch { session } => supervise_watch(&context()?, &arguments::session(session)?),
         GuardKeeper { slice, guard_pid, guard_start } => {
-            let guard = Who { pid: *guard_pid, start: *guard_start };
+            let guard = ProcessId { pid: *guard_pid, start: *guard_start };
             cleanup::wait_for_guard(&context()?, slice, guard).map(succeeded)
         }
         GuardGone { slice, guard_pid, guard_start, command_pid, command_start, leave_children } => {
-            let guard = Who { pid: *guard_pid, start: *guard_start };
-            let command = Who { pid: *command_pid, start: *command_start };
+            let guard = ProcessId { pid: *guard_pid, start: *guard_start };
+            let command = ProcessId { pid: *command_pid, start: *command_start };
             cleanup::command(&context()?, slice, guard, command, *leave_children).map(succeeded)
         }
         WatchGone => guard_watch::thaw_all(&context()?).map(succeeded),

@@ -3,8 +3,6 @@
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
-
 use super::arguments::Wanted;
 use super::{Command, CommandContext, ConfigPolicy};
 use crate::model::error::{Error, Kind, Result};
@@ -14,9 +12,10 @@ use crate::ops::session::spawn::order::{SpawnMode, SpawnOrder};
 use crate::ops::session::spawn::spawn;
 use crate::ops::session::{observe, stop, wait};
 use crate::sys::clock::Deadline;
-use crate::sys::process::{Process, readable};
+use crate::sys::poll::readable;
+use crate::sys::process::Process;
 use crate::sys::sd_notify;
-use crate::sys::signals::Signals;
+use crate::sys::signals::{Signal, Signals};
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
@@ -49,7 +48,7 @@ impl Command for Args {
     fn run(&self, call: &CommandContext<'_>) -> Result<Output> {
         let context = call.context()?;
         // Before the start: a signal at any moment from here on stops the session, none is lost.
-        let signals = Signals::take_over(&[Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP])?;
+        let signals = Signals::block(&[Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP])?;
 
         let spec = Spec { keeper: Keeper::Caller, ..self.wanted.spec(context)? };
         let id = &spec.session;

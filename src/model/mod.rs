@@ -7,6 +7,7 @@ pub mod health;
 pub mod internal_command;
 pub mod notice;
 pub mod output;
+pub mod process;
 pub mod screen;
 pub mod session;
 pub mod supervision;

@@ -12,8 +12,6 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use rustix::process::Signal;
-
 use super::Context;
 use crate::model::event::Event;
 use crate::model::session::Mark;
@@ -22,7 +20,9 @@ use crate::model::unit;
 use crate::sys::cgroup::{self, Cgroup};
 use crate::sys::clock::{Deadline, pause};
 use crate::sys::journal;
-use crate::sys::process::{Process, Stat, is_alive, stat};
+use crate::sys::proc::{Stat, stat};
+use crate::sys::process::{Process, is_alive};
+use crate::sys::signals::Signal;
 
 /// How long a server may take to create its socket.
 const CREATES_SOCKET: Duration = Duration::from_millis(500);
@@ -55,7 +55,7 @@ pub fn reap_program(mark: &Mark) {
     if stat(mark.pane_pid).is_some_and(is_zombie)
         && let Ok(Some(server)) = Process::open(mark.server_pid)
     {
-        let _ = server.signal(Signal::CHILD);
+        let _ = server.signal(Signal::SIGCHLD);
     }
 }
 
@@ -71,10 +71,10 @@ pub(crate) fn restore_socket(id: &SessionId, mark: &Mark) -> Option<PathBuf> {
     let in_its_scope = cgroup::of_process(mark.server_pid).is_some_and(|path| {
         unit::session_of_cgroup(&path).as_ref() == Some(id) && path.ends_with(&unit::scope(id))
     });
-    if !in_its_scope || !is_alive(mark.server_pid, mark.server_start) {
+    if !in_its_scope || !is_alive(mark.server()) {
         return None;
     }
-    server.signal(Signal::USR1).ok()?;
+    server.signal(Signal::SIGUSR1).ok()?;
     let deadline = Deadline::after(CREATES_SOCKET);
     // No event reports that the server listens again. The file appears within milliseconds.
     while !exists() && !deadline.passed() {

@@ -10,13 +10,14 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, poll};
 use rustix::fs::{XattrFlags, getxattr, setxattr};
-use rustix::process::Signal;
 
 use super::clock::{Deadline, boot_us, now_us};
 use super::files;
-use super::process::{Process, read_proc};
+use super::poll::{Interest, ready};
+use super::proc;
+use super::process::Process;
+use super::signals::Signal;
 use crate::model::error::{Error, Kind, Result, Trying};
 use crate::model::session::Mark;
 use crate::model::usage::Usage;
@@ -34,7 +35,7 @@ const BEAT: &str = "user.forge.beat";
 /// The path of a process's cgroup in the hierarchy, as in `/proc/PID/cgroup`; `None` where
 /// the process is gone or there is no version 2 hierarchy.
 pub fn of_process(pid: u32) -> Option<String> {
-    path_in(&read_proc(&format!("{pid}/cgroup")).ok()?).map(ToOwned::to_owned)
+    path_in(&proc::read(&format!("{pid}/cgroup")).ok()?).map(ToOwned::to_owned)
 }
 
 /// The path in the line of the version 2 hierarchy. Others stand beside it on a hybrid machine.
@@ -169,10 +170,7 @@ impl Cgroup {
                 Ok(_) => {}
             }
             // The kernel raises POLLPRI when the file changes after it was read.
-            match poll(&mut [PollFd::new(events.as_fd(), PollFlags::POLLPRI)], deadline.poll_timeout()) {
-                Ok(_) | Err(Errno::EINTR) => {}
-                Err(error) => return Err(error).trying(doing()),
-            }
+            ready(&[(events.as_fd(), Interest::Change)], deadline);
         }
     }
 
@@ -192,9 +190,9 @@ impl Cgroup {
                 let process = process?;
                 // Still of the group: the pid may have become another's before it was opened.
                 if of_process(process.pid()).is_some_and(|path| self.holds(&path)) {
-                    let _ = process.signal(Signal::TERM);
+                    let _ = process.signal(Signal::SIGTERM);
                     // One that is stopped would not hear of it.
-                    let _ = process.signal(Signal::CONT);
+                    let _ = process.signal(Signal::SIGCONT);
                 }
             }
         }

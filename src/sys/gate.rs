@@ -31,7 +31,8 @@ use serde::{Deserialize, Serialize};
 
 use super::clock::{Deadline, now_us};
 use super::landlock;
-use super::process::{raise_oom_score, readable};
+use super::poll::readable;
+use super::proc::raise_oom_score;
 use crate::model::error::{Error, Kind, Result, Trying};
 use crate::model::guard::REFUSED;
 use crate::model::internal_command::InternalCommand;

@@ -6,7 +6,7 @@ use std::path::Path;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
 use super::clock::Deadline;
-use super::process::readable;
+use super::poll::readable;
 use crate::model::error::{Result, Trying};
 
 /// FileWatch since it was made, or since they were last taken.

@@ -2,6 +2,7 @@
 
 pub mod cgroup;
 pub mod clock;
+pub mod command;
 pub mod files;
 pub mod gate;
 pub mod http;
@@ -10,6 +11,8 @@ pub mod journal;
 
 pub mod env;
 pub mod landlock;
+pub mod poll;
+pub mod proc;
 pub mod process;
 pub mod psi;
 pub mod resume;

@@ -5,8 +5,8 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use super::clock::Deadline;
+use super::command;
 use super::env::caller_environment;
-use super::process;
 use crate::model::error::{Error, Kind, Result, Trying};
 use crate::model::session::environment::for_session;
 use crate::model::session::resume::{check_id, claude_conversation, claude_project};
@@ -25,7 +25,7 @@ pub fn printed(argv: &[String], spec: &Spec) -> Result<String> {
     let mut command = Command::new(program);
     let environment = for_session(caller_environment(), &spec.kept_env, &spec.env, &spec.session);
     command.args(arguments).current_dir(&spec.cwd).env_clear().envs(environment);
-    let output = process::run(&mut command, Deadline::after(COMMAND))?;
+    let output = command::run(&mut command, Deadline::after(COMMAND))?;
     if !output.success {
         let said = output.stderr.lines().last().unwrap_or_default().to_owned();
         return Err(Error::failed(format!("the resume_id command {program} failed: {said}")));

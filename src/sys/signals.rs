@@ -1,8 +1,10 @@
-//! Signals, taken as events among others: signalfd(2).
+//! Signals as events among others (signalfd(2)), and how this process reacts to them.
 
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 
-use nix::sys::signal::{SigSet, Signal};
+pub use nix::sys::signal::Signal;
+use nix::sys::signal::{SigSet, raise};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use crate::model::error::{Result, Trying};
@@ -10,13 +12,13 @@ use crate::model::error::{Result, Trying};
 /// Where a signal came from (sigaction(2), `si_code`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
-    /// The kernel: of a terminal's keys all its foreground processes get one each.
+    /// The kernel. When a user presses a key such as Ctrl-C, each foreground process of the terminal
+    /// gets its own signal.
     Kernel,
-    /// A process.
     Process,
 }
 
-/// Signals that no longer do what they usually do, and are waited for instead.
+/// Signals that are blocked and read from a file descriptor instead.
 #[derive(Debug)]
 pub struct Signals {
     fd: SignalFd,
@@ -24,12 +26,13 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Takes these, from this thread and those that it starts later: before any other is started.
-    /// What one of them then executes has them too, unless it unblocks them.
+    /// Blocks these signals for this thread and the threads that it starts later. Call it before any
+    /// other thread starts. A program that this process executes inherits the blocked signals, unless
+    /// it unblocks them.
     ///
     /// # Errors
-    /// When the kernel refuses.
-    pub fn take_over(signals: &[Signal]) -> Result<Self> {
+    /// `Failed` if the kernel refuses.
+    pub fn block(signals: &[Signal]) -> Result<Self> {
         let set: SigSet = signals.iter().copied().collect();
         set.thread_block().trying("cannot block signals")?;
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
@@ -37,17 +40,17 @@ impl Signals {
         Ok(Self { fd, set })
     }
 
-    /// Gives them back what they usually do. Without it they stay blocked to the end of the process.
-    pub fn give_back(self) {
+    /// Unblocks the signals. If this is not called, they stay blocked until the process ends.
+    pub fn unblock(self) {
         let _ = self.set.thread_unblock();
     }
 
-    /// The next one that came, where one did.
+    /// The next pending signal, if there is one. Does not wait.
     pub fn next(&self) -> Option<Signal> {
         self.next_with_origin().map(|(signal, _)| signal)
     }
 
-    /// The same, and where it came from.
+    /// As [`Self::next`], with the signal's origin.
     pub fn next_with_origin(&self) -> Option<(Signal, Origin)> {
         let signal = self.fd.read_signal().ok().flatten()?;
         let origin = if signal.ssi_code == nix::libc::SI_KERNEL { Origin::Kernel } else { Origin::Process };
@@ -59,4 +62,32 @@ impl AsFd for Signals {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
+}
+
+/// Lets this process outlive the session that it runs in: it no longer ends on SIGHUP, which the kernel
+/// sends when the terminal closes, nor on SIGTERM, which a tmux server sends to its children when it
+/// ends. forge installs handlers because they apply to all threads; blocking a signal would apply to
+/// this thread only.
+///
+/// # Errors
+/// `Failed` if the kernel refuses.
+pub fn outlive_session() -> Result<()> {
+    for signal in [nix::libc::SIGHUP, nix::libc::SIGTERM] {
+        signal_hook::flag::register(signal, Arc::default()).trying("cannot handle signals")?;
+    }
+    Ok(())
+}
+
+/// Makes the kernel report the ends of this process's children, even if its caller ignores SIGCHLD: the
+/// kernel would then reap the children by itself (wait(2)).
+///
+/// # Errors
+/// `Failed` if the kernel refuses.
+pub fn keep_exit_statuses() -> Result<()> {
+    signal_hook::flag::register(nix::libc::SIGCHLD, Arc::default()).map(drop).trying("cannot handle SIGCHLD")
+}
+
+/// Stops this process, as a terminal's stop key would. Returns when SIGCONT continues it.
+pub fn stop_self() {
+    let _ = raise(Signal::SIGSTOP);
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::cgroup;
-use super::process::{process_name, read_proc};
+use super::proc::{self, process_name};
 use crate::model::error::{Result, Trying};
 
 /// `TCP_LISTEN` in the tables.
@@ -112,7 +112,7 @@ pub fn processes() -> Vec<u32> {
 pub fn hidden(pid: u32, uid: u32) -> Option<Holder> {
     let denied = std::fs::read_dir(format!("/proc/{pid}/fd")).err()?;
     // The directory of such a process is root's; its user is told in the file.
-    let status = read_proc(&format!("{pid}/status")).ok()?;
+    let status = proc::read(&format!("{pid}/status")).ok()?;
     let owner =
         status.lines().find_map(|line| line.strip_prefix("Uid:")?.split_whitespace().nth(1)?.parse().ok());
     let is_hidden = denied.kind() == std::io::ErrorKind::PermissionDenied && owner == Some(uid);

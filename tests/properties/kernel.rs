@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use forge::model::guard::pressure::{Brake, Move, Totals, total};
 use forge::sys::cgroup::{keyed, path_in};
-use forge::sys::process::{Stat, parse_stat, terminal};
+use forge::sys::proc::{Stat, parse_stat, terminal};
 use forge::sys::tcp::{SocketRow, parse_row};
 use proptest::prelude::*;
 

@@ -17,6 +17,8 @@ use serde::{Deserialize, Serialize};
 use activity::{Activity, Source};
 use name::SessionId;
 
+use super::process::ProcessId;
+
 /// What forge notes on the cgroup of a session's slice while it lives, as an extended
 /// attribute: it cannot outlive the session, so it is never stale.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +41,18 @@ pub struct Mark {
     /// Whether the spawn came to its end. A session without it whose spawn is gone was
     /// abandoned half-way.
     pub up: bool,
+}
+
+impl Mark {
+    /// The tmux server's process.
+    pub fn server(&self) -> ProcessId {
+        ProcessId { pid: self.server_pid, start: self.server_start }
+    }
+
+    /// The process of the session's program.
+    pub fn program(&self) -> ProcessId {
+        ProcessId { pid: self.pane_pid, start: self.pane_start }
+    }
 }
 
 /// How a session's program ended.

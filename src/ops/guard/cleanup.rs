@@ -3,10 +3,9 @@
 
 use std::time::Duration;
 
-use rustix::process::Signal;
-
 use crate::model::error::{Error, Result};
 use crate::model::event::{Event, Subject};
+use crate::model::process::ProcessId;
 use crate::model::session::condition::ProcessLife;
 use crate::model::unit::{guard_of_slice, path_of_slice};
 use crate::ops::Context;
@@ -14,6 +13,7 @@ use crate::sys::cgroup::Cgroup;
 use crate::sys::clock::Deadline;
 use crate::sys::journal;
 use crate::sys::process::{Process, is_alive, life};
+use crate::sys::signals::Signal;
 use crate::sys::systemd::Manager;
 
 /// How long the processes of a command may take to end when asked.
@@ -25,24 +25,15 @@ const KILLED: Duration = Duration::from_secs(10);
 /// How often the keeper looks whether its guard is stopped: a process tells nobody but its parent.
 const LOOK: Duration = Duration::from_secs(30);
 
-/// A process by its pid, and when it started, in clock ticks since the boot: that names it for ever.
-#[derive(Debug, Clone, Copy)]
-pub struct Who {
-    /// Its pid.
-    pub pid: u32,
-    /// Its start.
-    pub start: u64,
-}
-
 /// Waits until the guard is gone. One that is stopped cannot thaw its command: then this does.
 ///
 /// # Errors
 /// When it cannot be watched.
-pub fn wait_for_guard(context: &Context, slice: &str, guard: Who) -> Result<()> {
-    let Some(process) = Process::open_that(guard.pid, guard.start)? else { return Ok(()) };
+pub fn wait_for_guard(context: &Context, slice: &str, guard: ProcessId) -> Result<()> {
+    let Some(process) = Process::open_that(guard)? else { return Ok(()) };
     let mut was_stopped = false;
     while !process.wait(Deadline::after(LOOK)) {
-        let is_stopped = life(guard.pid, guard.start) == ProcessLife::Stopped;
+        let is_stopped = life(guard) == ProcessLife::Stopped;
         // Twice in a row: it may be about to go on.
         if is_stopped && was_stopped {
             thaw_command(&group(context, slice)?, slice)?;
@@ -69,17 +60,23 @@ fn thaw_command(group: &Cgroup, slice: &str) -> Result<()> {
 ///
 /// # Errors
 /// When something stays.
-pub fn command(context: &Context, slice: &str, guard: Who, command: Who, may_stay: bool) -> Result<()> {
+pub fn command(
+    context: &Context,
+    slice: &str,
+    guard: ProcessId,
+    command: ProcessId,
+    may_stay: bool,
+) -> Result<()> {
     let group = group(context, slice)?;
     thaw_command(&group, slice)?;
-    if may_stay || is_alive(guard.pid, guard.start) {
+    if may_stay || is_alive(guard) {
         return Ok(());
     }
     end_tree(&group)?;
     // It may have moved to another group of the user's.
-    if let Some(process) = Process::open_that(command.pid, command.start)? {
+    if let Some(process) = Process::open_that(command)? {
         // One that became another user's there may not be killed.
-        let _ = process.signal(Signal::KILL);
+        let _ = process.signal(Signal::SIGKILL);
     }
     remove(slice)
 }

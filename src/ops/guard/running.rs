@@ -4,11 +4,6 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use nix::errno::Errno;
-use nix::sys::signal::{Signal, kill, raise};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::Pid;
-
 use super::cleanup::{end_tree, remove, thaw};
 use super::freezing::Freezing;
 use super::listening::Listening;
@@ -27,9 +22,11 @@ use crate::model::time::rfc3339;
 use crate::sys::cgroup::{self, Cgroup};
 use crate::sys::clock::{Deadline, boot_us, micros, now_us};
 use crate::sys::journal::{self, alarm};
-use crate::sys::process::{self, readable};
+use crate::sys::poll::readable;
+use crate::sys::proc;
+use crate::sys::process::{self, ChildEvent};
 use crate::sys::psi;
-use crate::sys::signals::{Origin, Signals};
+use crate::sys::signals::{self, Origin, Signal, Signals};
 use crate::sys::systemd::unit_watch::{UnitWatch, WatchEvent};
 
 /// How often pressure and usage are looked at; nothing tells of them.
@@ -66,7 +63,7 @@ pub(super) struct Place {
 pub(super) struct Running<'a> {
     order: &'a GuardOrder<'a>,
     place: Place,
-    pid: Pid,
+    pid: u32,
     began_us: u64,
     began_at_us: u64,
     ledger: Ledger,
@@ -100,7 +97,7 @@ impl<'a> Running<'a> {
         let (denial, listening) = denial.unzip();
         Self {
             order,
-            pid: Pid::from_raw(pid.cast_signed()),
+            pid,
             began_us,
             began_at_us,
             ledger,
@@ -267,30 +264,21 @@ impl<'a> Running<'a> {
     }
 
     fn signal(&self, signal: Signal) {
-        // That it has ended meanwhile is what the next SIGCHLD tells.
-        let _ = kill(self.pid, signal);
+        process::signal_child(self.pid, signal);
     }
 
     /// Happening became of the command: its end, where it ended.
     fn reap(&mut self) -> Result<Option<End>> {
-        let flags = WaitPidFlag::WNOHANG | WaitPidFlag::WUNTRACED;
-        loop {
-            let (status, signal) = match waitpid(self.pid, Some(flags)) {
-                Ok(WaitStatus::Exited(_, status)) => (Some(status), None),
-                Ok(WaitStatus::Signaled(_, signal, _)) => (None, Some(signal as i32)),
-                Ok(WaitStatus::Stopped(_, signal)) => {
-                    self.stopped(signal);
-                    continue;
+        while let Some(event) = process::child_event(self.pid)? {
+            match event {
+                ChildEvent::Stopped(signal) => self.stopped(signal),
+                ChildEvent::Ended { status, signal } => {
+                    let (since_us, at_us) = (self.began_at_us, now_us());
+                    return Ok(Some(End { since_us, at_us, status, signal, over: true, cause: None }));
                 }
-                Ok(_) => return Ok(None),
-                Err(Errno::EINTR) => continue,
-                // Somebody else has waited for it.
-                Err(Errno::ECHILD) => (None, None),
-                Err(error) => return Err(error).trying("cannot wait for the command"),
-            };
-            let (since_us, at_us) = (self.began_at_us, now_us());
-            return Ok(Some(End { since_us, at_us, status, signal, over: true, cause: None }));
+            }
         }
+        Ok(None)
     }
 
     /// The command was stopped: by its terminal, and then the shell wants to see its job stopped,
@@ -302,7 +290,7 @@ impl<'a> Running<'a> {
             self.stop_key.is_some_and(|at| boot_us().saturating_sub(at) < micros(PUT_IN_ORDER));
         if is_terminals || has_just_been_asked {
             // Returns when the shell continues it, and with it the command.
-            let _ = raise(Signal::SIGSTOP);
+            signals::stop_self();
         }
     }
 
@@ -377,12 +365,11 @@ impl<'a> Running<'a> {
 
     /// Tells when the command has moved into a group of the user's where nothing holds for it.
     fn note_if_left(&mut self) {
-        let pid = u32::try_from(self.pid.as_raw()).unwrap_or_default();
-        let Some(group) = cgroup::of_process(pid).filter(|path| !self.place.group.holds(path)) else {
+        let Some(group) = cgroup::of_process(self.pid).filter(|path| !self.place.group.holds(path)) else {
             return;
         };
         // A process that has ended and was not waited for is in the root group.
-        if !self.has_left && process::stat(pid).is_some_and(|stat| !stat.has_ended()) {
+        if !self.has_left && proc::stat(self.pid).is_some_and(|stat| !stat.has_ended()) {
             self.has_left = true;
             alarm!(
                 "the command has moved to the control group {group}: limits and the rest do not hold there"

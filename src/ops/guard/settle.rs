@@ -10,7 +10,7 @@ use crate::model::guard::timeline::{Changed, Ledger};
 use crate::model::guard::unit_state::{Guarded, UnitState};
 use crate::sys::clock::{Deadline, boot_us, pause};
 use crate::sys::journal;
-use crate::sys::process::is_ending;
+use crate::sys::proc::is_ending;
 use crate::sys::systemd::unit_watch::{BRIEFLY, Looker, ObservedUnit, PATIENTLY};
 
 /// How long a manager may take to notice. One that is busy answers later, and is waited for longer.

@@ -4,8 +4,6 @@ use std::os::fd::AsFd;
 use std::process::Stdio;
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
-
 use super::all_known;
 use super::listening::Listening;
 use super::order::GuardOrder;
@@ -24,8 +22,9 @@ use crate::sys::cgroup::{self, Cgroup};
 use crate::sys::clock::{Deadline, boot_us};
 use crate::sys::gate::{self, Gate};
 use crate::sys::journal::{self, told};
-use crate::sys::process::{self, Process, stat};
-use crate::sys::signals::Signals;
+use crate::sys::proc::stat;
+use crate::sys::process::{self, Process};
+use crate::sys::signals::{self, Signal, Signals};
 use crate::sys::systemd::Guarding;
 use crate::sys::systemd::unit_watch::{BRIEFLY, UnitWatch, look, watch};
 use crate::sys::{env, landlock, psi};
@@ -39,18 +38,18 @@ const START: Duration = Duration::from_secs(60);
 /// When the command is refused, or something fails before it runs.
 pub fn run(context: &Context, order: &GuardOrder<'_>) -> Result<(GuardReport, End)> {
     // A caller that ignores it would have the kernel wait for the command, and tell nobody.
-    process::hear_of_children()?;
+    signals::keep_exit_statuses()?;
     // Before any thread is there: they have what this one blocks.
     let mut taken = vec![Signal::SIGCHLD, Signal::SIGCONT, Signal::SIGTSTP];
     taken.extend(PASSED_ON);
-    let signals = Signals::take_over(&taken)?;
+    let signals = Signals::block(&taken)?;
     let (running, watch) = start(context, order).inspect_err(|error| {
         journal::record(&Event::GuardRefused { program: order.program(), error: error.message.clone() });
     })?;
     let finished = running.finish(&signals, &watch);
     // What still comes may end the guard: nothing depends on it any more.
     while signals.next().is_some() {}
-    signals.give_back();
+    signals.unblock();
     Ok(finished)
 }
 
@@ -150,7 +149,7 @@ fn begin<'a>(context: &Context, order: &'a GuardOrder<'a>, ledger: Ledger) -> Re
             },
             deadline,
         )?;
-        if !process::idle_io(child.id()) {
+        if !process::set_idle_io(child.id()) {
             told!("{program} has no idle IO priority: there is no ionice, or it does not work");
         }
         Ok(waiting)

@@ -4,7 +4,7 @@
 use crate::model::guard::unit_state::Guarded;
 use crate::model::unit::{self, FORGE_SLICE};
 use crate::sys::cgroup::Cgroup;
-use crate::sys::process;
+use crate::sys::proc;
 
 /// What ran at some moment.
 #[derive(Debug, Clone, Default)]
@@ -60,8 +60,8 @@ pub(super) fn acting_on(group: &Cgroup, unit: &Guarded, main_pid: u32) -> Vec<St
     let mut names: Vec<String> = group
         .processes()
         .into_iter()
-        .filter(|pid| act_on(&process::arguments(*pid), unit, main_pid))
-        .map(process::process_name)
+        .filter(|pid| act_on(&proc::arguments(*pid), unit, main_pid))
+        .map(proc::process_name)
         .collect();
     names.sort();
     names.dedup();

@@ -7,8 +7,6 @@ use std::path::Path;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
-
 use super::cleanup::thaw;
 use super::snapshot::{self, is_of_this_boot};
 use super::surroundings::{self, Surroundings};
@@ -26,9 +24,10 @@ use crate::ops::Context;
 use crate::ops::health::notify;
 use crate::sys::cgroup::Cgroup;
 use crate::sys::clock::{Deadline, boot_us, local, micros, now_us, pause};
-use crate::sys::process::{become_program, readable};
+use crate::sys::command::become_program;
+use crate::sys::poll::readable;
 use crate::sys::psi::{self, Gauge, Whose};
-use crate::sys::signals::Signals;
+use crate::sys::signals::{Signal, Signals};
 use crate::sys::systemd::Manager;
 use crate::sys::systemd::unit_watch::{self, WatchEvent};
 use crate::sys::{env, journal, sd_notify};
@@ -48,7 +47,7 @@ const TOLD: Duration = Duration::from_secs(15);
 /// When a manager cannot be reached at first.
 pub fn watch(context: &Context, config_file: Option<&Path>) -> Result<()> {
     // Before any thread is there: they have what this one blocks.
-    let signals = Signals::take_over(&[Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP])?;
+    let signals = Signals::block(&[Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP])?;
     let guarded = units(context, &[], &[])?;
     if guarded.is_empty() {
         sd_notify::ready("nothing to watch: no unit is configured in [guard]");

@@ -20,7 +20,7 @@ use crate::sys::clock::Deadline;
 use crate::sys::env::{self, Paths};
 use crate::sys::systemd::{Login, Manager, unit_watch};
 use crate::sys::tmux::directory::Directory;
-use crate::sys::{files, process, psi};
+use crate::sys::{command, files, psi};
 
 /// How long a program may take to tell its version.
 const VERSION: Duration = Duration::from_secs(5);
@@ -88,7 +88,7 @@ fn tmux() -> Option<Problem> {
         Ok(binary) => binary,
         Err(error) => return Some(of_error("tmux is missing", &error)),
     };
-    let told = process::run(Command::new(&binary).arg("-V"), Deadline::after(VERSION));
+    let told = command::run(Command::new(&binary).arg("-V"), Deadline::after(VERSION));
     match told {
         Err(error) => {
             Some(Problem::new(format!("{} does not run: {}", binary.display(), error.message), install))

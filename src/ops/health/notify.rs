@@ -18,7 +18,7 @@ use crate::ops::Context;
 use crate::ops::boot::restore::last_restore;
 use crate::ops::session::observe;
 use crate::sys::clock::{Deadline, local, now_us, pause};
-use crate::sys::{env, files, http, journal, process};
+use crate::sys::{command, env, files, http, journal};
 
 /// How long the user's command may take.
 const COMMAND: Duration = Duration::from_secs(60);
@@ -182,7 +182,7 @@ fn run(argv: &Argv, json: &str) -> std::result::Result<(), Refusal> {
     if env::find_program(argv.program(), env::variable("PATH").as_deref().map(AsRef::as_ref)).is_none() {
         return Err(Refusal::ForGood(format!("there is no program {}", argv.program())));
     }
-    match process::run_with_input(&mut command, json.as_bytes(), Deadline::after(COMMAND)) {
+    match command::run_with_input(&mut command, json.as_bytes(), Deadline::after(COMMAND)) {
         Ok(output) if output.success => Ok(()),
         Ok(output) => {
             let said = output.stderr.lines().last().unwrap_or("it ended with an error").to_owned();

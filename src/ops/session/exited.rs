@@ -6,8 +6,6 @@
 
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
-
 use super::{observe, stop};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::event::Event;
@@ -16,6 +14,7 @@ use crate::model::session::{End, EndCause, Mark, State};
 use crate::ops::{Context, heal};
 use crate::sys::cgroup::Cgroup;
 use crate::sys::clock::{Deadline, now_us, pause};
+use crate::sys::signals::Signal;
 use crate::sys::store::Claim;
 use crate::sys::tmux::{ANSWER, Server};
 use crate::sys::{env, journal};

@@ -15,7 +15,7 @@ use crate::ops::{Context, sweep};
 use crate::sys::cgroup::{self, Cgroup};
 use crate::sys::clock::{Deadline, millis_since, pause};
 use crate::sys::journal;
-use crate::sys::process::outlive_session;
+use crate::sys::signals::outlive_session;
 use crate::sys::store::Claim;
 use crate::sys::systemd::{JobOutcome, Manager};
 

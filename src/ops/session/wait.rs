@@ -30,9 +30,7 @@ pub fn until_ready(context: &Context, found: &ObservedSession, deadline: Deadlin
         Error::new(Kind::Ended, format!("the program of {id} ended"))
             .hint(format!("'forge logs {id}' tells how"))
     };
-    let program = Process::open(mark.pane_pid)?
-        .filter(|_| is_alive(mark.pane_pid, mark.pane_start))
-        .ok_or_else(ended)?;
+    let program = Process::open(mark.pane_pid)?.filter(|_| is_alive(mark.program())).ok_or_else(ended)?;
     let Some(pattern) = &prompts.ready else { return Ok(()) };
     let server = Server::new(&env::tmux()?, &mark.socket);
     match until(&server, mark, &program, deadline, |screen| prompts.is_ready(screen))? {
@@ -57,7 +55,7 @@ pub fn until_ready(context: &Context, found: &ObservedSession, deadline: Deadlin
 pub fn until_exit(context: &Context, found: &ObservedSession, deadline: Deadline) -> Result<End> {
     let (id, mark) = (&found.id, found.mark()?);
     journal::progress!("waiting for {id} to end");
-    if is_alive(mark.pane_pid, mark.pane_start)
+    if is_alive(mark.program())
         && let Some(program) = Process::open(mark.pane_pid)?
         && !program.wait(deadline)
     {
@@ -82,7 +80,7 @@ pub fn recorded_end(context: &Context, id: &SessionId, mark: &Mark) -> Result<En
             _ => {}
         }
         heal::reap_program(mark);
-        let server_gone = !is_alive(mark.server_pid, mark.server_start);
+        let server_gone = !is_alive(mark.server());
         if deadline.passed() || (server_gone && !ends.wait(Deadline::after(Duration::from_millis(500)))) {
             return Ok(End::unknown(mark.since_us, now_us(), None));
         }

@@ -16,8 +16,6 @@ mod watched;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
-
 use super::Context;
 use crate::config::Config;
 use crate::model::error::{Error, Kind, Result};
@@ -35,9 +33,10 @@ use crate::model::usage::duration;
 use crate::ops::session::observe::{self, ObservedSession};
 use crate::ops::session::{exited as session_exited, stop};
 use crate::sys::clock::{Deadline, boot_us, now_us, pause};
+use crate::sys::command::become_program;
 use crate::sys::env::{self, Paths};
-use crate::sys::process::{become_program, is_alive};
-use crate::sys::signals::Signals;
+use crate::sys::process::is_alive;
+use crate::sys::signals::{Signal, Signals};
 use crate::sys::systemd::PendingJob;
 use crate::sys::tmux::Server;
 use crate::sys::{journal, sd_notify};
@@ -140,7 +139,7 @@ impl Supervisor {
             record,
             told: None,
             is_end_told: false,
-            signals: Signals::take_over(&[Signal::SIGHUP])?,
+            signals: Signals::block(&[Signal::SIGHUP])?,
         })
     }
 
@@ -298,7 +297,7 @@ impl Supervisor {
         let clean = end.is_clean();
         let next = self.terms.rules.restart.after(clean);
         let stays = match (next, mark) {
-            (Next::Over, Some(mark)) if is_alive(mark.server_pid, mark.server_start) => {
+            (Next::Over, Some(mark)) if is_alive(mark.server()) => {
                 session_exited::session_stays(&Server::new(&env::tmux()?, &mark.socket), mark)
                     .unwrap_or(false)
             }
@@ -342,7 +341,7 @@ fn how_it_ended(id: &SessionId, mark: &Mark, cause: Option<EndCause>, oom: bool)
     if cause.is_some() {
         return unknown(cause);
     }
-    if !is_alive(mark.server_pid, mark.server_start) {
+    if !is_alive(mark.server()) {
         // A manager that takes no OOMPolicy= ends the whole scope for one such kill.
         return unknown(Some(if oom { EndCause::OutOfMemory } else { EndCause::ServerEnded }));
     }

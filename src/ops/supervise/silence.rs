@@ -13,7 +13,7 @@ use crate::model::supervision::{OUTPUT_STEP, Rules, Sign, Silence, Watched};
 use crate::ops::Context;
 use crate::ops::session::{observe, send};
 use crate::sys::clock::{Deadline, boot_us, micros, now_us};
-use crate::sys::process::{self, last_output, stat};
+use crate::sys::proc::{self, last_output, stat};
 use crate::sys::tmux::{ANSWER, Server};
 use crate::sys::{env, journal, sd_notify, terminal};
 
@@ -211,7 +211,7 @@ impl Supervisor {
             );
         }
         let mark = &watch.watched.mark;
-        let terminal = stat(mark.pane_pid).and_then(|stat| process::terminal(&stat));
+        let terminal = stat(mark.pane_pid).and_then(|stat| proc::terminal(&stat));
         if terminal.and_then(|path| terminal::mode(&path).ok()).is_some_and(terminal::Mode::is_secret) {
             return refused("its program reads a password");
         }

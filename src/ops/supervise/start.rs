@@ -20,7 +20,7 @@ use crate::ops::session::spawn::{Spawned, spawn};
 use crate::ops::session::{exited, specify, stop};
 use crate::sys::cgroup::Cgroup;
 use crate::sys::clock::{Deadline, boot_us, now_us};
-use crate::sys::process::readable;
+use crate::sys::poll::readable;
 use crate::sys::store::Claim;
 use crate::sys::tmux::Server;
 use crate::sys::{env, journal, sd_notify};

@@ -4,9 +4,6 @@
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use nix::poll::PollFlags;
-use nix::sys::signal::Signal;
-
 use super::watched::{CHECK_EVERY, QuestionWatch, SessionWatch};
 use super::{Supervisor, rules};
 use crate::config::{self, Config};
@@ -20,8 +17,9 @@ use crate::model::usage;
 use crate::ops::session::observe;
 use crate::ops::{Context, heal};
 use crate::sys::clock::{Deadline, boot_us, local, micros, now_us};
-use crate::sys::process::{Process, ready};
-use crate::sys::signals::Signals;
+use crate::sys::poll::{Interest, ready};
+use crate::sys::process::Process;
+use crate::sys::signals::{Signal, Signals};
 use crate::sys::{journal, sd_notify};
 
 /// How long a run must last before forge forgives earlier failures, where the unit has no
@@ -43,13 +41,12 @@ impl Supervisor {
     /// Watches a run to its end. Returns the supervisor's exit status, by which systemd decides what comes next.
     pub(super) fn watch(&mut self, context: &Context, mut watch: SessionWatch) -> Result<u8> {
         // From here on the supervisor must end with a status of its own. Before, a kill by the signal was as good.
-        let stops = Signals::take_over(&[Signal::SIGTERM, Signal::SIGINT])?;
+        let stops = Signals::block(&[Signal::SIGTERM, Signal::SIGINT])?;
         let mark = &watch.watched.mark;
-        let (Some(program), Some(server)) = (
-            Process::open_that(mark.pane_pid, mark.pane_start)?,
-            Process::open_that(mark.server_pid, mark.server_start)?,
-        ) else {
-            stops.give_back();
+        let (Some(program), Some(server)) =
+            (Process::open_that(mark.program())?, Process::open_that(mark.server())?)
+        else {
+            stops.unblock();
             return self.ended(&mut watch, None, false);
         };
         let period = micros(sd_notify::watchdog().map_or(CHECK_EVERY, |period| period / 2));
@@ -63,7 +60,7 @@ impl Supervisor {
                 let condition = self.check_and_heal(&mut watch);
                 if condition == Condition::Wedged && self.wedged_deadline(&watch).is_some_and(|at| now >= at)
                 {
-                    stops.give_back();
+                    stops.unblock();
                     self.record_stuck("server", self.terms.rules.patience().unwrap_or_default(), true);
                     return self.ended(&mut watch, Some(EndCause::ServerWedged), false);
                 }
@@ -78,7 +75,7 @@ impl Supervisor {
             if self.silence_check_due(&watch).is_some_and(|at| now >= at)
                 && self.is_silent_too_long(context, &mut watch)
             {
-                stops.give_back();
+                stops.unblock();
                 return self.ended(&mut watch, Some(EndCause::Stuck), false);
             }
             self.check_for_question(context, &mut watch);
@@ -96,10 +93,10 @@ impl Supervisor {
             ];
             let next = timers.into_iter().flatten().fold(next_check, u64::min);
             let mut fds = vec![
-                (program.as_fd(), PollFlags::POLLIN),
-                (server.as_fd(), PollFlags::POLLIN),
-                (self.signals.as_fd(), PollFlags::POLLIN),
-                (stops.as_fd(), PollFlags::POLLIN),
+                (program.as_fd(), Interest::Read),
+                (server.as_fd(), Interest::Read),
+                (self.signals.as_fd(), Interest::Read),
+                (stops.as_fd(), Interest::Read),
             ];
             let more = watch.oom_and_terminal_fds();
             let more_at = [fds.len(), fds.len() + usize::from(more[0].is_some())];
@@ -117,7 +114,7 @@ impl Supervisor {
                 last_oom = Some(boot_us());
             }
             if came[0] || came[1] {
-                stops.give_back();
+                stops.unblock();
                 let oom = last_oom.is_some_and(|at| boot_us() - at < micros(OOM_WINDOW));
                 return self.ended(&mut watch, None, oom);
             }

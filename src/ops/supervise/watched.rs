@@ -3,8 +3,6 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use nix::poll::PollFlags;
-
 use crate::model::error::{Error, Kind, Result};
 use crate::model::event::Event;
 use crate::model::screen::Screen;
@@ -17,7 +15,8 @@ use crate::model::supervision::Watched;
 use crate::sys::cgroup::{Cgroup, OomKills};
 use crate::sys::clock::boot_us;
 use crate::sys::inotify::FileWatch;
-use crate::sys::process::{stat, terminal};
+use crate::sys::poll::Interest;
+use crate::sys::proc::{stat, terminal};
 use crate::sys::tmux::Server;
 use crate::sys::tmux::input::Input;
 use crate::sys::{env, journal};
@@ -60,12 +59,12 @@ impl SessionWatch {
 
     /// The descriptors by which the kernel reports out-of-memory kills and changes of the terminal, with the
     /// poll(2) events to wait for; `None` where there is nothing to wait for.
-    pub(super) fn oom_and_terminal_fds(&self) -> [Option<(BorrowedFd<'_>, PollFlags)>; 2] {
+    pub(super) fn oom_and_terminal_fds(&self) -> [Option<(BorrowedFd<'_>, Interest)>; 2] {
         let questions = self.questions.as_ref().filter(|questions| questions.waits_for_output());
         let terminal = questions.and_then(|questions| questions.terminal.as_ref());
         [
-            self.oom.as_ref().map(|oom| (oom.as_fd(), PollFlags::POLLPRI)),
-            terminal.map(|terminal| (terminal.as_fd(), PollFlags::POLLIN)),
+            self.oom.as_ref().map(|oom| (oom.as_fd(), Interest::Change)),
+            terminal.map(|terminal| (terminal.as_fd(), Interest::Read)),
         ]
     }
 

@@ -11,7 +11,7 @@ use crate::model::unit::files::{USER, UnitFile};
 use crate::model::unit::graph::{Edge, cycles};
 use crate::ops::Context;
 use crate::sys::clock::Deadline;
-use crate::sys::process;
+use crate::sys::command;
 use crate::sys::systemd::Loaded;
 
 /// How long systemd-analyze may take: it reads all units of the user.
@@ -170,6 +170,6 @@ fn analyze(units: &[(UnitFile, Loaded)]) -> Result<Vec<String>> {
     // man: pages may not be installed, and are no part of the order.
     let mut command = Command::new("systemd-analyze");
     command.args(["--user", "--man=no", "verify"]).args(files);
-    let output = process::run(&mut command, Deadline::after(ANALYZE))?;
+    let output = command::run(&mut command, Deadline::after(ANALYZE))?;
     Ok(output.stderr.lines().chain(output.stdout.lines()).map(ToOwned::to_owned).collect())
 }

@@ -10,10 +10,8 @@ use std::os::unix::net::UnixDatagram;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use nix::poll::PollFlags;
-
 use crate::sys::clock::Deadline;
-use crate::sys::process::ready;
+use crate::sys::poll::{Interest, ready};
 
 /// Where journald takes records.
 const SOCKET: &str = "/run/systemd/journal/socket";
@@ -40,7 +38,7 @@ impl Journald {
         let patience = if self.takes() { PATIENCE } else { Duration::ZERO };
         // Anew each time: it may be another one by now.
         let takes = self.socket.connect(SOCKET).is_ok()
-            && ready(&[(self.socket.as_fd(), PollFlags::POLLOUT)], Deadline::after(patience))[0];
+            && ready(&[(self.socket.as_fd(), Interest::Write)], Deadline::after(patience))[0];
         self.takes.store(takes, Ordering::Relaxed);
         takes
     }

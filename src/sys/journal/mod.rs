@@ -23,7 +23,7 @@ use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::clock::Deadline;
-use super::process;
+use super::command;
 use crate::model::error::{Error, Kind, Result};
 use crate::model::event::{self, Event, Level};
 use crate::model::guard::report::Denial;
@@ -347,7 +347,7 @@ pub fn around(unit: &Guarded, from: u64, until: u64) -> Vec<String> {
         ManagerKind::User => command.args(["--user", &format!("--user-unit={}", unit.unit)]),
         ManagerKind::System => command.arg(format!("--unit={}", unit.unit)),
     };
-    let read = process::run(&mut command, Deadline::after(Duration::from_secs(10)));
+    let read = command::run(&mut command, Deadline::after(Duration::from_secs(10)));
     let text = read.map(|output| output.stdout).unwrap_or_default();
     // forge's own records of the unit are told already.
     text.lines().filter(|line| !line.contains(" forge[")).map(ToOwned::to_owned).collect()

@@ -8,7 +8,7 @@ use crate::model::screen::Screen;
 use crate::model::session::Mark;
 use crate::model::tmux::{self, CLIENT_FORMAT, LOOK_FORMAT, LOOK_SCREEN};
 use crate::sys::clock::{Deadline, pause};
-use crate::sys::process::{read_so_far, written};
+use crate::sys::proc::{bytes_read, bytes_written};
 
 /// The buffer of a text on its way. One at a time types into a session, and a session has its own server.
 const BUFFER: &str = "forge-typing";
@@ -103,7 +103,7 @@ impl<'a> Input<'a> {
             "set-buffer -b {BUFFER} \"\\n\" ; paste-buffer -p -d -s '' -b {BUFFER} -t {}",
             self.mark.pane
         );
-        let before = written(self.mark.server_pid);
+        let before = bytes_written(self.mark.server_pid);
         let ask = ["if-shell", "-F", "-t", &self.mark.pane, ASKS, &paste, ";"];
         let mut look = self.look_after(&ask)?;
         if look.bracketed.is_some() || look.dead || look.in_mode {
@@ -144,16 +144,16 @@ impl<'a> Input<'a> {
     }
 
     fn written_since(&self, before: Option<u64>) -> Option<u64> {
-        Some(written(self.mark.server_pid)?.saturating_sub(before?))
+        Some(bytes_written(self.mark.server_pid)?.saturating_sub(before?))
     }
 
     /// What the server has written when it has written nothing for a while; nothing tells when that is.
     fn calm(&self) -> Option<u64> {
         let deadline = Deadline::after(CALM * 10);
-        let mut before = written(self.mark.server_pid);
+        let mut before = bytes_written(self.mark.server_pid);
         loop {
             pause(CALM);
-            let now = written(self.mark.server_pid);
+            let now = bytes_written(self.mark.server_pid);
             if now == before || deadline.passed() {
                 return now;
             }
@@ -163,7 +163,7 @@ impl<'a> Input<'a> {
 
     /// How much the server has read so far: what programs print, and what is typed by who is attached.
     pub fn printed(&self) -> Option<u64> {
-        read_so_far(self.mark.server_pid)
+        bytes_read(self.mark.server_pid)
     }
 
     /// Leaves copy mode and every other mode of the pane.
@@ -204,7 +204,7 @@ impl<'a> Input<'a> {
         let brackets = if bracketed { "-p " } else { "" };
         let paste = format!("paste-buffer -d {brackets}-b {BUFFER} -t {pane}");
         let drop_it = format!("delete-buffer -b {BUFFER} ; {CHANGED}");
-        let pasted = Pasted { written_before: written(self.mark.server_pid), bytes: text.len() as u64 };
+        let pasted = Pasted { written_before: bytes_written(self.mark.server_pid), bytes: text.len() as u64 };
         let arguments = [
             "load-buffer",
             "-b",

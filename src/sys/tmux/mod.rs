@@ -17,8 +17,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::clock::Deadline;
+use super::command::{self, CommandOutput};
 use super::env::Paths;
-use super::process::{self, CommandOutput};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::session::Mark;
 use crate::model::session::name::SessionId;
@@ -66,9 +66,9 @@ impl Server {
         let run = |mut client: Command| {
             client.args(arguments);
             if input.is_empty() {
-                process::run(&mut client, deadline)
+                command::run(&mut client, deadline)
             } else {
-                process::run_with_input(&mut client, input, deadline)
+                command::run_with_input(&mut client, input, deadline)
             }
         };
         let mut output = run(self.client()).map_err(|error| self.explain(error))?;

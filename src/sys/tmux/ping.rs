@@ -18,7 +18,7 @@ use nix::sys::socket::{
 use super::directory::Directory;
 use crate::model::session::condition::Answer;
 use crate::sys::clock::Deadline;
-use crate::sys::process::readable;
+use crate::sys::poll::readable;
 
 /// What a connection met.
 #[derive(Debug)]

@@ -15,7 +15,9 @@ use crate::model::error::{Kind, Result};
 use crate::model::session::Mark;
 use crate::sys::clock::{Deadline, pause};
 use crate::sys::inotify::FileWatch;
-use crate::sys::process::{Process, readable, stat, terminal};
+use crate::sys::poll::readable;
+use crate::sys::proc::{stat, terminal};
+use crate::sys::process::Process;
 
 /// At most this often is the screen of a busy program captured; each look is a process. By then tmux
 /// has nearly always read what the program wrote.

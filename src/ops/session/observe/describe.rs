@@ -15,7 +15,7 @@ use crate::model::time::rfc3339;
 use crate::ops::Context;
 use crate::sys::clock::{boot_us, now_us};
 use crate::sys::env;
-use crate::sys::process::{stat, terminal_idle_s};
+use crate::sys::proc::{stat, terminal_idle_s};
 use crate::sys::tmux::Server;
 use crate::sys::tmux::input::Input;
 

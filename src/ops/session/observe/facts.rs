@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::model::process::ProcessId;
 use crate::model::session::Mark;
 use crate::model::session::condition::{Active, Answer, Condition, ProcessLife, SessionFacts};
 use crate::sys::cgroup::Cgroup;
@@ -31,16 +32,15 @@ pub fn current_condition(mark: &Mark, cgroup: &Cgroup) -> Condition {
 /// The facts about a session's processes. The units count as active and the server as answering: the
 /// caller replaces these facts when it knows better.
 pub(super) fn process_facts(mark: Option<&Mark>, frozen: bool) -> SessionFacts {
-    let life =
-        |of: fn(&Mark) -> (u32, u64)| mark.map(of).map_or(ProcessLife::Gone, |(pid, start)| life(pid, start));
+    let life = |process: fn(&Mark) -> ProcessId| mark.map_or(ProcessLife::Gone, |mark| life(process(mark)));
     SessionFacts {
         scope: Active::Active,
         slice: Active::Active,
         frozen,
         up: mark.is_some_and(|mark| mark.up),
         spawning: false,
-        server: life(|mark| (mark.server_pid, mark.server_start)),
-        program: life(|mark| (mark.pane_pid, mark.pane_start)),
+        server: life(Mark::server),
+        program: life(Mark::program),
         answer: Answer::Answers,
     }
 }

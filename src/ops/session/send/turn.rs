@@ -66,7 +66,7 @@ impl<'a> Turn<'a> {
         let input = Input::new(self.server.clone(), self.mark);
         let look = input.look()?;
         let output = FileWatch::of_file(Path::new(&look.terminal))?;
-        let program = Process::open_that(self.mark.pane_pid, self.mark.pane_start)?.ok_or_else(ended)?;
+        let program = Process::open_that(self.mark.program())?.ok_or_else(ended)?;
         loop {
             // A change that comes while the screen is looked at is seen by the next wait.
             while output.wait(Deadline::after(REST).min(deadline)) && !deadline.passed() {
@@ -74,7 +74,7 @@ impl<'a> Turn<'a> {
                     return Err(ended());
                 }
             }
-            if !is_alive(self.mark.pane_pid, self.mark.pane_start) {
+            if !is_alive(self.mark.program()) {
                 return Err(ended());
             }
             let look = input.look()?;

@@ -18,8 +18,10 @@ use crate::ops::Context;
 use crate::ops::session::exited;
 use crate::sys::cgroup::{self, Cgroup};
 use crate::sys::clock::{Deadline, millis_since, now_us};
+use crate::sys::command;
 use crate::sys::gate::{Gate, Held};
-use crate::sys::process::{self, Process, stat};
+use crate::sys::proc::process_id;
+use crate::sys::process::Process;
 use crate::sys::systemd::{Scope, StartError};
 use crate::sys::tmux::{self, Server, watch};
 use crate::sys::{env, journal};
@@ -139,7 +141,7 @@ fn first_process(context: &Context, spec: &Spec) -> Result<Behind> {
 /// Demands the ids that tmux prints when it made a session. Its exit status alone says nothing: a
 /// socket that could not be made exits 0.
 fn server_ids(tmux: Child) -> Result<Ids> {
-    let output = process::finish(tmux, "tmux", Deadline::after(START)).map_err(|error| {
+    let output = command::finish(tmux, "tmux", Deadline::after(START)).map_err(|error| {
         if error.kind == Kind::Deadline {
             error.hint("does your tmux.conf run something that waits?")
         } else {
@@ -165,12 +167,14 @@ fn open_pane(
     let lost = || Error::new(Kind::Socket, "tmux: lost server while the session was being started");
     let program = Process::open(ids.pane_pid)?.ok_or_else(lost)?;
     let cgroup = contained(spec, ids)?;
+    let (server, pane) = (process_id(ids.server_pid), process_id(ids.pane_pid));
+    let (server, pane) = (server.ok_or_else(lost)?, pane.ok_or_else(lost)?);
     let mut mark = Mark {
-        server_pid: ids.server_pid,
-        server_start: stat(ids.server_pid).ok_or_else(lost)?.start,
+        server_pid: server.pid,
+        server_start: server.start,
         pane: ids.pane.clone(),
-        pane_pid: ids.pane_pid,
-        pane_start: stat(ids.pane_pid).ok_or_else(lost)?.start,
+        pane_pid: pane.pid,
+        pane_start: pane.start,
         socket: ids.socket.clone().into(),
         since_us: now_us(),
         up: false,

@@ -27,8 +27,7 @@ pub(crate) fn stopped_meanwhile(id: &SessionId) -> Error {
 /// came up; or remains of a session whose server is gone, which no terminal reaches any more. We
 /// hold the claim, so no other spawn is under way.
 pub(crate) fn is_abandoned(found: &ObservedSession) -> bool {
-    !found.has_scope
-        || found.mark.as_ref().is_none_or(|mark| !mark.up || !is_alive(mark.server_pid, mark.server_start))
+    !found.has_scope || found.mark.as_ref().is_none_or(|mark| !mark.up || !is_alive(mark.server()))
 }
 
 /// The refusal for one that runs. The hint is to attach to it, so its socket is made again where it is

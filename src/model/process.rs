@@ -1,0 +1,10 @@
+//! How forge names a process.
+
+/// A pid and the start time of the process that has it: together they name one process for ever,
+/// even if the kernel reuses the pid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProcessId {
+    pub pid: u32,
+    /// Start time, in clock ticks since boot (field 22 of `proc_pid_stat(5)`).
+    pub start: u64,
+}

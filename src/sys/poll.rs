@@ -1,0 +1,51 @@
+//! Waiting for several file descriptors at once: poll(2) with a deadline.
+
+use std::os::fd::BorrowedFd;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, poll};
+
+use super::clock::Deadline;
+
+/// What to wait for on a file descriptor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interest {
+    /// Data to read, or end of file.
+    Read,
+    /// The descriptor accepts data.
+    Write,
+    /// An exceptional condition (`POLLPRI`): the kernel raises it on files of cgroups and of `/proc`
+    /// that change.
+    Change,
+}
+
+impl Interest {
+    fn flags(self) -> PollFlags {
+        match self {
+            Self::Read => PollFlags::POLLIN,
+            Self::Write => PollFlags::POLLOUT,
+            Self::Change => PollFlags::POLLPRI,
+        }
+    }
+}
+
+/// Waits until at least one descriptor has data to read or is at its end. Returns one flag per
+/// descriptor; all are false if the deadline passes first.
+pub fn readable(fds: &[BorrowedFd<'_>], deadline: Deadline) -> Vec<bool> {
+    let fds: Vec<_> = fds.iter().map(|fd| (*fd, Interest::Read)).collect();
+    ready(&fds, deadline)
+}
+
+/// Waits until at least one descriptor is ready for its [`Interest`], or has an error. Returns one
+/// flag per descriptor; all are false if the deadline passes first.
+pub fn ready(fds: &[(BorrowedFd<'_>, Interest)], deadline: Deadline) -> Vec<bool> {
+    loop {
+        let mut polled: Vec<PollFd<'_>> =
+            fds.iter().map(|(fd, interest)| PollFd::new(*fd, interest.flags())).collect();
+        match poll(&mut polled, deadline.poll_timeout()) {
+            Err(Errno::EINTR) => {}
+            Ok(0) | Err(_) if !deadline.passed() => {}
+            _ => return polled.iter().map(|fd| fd.any().unwrap_or(false)).collect(),
+        }
+    }
+}
