@@ -1,8 +1,6 @@
 //! The audit log: structured records in the journal, identifier `forge`.
 //!
-//! Through tracing, so that steps (`-v`) and events go one way. The names of the journal's
-//! fields are written out at one place each, since the journal drops a record's invalid names
-//! silently; the live tests read every field back.
+//! Events and debug output (`-v`) both go through tracing. `model::event` has the records.
 
 mod journald;
 
@@ -25,18 +23,10 @@ use tracing_subscriber::util::SubscriberInitExt;
 use super::clock::Deadline;
 use super::command;
 use crate::model::error::{Error, Kind, Result};
-use crate::model::event::{self, Event, Level};
-use crate::model::guard::report::Denial;
-use crate::model::guard::timeline::Changed;
+use crate::model::event::{Event, TARGET};
 use crate::model::guard::unit_state::{Guarded, ManagerKind};
-use crate::model::screen::typing::TextFate;
-use crate::model::session::End;
 use crate::model::session::name::SessionId;
-use crate::model::unit;
 use journald::Journald;
-
-/// The target of events; everything else that is traced is a step.
-const EVENTS: &str = "forge";
 
 /// Says what a person is waiting for, where one is.
 macro_rules! progress {
@@ -106,7 +96,7 @@ pub fn all_told() {
 /// to stderr when asked for, and so do what is being waited for and what must be known at once.
 pub fn open(verbose: bool, progress: bool, told: bool) {
     TELLS.store(told, Ordering::Relaxed);
-    let is_event = |metadata: &tracing::Metadata<'_>| metadata.target() == EVENTS;
+    let is_event = |metadata: &tracing::Metadata<'_>| metadata.target() == TARGET;
     let journald = Journald::find().map(Arc::new);
     let layer = journald.as_ref().and_then(|_| tracing_journald::layer().ok());
     let journald = journald.filter(|_| layer.is_some());
@@ -146,186 +136,9 @@ pub fn open(verbose: bool, progress: bool, told: bool) {
     let _ = tracing_subscriber::registry().with(journal).with(stderr).try_init();
 }
 
-/// Writes one record with the fields that every record has and those of its kind.
-macro_rules! write_record {
-    ($event:expr, { $($field:ident : $value:expr),* $(,)? }) => {{
-        let event = $event;
-        let session = event.session().map(|id| id.as_str());
-        let guard = event.guard();
-        // So that `journalctl --user -u forge-spawn@NAME` shows the record too.
-        let user_unit = event.user_unit();
-        let (message, message_id, word) = (event.message(), event.message_id(), event.word());
-        match event.level() {
-            Level::Error => write_record!(@ ERROR, message, message_id, word, session, guard, user_unit, $($field: $value),*),
-            Level::Warning => write_record!(@ WARN, message, message_id, word, session, guard, user_unit, $($field: $value),*),
-            Level::Info => write_record!(@ INFO, message, message_id, word, session, guard, user_unit, $($field: $value),*),
-        }
-    }};
-    (@ $level:ident, $message:ident, $id:ident, $word:ident, $session:ident, $guard:ident, $unit:ident, $($field:ident : $value:expr),*) => {
-        tracing::event!(
-            target: EVENTS,
-            TracingLevel::$level,
-            message = $message,
-            message_id = $id,
-            forge_event = $word,
-            forge_session = $session,
-            forge_guard = $guard,
-            user_unit = $unit.as_deref(),
-            $($field = $value,)*
-        )
-    };
-}
-
 /// Records an event.
-#[allow(clippy::too_many_lines, reason = "one arm for each kind")]
 pub fn record(event: &Event) {
-    match event {
-        Event::Spawned {
-            session,
-            program,
-            socket,
-            server_pid,
-            pane_pid,
-            attempts,
-            swept,
-            freed,
-            elapsed_ms,
-        } => {
-            write_record!(event, {
-                forge_program: program.as_str(),
-                forge_socket: socket.to_string_lossy().as_ref(),
-                forge_slice: unit::slice(session).as_str(),
-                forge_scope: unit::scope(session).as_str(),
-                forge_server_pid: *server_pid,
-                forge_pane_pid: *pane_pid,
-                forge_attempts: *attempts,
-                forge_swept: *swept,
-                forge_freed: freed.as_deref(),
-                forge_elapsed_ms: *elapsed_ms,
-            });
-        }
-        Event::SpawnRetried { error, .. } => write_record!(event, { forge_error: error.as_str() }),
-        Event::SpawnFailed { kind, error, .. } => {
-            write_record!(event, { forge_kind: *kind, forge_error: error.as_str() });
-        }
-        Event::Ready { elapsed_ms, .. } => write_record!(event, { forge_elapsed_ms: *elapsed_ms }),
-        Event::Stopped { processes, killed, elapsed_ms, usage, .. } => write_record!(event, {
-            forge_processes: *processes,
-            forge_killed: *killed,
-            forge_elapsed_ms: *elapsed_ms,
-            forge_cpu_usec: usage.cpu_usec,
-            forge_memory_peak: usage.memory_peak,
-            forge_duration_usec: usage.duration_usec,
-        }),
-        Event::Exited { end, usage, .. } | Event::Crashed { end, usage, .. } => {
-            let End { status, signal, .. } = end;
-            write_record!(event, {
-                forge_result: end.words().as_str(),
-                forge_exit_status: *status,
-                forge_signal: *signal,
-                forge_cpu_usec: usage.cpu_usec,
-                forge_memory_peak: usage.memory_peak,
-                forge_duration_usec: usage.duration_usec,
-            });
-        }
-        Event::Swept { socket, .. } => {
-            write_record!(event, { forge_socket: socket.to_string_lossy().as_ref() });
-        }
-        Event::SweepDone { scanned, removed, live, unresponsive, elapsed_ms } => write_record!(event, {
-            forge_scanned: *scanned,
-            forge_removed: *removed,
-            forge_live: *live,
-            forge_unresponsive: *unresponsive,
-            forge_elapsed_ms: *elapsed_ms,
-        }),
-        Event::SocketHealed { socket, .. } => {
-            write_record!(event, { forge_socket: socket.to_string_lossy().as_ref() });
-        }
-        Event::Saved { resume_id, .. } => {
-            write_record!(event, { forge_resume_id: resume_id.as_deref() });
-        }
-        Event::Restored { resume_id, fresh, .. } => write_record!(event, {
-            forge_resume_id: resume_id.as_deref(),
-            forge_fresh: fresh.as_deref(),
-        }),
-        Event::RestoreFailed { kind, error, .. } => {
-            write_record!(event, { forge_kind: *kind, forge_error: error.as_str() });
-        }
-        Event::Notified { notice, channel, attempts } => write_record!(event, {
-            forge_notice: *notice,
-            forge_channel: *channel,
-            forge_attempts: *attempts,
-        }),
-        Event::NotifyFailed { notice, channel, attempts, error } => write_record!(event, {
-            forge_notice: *notice,
-            forge_channel: *channel,
-            forge_attempts: *attempts,
-            forge_error: error.as_str(),
-        }),
-        Event::Restarted { why, .. } => write_record!(event, { forge_why: why.as_str() }),
-        Event::BreakerOpen { failures, within_s, error, .. } => write_record!(event, {
-            forge_failures: *failures,
-            forge_within_s: *within_s,
-            forge_error: error.as_str(),
-        }),
-        Event::Adopted { server_pid, pane_pid, .. } => write_record!(event, {
-            forge_server_pid: *server_pid,
-            forge_pane_pid: *pane_pid,
-        }),
-        Event::Stuck { missing, silent_s, restarted, .. } => write_record!(event, {
-            forge_missing: missing.as_str(),
-            forge_silent_s: *silent_s,
-            forge_restarted: *restarted,
-        }),
-        Event::Nudged { outcome, .. } => write_record!(event, {
-            forge_arrived: matches!(outcome, Ok(TextFate::Submitted | TextFate::Typed)),
-            forge_result: outcome.as_ref().map_or("refused", |fate| fate.word()),
-            forge_error: outcome.as_ref().err().map(String::as_str),
-        }),
-        Event::Asking { .. } => write_record!(event, {}),
-        Event::Oom { kills, limit, .. } => {
-            write_record!(event, { forge_kills: *kills, forge_memory_max: *limit });
-        }
-        Event::Frozen { pressure, .. } => write_record!(event, { forge_pressure: *pressure }),
-        Event::Thawed { .. } => write_record!(event, {}),
-        Event::GuardStarted { program, units, deny_listen, .. } => write_record!(event, {
-            forge_program: program.as_str(),
-            forge_units: event::names(units).as_str(),
-            forge_deny_listen: deny_listen.map(Denial::word),
-        }),
-        Event::GuardDisturbed { changed, sessions, commands, .. } => {
-            let Changed { unit, change, before, after } = &**changed;
-            write_record!(event, {
-                forge_unit: unit.unit.as_str(),
-                forge_manager: unit.manager.word(),
-                forge_change: change.word(),
-                forge_result: after.result.as_str(),
-                forge_pid_before: before.main_pid,
-                forge_pid_after: after.main_pid,
-                forge_invocation_before: before.invocation.as_str(),
-                forge_invocation_after: after.invocation.as_str(),
-                forge_sessions: sessions.join(" ").as_str(),
-                forge_commands: commands.join(" ").as_str(),
-            });
-        }
-        Event::GuardRefused { program, error } => {
-            write_record!(event, { forge_program: program.as_str(), forge_error: error.as_str() });
-        }
-        Event::GuardListen { address, process, pid, .. } => write_record!(event, {
-            forge_address: address.as_str(),
-            forge_process: process.as_str(),
-            forge_pid: *pid,
-        }),
-        Event::GuardFinished { program, verdict, result, exit_status, elapsed_ms, .. } => {
-            write_record!(event, {
-                forge_program: program.as_str(),
-                forge_verdict: verdict.word(),
-                forge_result: result.as_str(),
-                forge_exit_status: *exit_status,
-                forge_elapsed_ms: *elapsed_ms,
-            });
-        }
-    }
+    event.record();
 }
 
 /// Whether what is written to stderr goes to the journal, as in a service.
