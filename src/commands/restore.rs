@@ -9,7 +9,7 @@ use crate::model::output::Output;
 use crate::model::session::restore::{RestoreStep, Restored};
 use crate::model::time::rfc3339;
 use crate::ops::Context;
-use crate::ops::boot::restore::{RestoreOutcome, last_restore, restore, steps};
+use crate::ops::boot::restore::{RestoreOutcome, last_restore, plan_steps, restore};
 use crate::sys::clock::local;
 
 /// The arguments.
@@ -79,7 +79,7 @@ fn lines(restored: &Restored) -> Vec<String> {
 /// The plan, without carrying it out.
 fn would(context: &Context) -> Result<Output> {
     let already = last_restore(context)?.is_some();
-    let steps = steps(context)?;
+    let steps = plan_steps(context)?;
     let mut rows = Vec::new();
     for (id, step) in &steps {
         let (action, why) = match step {

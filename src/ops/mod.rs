@@ -68,7 +68,6 @@ impl Context {
     /// The user manager. The first call connects to it.
     ///
     /// # Errors
-    /// [`Kind::Missing`](crate::model::error::Kind::Missing) or
     /// [`Kind::Bus`](crate::model::error::Kind::Bus) if forge cannot reach the manager.
     pub fn manager(&self) -> Result<&Manager> {
         if let Some(manager) = self.manager.get() {

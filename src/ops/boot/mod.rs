@@ -1,4 +1,5 @@
-//! A shutdown and the boot after it: what only running programs can tell is saved, and sessions come back.
+//! Shutdown and boot: saves the sessions' resume ids before a shutdown, and restores the sessions after
+//! the boot.
 
 pub mod restore;
 pub mod save;

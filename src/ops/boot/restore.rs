@@ -1,4 +1,4 @@
-//! After a boot: what was running runs again, and what is configured to.
+//! Restores sessions after a boot: those that were running before it, and those with `boot = true`.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
@@ -21,100 +21,85 @@ use crate::sys::clock::{Deadline, now_us};
 use crate::sys::journal;
 use crate::sys::systemd::boot_id;
 
-/// How long another restore may take, which is waited for: each session has a deadline of its own.
-const TURN: Duration = Duration::from_secs(3600);
+/// How long to wait for another restore to finish. Each session in it has its own deadline.
+const OTHER_RESTORE: Duration = Duration::from_secs(3600);
 
-/// What came of a restore.
+/// The result of a restore.
 #[derive(Debug)]
 pub enum RestoreOutcome {
-    /// It was done.
     Done {
-        /// What came of it.
         restored: Restored,
-        /// Why that could not be noted, so that another restore would do it again.
+        /// Why forge could not record the restore. Without the record, the next restore runs again.
         unrecorded: Option<Error>,
     },
-    /// It had been done in this life of the manager.
+    /// An earlier restore has run since the user manager started.
     Already(Restored),
 }
 
-/// What a restore would do.
+/// Plans a restore: the step for each session.
 ///
 /// # Errors
-/// When the specifications or the manager cannot be read.
-pub fn steps(context: &Context) -> Result<BTreeMap<SessionId, RestoreStep>> {
+/// [`Kind::Failed`] if forge cannot read the specifications; [`Kind::Bus`] if forge cannot reach the manager.
+pub fn plan_steps(context: &Context) -> Result<BTreeMap<SessionId, RestoreStep>> {
     let kept = context.store.specs()?;
     let configured = context.config.sessions.iter().map(|(id, session)| (id.clone(), session.boot)).collect();
-    // What a spawn left that was killed half-way is no session: a start clears it.
+    // The remains of an interrupted spawn do not count as a session: a start clears them.
     let mut present: BTreeSet<SessionId> = observe::all(context, |_| true)?
         .into_iter()
         .filter(|found| found.is_supervised() || !is_abandoned(found))
         .map(|found| found.id)
         .collect();
-    // One that is just being started has no units yet, perhaps.
+    // A session that is being started may not have units yet.
     present.extend(kept.keys().filter(|id| context.store.is_claimed(id)).cloned());
     Ok(plan(kept, &configured, &present))
 }
 
-/// This life of the user's manager.
-fn life(context: &Context) -> Result<ManagerLife> {
+/// Identifies the running instance of the user manager.
+fn current_life(context: &Context) -> Result<ManagerLife> {
     Ok(ManagerLife { boot_id: boot_id()?, manager_us: context.manager()?.up_since_us()? })
 }
 
-/// The last restore, if it was in this life of the manager.
+/// The last restore, if it ran since the user manager started.
 ///
 /// # Errors
-/// When that cannot be told.
+/// [`Kind::Bus`] if forge cannot reach the manager.
 pub fn last_restore(context: &Context) -> Result<Option<Restored>> {
-    Ok(last_in(context, &life(context)?))
+    Ok(last_restore_in(context, &current_life(context)?))
 }
 
-/// The last restore, if it was in that life. A file that cannot be read says nothing: then it is as
-/// if there had been none, and what runs is left alone.
-fn last_in(context: &Context, life: &ManagerLife) -> Option<Restored> {
+/// The last restore, if it ran in that life of the manager. If forge cannot read the record, it acts as
+/// if no restore had run; a restore leaves running sessions alone.
+fn last_restore_in(context: &Context, life: &ManagerLife) -> Option<Restored> {
     context.store.restored().ok().flatten().filter(|restored| restored.life == *life)
 }
 
-/// Restores the sessions, once in the life of a user manager. Where what is configured is not known
-/// that does not count: it is to be done again once it is, and leaves alone what runs.
+/// Restores the sessions, once for each start of the user manager.
+///
+/// If the configuration could not be read (`configured` is false), the restore is not recorded, so that
+/// the next one runs again. It leaves running sessions alone.
 ///
 /// # Errors
-/// When nothing can be restored at all; one session that fails does not stop the others.
+/// [`Kind::Deadline`] if another restore runs for more than an hour; as for [`plan_steps`]. If one session
+/// fails to start, the others still start, and the failure is in the result.
 pub fn restore(context: &Context, configured: bool) -> Result<RestoreOutcome> {
-    // Two at once are one: the second waits, and finds that it was done.
-    let _turn = context.store.restore_turn(Deadline::after(TURN))?;
-    let life = life(context)?;
-    if let Some(restored) = last_in(context, &life) {
+    // If two restores run at once, the second waits, and then finds that the first has done the work.
+    let _turn = context.store.restore_turn(Deadline::after(OTHER_RESTORE))?;
+    let life = current_life(context)?;
+    if let Some(restored) = last_restore_in(context, &life) {
         return Ok(RestoreOutcome::Already(restored));
     }
     context.store.clear_leftovers();
-    let steps = steps(context)?;
+    let steps = plan_steps(context)?;
     let todo = steps
         .values()
         .filter(|step| matches!(step, RestoreStep::Again(_) | RestoreStep::Configured { .. }))
         .count();
     journal::progress!("restoring {todo} sessions, {} at a time", context.config.restore.concurrency);
-    let queue: Queue = Mutex::new(steps.into_iter().collect());
-    let results = Mutex::new(Vec::new());
-    let others = context.config.restore.concurrency.min(todo).saturating_sub(1);
-    // A connection to the manager is one thread's.
-    let worlds: Vec<Context> = (0..others).map(|_| context.reconnected()).collect();
-    std::thread::scope(|scope| {
-        for own in worlds {
-            let (queue, results) = (&queue, &results);
-            let work = move || work(&own, queue, results);
-            if let Err(error) = std::thread::Builder::new().spawn_scoped(scope, work) {
-                // Then those that there are do all of it, at the least this one.
-                tracing::debug!("cannot start a thread: {error}");
-                break;
-            }
-        }
-        work(context, &queue, &results);
-    });
+    let threads = context.config.restore.concurrency.min(todo);
     let mut restored =
         Restored { life, at_us: now_us(), restored: Vec::new(), failed: Vec::new(), left: Vec::new() };
-    for result in results.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        match result {
+    for outcome in carry_out_all(context, steps, threads) {
+        match outcome {
             SessionOutcome::Again(again) => restored.restored.push(again),
             SessionOutcome::Failed(failed) => restored.failed.push(failed),
             SessionOutcome::Left(left) => restored.left.push(left),
@@ -123,21 +108,48 @@ pub fn restore(context: &Context, configured: bool) -> Result<RestoreOutcome> {
     restored.restored.sort_by(|a, b| a.session.cmp(&b.session));
     restored.failed.sort_by(|a, b| a.session.cmp(&b.session));
     restored.left.sort_by(|a, b| a.session.cmp(&b.session));
-    // At the end: a restore that is killed half-way is done again, and leaves alone what runs.
+    // Record at the end: if a restore is killed half-way, the next one runs again and leaves running
+    // sessions alone.
     let unrecorded = configured.then(|| context.store.write_restored(&restored).err()).flatten();
     Ok(RestoreOutcome::Done { restored, unrecorded })
 }
 
 type Queue = Mutex<VecDeque<(SessionId, RestoreStep)>>;
 
-/// What became of one session.
+/// The result for one session.
 enum SessionOutcome {
     Again(Again),
     Failed(Failed),
     Left(Left),
 }
 
-fn work(context: &Context, queue: &Queue, results: &Mutex<Vec<SessionOutcome>>) {
+/// Carries out the steps with up to `threads` threads, this one included.
+fn carry_out_all(
+    context: &Context,
+    steps: BTreeMap<SessionId, RestoreStep>,
+    threads: usize,
+) -> Vec<SessionOutcome> {
+    let queue: Queue = Mutex::new(steps.into_iter().collect());
+    let results = Mutex::new(Vec::new());
+    // Each thread needs its own connection to the manager.
+    let contexts: Vec<Context> = (1..threads).map(|_| context.reconnected()).collect();
+    std::thread::scope(|scope| {
+        for own in contexts {
+            let (queue, results) = (&queue, &results);
+            let work = move || work_off(&own, queue, results);
+            if let Err(error) = std::thread::Builder::new().spawn_scoped(scope, work) {
+                // The threads that have started do all the work; at least this one does.
+                tracing::debug!("cannot start a thread: {error}");
+                break;
+            }
+        }
+        work_off(context, &queue, &results);
+    });
+    results.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Carries out steps from the queue until it is empty.
+fn work_off(context: &Context, queue: &Queue, results: &Mutex<Vec<SessionOutcome>>) {
     loop {
         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
         let Some((id, step)) = next else { return };
@@ -178,7 +190,7 @@ fn carry_out(context: &Context, id: &SessionId, step: RestoreStep) -> Vec<Sessio
     }
 }
 
-/// Starts a session of which `planned` was on disk.
+/// Starts a session. `planned` is the specification that was on disk when the restore was planned.
 fn start(context: &Context, spec: &Spec, planned: Option<&Spec>) -> SessionOutcome {
     let session = spec.session.clone();
     if planned.is_some_and(|planned| planned.keeper == Keeper::Supervisor) {
@@ -190,8 +202,8 @@ fn start(context: &Context, spec: &Spec, planned: Option<&Spec>) -> SessionOutco
         context,
         SpawnOrder { spec: &spec, argv: &resumption.argv, mode: SpawnMode::Restored(planned) },
     ) {
-        Ok(spawned) => again(session, &spawned, resumption.id, resumption.fresh),
-        // Somebody was faster.
+        Ok(spawned) => restored(session, &spawned, resumption.id, resumption.fresh),
+        // Another forge has started it in the meantime.
         Err(error) if error.kind == Kind::Taken => {
             SessionOutcome::Left(Left { session, reason: error.message })
         }
@@ -199,15 +211,15 @@ fn start(context: &Context, spec: &Spec, planned: Option<&Spec>) -> SessionOutco
     }
 }
 
-/// Starts a session that had a supervisor, by its supervisor.
+/// Starts a supervised session through its supervisor.
 fn start_supervised(context: &Context, id: &SessionId, planned: Option<&Spec>) -> SessionOutcome {
     let session = id.clone();
     match client::restore(context, id, planned) {
         Ok(spawned) => {
             let resume_id = context.store.spec(id).ok().flatten().and_then(|spec| spec.saved_id);
-            again(session, &spawned, resume_id, None)
+            restored(session, &spawned, resume_id, None)
         }
-        // Somebody was faster.
+        // Another forge has started it in the meantime.
         Err(error) if error.kind == Kind::Taken => {
             SessionOutcome::Left(Left { session, reason: error.message })
         }
@@ -215,7 +227,8 @@ fn start_supervised(context: &Context, id: &SessionId, planned: Option<&Spec>) -
     }
 }
 
-fn again(
+/// Records the restore of a session in the journal.
+fn restored(
     session: SessionId,
     spawned: &Spawned,
     resume_id: Option<String>,
@@ -230,10 +243,11 @@ fn again(
     SessionOutcome::Again(Again { session, resume_id, fresh, pane_pid, elapsed_ms })
 }
 
+/// Records that a session could not be restored in the journal.
 fn failed(id: &SessionId, error: &Error, set_aside: Option<PathBuf>) -> SessionOutcome {
     let kind = error.kind.word();
-    // Without what was on the screen, which may hold anything: this goes to the journal and into
-    // notices. 'forge restart' shows it.
+    // Only the first line: the others quote the screen, which may hold secrets, and this message goes to
+    // the journal and into notices. `forge restart` shows all lines.
     let error = error.message.lines().next().unwrap_or_default().to_owned();
     journal::record(&Event::RestoreFailed { session: id.clone(), kind, error: error.clone() });
     SessionOutcome::Failed(Failed { session: id.clone(), kind: kind.to_owned(), error, set_aside })

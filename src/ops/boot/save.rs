@@ -1,5 +1,5 @@
-//! Saving, before a shutdown, what only running programs can tell: their resume ids. All else is
-//! on disk since before each session started.
+//! Saves the resume ids of the sessions before a shutdown. Only the running programs know these ids;
+//! everything else has been on disk since before each session started.
 
 use std::path::Path;
 use std::thread::ScopedJoinHandle;
@@ -19,41 +19,37 @@ use crate::sys::journal;
 use crate::sys::store::Store;
 use crate::sys::systemd::Login;
 
-/// What was saved.
+/// The result of a save.
 #[derive(Debug, Default, Serialize)]
 pub struct Saved {
-    /// The sessions, each with its resume id where it has one.
-    pub saved: Vec<One>,
-    /// The sessions whose id could not be found: they will start afresh, or with an older id.
-    pub failed: Vec<Unsaved>,
+    pub saved: Vec<SavedSession>,
+    /// Sessions whose resume id was not found. They will start without one, or with an older one.
+    pub failed: Vec<UnsavedSession>,
 }
 
-/// A session that was saved.
 #[derive(Debug, Serialize)]
-pub struct One {
-    /// The session.
+pub struct SavedSession {
     pub session: SessionId,
-    /// The id with which its program resumes.
+    /// The id with which the program resumes its conversation. `None`: the session is configured without
+    /// one.
     pub resume_id: Option<String>,
 }
 
-/// A session whose id could not be found.
 #[derive(Debug, Serialize)]
-pub struct Unsaved {
-    /// The session.
+pub struct UnsavedSession {
     pub session: SessionId,
-    /// Why.
     pub error: String,
 }
 
-/// Saves the sessions that are there.
+/// Saves the resume id of every live session.
 ///
 /// # Errors
-/// When the manager does not answer.
+/// [`Kind::Bus`](crate::model::error::Kind::Bus) if forge cannot reach the manager;
+/// [`Kind::Failed`](crate::model::error::Kind::Failed) if forge cannot read the specifications.
 pub fn save(context: &Context) -> Result<Saved> {
     let mut specs = Vec::new();
     for found in observe::all(context, |_| true)? {
-        // What was ending anyhow is not saved, nor what is not ours to read.
+        // Skip sessions that have ended, and specifications that forge cannot read.
         if found.has_body && !matches!(found.state(), State::Dead | State::Failed) {
             specs.extend(context.store.spec(&found.id).ok().flatten());
         }
@@ -61,37 +57,39 @@ pub fn save(context: &Context) -> Result<Saved> {
     let (home, store) = (context.paths.home.as_path(), &context.store);
     let all = Conversations::of_all(store)?;
     let mut saved = Saved::default();
-    for specs in specs.chunks(AT_ONCE) {
-        // Each of the user's commands may take its time, and a shutdown has little: so side by side,
-        // and each id is written as it comes.
+    for specs in specs.chunks(THREADS) {
+        // The user's commands that print an id may be slow, and a shutdown is short: run them in parallel,
+        // and write each id as soon as it is known.
         let ids: Vec<Result<Option<String>>> = std::thread::scope(|scope| {
-            let save = |spec| save_one(home, store, &all, spec);
-            let ask = |spec| std::thread::Builder::new().spawn_scoped(scope, move || save(spec));
-            let asking: Vec<_> = specs.iter().map(ask).collect();
-            let lost = || Err(Error::failed("the search for the resume id broke off"));
-            let answer = |(asked, spec): (std::io::Result<ScopedJoinHandle<'_, _>>, _)| match asked {
-                Ok(asked) => asked.join().unwrap_or_else(|_| lost()),
-                // The kernel gives no thread.
+            let save = |spec| save_resume_id(home, store, &all, spec);
+            let start = |spec| std::thread::Builder::new().spawn_scoped(scope, move || save(spec));
+            let threads: Vec<_> = specs.iter().map(start).collect();
+            let panicked = || Err(Error::failed("the search for the resume id broke off"));
+            let result = |(thread, spec): (std::io::Result<ScopedJoinHandle<'_, _>>, _)| match thread {
+                Ok(thread) => thread.join().unwrap_or_else(|_| panicked()),
+                // The kernel gave no thread.
                 Err(_) => save(spec),
             };
-            asking.into_iter().zip(specs).map(answer).collect()
+            threads.into_iter().zip(specs).map(result).collect()
         });
         for (spec, id) in specs.iter().zip(ids) {
             let session = spec.session.clone();
             match id {
-                Ok(resume_id) => saved.saved.push(One { session, resume_id }),
-                Err(error) => saved.failed.push(Unsaved { session, error: error.message }),
+                Ok(resume_id) => saved.saved.push(SavedSession { session, resume_id }),
+                Err(error) => saved.failed.push(UnsavedSession { session, error: error.message }),
             }
         }
     }
     Ok(saved)
 }
 
-/// What forge-session-save.service does while the machine is up. Without a delay granted there is
-/// nothing to wait for: the service saves when it is stopped.
+/// Waits for shutdowns and saves the sessions at each. forge-session-save.service runs this while the
+/// machine is up.
+///
+/// Returns if logind does not grant a delay of shutdowns: then the service saves when systemd stops it.
 ///
 /// # Errors
-/// When the connection to logind is lost.
+/// [`Kind::Bus`](crate::model::error::Kind::Bus) if the connection to logind is lost.
 pub fn save_at_shutdowns(context: &Context) -> Result<()> {
     const WHY: &str = "the sessions of forge are being saved";
     let Ok(login) = Login::connect() else { return Ok(()) };
@@ -100,10 +98,10 @@ pub fn save_at_shutdowns(context: &Context) -> Result<()> {
     while let Some(held) = delay {
         while !shutdowns.wait()? {}
         if let Err(error) = save(context) {
-            // The service's own stop will try again.
+            // The stop of the service will try again.
             tracing::debug!("{error}");
         }
-        // The shutdown goes on now. It may still be called off.
+        // Let the shutdown continue. It may still be cancelled.
         drop(held);
         while shutdowns.wait()? {}
         delay = login.delay_shutdown(WHY);
@@ -111,10 +109,11 @@ pub fn save_at_shutdowns(context: &Context) -> Result<()> {
     Ok(())
 }
 
-/// How many ids are searched for at a time.
-const AT_ONCE: usize = 16;
+/// How many threads look for resume ids.
+const THREADS: usize = 16;
 
-fn save_one(home: &Path, store: &Store, all: &Conversations, spec: &Spec) -> Result<Option<String>> {
+/// Finds the resume id of one session, writes it to the specification, and records it in the journal.
+fn save_resume_id(home: &Path, store: &Store, all: &Conversations, spec: &Spec) -> Result<Option<String>> {
     let resume_id = match &spec.resume {
         Some(resume) if needs_id(resume) => Some(resume::id(home, all, spec, None)?),
         _ => None,

@@ -68,8 +68,8 @@ impl ObservedSession {
 /// number of sessions.
 ///
 /// # Errors
-/// [`Kind::Bus`](crate::model::error::Kind::Bus) or [`Kind::Missing`](crate::model::error::Kind::Missing)
-/// if the manager does not answer.
+/// [`Kind::Bus`](crate::model::error::Kind::Bus) if forge cannot reach the manager;
+/// [`Kind::Deadline`](crate::model::error::Kind::Deadline) if the manager does not answer.
 pub fn all(context: &Context, wanted: impl Fn(&SessionId) -> bool) -> Result<Vec<ObservedSession>> {
     observe(context, &ALL_UNITS, wanted, |_| ())
 }
