@@ -1,8 +1,10 @@
-//! Restarting: ended whole, then started from the same specification.
+//! Restarts a session: stops it completely, then starts it from the same specification.
+//!
+//! A supervised session is started by its supervisor, any other session by forge itself.
 
 use super::Context;
 use super::session::observe::ObservedSession;
-use super::session::resume::{Conversations, id, resumption};
+use super::session::resume::{Conversations, find_id, resumption};
 use super::session::spawn::order::{SpawnMode, SpawnOrder};
 use super::session::spawn::{Spawned, spawn};
 use super::session::stop;
@@ -13,19 +15,20 @@ use crate::model::session::name::SessionId;
 use crate::model::session::spec::{Keeper, Spec};
 use crate::sys::journal;
 
-/// Restarts one session; `found` is what there is of it. Its program is resumed, where it can be;
-/// where it has a supervisor, that starts it.
+/// Restarts one session, and resumes the program's conversation if possible. `found` is the session as it
+/// runs now; `None` if it exists only as a specification.
 ///
 /// # Errors
-/// When it has no specification: then it is left running. Or when it does not start again.
+/// [`Kind::Failed`](crate::model::error::Kind::Failed) if the session has no specification; the session then
+/// keeps running. Otherwise as for [`spawn`] and [`client::start`].
 pub fn restart(context: &Context, session: &SessionId, found: Option<ObservedSession>) -> Result<Spawned> {
     let kept = context.store.spec(session)?.ok_or_else(|| {
-        Error::failed(format!("how {session} was started is not known any more, so it is left alone"))
-            .hint(format!("'forge spawn {session} --replace -- COMMAND' starts it anew"))
+        Error::failed(format!("forge has no specification of {session}, and leaves it alone"))
+            .hint(format!("'forge spawn {session} --replace -- COMMAND' starts a new one"))
     })?;
-    let all = Conversations::of_all(&context.store)?;
-    // What only the running program can tell, while it runs.
-    let running = found.as_ref().and_then(|_| id(&context.paths.home, &all, &kept, None).ok());
+    let all = Conversations::read(&context.store)?;
+    // Ask for the id first: some ids only the running program can print.
+    let running = found.as_ref().and_then(|_| find_id(&context.paths.home, &all, &kept, None).ok());
     let spec = Spec { over: false, saved_id: running.or(kept.saved_id.clone()), ..kept.clone() };
     let spawned = if kept.keeper == Keeper::Supervisor {
         context.store.change_spec(&kept, |kept| *kept = spec.clone())?;
@@ -33,7 +36,8 @@ pub fn restart(context: &Context, session: &SessionId, found: Option<ObservedSes
             stop::clear_with_supervisor(context, found, stop::TIMEOUT)?;
         }
         if let Some(stopped) = context.store.spec(session)? {
-            // The end of its service says that it is over; should it not start, it is to come back.
+            // The stop of the service has marked the session as over. If it does not start now, a restore
+            // must bring it back.
             context.store.change_spec(&stopped, |spec| spec.over = false)?;
         }
         client::start(context, session)?

@@ -55,7 +55,7 @@ pub fn save(context: &Context) -> Result<Saved> {
         }
     }
     let (home, store) = (context.paths.home.as_path(), &context.store);
-    let all = Conversations::of_all(store)?;
+    let all = Conversations::read(store)?;
     let mut saved = Saved::default();
     for specs in specs.chunks(THREADS) {
         // The user's commands that print an id may be slow, and a shutdown is short: run them in parallel,
@@ -115,7 +115,7 @@ const THREADS: usize = 16;
 /// Finds the resume id of one session, writes it to the specification, and records it in the journal.
 fn save_resume_id(home: &Path, store: &Store, all: &Conversations, spec: &Spec) -> Result<Option<String>> {
     let resume_id = match &spec.resume {
-        Some(resume) if needs_id(resume) => Some(resume::id(home, all, spec, None)?),
+        Some(resume) if needs_id(resume) => Some(resume::find_id(home, all, spec, None)?),
         _ => None,
     };
     if resume_id.is_some() && resume_id != spec.saved_id {

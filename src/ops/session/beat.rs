@@ -1,5 +1,5 @@
-//! A sign of life, on the control group of the session: it costs one system call, and is gone with
-//! the session.
+//! Records a beat, a session's sign of life, on the session's cgroup. A beat costs one system call, and
+//! goes away with the session.
 
 use super::observe;
 use crate::model::error::{Error, Result};
@@ -8,17 +8,20 @@ use crate::model::unit;
 use crate::ops::Context;
 use crate::sys::cgroup::{self, Cgroup};
 
-/// Notes a sign of life of that session, or of the one that this process is in; returns which.
+/// Records a beat for the session `wanted`, or for the session that this process runs in. Returns the
+/// session's id.
 ///
 /// # Errors
-/// When there is no such session.
+/// [`Kind::NoSession`](crate::model::error::Kind::NoSession) if the session does not exist;
+/// [`Kind::Usage`](crate::model::error::Kind::Usage) if `wanted` is `None` and this process does not run in a
+/// session.
 pub fn beat(context: &Context, wanted: Option<SessionId>) -> Result<SessionId> {
     let own = cgroup::of_process(std::process::id()).and_then(|path| {
         let (session, slice) = unit::slice_of_cgroup(&path)?;
         Some((session, Cgroup::new(slice)))
     });
     let (session, cgroup) = match (wanted, own) {
-        // From inside the manager is not asked: beats are frequent.
+        // Beats are frequent: from inside the session, forge does not ask the manager.
         (None, Some(own)) => own,
         (Some(wanted), Some(own)) if own.0 == wanted => own,
         (Some(wanted), _) => {
@@ -26,9 +29,8 @@ pub fn beat(context: &Context, wanted: Option<SessionId>) -> Result<SessionId> {
             (wanted, found.cgroup)
         }
         (None, None) => {
-            return Err(
-                Error::usage("this is not called in a session").hint("name the session: forge beat NAME")
-            );
+            return Err(Error::usage("this command does not run in a session")
+                .hint("name the session: forge beat NAME"));
         }
     };
     cgroup.beat()?;

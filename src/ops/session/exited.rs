@@ -1,8 +1,8 @@
-//! The end of a session whose program ended by itself.
+//! Ends a session whose program has ended by itself.
 //!
-//! The session's own tmux server calls this (the `pane-died` hook) when the program ends. It
-//! tells how, keeps it for those who wait, and ends what the program left behind: a background
-//! process that holds a port must not outlive its session.
+//! The session's tmux server runs this (its `pane-died` hook) when the program ends. forge records how the
+//! program ended, for `forge wait` and `forge logs`, and ends the processes that the program left behind: a
+//! background process that holds a port must not outlive its session.
 
 use std::time::Duration;
 
@@ -19,36 +19,37 @@ use crate::sys::store::Claim;
 use crate::sys::tmux::{ANSWER, Server};
 use crate::sys::{env, journal};
 
-/// How long what the program left behind may take to end when asked.
+/// How long processes that the program left behind may take to end after SIGTERM.
 const LEFT_BEHIND: Duration = Duration::from_secs(5);
 
 /// How long tmux may take to notice that a pane's program ended.
 const NOTICED: Duration = Duration::from_secs(2);
 
-/// How long a spawn may take to come to its end after its program did.
+/// How long a spawn may take to return after its program has ended.
 const SPAWN: Duration = Duration::from_secs(20);
 
-/// Ends the session whose program ended.
+/// Records the end of the session's program, and ends the session.
 ///
 /// # Errors
-/// When it cannot be told how, or something is left.
+/// [`Kind::Deadline`] if another process keeps the session locked for 20 seconds, or if processes are left
+/// 10 seconds after SIGKILL; [`Kind::Failed`] if the server does not report how the program ended.
 pub fn end_after_program(context: &Context, id: &SessionId) -> Result<()> {
-    // Its supervisor sees the end too, and decides what comes of it.
+    // A supervisor also notices the end, and decides whether to restart the session.
     if observe::one(context, id)?.is_some_and(|found| found.is_supervised()) {
         return Ok(());
     }
-    let _turn = clearing_turn(context, id, Deadline::after(SPAWN))?;
+    let _lock = clearing_turn(context, id, Deadline::after(SPAWN))?;
     let Some(found) = observe::one(context, id)? else { return Ok(()) };
-    // Not its own end: the machine goes down, or the user's manager does, and whatever the program
-    // needs goes at the same time. The session comes back after the boot.
+    // At a shutdown of the machine or of the user manager, services that the program needs end at the same
+    // time. The program did not end by itself, and forge restores the session after the boot.
     if context.manager()?.is_going_down() {
         return Ok(());
     }
-    // Who is ending the session tells about it.
+    // If another forge is stopping the session, that forge records the end.
     let (State::Dead, Some(mark)) = (found.state(), &found.mark) else { return Ok(()) };
     let kills = found.cgroup.oom_kills();
     if kills > 0 {
-        // Without a supervisor nobody told of them when they happened.
+        // Without a supervisor no process has recorded these kills when they happened.
         let limit = found.cgroup.memory_max();
         journal::record(&Event::Oom { session: id.clone(), kills, limit });
     }
@@ -58,7 +59,7 @@ pub fn end_after_program(context: &Context, id: &SessionId) -> Result<()> {
     record_end(context, id, Some(&found.cgroup), &end)?;
     let spec = context.store.spec(id)?;
     if !end.over {
-        // For a restart by hand; after a boot it is not restored.
+        // Keep the specification for `forge restart`; forge does not restore the session after a boot.
         if let Some(spec) = spec {
             context.store.change_spec(&spec, |spec| spec.over = true)?;
         }
@@ -70,17 +71,21 @@ pub fn end_after_program(context: &Context, id: &SessionId) -> Result<()> {
     stop::clear(context, std::slice::from_ref(&found), LEFT_BEHIND)
 }
 
-/// The turn to clear the session, with no spawn of it under way: who is still starting it sees the
-/// end itself, and who starts it next waits for this turn, so that the next run is not taken for
-/// the last.
+/// Takes the clearing lock of the session while no spawn of it is under way.
+///
+/// A spawn that is still under way notices the end itself. The next spawn waits for this lock, so that its
+/// run is not mistaken for the last one.
+///
+/// # Errors
+/// [`Kind::Deadline`] if a spawn, or another holder of the lock, has not finished by the deadline.
 pub(crate) fn clearing_turn(context: &Context, id: &SessionId, deadline: Deadline) -> Result<Claim> {
     loop {
         while context.store.is_claimed(id) && !deadline.passed() {
             pause(Duration::from_millis(20));
         }
-        let turn = context.store.clearing_turn(id, deadline)?;
+        let lock = context.store.clearing_turn(id, deadline)?;
         if !context.store.is_claimed(id) {
-            return Ok(turn);
+            return Ok(lock);
         }
         if deadline.passed() {
             return Err(Error::new(Kind::Deadline, format!("{id} is still being started")));
@@ -88,18 +93,20 @@ pub(crate) fn clearing_turn(context: &Context, id: &SessionId, deadline: Deadlin
     }
 }
 
-/// How the program of a session ended, as its server tells. The server does not know who killed it:
-/// where the kernel killed for want of memory (so many times, as far as is known), it was the kernel.
+/// Asks the session's server how the program ended.
+///
+/// The server does not know who sent a SIGKILL. If the kernel has killed processes of the session because
+/// memory ran out (`oom_kills` counts them), the kernel is taken to be the sender.
 ///
 /// # Errors
-/// When the server does not tell.
+/// [`Kind::Failed`] or [`Kind::Socket`] if the server does not answer; [`Kind::Deadline`] after 2 seconds.
 pub(crate) fn query_end(id: &SessionId, mark: &Mark, oom_kills: u64) -> Result<End> {
-    // It tells by its socket, which somebody may have deleted.
+    // forge asks the server through its socket, which somebody may have deleted.
     heal::restore_socket(id, mark);
     let server = Server::new(&env::tmux()?, &mark.socket);
     let deadline = Deadline::after(NOTICED);
     let mut pane = server.pane(&mark.pane, deadline);
-    // tmux reads the last output before it calls the pane dead, and has no event for us yet.
+    // tmux reads the last output before it marks the pane as dead. No event reports that mark.
     while matches!(&pane, Ok(pane) if !pane.has_result()) && !deadline.passed() {
         heal::reap_program(mark);
         pause(Duration::from_millis(2));
@@ -112,10 +119,10 @@ pub(crate) fn query_end(id: &SessionId, mark: &Mark, oom_kills: u64) -> Result<E
     Ok(end)
 }
 
-/// Keeps how a program ended, for those who wait, and tells the journal.
+/// Records how a program ended: in the journal, and in a file for `forge wait`.
 ///
 /// # Errors
-/// When it cannot be kept.
+/// [`Kind::Failed`] if forge cannot write the file.
 pub(crate) fn record_end(
     context: &Context,
     id: &SessionId,
@@ -132,8 +139,12 @@ pub(crate) fn record_end(
     context.store.write_end(id, end)
 }
 
-/// Whether the session stays although its program is gone: because the user's configuration
-/// keeps dead panes, or because the user opened other panes in it, which are not ours to close.
+/// Whether the session stays although its program has ended: the user's tmux configuration keeps dead
+/// panes, or the user has opened other panes, which forge must not close. In the second case this closes the
+/// program's dead pane.
+///
+/// # Errors
+/// [`Kind::Deadline`] or [`Kind::Socket`] if the server does not answer.
 pub(crate) fn session_stays(server: &Server, mark: &Mark) -> Result<bool> {
     let deadline = Deadline::after(ANSWER);
     let kept = server.tell(&["show-options", "-gwv", "remain-on-exit"], deadline)?;
@@ -147,10 +158,10 @@ pub(crate) fn session_stays(server: &Server, mark: &Mark) -> Result<bool> {
     Ok(false)
 }
 
-/// Whether something runs in the session beside its program, which ended.
+/// Whether a program runs in another pane of the session.
 ///
 /// # Errors
-/// When the server does not tell.
+/// [`Kind::Deadline`] or [`Kind::Socket`] if the server does not answer.
 pub(crate) fn has_other_panes(server: &Server) -> Result<bool> {
     let panes = server.tell(&["list-panes", "-a", "-F", "#{pane_dead}"], Deadline::after(ANSWER))?;
     Ok(panes.lines().any(|dead| dead == "0"))

@@ -1,4 +1,4 @@
-//! Freezing and thawing: all processes of a session stand still, and run again.
+//! Freezes and thaws sessions: suspends all their processes, and lets them run again.
 
 use super::observe::ObservedSession;
 use crate::model::error::{Error, Result};
@@ -7,39 +7,42 @@ use crate::model::unit;
 use crate::ops::Context;
 use crate::sys::{cgroup, journal};
 
-/// Freezes the sessions.
+/// Freezes the sessions, and records each freeze in the journal.
 ///
 /// # Errors
-/// When forge itself would stand still with one, or the manager cannot; the others are frozen all the same.
+/// [`Kind::Usage`](crate::model::error::Kind::Usage) if this process runs in one of the sessions; none is
+/// frozen then. [`Kind::Failed`](crate::model::error::Kind::Failed) if the manager cannot freeze a session;
+/// the others are frozen all the same.
 pub fn freeze(context: &Context, found: &[ObservedSession]) -> Result<()> {
     let own = cgroup::of_process(std::process::id()).and_then(|path| unit::session_of_cgroup(&path));
     if let Some(inside) = found.iter().find(|found| Some(&found.id) == own.as_ref()) {
         return Err(Error::usage(format!("{} is the session that this command runs in", inside.id))
-            .hint("freeze it from outside: nothing in it could thaw it again"));
+            .hint("freeze it from outside: no process in it could thaw it again"));
     }
     let manager = context.manager()?;
-    each(found.iter().filter(|found| !found.cgroup.is_frozen()), |found| {
+    try_each(found.iter().filter(|found| !found.cgroup.is_frozen()), |found| {
         manager.freeze(&unit::slice(&found.id))?;
         journal::record(&Event::Frozen { subject: Subject::Session(found.id.clone()), pressure: None });
         Ok(())
     })
 }
 
-/// Lets the sessions run again.
+/// Thaws the sessions, and records each thaw in the journal.
 ///
 /// # Errors
-/// When the manager cannot; the others are thawed all the same.
+/// [`Kind::Failed`](crate::model::error::Kind::Failed) if the manager cannot thaw a session; the others are
+/// thawed all the same.
 pub fn thaw(context: &Context, found: &[ObservedSession]) -> Result<()> {
     let manager = context.manager()?;
-    each(found.iter().filter(|found| found.cgroup.is_freezing()), |found| {
+    try_each(found.iter().filter(|found| found.cgroup.is_freezing()), |found| {
         manager.thaw(&unit::slice(&found.id), &found.cgroup)?;
         journal::record(&Event::Thawed { subject: Subject::Session(found.id.clone()) });
         Ok(())
     })
 }
 
-/// Does it for each, and returns the first error.
-fn each<'a>(
+/// Calls `act` for every session, and returns the first error at the end.
+fn try_each<'a>(
     found: impl Iterator<Item = &'a ObservedSession>,
     act: impl Fn(&ObservedSession) -> Result<()>,
 ) -> Result<()> {

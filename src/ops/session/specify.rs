@@ -1,4 +1,4 @@
-//! The specification of a session from its configuration.
+//! Makes a session's specification from its configuration.
 
 use std::path::Path;
 
@@ -10,12 +10,13 @@ use crate::model::time::seconds_up;
 use crate::ops::Context;
 use crate::sys::env;
 
-/// What is configured for that name, and defaults for what is not. It starts in `given`, else
-/// where it is configured to, else in `otherwise`, else in the current directory; whether it can
-/// is seen when it is started.
+/// The specification that `[sessions.NAME]` gives for that session, with defaults for the other values.
+///
+/// The working directory is `given`, else the configured one, else `otherwise`, else the current directory.
+/// The spawn checks that the directory exists.
 ///
 /// # Errors
-/// When there is no current directory.
+/// [`Kind::Failed`](crate::model::error::Kind::Failed) if the current directory does not exist.
 pub fn from_config(
     context: &Context,
     id: &SessionId,
@@ -47,10 +48,11 @@ pub fn from_config(
     })
 }
 
-/// What is configured for that name, with what was kept of the session's last run.
+/// The configured specification, with the kept environment, resume id and keeper of the session's last run.
+/// It starts in that run's working directory unless one is configured.
 ///
 /// # Errors
-/// As for [`configured`].
+/// As for [`from_config`].
 pub fn from_config_and_last_run(context: &Context, id: &SessionId, before: Option<&Spec>) -> Result<Spec> {
     let cwd = before.map_or(context.paths.home.as_path(), |before| &before.cwd);
     let spec = from_config(context, id, None, Some(cwd))?;

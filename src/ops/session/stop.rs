@@ -1,4 +1,5 @@
-//! Ending a session whole: asked first, killed at the deadline, and proven gone.
+//! Stops sessions completely: asks all processes to end, kills them at the deadline, and proves that none
+//! is left.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -19,35 +20,34 @@ use crate::sys::signals::outlive_session;
 use crate::sys::store::Claim;
 use crate::sys::systemd::{JobOutcome, Manager};
 
-/// How long a session may take to end when asked, if nobody says otherwise.
+/// Default for how long a session's processes may take to end after SIGTERM.
 pub const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What takes longer is told to who waits.
+/// Print a progress line if stopping takes longer than this. Also the wait for a lock that a stop can do
+/// without.
 const SOON: Duration = Duration::from_secs(1);
 
-/// How long the kernel and the manager may take after a kill.
+/// How long the kernel and the manager may take after SIGKILL.
 const AFTER_KILL: Duration = Duration::from_secs(10);
 
-/// How long whoever is clearing a session may take.
-const TURN: Duration = Duration::from_secs(30);
+/// How long to wait for another process that is clearing the session.
+const OTHER_CLEARS: Duration = Duration::from_secs(30);
 
-/// How long a supervisor may take to end, with what it finds of its session.
+/// How long a supervisor may take to end, including the end of any processes left in its session.
 const SUPERVISOR: Duration = Duration::from_secs(30);
 
-/// What became of one session.
+/// A session that was stopped.
 #[derive(Debug, Clone, Serialize)]
 pub struct Stopped {
-    /// The session.
     pub session: SessionId,
-    /// How many processes it had.
+    /// How many processes the session had.
     pub processes: u64,
-    /// How many of them did not end when asked.
+    /// How many of them did not end after SIGTERM and were killed.
     pub killed: u64,
-    /// How long it took.
     pub elapsed_ms: u64,
 }
 
-/// What is to be ended.
+/// A session whose processes are to end.
 struct Target {
     id: SessionId,
     slice: String,
@@ -67,20 +67,20 @@ impl Target {
             socket: found.socket.clone(),
             processes: found.cgroup.processes().len() as u64,
             killed: 0,
-            // While the group is there: afterwards nobody knows.
+            // Read the usage while the cgroup exists: it goes away with the session.
             usage: found.cgroup.usage(found.mark.as_ref().map(|mark| mark.since_us)),
         }
     }
 
-    /// The manager does not stop what is frozen, and no process can end while it is, unless it is killed:
-    /// what stays frozen is, at its deadline.
+    /// Thaws the session. The manager does not stop a frozen unit, and a frozen process ends only by
+    /// SIGKILL. If thawing fails, the processes are killed at the deadline.
     fn thaw(&self, manager: &Manager) {
         if let Err(error) = thaw(manager, &self.cgroup, &self.slice) {
-            tracing::debug!("{} is to be killed: {error}", self.id);
+            tracing::debug!("{} could not be thawed, and will be killed: {error}", self.id);
         }
     }
 
-    /// Kills what did not end when asked.
+    /// Kills the processes that did not end after SIGTERM, and counts them.
     fn kill(&mut self) -> Result<()> {
         self.killed = self.cgroup.processes().len() as u64;
         self.cgroup.kill()
@@ -91,15 +91,16 @@ fn thaw(manager: &Manager, cgroup: &Cgroup, slice: &str) -> Result<()> {
     if cgroup.is_freezing() {
         manager.thaw(slice, cgroup)?;
     }
-    // A unit inside that somebody froze by itself: 257 would keep it, and its name, for ever.
+    // Somebody may have frozen a unit inside the slice by itself. systemd 257 would keep that unit, and its
+    // name, for ever.
     cgroup.frozen_inside().iter().try_for_each(|inside| manager.thaw(inside, &cgroup.child(inside)))
 }
 
-/// Ends the slice of a session that has no process any more, where the manager still has it: it is just
-/// going, was left loaded, or is kept by 257 because all in it was killed while it was frozen.
+/// Stops the slice of a session that has no processes, if the manager still has it: the slice is about to
+/// go away, was left loaded, or systemd 257 keeps it because its processes were killed while frozen.
 ///
 /// # Errors
-/// When the manager cannot.
+/// [`Kind::Bus`] if forge cannot reach the manager; [`Kind::Failed`] if the manager cannot stop the slice.
 pub(crate) fn clear_empty_slice(context: &Context, id: &SessionId, timeout: Duration) -> Result<()> {
     let (manager, slice) = (context.manager()?, unit::slice(id));
     let cgroup = Cgroup::new(&manager.control_group()?).child(unit::FORGE_SLICE).child(&slice);
@@ -107,13 +108,15 @@ pub(crate) fn clear_empty_slice(context: &Context, id: &SessionId, timeout: Dura
     manager.stop(&[slice], Deadline::after(timeout)).map(drop)
 }
 
-/// Ends the sessions, all at once, and tells the journal. They are not restored.
+/// Stops the sessions in parallel, with their supervisors, and records each stop in the journal. They are
+/// not restored after a boot.
 ///
 /// # Errors
-/// When one of them cannot be proven gone; the others are ended all the same.
+/// [`Kind::Deadline`] if processes of a session are left 10 seconds after SIGKILL; the other sessions are
+/// stopped all the same. [`Kind::Bus`] if forge cannot reach the manager.
 pub fn stop(context: &Context, found: &[ObservedSession], timeout: Duration) -> Result<Vec<Stopped>> {
     let start = Instant::now();
-    let _turns = clearing_turns(context, found);
+    let _locks = lock_for_clearing(context, found);
     let Ended { gone, mut failed } = end_trees(context, found, timeout)?;
     let mut stopped = Vec::new();
     for Target { id, processes, killed, usage, .. } in gone {
@@ -133,8 +136,9 @@ pub fn stop(context: &Context, found: &[ObservedSession], timeout: Duration) -> 
     first_of(failed, "stopped", &names).map_or(Ok(stopped), Err)
 }
 
-/// Removes a session's specification; where it is being started, also the one that is only about to be
-/// written: by that it is seen that the session was stopped, and not started a second time.
+/// Removes a session's specification. If the session is being started, waits up to 1 second for the spawn
+/// to write it: from the missing specification the spawn concludes that the session was stopped, and does
+/// not try again.
 fn remove_spec(context: &Context, id: &SessionId, is_starting: bool) -> Result<()> {
     let deadline = Deadline::after(SOON);
     while is_starting
@@ -147,15 +151,15 @@ fn remove_spec(context: &Context, id: &SessionId, is_starting: bool) -> Result<(
     context.store.remove_spec(id)
 }
 
-/// The turns to clear the sessions: a supervisor that sees an end waits for its own, and so does
-/// the hook of a program's end. To end them matters more, where a turn cannot be had.
-fn clearing_turns(context: &Context, found: &[ObservedSession]) -> Vec<Claim> {
-    let deadline = Deadline::after(TURN);
+/// Takes the clearing locks of the sessions, so that a supervisor, or the `pane-died` hook, which sees the
+/// program end waits until the stop is recorded. If forge cannot take a lock within 30 seconds, it stops
+/// the session without the lock.
+fn lock_for_clearing(context: &Context, found: &[ObservedSession]) -> Vec<Claim> {
+    let deadline = Deadline::after(OTHER_CLEARS);
     found.iter().filter_map(|found| context.store.clearing_turn(&found.id, deadline).ok()).collect()
 }
 
-/// Ends the supervisors of sessions that were ended, and what the manager remembers of their
-/// failures.
+/// Stops the supervisors of the sessions, and resets the failures that the manager has counted for them.
 fn stop_supervisors(context: &Context, found: &[ObservedSession]) -> Result<()> {
     let services: Vec<String> =
         found.iter().filter(|found| found.service.is_some()).map(|found| unit::service(&found.id)).collect();
@@ -166,7 +170,7 @@ fn stop_supervisors(context: &Context, found: &[ObservedSession]) -> Result<()> 
     let outcomes = manager.stop(&services, Deadline::after(SUPERVISOR))?;
     for (service, outcome) in services.iter().zip(outcomes) {
         if outcome == JobOutcome::Pending {
-            return Err(Error::new(Kind::Deadline, format!("{service} does not end"))
+            return Err(Error::new(Kind::Deadline, format!("{service} has not stopped"))
                 .hint(format!("see 'systemctl --user status {service}'")));
         }
         manager.reset_failed(service)?;
@@ -174,36 +178,36 @@ fn stop_supervisors(context: &Context, found: &[ObservedSession]) -> Result<()> 
     Ok(())
 }
 
-/// Ends what there is of a session and its supervisor, and leaves its specification.
+/// Ends a session's processes and its supervisor, and keeps its specification.
 ///
 /// # Errors
 /// As for [`stop`].
 pub fn clear_with_supervisor(context: &Context, found: ObservedSession, timeout: Duration) -> Result<()> {
     let found = [found];
-    let _turns = clearing_turns(context, &found);
+    let _locks = lock_for_clearing(context, &found);
     clear(context, &found, timeout)?;
     stop_supervisors(context, &found)
 }
 
-/// Ends a session whose supervisor's service is being stopped, where somebody has not done so
-/// already. It is not restored, and can be started again.
+/// Ends the processes of a session whose supervisor's service is being stopped, unless another process has
+/// done so. The session is not restored after a boot, and `forge restart` can start it again.
 ///
 /// # Errors
 /// As for [`stop`].
 pub fn stop_with_service(context: &Context, id: &SessionId) -> Result<()> {
-    let _turn = match observe::one(context, id)?.filter(|found| found.has_body) {
-        // Who has the turn is ending it; what that left is ended here. Not for long: it may be waiting
-        // for this very service.
+    let _lock = match observe::one(context, id)?.filter(|found| found.has_body) {
+        // The holder of the lock is ending the session; forge ends any processes that it leaves. Wait only
+        // for 1 second: the holder may be waiting for this service.
         Some(_) => context.store.clearing_turn(id, Deadline::after(SOON)).ok(),
-        // Whoever waits for this to end may have the turn.
+        // The holder of the lock may be waiting for this service to stop.
         None => None,
     };
     let start = Instant::now();
     if let Some(found) = observe::one(context, id)?.filter(|found| found.has_body) {
         let mut target = Target::of(&found);
         target.thaw(context.manager()?);
-        // Not by the manager: it has a job to stop the scope, which waits for this service to be
-        // stopped, and so for us.
+        // Do not ask the manager to stop the scope: its stop job waits until this service has stopped, and
+        // the service waits for this function.
         target.cgroup.terminate()?;
         if !target.cgroup.wait_empty(Deadline::after(TIMEOUT))? {
             target.kill()?;
@@ -217,22 +221,23 @@ pub fn stop_with_service(context: &Context, id: &SessionId) -> Result<()> {
     mark_over(context, id)
 }
 
-/// Notes that a session is not restored, and can be started again.
+/// Marks a session as over in its specification: it is not restored after a boot, and `forge restart` can
+/// start it again.
 pub(crate) fn mark_over(context: &Context, id: &SessionId) -> Result<()> {
     while let Some(spec) = context.store.spec(id)? {
         if context.store.change_spec(&spec, |spec| spec.over = true)? {
             break;
         }
-        // Somebody changed it in between, as a save does.
+        // Another process, such as a save, changed the specification in between: read it again.
     }
     Ok(())
 }
 
-/// Forgets sessions that were not running when they were looked for, so that they are not restored. One
-/// that was started meanwhile is stopped.
+/// Forgets sessions that exist only as a specification, so that they are not restored. A session that was
+/// started in the meantime is stopped.
 ///
 /// # Errors
-/// When a specification stays, or something that was started.
+/// [`Kind::Failed`] if forge cannot remove a specification; otherwise as for [`stop`].
 pub fn forget(context: &Context, kept: &[SessionId], timeout: Duration) -> Result<Vec<Stopped>> {
     let mut stopped = Vec::new();
     for id in kept {
@@ -242,21 +247,21 @@ pub fn forget(context: &Context, kept: &[SessionId], timeout: Duration) -> Resul
 }
 
 fn forget_one(context: &Context, id: &SessionId, timeout: Duration) -> Result<Vec<Stopped>> {
-    let deadline = Deadline::after(TURN);
+    let deadline = Deadline::after(OTHER_CLEARS);
     loop {
-        // Who starts it from here on waits, and then finds that it is forgotten.
-        let turn = context.store.clearing_turn(id, deadline).ok();
+        // Take the lock: a restart from here on waits, and then finds that the session is forgotten.
+        let lock = context.store.clearing_turn(id, deadline).ok();
         if let Some(found) = observe::one(context, id)? {
-            drop(turn);
+            drop(lock);
             return stop(context, &[found], timeout);
         }
-        // Who is starting it already has units in a moment, and no event tells of it.
+        // A session that is being started has units in a moment. No event reports them.
         if deadline.passed() || !context.store.is_claimed(id) {
             clear_empty_slice(context, id, SOON)?;
             context.store.remove_spec(id)?;
             break;
         }
-        drop(turn);
+        drop(lock);
         pause(Duration::from_millis(20));
     }
     let (session, processes, killed, elapsed_ms) = (id.clone(), 0, 0, 0);
@@ -270,7 +275,7 @@ fn forget_one(context: &Context, id: &SessionId, timeout: Duration) -> Result<Ve
     Ok(vec![Stopped { session, processes, killed, elapsed_ms }])
 }
 
-/// Ends what there is of the sessions, and leaves their specifications.
+/// Ends the processes of the sessions, and keeps their specifications.
 ///
 /// # Errors
 /// As for [`stop`].
@@ -278,11 +283,11 @@ pub fn clear(context: &Context, found: &[ObservedSession], timeout: Duration) ->
     end_trees(context, found, timeout)?.failed.map_or(Ok(()), Err)
 }
 
-/// What came of it.
+/// The result of ending several sessions.
 struct Ended {
-    /// Those that are proven gone.
+    /// Sessions without any process left.
     gone: Vec<Target>,
-    /// The first of the errors: a session that is not gone, or a socket that stays.
+    /// The first error: a session with processes left, or a socket that forge could not remove.
     failed: Option<Error>,
 }
 
@@ -297,8 +302,8 @@ fn end_trees(context: &Context, found: &[ObservedSession], timeout: Duration) ->
     let deadline = Deadline::after(timeout);
     let mut outcomes = manager.stop(&slices, deadline.min(Deadline::after(SOON)))?;
     if outcomes.contains(&JobOutcome::Pending) {
-        journal::progress!("waiting up to {} s for what does not end at once", deadline.left().as_secs());
-        // Asked again, the manager goes on with the stop that is under way.
+        journal::progress!("waiting up to {} s for processes to end", deadline.left().as_secs());
+        // When asked again, the manager continues the stop that is under way.
         outcomes = manager.stop(&slices, deadline)?;
     }
     let mut late = Vec::new();
@@ -315,19 +320,23 @@ fn end_trees(context: &Context, found: &[ObservedSession], timeout: Duration) ->
     let mut ended = Ended { gone: Vec::new(), failed: None };
     for target in targets {
         let proof = prove_gone(&target);
-        // The processes are what matters: a socket that cannot be removed is told.
-        let told = if proof.is_ok() { sweep::remove_session_socket(&target.socket) } else { Ok(()) };
+        // The processes matter most: if only the socket is left, the session counts as stopped, and the
+        // error is reported.
+        let removed = if proof.is_ok() { sweep::remove_session_socket(&target.socket) } else { Ok(()) };
         if proof.is_ok() {
             ended.gone.push(target);
         }
-        if let Err(error) = proof.and(told) {
+        if let Err(error) = proof.and(removed) {
             ended.failed.get_or_insert(error);
         }
     }
     Ok(ended)
 }
 
-/// The proof: the kernel says that no process is left.
+/// Proves that the kernel has no process left in the session's cgroup.
+///
+/// # Errors
+/// [`Kind::Deadline`] if processes are left after 10 seconds.
 fn prove_gone(target: &Target) -> Result<()> {
     if target.cgroup.wait_empty(Deadline::after(AFTER_KILL))? {
         return Ok(());
@@ -338,11 +347,12 @@ fn prove_gone(target: &Target) -> Result<()> {
         format!("{} is not gone: processes {} are left", target.id, pids.join(", ")),
     )
     .hint(
-        "a process that hangs in the kernel (state D) ends when what it waits for does; then stop it again",
+        "a process in an uninterruptible system call (state D) ends when that call ends; then stop the session again",
     ))
 }
 
-/// Who ends the session it is called from would be ended half-way: it moves out first.
+/// Moves this process out of its session if that session is to end. Otherwise the stop would kill forge
+/// half-way.
 fn leave_if_inside(context: &Context, found: &[ObservedSession]) -> Result<()> {
     let own = cgroup::of_process(std::process::id()).and_then(|path| unit::session_of_cgroup(&path));
     if own.is_some_and(|own| found.iter().any(|found| found.id == own)) {

@@ -1,4 +1,4 @@
-//! Waiting for a session: until it is ready, or until its program ended.
+//! Waits until a session is ready, or until its program has ended.
 
 use std::time::Duration;
 
@@ -14,21 +14,21 @@ use crate::sys::tmux::watch::{ScreenWait, until};
 use crate::sys::tmux::{ANSWER, Server};
 use crate::sys::{env, journal};
 
-/// How long after a program's end its result may take to be written down.
+/// How long the `pane-died` hook may take to write how the program ended.
 const RESULT: Duration = Duration::from_secs(10);
 
-/// Waits until the session's pattern is on its screen; without a pattern it is ready as soon as
-/// its program runs.
+/// Waits until the session's ready pattern matches its screen. Without a pattern, a session is ready as
+/// soon as its program runs.
 ///
 /// # Errors
-/// When the deadline comes first, or the program ends.
+/// [`Kind::Deadline`] if the pattern does not match by the deadline; [`Kind::Ended`] if the program ends.
 pub fn until_ready(context: &Context, found: &ObservedSession, deadline: Deadline) -> Result<()> {
     let id = &found.id;
     let mark = found.mark()?;
     let prompts = context.store.spec(id)?.map(|spec| spec.prompts()).unwrap_or_default();
     let ended = || {
         Error::new(Kind::Ended, format!("the program of {id} ended"))
-            .hint(format!("'forge logs {id}' tells how"))
+            .hint(format!("'forge logs {id}' shows how"))
     };
     let program = Process::open(mark.pane_pid)?.filter(|_| is_alive(mark.program())).ok_or_else(ended)?;
     let Some(pattern) = &prompts.ready else { return Ok(()) };
@@ -48,10 +48,10 @@ pub fn until_ready(context: &Context, found: &ObservedSession, deadline: Deadlin
     }
 }
 
-/// Waits until the session's program ended, and tells how.
+/// Waits until the session's program has ended, and returns how it ended.
 ///
 /// # Errors
-/// When the deadline comes first.
+/// [`Kind::Deadline`] if the program still runs at the deadline.
 pub fn until_exit(context: &Context, found: &ObservedSession, deadline: Deadline) -> Result<End> {
     let (id, mark) = (&found.id, found.mark()?);
     journal::progress!("waiting for {id} to end");
@@ -63,14 +63,14 @@ pub fn until_exit(context: &Context, found: &ObservedSession, deadline: Deadline
     }
     let end = recorded_end(context, id, mark)?;
     if end.over {
-        // Who waited may want the name at once.
+        // The caller may want to use the name again at once: wait until all processes have ended.
         found.cgroup.wait_empty(deadline.min(Deadline::after(RESULT)))?;
     }
     Ok(end)
 }
 
-/// The written result of a run whose program ended. Where the server went with it there is
-/// none, and the result is not known.
+/// Waits up to 10 seconds for the recorded end of a run. If the server ended together with the program,
+/// nobody records the end, and the result is unknown.
 pub fn recorded_end(context: &Context, id: &SessionId, mark: &Mark) -> Result<End> {
     let deadline = Deadline::after(RESULT);
     let ends = FileWatch::in_directory(context.store.ends_dir()?)?;
@@ -84,7 +84,7 @@ pub fn recorded_end(context: &Context, id: &SessionId, mark: &Mark) -> Result<En
         if deadline.passed() || (server_gone && !ends.wait(Deadline::after(Duration::from_millis(500)))) {
             return Ok(End::unknown(mark.since_us, now_us(), None));
         }
-        // In steps: a server that dies now writes no result, and tells nobody here.
+        // Wait in steps: a server that dies now records no end, and no event reports its death here.
         ends.wait(deadline.min(Deadline::after(Duration::from_millis(500))));
     }
 }
