@@ -1,6 +1,7 @@
 //! Guarded commands that want more than they may have, beside a unit that must not feel it.
 
-use crate::inside::guarding::{Production, pid_of, pressure_freezes_and_thaws};
+use crate::inside::guarding::pressure::pressure_freezes_and_thaws;
+use crate::inside::guarding::{Production, pid_of};
 use crate::suite::{Test, inside};
 use crate::support::{
     cgroup_file, event_since, journal_cursor, keyed, run_within, signal, start, user_unit_property,

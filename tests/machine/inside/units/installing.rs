@@ -1,10 +1,10 @@
-//! forge's units in the user manager: installed, kept apart from the user's own, taken away again.
+//! `forge units install`, `uninstall` and `print`.
 
+use super::Units;
 use crate::ran::Ran;
 use crate::suite::{Test, inside};
 use crate::support::{
-    Session, TestFile, alive, dead_socket, forge, forge_json, run, shell, spawn, user_unit_property,
-    wait_until,
+    TestFile, alive, dead_socket, forge, forge_json, run, shell, spawn, user_unit_property, wait_until,
 };
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,31 +18,9 @@ pub(crate) fn tests() -> Vec<Test> {
         inside!(what_is_not_forges_is_left),
         inside!(a_package_comes_first),
         inside!(an_uninstall_leaves_nothing_of_forge_and_everything_of_the_user),
-        inside!(verify_finds_what_is_wrong),
-        inside!(verify_knows_a_unit_by_its_other_name),
-        inside!(a_service_of_the_user_fails_and_is_told),
         inside!(a_unit_is_printed_for_others),
         inside!(an_install_that_is_killed_can_be_done_again).limit_s(300),
-        inside!(a_manager_that_executes_itself_again_is_the_same),
     ]
-}
-
-/// The units, away again when the test is over.
-struct Units;
-
-impl Units {
-    #[track_caller]
-    fn install() -> Self {
-        forge(&["units", "install", "--now"]).ok();
-        Self
-    }
-}
-
-impl Drop for Units {
-    fn drop(&mut self) {
-        forge(&["units", "uninstall"]);
-        shell("rm -rf ~/.config/systemd/user; systemctl --user daemon-reload; systemctl --user reset-failed");
-    }
 }
 
 fn user_dir() -> PathBuf {
@@ -286,78 +264,6 @@ fn an_uninstall_leaves_nothing_of_forge_and_everything_of_the_user() {
     std::mem::forget(units);
 }
 
-fn verify_knows_a_unit_by_its_other_name() {
-    shell(
-        "forge units install; cd ~/.config/systemd/user; printf '[Unit]\nDescription=mine\n' >my.target; \
-         systemctl --user set-default my.target; forge units install",
-    )
-    .ok();
-    let ran = forge(&["units", "verify"]);
-    shell("cd ~/.config/systemd/user; rm -rf my.target default.target my.target.wants; systemctl --user daemon-reload").ok();
-    assert_eq!(ran.code, 0, "{ran}");
-}
-
-fn verify_finds_what_is_wrong() {
-    let ran = forge(&["units", "verify"]).code(5);
-    assert!(ran.stdout.contains("not-found") && ran.stdout.contains("forge units install"), "{ran}");
-    let _units = Units::install();
-    let _session = Session("none".into());
-    {
-        // In a user manager there is no such target; systemd itself says nothing.
-        let _drop_in = TestFile::new(
-            ".config/systemd/user/forge-post-boot-sessions.service.d/net.conf",
-            "[Unit]\nAfter=network-online.target\n",
-        );
-        run(&["systemctl", "--user", "daemon-reload"]).ok();
-        let ran = forge(&["units", "verify"]).code(5);
-        assert!(ran.stdout.contains("names network-online.target, which is not-found"), "{ran}");
-    }
-    {
-        let _drop_in = TestFile::new(
-            ".config/systemd/user/forge-tmux-socket-sweep.service.d/circle.conf",
-            "[Unit]\nAfter=forge-boot-notify.service\n",
-        );
-        run(&["systemctl", "--user", "daemon-reload"]).ok();
-        let ran = forge(&["units", "verify"]).code(5);
-        let circle =
-            "forge-boot-notify.service > forge-tmux-socket-sweep.service > forge-post-boot-sessions.service";
-        assert!(ran.stdout.contains(circle), "{ran}");
-    }
-    run(&["systemctl", "--user", "daemon-reload"]).ok();
-    forge(&["units", "verify"]).ok();
-    shell("sleep 0.01; touch ~/.config/systemd/user/forge-boot-notify.service").ok();
-    let ran = forge(&["units", "verify"]).code(5);
-    assert!(ran.stdout.contains("changed on disk") && ran.stdout.contains("daemon-reload"), "{ran}");
-}
-
-fn a_service_of_the_user_fails_and_is_told() {
-    let _units = Units::install();
-    let _config = TestFile::new(
-        ".config/forge/forge.toml",
-        "[notify]\ncommand = ['sh', '-c', 'cat >>/home/ada/told.jsonl']\n",
-    );
-    let _drop_in = TestFile::new(
-        ".config/systemd/user/forge-tmux-socket-sweep.service.d/fail.conf",
-        "[Service]\nExecStart=\nExecStart=/bin/false\n",
-    );
-    run(&["systemctl", "--user", "daemon-reload"]).ok();
-    run(&["systemctl", "--user", "start", "forge-tmux-socket-sweep.service"]).code(1);
-    let told = Path::new("/home/ada/told.jsonl");
-    wait_until(Duration::from_secs(20), "the notice", || told.exists());
-    wait_until(Duration::from_secs(20), "the whole notice", || {
-        std::fs::read_to_string(told).is_ok_and(|text| text.ends_with('}'))
-    });
-    let notice: serde_json::Value =
-        serde_json::from_str(&std::fs::read_to_string(told).unwrap()).expect("JSON");
-    assert_eq!(
-        (&notice["kind"], &notice["unit"]),
-        (&"failure".into(), &"forge-tmux-socket-sweep.service".into())
-    );
-    let probe = forge(&["--json", "probe"]).code(5).json();
-    assert_eq!(probe["units_failed"], serde_json::json!(["forge-tmux-socket-sweep.service"]));
-    shell("rm told.jsonl").ok();
-}
-
 fn a_unit_is_printed_for_others() {
     let text = forge(&["units", "show", "forge-tmux-socket-sweep@.service"]).ok().stdout;
     assert!(text.contains("ExecStart=/usr/bin/forge --quiet sweep\n"), "{text}");
@@ -369,14 +275,6 @@ fn a_unit_is_printed_for_others() {
     assert_eq!(all["units"].as_array().expect("units").len(), NAMES.len());
     let ran = forge(&["units", "show", "forge-nonsense.service"]).code(2);
     assert!(ran.stderr.contains("forge-tmux-socket-sweep.timer"), "{ran}");
-}
-
-fn a_manager_that_executes_itself_again_is_the_same() {
-    let (_session, _) = spawn("stays", &[], &["sleep", "1000"]);
-    forge(&["restore"]).ok();
-    run(&["systemctl", "--user", "daemon-reexec"]).ok();
-    assert_eq!(forge_json(&["restore"])["already"], true, "a restore is once in the life of a manager");
-    assert_eq!(forge_json(&["status", "stays"])["state"], "running");
 }
 
 fn an_install_that_is_killed_can_be_done_again() {

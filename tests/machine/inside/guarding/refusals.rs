@@ -1,0 +1,52 @@
+//! Commands that the guard refuses to run.
+
+use super::{Production, guarded, nothing_left_of_guards, refused};
+use crate::suite::{Test, inside};
+use crate::support::{configured, event_since, forge, journal_cursor, shell, systemctl};
+
+pub(crate) fn tests() -> Vec<Test> {
+    vec![inside!(what_is_refused)]
+}
+
+fn what_is_refused() {
+    let web = Production::lasting("web");
+    let cursor = journal_cursor();
+    refused(&["--unit", "nope"], "no unit nope.service of the user manager");
+    refused(&["--system-unit", "web"], "no unit web.service of the system manager");
+    refused(&["--refuse-if-active", "web"], "web.service is active");
+    refused(&["--refuse-if-active", "dbus"], "is active");
+    refused(&["--refuse-if-active", "systemd-journald"], "(system) is active");
+    refused(&["--unit", "web@"], "template");
+    refused(&["--unit", "a b"], "no name of a unit");
+    refused(&["--unit", "веб"], "no name of a unit");
+    refused(&["--freeze-on-pressure", "0"], "1 to 100");
+    refused(&["--cpu-weight", "0"], "cpu-weight is 0");
+    let event = event_since(&cursor, "guard_refused");
+    assert_eq!(event["FORGE_PROGRAM"], "touch");
+    {
+        let _configuration = configured("[guard]\nunits = ['nope']\n");
+        refused(&[], "no unit nope.service");
+    }
+    {
+        let _configuration = configured("[guard]\nunit = ['web']\n");
+        refused(&[], "unknown key 'unit'");
+    }
+    // One that ends while it is asked for is up until it has ended.
+    let slow = Production::start("slow", "ExecStart=/bin/sleep 1000\nExecStop=/bin/sleep 5");
+    systemctl(&["--no-block", "stop", &slow.unit]).ok();
+    refused(&["--refuse-if-active", "slow"], "is deactivating");
+    // A name that neither manager knows may be another host's.
+    let ran =
+        forge(&["guard", "run", "--refuse-if-active", "elsewhere", "--unit", &web.unit, "--", "true"]).ok();
+    assert!(ran.stderr.contains("neither manager knows elsewhere.service"), "{ran}");
+    // What cannot be executed never ran.
+    for (command, why) in [("/no/such", "No such file"), ("/etc/passwd", "Permission denied")] {
+        let ran = guarded(&web, &[], &[command]).code(125);
+        assert!(ran.stderr.contains(why), "{ran}");
+    }
+    let ran =
+        shell("env -u DBUS_SESSION_BUS_ADDRESS XDG_RUNTIME_DIR=/nowhere forge guard run -- true").code(125);
+    assert!(ran.stderr.contains("hint:"), "{ran}");
+    forge(&["guard", "run"]).code(2);
+    nothing_left_of_guards();
+}

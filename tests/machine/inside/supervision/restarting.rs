@@ -1,0 +1,136 @@
+//! Restarts by forge, by systemd and by hand.
+
+use crate::suite::{Test, inside};
+use crate::support::{
+    DropIn, Supervised, alive, event_since, events_since, forge, forge_json, journal_cursor, nothing_left_of,
+    run, shell, signal, spawn, start, systemctl, wait_until,
+};
+use std::time::Duration;
+
+pub(crate) fn tests() -> Vec<Test> {
+    vec![
+        inside!(failures_that_are_reset_are_restarted_all_the_same),
+        inside!(restarts_by_hand_use_nothing_up),
+        inside!(a_restart_that_fails_forgets_nothing),
+        inside!(a_file_that_is_gone_or_broken_harms_nobody),
+        inside!(forge_stop_and_restart_know_the_supervisor),
+        inside!(the_program_goes_first_when_memory_is_short),
+    ]
+}
+
+fn forge_stop_and_restart_know_the_supervisor() {
+    let it = Supervised::spawn("managed", &[], &["sleep", "1000"]);
+    let before = it.program();
+    let cursor = journal_cursor();
+    forge(&["restart", "managed"]).ok();
+    assert_eq!(event_since(&cursor, "restarted")["FORGE_WHY"], "a request");
+    it.up_after(before);
+    assert!(events_since(&cursor).iter().all(|event| event["FORGE_EVENT"] != "crashed"));
+    let cursor = journal_cursor();
+    let stopped = forge_json(&["stop", "managed"]);
+    assert_eq!(stopped["stopped"][0]["processes"], 2, "{stopped}");
+    assert_eq!(it.service("ActiveState"), "inactive");
+    let events: Vec<String> =
+        events_since(&cursor).iter().map(|event| event["FORGE_EVENT"].to_string()).collect();
+    assert_eq!(events, ["\"stopped\""]);
+    nothing_left_of("managed");
+    // While it waits for its next try.
+    let _settings = DropIn::new("managed", "[Service]\nRestartSec=10min\nRestartMaxDelaySec=20min\n");
+    let it = Supervised::spawn("managed", &[], &["sleep", "1000"]);
+    signal("KILL", it.program());
+    wait_until(Duration::from_secs(5), "the pause", || it.service("SubState") == "auto-restart");
+    assert_eq!(forge_json(&["list"])["sessions"][0]["state"], "starting");
+    forge(&["stop", "managed"]).ok();
+    assert_eq!(it.service("ActiveState"), "inactive");
+    nothing_left_of("managed");
+}
+
+fn the_program_goes_first_when_memory_is_short() {
+    let score = |pid: u32| -> i32 {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).expect("a score");
+        text.trim().parse().expect("a number")
+    };
+    let it = Supervised::spawn("frugal", &[], &["sh", "-c", "sleep 1000 & wait"]);
+    it.up();
+    assert!(score(it.program()) > score(it.server()), "{} {}", score(it.program()), score(it.server()));
+    assert!(score(it.program()) > score(it.pid()));
+    let child = run(&["pgrep", "-P", &it.program().to_string()]).ok().stdout;
+    assert_eq!(score(child.trim().parse().expect("a pid")), score(it.program()), "what it starts, too");
+    // And without a supervisor; and where the server would go with it, it does not.
+    let (_session, plain) = spawn("plain", &[], &["sleep", "1000"]);
+    let pid = |key: &str| u32::try_from(plain[key].as_u64().expect("a pid")).expect("a pid");
+    assert!(score(pid("pane_pid")) > score(pid("server_pid")));
+    assert!(alive(pid("server_pid")));
+    for scope in ["forge-spawn-frugal.scope", "forge-spawn-plain.scope"] {
+        assert_eq!(crate::support::user_unit_property(scope, "OOMPolicy"), "continue");
+    }
+}
+
+fn failures_that_are_reset_are_restarted_all_the_same() {
+    // Between the end of a supervisor and the next.
+    let _settings = DropIn::new("reset", "[Service]\nRestartSec=50ms\nExecStopPost=sleep 1\n");
+    let it = Supervised::spawn("reset", &[], &["sleep", "1000"]);
+    let before = it.up();
+    let reset = || {
+        wait_until(Duration::from_secs(10), "the end", || it.service("SubState") == "stop-post");
+        systemctl(&["reset-failed"]).ok();
+    };
+    signal("KILL", it.pid());
+    reset();
+    wait_until(Duration::from_secs(20), "the next", || it.service("SubState") != "stop-post");
+    assert_eq!(it.up()["pane_pid"], before["pane_pid"]);
+    let program = it.program();
+    signal("KILL", program);
+    reset();
+    it.up_after(program);
+}
+
+fn restarts_by_hand_use_nothing_up() {
+    let it = Supervised::spawn("often", &[], &["sleep", "1000"]);
+    let before = it.up();
+    for _ in 0..8 {
+        systemctl(&["restart", &it.unit]).ok();
+        assert_eq!(it.up()["pane_pid"], before["pane_pid"]);
+    }
+    for _ in 0..3 {
+        let program = it.program();
+        signal("KILL", program);
+        it.up_after(program);
+    }
+}
+
+fn a_restart_that_fails_forgets_nothing() {
+    let it = Supervised::spawn("kept", &["--port", "7899"], &["sleep", "1000"]);
+    it.up();
+    let listener = start(&[
+        "python3",
+        "-c",
+        "import socket,time\ns=socket.create_server((\"\",7899))\ntime.sleep(1000)",
+    ]);
+    wait_until(Duration::from_secs(10), "the listener", || shell("ss -ltn | grep -q :7899").code == 0);
+    let refused = forge(&["--json", "restart", "kept"]).code(1).json();
+    assert_eq!(refused["error"]["kind"], "port", "{refused}");
+    let kept = std::fs::read_to_string(".local/state/forge/sessions/kept.json").expect("its file");
+    assert!(kept.contains("\"over\": false"), "after a boot it is tried again: {kept}");
+    drop(listener);
+    shell("pkill -f create_server");
+    it.up();
+}
+
+fn a_file_that_is_gone_or_broken_harms_nobody() {
+    let file = ".local/state/forge/sessions/filed.json";
+    let it = Supervised::spawn("filed", &[], &["sleep", "1000"]);
+    let before = it.up();
+    shell(&format!("echo half > {file}")).ok();
+    let cursor = journal_cursor();
+    signal("KILL", it.pid());
+    event_since(&cursor, "adopted");
+    assert_eq!(it.up()["pane_pid"], before["pane_pid"]);
+    // What it was is not known any more, so it is not started again; it is told, and cleared.
+    std::fs::remove_file(file).expect("its removal");
+    let cursor = journal_cursor();
+    signal("KILL", it.program());
+    event_since(&cursor, "crashed");
+    it.becomes("failed");
+    nothing_left_of("filed");
+}

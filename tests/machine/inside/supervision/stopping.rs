@@ -1,0 +1,174 @@
+//! A stop, or an end of the program, ends the session and its supervisor.
+
+use super::nothing_left_of_but_the_file;
+use crate::suite::{Test, inside};
+use crate::support::{
+    DropIn, Homebase, Supervised, alive, cgroup_of, configured, event_since, events_since, forge, forge_json,
+    journal_cursor, nothing_left_of, processes_in, shell, signal, spawn, start, systemctl, wait_until,
+};
+use std::time::Duration;
+
+pub(crate) fn tests() -> Vec<Test> {
+    vec![
+        inside!(a_stop_ends_the_session_whole),
+        inside!(a_stop_between_two_supervisors_ends_the_session),
+        inside!(an_end_between_two_supervisors_is_an_end),
+        inside!(an_end_is_an_end_although_failures_are_reset),
+        inside!(a_stopped_session_can_be_started_again_and_a_forgotten_one_is_gone),
+        inside!(a_restore_calls_no_stop_off),
+    ]
+}
+
+fn a_stop_ends_the_session_whole() {
+    let _configuration = configured(
+        "[sessions.tree]\ncommand = ['sh', '-c', 'setsid sleep 1000 & (trap \"\" HUP TERM; sleep 1000) & exec sleep 1000']\n",
+    );
+    let homebase = Homebase::start();
+    let tree = Supervised::start("tree");
+    let group = cgroup_of(tree.server()).split("/forge-spawn-tree.scope").next().expect("a slice").to_owned();
+    wait_until(Duration::from_secs(5), "the tree to grow", || processes_in(&group).len() >= 4);
+    let cursor = journal_cursor();
+    systemctl(&["stop", &tree.unit]).ok();
+    assert_eq!(processes_in(&group), Vec::<u32>::new());
+    assert_eq!(tree.service("ActiveState"), "inactive");
+    assert_eq!(tree.status(), serde_json::Value::Null);
+    assert!(events_since(&cursor).iter().all(|event| event["FORGE_EVENT"] != "crashed"));
+    nothing_left_of_but_the_file("tree");
+    homebase.untouched();
+}
+
+fn a_stop_between_two_supervisors_ends_the_session() {
+    // One child is in a scope of its own where tmux makes such, and hears no hang-up.
+    let script = "(trap '' HUP; exec setsid sleep 1000) & sleep 1000 & echo up; wait";
+    let it = Supervised::spawn("gap", &["--ready", "up"], &["sh", "-c", script]);
+    let group = cgroup_of(it.server()).split("/forge-spawn-gap.scope").next().expect("a slice").to_owned();
+    let pause = || crate::support::user_unit_property("forge-pause-gap.service", "ActiveState");
+    // While the manager waits to start the next supervisor, nothing of this service runs.
+    signal("KILL", it.pid());
+    wait_until(Duration::from_secs(5), "the pause", || it.service("SubState") == "auto-restart");
+    assert_eq!(it.status()["state"], "running");
+    let cursor = journal_cursor();
+    systemctl(&["stop", &it.unit]).ok();
+    assert_eq!((processes_in(&group), it.service("ActiveState")), (vec![], "inactive".into()));
+    assert_eq!(event_since(&cursor, "stopped")["FORGE_SESSION"], "gap");
+    is_not_restored("gap");
+    // Also where the session has crashed, and there is nothing but the service; and after a pause that
+    // nobody stopped in.
+    systemctl(&["start", &it.unit]).ok();
+    assert_eq!(pause(), "inactive");
+    signal("KILL", it.pid());
+    event_since(&journal_cursor(), "adopted");
+    let program = it.up()["pane_pid"].as_u64().expect("a pid");
+    signal("KILL", u32::try_from(program).expect("a pid"));
+    wait_until(Duration::from_secs(5), "the pause", || it.service("SubState") == "auto-restart");
+    assert_eq!((it.status()["state"].as_str(), pause().as_str()), (Some("starting"), "active"));
+    systemctl(&["stop", &it.unit]).ok();
+    is_not_restored("gap");
+    assert_eq!(pause(), "inactive");
+    nothing_left_of_but_the_file("gap");
+}
+
+/// The session is stopped, and how to start it again is still known.
+#[track_caller]
+fn is_not_restored(name: &str) {
+    let plan = forge(&["--json", "restore", "--dry-run"]).ok().json()["plan"].clone();
+    let steps = plan.as_array().expect("a plan").iter();
+    let actions: Vec<&str> =
+        steps.filter(|step| step["session"] == name).filter_map(|step| step["action"].as_str()).collect();
+    assert_eq!(actions, ["forget"], "{plan}");
+}
+
+fn an_end_between_two_supervisors_is_an_end() {
+    let it = Supervised::spawn("unseen", &[], &["sh", "-c", "read x; exit 0"]);
+    let (cursor, program) = (journal_cursor(), it.program());
+    signal("KILL", it.pid());
+    wait_until(Duration::from_secs(5), "the pause", || it.service("SubState") == "auto-restart");
+    forge(&["send", "unseen", "end"]).ok();
+    wait_until(Duration::from_secs(5), "the end of the program", || !alive(program));
+    assert_eq!(event_since(&cursor, "exited")["FORGE_SESSION"], "unseen");
+    it.becomes("inactive");
+    // Another supervisor would come after a pause.
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!((it.service("ActiveState"), it.status()), ("inactive".into(), serde_json::Value::Null));
+    assert!(!events_since(&cursor).iter().any(|event| event["FORGE_EVENT"] == "spawned"));
+    is_not_restored("unseen");
+    assert_eq!(crate::support::user_unit_property("forge-pause-unseen.service", "ActiveState"), "inactive");
+    nothing_left_of_but_the_file("unseen");
+}
+
+fn an_end_is_an_end_although_failures_are_reset() {
+    // While the next supervisor is about to look: then the manager's count of restarts is 0.
+    let _settings = DropIn::new("forgiven", "[Service]\nExecStartPre=sleep 2\n");
+    let it = Supervised::spawn("forgiven", &[], &["sh", "-c", "read x; exit 0"]);
+    let (cursor, program) = (journal_cursor(), it.program());
+    signal("KILL", it.pid());
+    wait_until(Duration::from_secs(10), "the next", || it.service("SubState") == "start-pre");
+    systemctl(&["reset-failed", &it.unit]).ok();
+    assert_eq!(it.service("NRestarts"), "0");
+    forge(&["send", "forgiven", "end"]).ok();
+    wait_until(Duration::from_secs(1), "the end of the program", || !alive(program));
+    assert_eq!(event_since(&cursor, "exited")["FORGE_SESSION"], "forgiven");
+    it.becomes("inactive");
+    assert!(!events_since(&cursor).iter().any(|event| event["FORGE_EVENT"] == "spawned"));
+    // Whoever starts it then gets another run.
+    systemctl(&["start", &it.unit]).ok();
+    it.up_after(program);
+}
+
+fn a_stopped_session_can_be_started_again_and_a_forgotten_one_is_gone() {
+    let it = Supervised::spawn("again", &["--env", "COLOUR=green"], &["sleep", "4321"]);
+    systemctl(&["stop", &it.unit]).ok();
+    assert_eq!(forge(&["--json", "restore", "--dry-run"]).ok().json()["plan"][0]["action"], "forget");
+    assert!(!forge(&["probe"]).stdout.contains("nobody stopped it"));
+    systemctl(&["start", &it.unit]).ok();
+    assert_eq!(it.status()["command"], serde_json::json!(["sleep", "4321"]));
+    let environment = std::fs::read_to_string(format!("/proc/{}/environ", it.program())).expect("readable");
+    assert!(environment.contains("COLOUR=green"));
+    forge(&["stop", "again"]).ok();
+    nothing_left_of("again");
+    assert_eq!(it.service("ActiveState"), "inactive");
+    // Stopped and not running: then it is forgotten.
+    systemctl(&["start", &it.unit]).ok();
+    systemctl(&["stop", &it.unit]).ok();
+    assert!(forge(&["stop", "again"]).ok().stdout.contains("was not running"));
+    nothing_left_of("again");
+}
+
+fn a_restore_calls_no_stop_off() {
+    let _one_at_a_time = configured("[restore]\nconcurrency = 1\n");
+    let it =
+        Supervised::spawn("late", &["--ready", "up"], &["sh", "-c", "trap '' HUP TERM; echo up; sleep 1000"]);
+    let group = cgroup_of(it.server()).split("/forge-spawn-late.scope").next().expect("a slice").to_owned();
+    let (file, kept) = (".local/state/forge/sessions/late.json", "late.json");
+    std::fs::copy(file, kept).expect("a copy");
+    forge(&["stop", "--timeout", "1", "late"]).ok();
+    // Lost, and planned to be restored after one that takes its time.
+    std::fs::rename(kept, file).expect("its file");
+    let (first, _) = spawn(
+        "early",
+        &["--ready", "up"],
+        &["sh", "-c", "test -f been && sleep 3; touch been; echo up; sleep 1000"],
+    );
+    signal(
+        "KILL",
+        u32::try_from(forge_json(&["status", "early"])["server_pid"].as_u64().expect("a pid"))
+            .expect("a pid"),
+    );
+    wait_until(Duration::from_secs(10), "its end", || forge(&["status", "early"]).code != 0);
+    let _ = std::fs::remove_file(".local/state/forge/restored.json");
+    let restore = start(&["forge", "--json", "restore"]);
+    wait_until(Duration::from_secs(5), "the restore of the first", || forge(&["status", "early"]).code == 0);
+    // Meanwhile it is started, and is being stopped when its turn comes.
+    systemctl(&["start", &it.unit]).ok();
+    systemctl(&["stop", "--no-block", &it.unit]).ok();
+    assert_eq!(forge_json(&["status", "early"])["state"], "starting", "its turn is still to come");
+    let restored = restore.wait(Duration::from_secs(30)).ok().json();
+    assert_eq!(restored["restored"][0]["session"], "early", "{restored}");
+    assert_eq!(restored["left"][0]["session"], "late", "{restored}");
+    assert_eq!(it.service("ActiveState"), "deactivating", "it was being stopped all the time");
+    it.becomes("inactive");
+    assert_eq!(processes_in(&group), Vec::<u32>::new());
+    is_not_restored("late");
+    drop(first);
+    shell("rm been").ok();
+}
