@@ -21,7 +21,7 @@ use crate::sys::clock::{Deadline, millis_since, now_us, pause};
 use crate::sys::journal;
 use crate::sys::tmux::directory::{Directory, is_file};
 use crate::sys::tmux::listeners::Listeners;
-use crate::sys::tmux::ping::{PendingPing, Ping, answers, knock};
+use crate::sys::tmux::ping::{PendingPing, Ping, answers};
 
 /// How long a starting server may refuse connections. In practice this takes microseconds.
 const STARTING: Duration = Duration::from_millis(2);
@@ -190,7 +190,7 @@ impl DirectorySweep<'_> {
             } else if listeners.has(&stat) || self.plan.known_live.contains(&path) {
                 self.report.live.push(path);
             } else {
-                match knock(self.directory, &name) {
+                match self.directory.ping(&name) {
                     Ping::Open(connection) => sorted.pinged.push((name, connection)),
                     Ping::Full => self.report.unresponsive.push(path),
                     Ping::Refused => sorted.refused.push(name),
@@ -259,7 +259,7 @@ pub fn remove_dead(directory: &Directory, name: &OsStr, dry_run: bool) -> Result
         // A server that is starting also refuses connections, between its bind and its listen. Only the
         // lock distinguishes the two with certainty, and taking the lock would create a file.
         pause(STARTING);
-        return Ok(match knock(directory, name) {
+        return Ok(match directory.ping(name) {
             Ping::Refused => SocketFate::Removed,
             Ping::Missing => SocketFate::Gone,
             Ping::Open(_) | Ping::Full | Ping::Unknown(_) => SocketFate::Alive,
@@ -267,7 +267,7 @@ pub fn remove_dead(directory: &Directory, name: &OsStr, dry_run: bool) -> Result
     }
     let Some(lock) = directory.lock(name)? else { return Ok(SocketFate::Busy) };
     let session = name.to_str().and_then(unit::session_of_socket);
-    let is_there = match knock(directory, name) {
+    let is_there = match directory.ping(name) {
         Ping::Refused => directory.stat(name)?.is_some_and(|stat| directory.is_own_socket(&stat)),
         Ping::Missing => false,
         Ping::Open(_) | Ping::Full | Ping::Unknown(_) => return Ok(SocketFate::Alive),
@@ -299,7 +299,7 @@ pub fn remove_session_socket(socket: &std::path::Path) -> Result<()> {
     };
     if directory.stat(name)?.is_some_and(|stat| directory.is_own_socket(&stat)) {
         let Some(lock) = directory.lock(name)? else { return Ok(()) };
-        match knock(&directory, name) {
+        match directory.ping(name) {
             Ping::Refused => directory.remove(name, lock, true)?,
             // A sweep removed the socket first.
             Ping::Missing => directory.remove_lock(lock)?,

@@ -1,13 +1,14 @@
-//! Asking a socket whether somebody is there, without running a tmux client.
+//! Testing whether a tmux server listens on a socket and answers, without running a tmux client.
 //!
-//! A connection tells dead from alive. A server that accepts may still be stopped or wedged, so
-//! it is asked something that every tmux answers: a message with a protocol version that does
-//! not exist. The server replies with its own version and drops the connection; nothing
-//! changes in it (measured on 3.3a and 3.5a: 0.3 ms). An end of the connection counts as an
-//! answer too, since a server that stands still does not even do that.
+//! A connection shows whether a server listens. The server may still be stopped or wedged although the
+//! kernel accepts the connection, so forge sends a message that every tmux answers: one with a protocol
+//! version that does not exist. The server replies with its own version and drops the connection; its
+//! state does not change (measured on 3.3a and 3.5a: 0.3 ms). If the server closes the connection, that
+//! counts as an answer, too: a server that is stopped does not even do that.
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::sys::socket::sockopt::PeerCredentials;
@@ -16,72 +17,73 @@ use nix::sys::socket::{
 };
 
 use super::directory::Directory;
-use crate::model::session::condition::Answer;
 use crate::sys::clock::Deadline;
 use crate::sys::poll::readable;
 
-/// What a connection met.
+/// The result of connecting to a socket.
 #[derive(Debug)]
 pub enum Ping {
-    /// Somebody listens.
+    /// A process listens on the socket. It has not answered yet.
     Open(PendingPing),
-    /// Somebody listens, and its queue of connections is full.
+    /// A process listens on the socket, and its queue of connections is full.
     Full,
-    /// Nobody listens.
+    /// No process listens on the socket.
     Refused,
-    /// There is no socket of the user's by that name.
+    /// The user has no socket of that name.
     Missing,
-    /// It cannot be told: why.
+    /// The kernel refuses for another reason.
     Unknown(String),
 }
 
-/// A connection to a server that was asked for its version.
+/// A connection to a server to which forge has sent a message.
 #[derive(Debug)]
 pub struct PendingPing {
     fd: OwnedFd,
 }
 
-/// Connects without waiting. Nothing is locked, so a refusal may also mean a server that is
-/// just starting, between bind(2) and listen(2).
-///
-/// By the socket itself and not by its name: where others may write in the directory, the name may be
-/// a link by now, and whoever listens behind that would be asked.
-pub fn knock(directory: &Directory, name: &OsStr) -> Ping {
-    let held = match directory.hold(name) {
-        Ok(Some(held)) => held,
-        Ok(None) => return Ping::Missing,
-        Err(error) => return Ping::Unknown(error.desc().to_owned()),
-    };
-    let path = format!("/proc/self/fd/{}", held.as_raw_fd());
-    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
-    let made = UnixAddr::new(path.as_str())
-        .and_then(|address| Ok((address, socket(AddressFamily::Unix, SockType::Stream, flags, None)?)));
-    let (address, fd) = match made {
-        Ok(made) => made,
-        Err(error) => return Ping::Unknown(format!("no socket to ask with: {}", error.desc())),
-    };
-    match connect(fd.as_raw_fd(), &address) {
-        Ok(()) => {
-            ask_version(&fd);
-            Ping::Open(PendingPing { fd })
+impl Directory {
+    /// Connects to a socket without waiting. forge holds no lock meanwhile, so a refusal may also mean a
+    /// server that is just starting, between bind(2) and listen(2).
+    ///
+    /// forge connects to the socket itself and not to its path: where other users may write in the
+    /// directory, the name may be a link by now, and forge would contact the server behind the link.
+    pub fn ping(&self, name: &OsStr) -> Ping {
+        let held = match self.hold(name) {
+            Ok(Some(held)) => held,
+            Ok(None) => return Ping::Missing,
+            Err(error) => return Ping::Unknown(error.desc().to_owned()),
+        };
+        let path = format!("/proc/self/fd/{}", held.as_raw_fd());
+        let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+        let made = UnixAddr::new(path.as_str())
+            .and_then(|address| Ok((address, socket(AddressFamily::Unix, SockType::Stream, flags, None)?)));
+        let (address, fd) = match made {
+            Ok(made) => made,
+            Err(error) => return Ping::Unknown(format!("cannot make a socket: {}", error.desc())),
+        };
+        match connect(fd.as_raw_fd(), &address) {
+            Ok(()) => {
+                send_unknown_version(&fd);
+                Ping::Open(PendingPing { fd })
+            }
+            Err(Errno::EAGAIN) => Ping::Full,
+            Err(Errno::ECONNREFUSED) => Ping::Refused,
+            Err(Errno::ENOENT) => Ping::Missing,
+            Err(error) => Ping::Unknown(error.desc().to_owned()),
         }
-        Err(Errno::EAGAIN) => Ping::Full,
-        Err(Errno::ECONNREFUSED) => Ping::Refused,
-        Err(Errno::ENOENT) => Ping::Missing,
-        Err(error) => Ping::Unknown(error.desc().to_owned()),
     }
 }
 
-/// The process that listens on a socket: the kernel's word.
-pub fn server_of(socket: &std::path::Path) -> Option<i32> {
+/// The pid of the process that listens on a socket, as the kernel reports it.
+pub fn server_of(socket: &Path) -> Option<i32> {
     let directory = Directory::open(socket.parent()?).ok().flatten()?;
-    let Ping::Open(caller) = knock(&directory, socket.file_name()?) else { return None };
-    getsockopt(&caller.fd, PeerCredentials).ok().map(|server| server.pid())
+    let Ping::Open(ping) = directory.ping(socket.file_name()?) else { return None };
+    getsockopt(&ping.fd, PeerCredentials).ok().map(|server| server.pid())
 }
 
 /// Sends a message header of tmux's protocol (`struct imsg_hdr`): its type, its length, the
 /// version where tmux keeps it, and a pid.
-fn ask_version(fd: &OwnedFd) {
+fn send_unknown_version(fd: &OwnedFd) {
     const IDENTIFY_FLAGS: u32 = 100;
     const HEADER: u32 = 16;
     const NO_VERSION: u32 = 0;
@@ -89,19 +91,20 @@ fn ask_version(fd: &OwnedFd) {
     for word in [IDENTIFY_FLAGS, HEADER, NO_VERSION, std::process::id()] {
         message.extend_from_slice(&word.to_ne_bytes());
     }
-    // Where it cannot be sent the server is at its end or stands still; the wait tells which.
+    // If forge cannot send the message, the server is ending or stopped: `answers` shows which.
     let _ = send(fd.as_raw_fd(), &message, MsgFlags::MSG_NOSIGNAL);
 }
 
-/// Waits for all answers side by side; says for each caller whether its server answered.
-pub fn answers(callers: &[&PendingPing], deadline: Deadline) -> Vec<bool> {
-    let mut answered = vec![false; callers.len()];
+/// Waits for all answers at the same time. Returns for each ping whether its server answered by the
+/// deadline.
+pub fn answers(pings: &[&PendingPing], deadline: Deadline) -> Vec<bool> {
+    let mut answered = vec![false; pings.len()];
     loop {
-        let waiting: Vec<usize> = (0..callers.len()).filter(|at| !answered[*at]).collect();
+        let waiting: Vec<usize> = (0..pings.len()).filter(|at| !answered[*at]).collect();
         if waiting.is_empty() {
             return answered;
         }
-        let fds: Vec<_> = waiting.iter().map(|at| callers[*at].fd.as_fd()).collect();
+        let fds: Vec<_> = waiting.iter().map(|at| pings[*at].fd.as_fd()).collect();
         let ready = readable(&fds, deadline);
         if !ready.contains(&true) {
             return answered;
@@ -112,50 +115,50 @@ pub fn answers(callers: &[&PendingPing], deadline: Deadline) -> Vec<bool> {
     }
 }
 
-/// Asks one socket and waits for the answer.
-pub fn ask(directory: &Directory, name: &OsStr, deadline: Deadline) -> Answer {
-    match knock(directory, name) {
-        Ping::Open(caller) if answers(&[&caller], deadline)[0] => Answer::Answers,
-        Ping::Open(_) | Ping::Full | Ping::Unknown(_) => Answer::Silent,
-        Ping::Refused => Answer::Refused,
-        Ping::Missing => Answer::Missing,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::session::condition::Answer;
     use crate::sys::tmux::directory::private_for_tests as private;
     use std::os::unix::net::UnixListener;
     use std::time::{Duration, Instant};
 
+    fn answer(directory: &Directory, name: &OsStr, deadline: Deadline) -> Answer {
+        match directory.ping(name) {
+            Ping::Open(ping) if answers(&[&ping], deadline)[0] => Answer::Answers,
+            Ping::Open(_) | Ping::Full | Ping::Unknown(_) => Answer::Silent,
+            Ping::Refused => Answer::Refused,
+            Ping::Missing => Answer::Missing,
+        }
+    }
+
     #[test]
-    fn dead_silent_and_missing_are_told_apart() {
+    fn dead_silent_and_missing_servers_are_distinguished() {
         let root = private();
         drop(UnixListener::bind(root.path().join("dead")).unwrap());
         let silent = UnixListener::bind(root.path().join("silent")).unwrap();
         let directory = Directory::open(root.path()).unwrap().unwrap();
         let soon = || Deadline::after(Duration::from_millis(50));
-        assert_eq!(ask(&directory, OsStr::new("dead"), soon()), Answer::Refused);
-        assert_eq!(ask(&directory, OsStr::new("none"), soon()), Answer::Missing);
-        assert_eq!(ask(&directory, OsStr::new("silent"), soon()), Answer::Silent);
+        assert_eq!(answer(&directory, OsStr::new("dead"), soon()), Answer::Refused);
+        assert_eq!(answer(&directory, OsStr::new("none"), soon()), Answer::Missing);
+        assert_eq!(answer(&directory, OsStr::new("silent"), soon()), Answer::Silent);
         drop(silent);
-        assert_eq!(ask(&directory, OsStr::new("silent"), soon()), Answer::Refused);
+        assert_eq!(answer(&directory, OsStr::new("silent"), soon()), Answer::Refused);
     }
 
     #[test]
-    fn the_socket_is_asked_and_not_what_its_name_leads_to() {
+    fn a_link_to_a_socket_is_not_followed() {
         let (root, outside) = (private(), private());
         let listener = UnixListener::bind(outside.path().join("s")).unwrap();
         listener.set_nonblocking(true).unwrap();
         std::os::unix::fs::symlink(outside.path().join("s"), root.path().join("link")).unwrap();
         let directory = Directory::open(root.path()).unwrap().unwrap();
-        assert!(matches!(knock(&directory, OsStr::new("link")), Ping::Missing));
-        assert!(listener.accept().is_err(), "nobody came");
-        // Nor does a name that is too long for an address matter.
+        assert!(matches!(directory.ping(OsStr::new("link")), Ping::Missing));
+        assert!(listener.accept().is_err(), "no connection came through the link");
+        // A name that is longer than a socket address is pinged, too.
         let long = "l".repeat(200);
         std::fs::rename(outside.path().join("s"), root.path().join(&long)).unwrap();
-        assert!(matches!(knock(&directory, OsStr::new(&long)), Ping::Open(_)));
+        assert!(matches!(directory.ping(OsStr::new(&long)), Ping::Open(_)));
     }
 
     #[test]
@@ -165,14 +168,14 @@ mod tests {
         let names: Vec<String> = (0..8).map(|n| format!("s{n}")).collect();
         let _listeners: Vec<UnixListener> =
             names.iter().map(|name| UnixListener::bind(root.path().join(name)).unwrap()).collect();
-        let knocks: Vec<Ping> = names.iter().map(|name| knock(&directory, OsStr::new(name))).collect();
-        let callers: Vec<&PendingPing> = knocks
+        let pings: Vec<Ping> = names.iter().map(|name| directory.ping(OsStr::new(name))).collect();
+        let pending: Vec<&PendingPing> = pings
             .iter()
-            .filter_map(|knock| if let Ping::Open(caller) = knock { Some(caller) } else { None })
+            .filter_map(|ping| if let Ping::Open(ping) = ping { Some(ping) } else { None })
             .collect();
         let start = Instant::now();
-        let answered = answers(&callers, Deadline::after(Duration::from_millis(200)));
+        let answered = answers(&pending, Deadline::after(Duration::from_millis(200)));
         assert_eq!((answered.len(), answered.contains(&true)), (8, false));
-        assert!(start.elapsed() < Duration::from_secs(1), "they are waited for side by side");
+        assert!(start.elapsed() < Duration::from_secs(1), "forge waits for all of them at the same time");
     }
 }

@@ -12,7 +12,7 @@ use crate::sys::cgroup::Cgroup;
 use crate::sys::clock::Deadline;
 use crate::sys::process::life;
 use crate::sys::tmux::directory::Directory;
-use crate::sys::tmux::ping::{PendingPing, Ping, answers, knock};
+use crate::sys::tmux::ping::{PendingPing, Ping, answers};
 
 /// How long all servers together may take to answer. A server that does not answer in time is wedged.
 pub(super) const ANSWERS: Duration = Duration::from_secs(1);
@@ -57,7 +57,7 @@ pub(super) fn ping_all(sockets: &[Option<&Path>]) -> Vec<Ping> {
             continue;
         };
         let directory = directories.entry(parent).or_insert_with(|| Directory::open(parent).ok().flatten());
-        pings.push(directory.as_ref().map_or(Ping::Missing, |directory| knock(directory, name)));
+        pings.push(directory.as_ref().map_or(Ping::Missing, |directory| directory.ping(name)));
     }
     pings
 }
