@@ -126,31 +126,35 @@ pub(crate) fn watched() -> impl Strategy<Value = Watched> {
             restarts,
         },
     );
-    let asked =
-        (text(), text(), any::<u64>(), any::<bool>()).prop_map(|(question, screen, since, noticed)| {
-            AskedQuestion { question: Question::new(&question, &screen), since, noticed }
-        });
+    let asked = (text(), text(), any::<u64>(), any::<bool>()).prop_map(
+        |(question, screen, since_boot_us, notified)| AskedQuestion {
+            question: Question::new(&question, &screen),
+            since_boot_us,
+            notified,
+        },
+    );
     let seen = (any::<[u64; 5]>(), any::<[Option<u64>; 4]>(), any::<[bool; 2]>(), option::of(asked));
     (mark(), text(), text(), terms, seen).prop_map(|(mark, cgroup, program, terms, seen)| {
-        let ([since, sign, looked, cpu, booted], [wedged, output, screen, noticed], [told, nudged], asked) =
-            seen;
+        let (times, optional, [reported, nudged], asked) = seen;
+        let [since_boot_us, sign_boot_us, checked_boot_us, cpu_usec, booted_wall_us] = times;
+        let [wedged_boot_us, output_wall_us, screen, notice_boot_us] = optional;
         Watched {
             mark,
             cgroup,
             program,
             terms,
-            since,
-            wedged,
-            sign,
-            looked,
-            output,
-            cpu,
-            booted,
-            told,
+            since_boot_us,
+            wedged_boot_us,
+            sign_boot_us,
+            checked_boot_us,
+            output_wall_us,
+            cpu_usec,
+            booted_wall_us,
+            reported,
             nudged,
             screen,
             asked,
-            noticed,
+            notice_boot_us,
         }
     })
 }
@@ -163,9 +167,9 @@ fn record() -> impl Strategy<Value = Record> {
     let started = option::of(prop_oneof![up, failed]);
     let rest = (any::<[bool; 2]>(), option::of(text()), option::of(watched()));
     (vec(any::<u64>(), 0..6), option::of(any::<u64>()), started, rest).prop_map(
-        |(failures, running, started, ([poked, by_itself], failure, watched))| Record {
-            failures,
-            running,
+        |(failures_boot_us, running_wall_us, started, ([poked, by_itself], failure, watched))| Record {
+            failures_boot_us,
+            running_wall_us,
             started,
             poked,
             by_itself,

@@ -67,24 +67,24 @@ properties! {
     fn a_question_is_noticed_once_and_notices_are_a_minute_apart(
         mut watched in watched(), asked in vec((option::of("Sure\\?|Delete [0-9]\\?"), 0..40 * S), 1..40),
     ) {
-        (watched.asked, watched.noticed, watched.sign) = (None, None, 0);
+        (watched.asked, watched.notice_boot_us, watched.sign_boot_us) = (None, None, 0);
         let (mut now, mut notices, mut new) = (100 * S, Vec::new(), 0);
         for (text, wait) in asked {
             let before = watched.asked;
             let question = text.map(|text| Question::new(&text, &format!("screen of {text}")));
-            let is_new = watched.note_question(question, now);
+            let is_new = watched.replace_question(question, now);
             new += usize::from(is_new);
             prop_assert_eq!(watched.asked.is_some(), question.is_some());
             prop_assert_eq!(is_new, question.is_some_and(|now| before.is_none_or(|before| !before.question.is_same(&now))));
             if before.is_some() && question.is_none() {
-                prop_assert_eq!(watched.sign, now, "an answer is a sign of life");
+                prop_assert_eq!(watched.sign_boot_us, now, "an answer is a sign of life");
             }
             // A supervisor that sleeps until the next deadline.
             let end = now + wait;
-            while let Some(due) = watched.notice_due().filter(|due| *due <= end) {
+            while let Some(due) = watched.notice_due_boot_us().filter(|due| *due <= end) {
                 now = now.max(due);
                 notices.push(now);
-                watched.note_notice(now);
+                watched.mark_notified(now);
             }
             now = end;
         }

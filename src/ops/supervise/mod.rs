@@ -193,7 +193,7 @@ impl Supervisor {
     fn did_not_start(&mut self, context: &Context, error: Error) -> Result<SupervisedRun> {
         let told = error.message.lines().next().unwrap_or_default().to_owned();
         sd_notify::status(&told);
-        self.record.running = None;
+        self.record.running_wall_us = None;
         self.record.started = Some(StartOutcome::Failed {
             kind: error.kind.word().to_owned(),
             message: error.message.clone(),
@@ -216,11 +216,11 @@ impl Supervisor {
         }
         let (now, breaker) = (boot_us(), self.terms.breaker);
         // Those that left the window never count again.
-        self.record.failures.retain(|failure| breaker.counts(*failure, now));
-        self.record.failures.push(now);
-        let is_open = breaker.is_open(&self.record.failures, now);
+        self.record.failures_boot_us.retain(|failure| breaker.counts(*failure, now));
+        self.record.failures_boot_us.push(now);
+        let is_open = breaker.is_open(&self.record.failures_boot_us, now);
         if is_open {
-            let failures = self.record.failures.len();
+            let failures = self.record.failures_boot_us.len();
             let within_s = breaker.interval.as_secs();
             let session = self.id.clone();
             journal::record(&Event::BreakerOpen { session, failures, within_s, error: error.clone() });
@@ -259,7 +259,7 @@ impl Supervisor {
         let found = observe::one(context, &self.id)?.filter(|found| found.has_body);
         if is_forgotten && found.is_none() {
             // It was stopped.
-            self.record.running = None;
+            self.record.running_wall_us = None;
             self.write_record(context);
             return Ok(status::OVER);
         }
@@ -317,7 +317,7 @@ impl Supervisor {
             sd_notify::status(&format!("{}; ends what is left of it", end.words()));
             stop::clear(context, std::slice::from_ref(found), stop::TIMEOUT)?;
         }
-        self.record.running = None;
+        self.record.running_wall_us = None;
         let told = format!("{} ended with {}", self.id, end.words());
         sd_notify::status(&told);
         let status = match next {

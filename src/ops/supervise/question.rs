@@ -50,7 +50,7 @@ impl Supervisor {
     /// Stores the question on that screen, and records a new question in the journal.
     fn record_question(&mut self, context: &Context, watch: &mut SessionWatch, screen: &Screen) {
         let question = watch.question_on(screen);
-        if watch.watched.note_question(question, boot_us()) {
+        if watch.watched.replace_question(question, boot_us()) {
             // Store the question first: if this supervisor is killed here, the next one knows the question.
             self.store_watched(context, watch);
             journal::record(&Event::Asking { session: self.id.clone() });
@@ -62,7 +62,7 @@ impl Supervisor {
     /// the screen. Returns whether systemd accepted the unit.
     pub(super) fn send_notice(&mut self, context: &Context, watch: &mut SessionWatch) -> bool {
         let now = boot_us();
-        watch.watched.note_notice(now);
+        watch.watched.mark_notified(now);
         // Store this first: if this supervisor is killed here, the next one does not send the notice again.
         self.store_watched(context, watch);
         match self.start_notice() {
@@ -70,9 +70,9 @@ impl Supervisor {
             Err(error) => {
                 tracing::debug!("{error}");
                 if let Some(asked) = &mut watch.watched.asked {
-                    asked.noticed = false;
+                    asked.notified = false;
                 }
-                watch.watched.noticed =
+                watch.watched.notice_boot_us =
                     Some((now + micros(RETRY_NOTICE)).saturating_sub(micros(NOTICE_EVERY)));
                 false
             }

@@ -38,20 +38,27 @@ impl SessionWatch {
         let now = boot_us();
         let (output, cpu) = (last_output_us(&self.watched.mark), self.cgroup.cpu_usec().unwrap_or(0));
         let booted = now_us().saturating_sub(now);
-        let Watched { mut sign, looked, cpu: used, .. } = self.watched;
+        let Watched { sign_boot_us: mut sign, checked_boot_us: checked, cpu_usec: used, .. } = self.watched;
         if rules.counts(Sign::Beat) {
             sign = sign.max(self.cgroup.last_beat().unwrap_or(0).min(now));
         }
         if rules.counts(Sign::Output) && self.watched.may_have_printed(output) && self.screen_changed() {
-            sign = sign.max(self.watched.time_of_output(output, now, booted));
+            sign = sign.max(self.watched.output_boot_us(output, now, booted));
         }
         if rules.counts(Sign::Cpu)
-            && cpu.saturating_sub(used) * 1000 > now.saturating_sub(looked) * IDLE_PERMILLE
+            && cpu.saturating_sub(used) * 1000 > now.saturating_sub(checked) * IDLE_PERMILLE
             && !self.shows_only_the_nudge()
         {
             sign = now;
         }
-        self.watched = Watched { sign, looked: now, output, cpu, booted, ..self.watched.clone() };
+        self.watched = Watched {
+            sign_boot_us: sign,
+            checked_boot_us: now,
+            output_wall_us: output,
+            cpu_usec: cpu,
+            booted_wall_us: booted,
+            ..self.watched.clone()
+        };
         self.silence_check = SilenceCheck::default();
         Duration::from_micros(now.saturating_sub(sign))
     }
@@ -121,11 +128,11 @@ impl Supervisor {
     /// When to check for signs of life next, in microseconds since the boot; `None` where no silence is too long.
     pub(super) fn silence_check_due(&self, watch: &SessionWatch) -> Option<u64> {
         let stuck_after = micros(self.terms.rules.stuck_after?);
-        let Watched { sign, looked, .. } = watch.watched;
+        let Watched { sign_boot_us, checked_boot_us, .. } = watch.watched;
         let first_check = || {
-            let ends = sign.saturating_add(stuck_after);
+            let ends = sign_boot_us.saturating_add(stuck_after);
             let Some(interval) = self.comparison_interval() else { return ends };
-            ends.min(looked.saturating_add(micros(interval)))
+            ends.min(checked_boot_us.saturating_add(micros(interval)))
         };
         Some(watch.silence_check.due.unwrap_or_else(first_check))
     }
@@ -144,25 +151,25 @@ impl Supervisor {
         let Some(stuck_after) = self.terms.rules.stuck_after else { return false };
         if !observe::current_condition(&watch.watched.mark, &watch.cgroup).can_be_stuck() {
             // A session that is frozen or stopped on purpose is not silent.
-            watch.watched.sign = boot_us();
+            watch.watched.sign_boot_us = boot_us();
         }
         let mut silence = watch.update_silence(&self.terms.rules);
         if silence >= stuck_after && self.is_asking(context, watch) {
             // The program waits for its user.
-            (watch.watched.sign, silence) = (boot_us(), Duration::ZERO);
+            (watch.watched.sign_boot_us, silence) = (boot_us(), Duration::ZERO);
         }
         if silence < stuck_after {
-            (watch.watched.told, watch.watched.nudged) = (false, false);
+            (watch.watched.reported, watch.watched.nudged) = (false, false);
         }
         let missing = self.terms.rules.signs.iter().map(|sign| sign.word()).collect::<Vec<_>>().join(", ");
-        if self.terms.rules.after_silence(silence, watch.watched.told, true) == Silence::Tell {
+        if self.terms.rules.after_silence(silence, watch.watched.reported, true) == Silence::Report {
             self.record_stuck(&missing, silence, false);
-            watch.watched.told = true;
+            watch.watched.reported = true;
         }
-        let Watched { told, nudged, .. } = watch.watched;
-        let mut wait = match self.terms.rules.after_silence(silence, told, nudged) {
+        let Watched { reported, nudged, .. } = watch.watched;
+        let mut wait = match self.terms.rules.after_silence(silence, reported, nudged) {
             Silence::Until(total) => total.saturating_sub(silence),
-            Silence::Never | Silence::Tell => stuck_after,
+            Silence::Never | Silence::Report => stuck_after,
             Silence::Nudge | Silence::Restart if user_types(&watch.watched.mark) => USER_DELAY,
             Silence::Nudge => {
                 self.nudge(context, watch);

@@ -46,7 +46,7 @@ impl Supervisor {
             // Somebody started it: what was before is forgiven, also by the manager, which counts the
             // starts that people ask for as well.
             if !std::mem::take(&mut self.record.poked) {
-                self.record.failures.clear();
+                self.record.failures_boot_us.clear();
             }
             context.manager()?.reset_failed(&self.unit)?;
         }
@@ -63,7 +63,7 @@ impl Supervisor {
             Some(_) => Some(context.store.clearing_turn(&self.id, Deadline::after(CLEARING))?),
             None => None,
         };
-        if by_itself && let Some(since_us) = self.record.running {
+        if by_itself && let Some(since_us) = self.record.running_wall_us {
             // The last supervisor did not live to see the end.
             if let Some(status) = self.conclude_for_another(context, remains.as_ref(), since_us)? {
                 return Ok(SupervisedRun::Ended(status));
@@ -133,7 +133,7 @@ impl Supervisor {
             // Only supervisors ended, and that is no failure of the session.
             context.manager()?.reset_failed(&self.unit)?;
         }
-        (self.record.running, self.record.by_itself) = (Some(mark.since_us), false);
+        (self.record.running_wall_us, self.record.by_itself) = (Some(mark.since_us), false);
         self.record.started = Some(StartOutcome::Up(value(&Spawned::of(&self.id, &mark))));
         self.write_record(context);
         let program = spec.map(|spec| spec.command.name().to_owned()).unwrap_or_default();
@@ -144,25 +144,25 @@ impl Supervisor {
         let now = boot_us();
         if let Some(known) = self.record.watched.as_ref().filter(|known| known.mark == mark) {
             // It was watched before: how long it was silent, and what was told, still counts.
-            return known.under(&self.terms, now);
+            return known.with_terms(&self.terms, now);
         }
         Watched {
-            looked: now,
-            booted: now_us().saturating_sub(now),
-            output: last_output_us(&mark),
-            cpu: cgroup.cpu_usec().unwrap_or(0),
+            checked_boot_us: now,
+            booted_wall_us: now_us().saturating_sub(now),
+            output_wall_us: last_output_us(&mark),
+            cpu_usec: cgroup.cpu_usec().unwrap_or(0),
             mark,
             cgroup: cgroup.control_group(),
             program,
             terms: self.terms.clone(),
-            since: now,
-            wedged: None,
-            sign: now,
-            told: false,
+            since_boot_us: now,
+            wedged_boot_us: None,
+            sign_boot_us: now,
+            reported: false,
             nudged: false,
             screen: None,
             asked: None,
-            noticed: None,
+            notice_boot_us: None,
         }
     }
 
@@ -187,7 +187,7 @@ impl Supervisor {
         if let Some(found) = remains {
             stop::clear(context, std::slice::from_ref(found), stop::TIMEOUT)?;
         }
-        self.record.running = None;
+        self.record.running_wall_us = None;
         let again = self.is_tried_again("a start that was cut short".to_owned());
         self.write_record(context);
         Ok((!again).then_some(status::FOR_GOOD))
@@ -205,7 +205,7 @@ impl Supervisor {
         let (spec, argv) = (resumption.recorded_in(spec), &resumption.argv);
         sd_notify::extend_start(Duration::from_secs(spec.ready_timeout_s).saturating_add(BESIDE_THE_PROMPT));
         sd_notify::status(&format!("starts {}", argv.name()));
-        self.record.running = Some(0);
+        self.record.running_wall_us = Some(0);
         self.write_record(context);
         let spawned = spawn(context, SpawnOrder { spec: &spec, argv, mode: SpawnMode::Supervised })?;
         drop(turn);
@@ -213,7 +213,7 @@ impl Supervisor {
             let why = self.record.failure.clone().unwrap_or_else(|| "an end that nobody saw".to_owned());
             journal::record(&Event::Restarted { session: self.id.clone(), why });
         }
-        (self.record.running, self.record.by_itself) = (Some(spawned.since_us), false);
+        (self.record.running_wall_us, self.record.by_itself) = (Some(spawned.since_us), false);
         self.record.started = Some(StartOutcome::Up(value(&spawned)));
         self.write_record(context);
         let found = observe::one(context, &self.id)?;

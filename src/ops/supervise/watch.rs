@@ -79,7 +79,8 @@ impl Supervisor {
                 return self.ended(&mut watch, Some(EndCause::Stuck), false);
             }
             self.check_for_question(context, &mut watch);
-            if watch.watched.notice_due().is_some_and(|at| now >= at) && self.send_notice(context, &mut watch)
+            if watch.watched.notice_due_boot_us().is_some_and(|at| now >= at)
+                && self.send_notice(context, &mut watch)
             {
                 return self.rest(context, watch.watched);
             }
@@ -89,7 +90,7 @@ impl Supervisor {
                 self.wedged_deadline(&watch),
                 self.silence_check_due(&watch),
                 watch.questions.as_ref().and_then(QuestionWatch::due),
-                watch.watched.notice_due(),
+                watch.watched.notice_due_boot_us(),
             ];
             let next = timers.into_iter().flatten().fold(next_check, u64::min);
             let mut fds = vec![
@@ -132,7 +133,7 @@ impl Supervisor {
         sd_notify::reloading();
         if let Ok(config) = config::load(&self.paths.config, self.terms.config_file.as_deref()) {
             self.terms.rules = rules(&config, &self.id);
-            watch.watched = watch.watched.under(&self.terms, boot_us());
+            watch.watched = watch.watched.with_terms(&self.terms, boot_us());
             self.update_patterns(context, &config);
         }
         let condition = self.check_and_heal(&mut watch);
@@ -162,9 +163,9 @@ impl Supervisor {
             heal::restore_socket(&self.id, mark);
         }
         if condition.action() != Action::RestartLate {
-            watch.watched.wedged = None;
-        } else if watch.watched.wedged.is_none() {
-            watch.watched.wedged = Some(boot_us());
+            watch.watched.wedged_boot_us = None;
+        } else if watch.watched.wedged_boot_us.is_none() {
+            watch.watched.wedged_boot_us = Some(boot_us());
             self.record_stuck("server", Duration::ZERO, false);
         }
         condition
@@ -181,29 +182,29 @@ impl Supervisor {
 
     /// When the supervisor gives up on a tmux server that does not answer, in microseconds since the boot.
     fn wedged_deadline(&self, watch: &SessionWatch) -> Option<u64> {
-        Some(watch.watched.wedged?.saturating_add(micros(self.terms.rules.patience()?)))
+        Some(watch.watched.wedged_boot_us?.saturating_add(micros(self.terms.rules.patience()?)))
     }
 
     /// When the run has lasted long enough for forge to forgive earlier failures, in microseconds since the boot.
     fn settles_at(&self, watch: &SessionWatch) -> Option<u64> {
-        let has_history = self.terms.restarts > 0 || !self.record.failures.is_empty();
+        let has_history = self.terms.restarts > 0 || !self.record.failures_boot_us.is_empty();
         // Without StartLimitIntervalSec=, the pauses before restarts must still become short again.
         let interval = Some(self.terms.breaker.interval).filter(|interval| !interval.is_zero());
-        has_history.then(|| watch.watched.since.saturating_add(micros(interval.unwrap_or(SETTLED))))
+        has_history.then(|| watch.watched.since_boot_us.saturating_add(micros(interval.unwrap_or(SETTLED))))
     }
 
     /// Clears the earlier failures, here and in systemd.
     fn forgive_failures(&mut self, watch: &mut SessionWatch) {
         let done = self.with_manager(&Config::default(), |this, context| {
             context.manager()?.reset_failed(&this.unit)?;
-            this.record.failures.clear();
+            this.record.failures_boot_us.clear();
             this.record.failure = None;
             Ok(())
         });
         match done {
             Ok(()) => self.terms.restarts = 0,
             // Try again after the same time.
-            Err(_) => watch.watched.since = boot_us(),
+            Err(_) => watch.watched.since_boot_us = boot_us(),
         }
     }
 }

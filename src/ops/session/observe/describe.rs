@@ -119,7 +119,7 @@ fn with_activity(
     let watched = context.store.record(&found.id).ok().flatten().and_then(|record| record.watched);
     let watched = watched.filter(|watched| found.mark.as_ref() == Some(&watched.mark));
     let since = watched.and_then(|watched| watched.asked).map(|asked| {
-        let age = boot_us().saturating_sub(asked.since);
+        let age = boot_us().saturating_sub(asked.since_boot_us);
         now_us().saturating_sub(age)
     });
     Session {
