@@ -1,49 +1,50 @@
-//! A text appears where the program reads, and comes to rest; or it does not, and is taken back.
+//! Waits until a typed text appears where the program reads and the screen is at rest; takes the text back if it does
+//! not appear.
 
 use std::time::{Duration, Instant};
 
-use super::text::EMPTIED;
-use super::{AGAIN, ROWS, Typist, mode};
+use super::typist::{EMPTIED, POLL, ROWS, Typist, mode};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::screen::{Screen, TypedText};
 use crate::sys::clock::Deadline;
 
-/// How long a text may take to appear while nothing changes, and altogether. A long one into a busy program
-/// takes its time.
+/// How long a text may take to appear while the screen does not change, and in total. A long text takes time to appear
+/// in a busy program.
 pub(super) const APPEARS: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
 
-/// The screen is at rest when nothing was printed for twice the time that the text took to appear, within
-/// these bounds: a program that draws slowly reads slowly.
+/// Bounds for the rest after a text. The screen is at rest after no output for twice the time that the text took to
+/// appear: a program that draws slowly also reads slowly.
 pub(super) const REST: (Duration, Duration) = (Duration::from_millis(3), Duration::from_secs(1));
 
-/// The same behind a fast run of keys. Programs without bracketed paste tell a paste from a person by its
-/// speed, and take an Enter right behind it for a line break (120 ms were seen).
+/// The least rest after a fast run of keys. Programs without bracketed paste recognise a paste by its speed, and treat an
+/// Enter that follows too soon as a line break (seen up to 120 ms).
 pub(super) const REST_AFTER_KEYS: Duration = Duration::from_millis(250);
 
-/// A screen that does not come to rest, as one with a spinner, is waited for no longer than that.
+/// The longest wait for a screen that does not come to rest, for instance because of a spinner.
 pub(super) const RESTLESS: Duration = Duration::from_millis(1500);
 
 impl Typist<'_> {
-    /// Waits until the text is on the screen, and the screen at rest. `None`: it does not appear.
-    pub(super) fn appears(
+    /// Waits until the text is on the screen and the screen is at rest. Returns the screen; `None` if the text does not
+    /// appear.
+    pub(super) fn wait_until_shown(
         &self,
         typed: &TypedText,
         least_rest: impl Fn() -> Duration,
         before: &Screen,
     ) -> Result<Option<Screen>> {
         let (start, limit) = (Instant::now(), Deadline::after(APPEARS.1));
-        let (mut patience, mut again) = (Deadline::after(APPEARS.0), AGAIN.0);
+        let (mut patience, mut again) = (Deadline::after(APPEARS.0), POLL.0);
         let mut last: Option<Screen> = None;
         loop {
             let wrote = self.output_within(Deadline::after(again).min(patience));
             let elapsed = start.elapsed();
-            let look = self.input.look()?;
-            self.check_takes_keys(&look, "Enter was not pressed behind the text")?;
-            if typed.shows(before, &look) {
+            let screen = self.input.look()?;
+            self.check_takes_keys(&screen, "Enter was not pressed behind the text")?;
+            if typed.shows(before, &screen) {
                 let rest = least_rest().max(rest_for(elapsed));
-                return self.at_rest(typed, rest, before, look).map(Some);
+                return self.wait_until_at_rest(typed, rest, before, screen).map(Some);
             }
-            if last.as_ref() != Some(&look) || mode(&look).unread > 0 {
+            if last.as_ref() != Some(&screen) || mode(&screen).unread > 0 {
                 patience = Deadline::after(APPEARS.0).min(limit);
             } else if patience.passed() {
                 return Ok(None);
@@ -51,61 +52,61 @@ impl Typist<'_> {
             if limit.passed() {
                 return Ok(None);
             }
-            last = Some(look);
-            again = if wrote { AGAIN.0 } else { AGAIN.1.min(again * 2) };
+            last = Some(screen);
+            again = if wrote { POLL.0 } else { POLL.1.min(again * 2) };
         }
     }
 
-    /// Waits until nothing is printed any more.
-    pub(super) fn at_rest(
+    /// Waits until the program has printed nothing for `rest`. Returns the last screen that shows the text.
+    pub(super) fn wait_until_at_rest(
         &self,
         typed: &TypedText,
         rest: Duration,
         before: &Screen,
-        mut look: Screen,
+        mut screen: Screen,
     ) -> Result<Screen> {
         let deadline = Deadline::after(RESTLESS.max(rest));
         while self.output_within(Deadline::after(rest)) && !deadline.passed() {
             let now = self.input.look()?;
             self.check_takes_keys(&now, "Enter was not pressed behind the text")?;
             if typed.shows(before, &now) {
-                look = now;
+                screen = now;
             }
         }
-        Ok(look)
+        Ok(screen)
     }
 
-    /// Takes back what was typed where that is safe, and says what was done. The kernel's own line editor is safe;
-    /// a program that reads single keys may take any key for something else.
-    pub(super) fn taken_back(&self, before: &Screen, what: &str) -> Error {
-        let Ok(look) = self.input.look() else { return self.ended() };
-        let mode = mode(&look);
+    /// Takes the typed text back if that is safe, and returns the error that says so. Only the kernel's line editor is
+    /// safe: a program that reads single keys may give any key another meaning.
+    pub(super) fn take_back(&self, before: &Screen, what: &str) -> Error {
+        let Ok(screen) = self.input.look() else { return self.ended_error() };
+        let mode = mode(&screen);
         if mode.unread > 0 {
             return Error::new(
                 Kind::Deadline,
                 format!(
                     "the program of {} has not read the text yet; Enter was not pressed{}",
                     self.id,
-                    look.last_rows(ROWS)
+                    screen.last_rows(ROWS)
                 ),
             )
-            .hint(format!("it may still read it: 'forge capture {}' shows the screen", self.id));
+            .hint(format!("the program may still read it: 'forge capture {}' shows the screen", self.id));
         }
         let is_back = mode.canonical && self.input.byte(mode.kill).is_ok() && {
-            let now = self.changed_since(&look, EMPTIED);
+            let now = self.changed_since(&screen, EMPTIED);
             now.is_ok_and(|now| now.before_cursor() == before.before_cursor())
         };
-        self.not_shown(&if is_back { format!("{what}, and was taken back") } else { what.to_owned() })
+        self.not_shown_error(&if is_back { format!("{what}, and was taken back") } else { what.to_owned() })
     }
 
-    pub(super) fn not_shown(&self, what: &str) -> Error {
-        let rows = self.input.look().map(|look| look.last_rows(ROWS)).unwrap_or_default();
+    pub(super) fn not_shown_error(&self, what: &str) -> Error {
+        let rows = self.input.look().map(|screen| screen.last_rows(ROWS)).unwrap_or_default();
         Error::new(Kind::NotShown, format!("{what}; Enter was not pressed in {}{rows}", self.id))
             .hint("'--key' presses a single key; '--blind' types to a program that shows nothing")
     }
 }
 
-/// How long nothing may be printed before the screen is at rest, where the text took that long to appear.
+/// How long the program must print nothing for the screen to be at rest, if the text took `appeared` to appear.
 fn rest_for(appeared: Duration) -> Duration {
     (appeared * 2).clamp(REST.0, REST.1)
 }

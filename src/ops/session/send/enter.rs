@@ -1,43 +1,47 @@
-//! Enter behind a text that stands there, and what becomes of the text.
+//! Presses Enter after a text that is in the input line, and finds out whether the program took the text.
 
 use std::time::Duration;
 
 use super::appears::RESTLESS;
-use super::{AGAIN, Typist, UNSTEADY, mode};
+use super::typist::{POLL, Typist, UNSTEADY, mode};
 use crate::model::error::{Kind, Result};
 use crate::model::screen::typing::{Sent, TextFate};
 use crate::model::screen::{After, Screen, TypedText};
 use crate::sys::clock::{Deadline, pause};
 
-/// The rest before Enter is pressed once more: the first one counts as a key of the fast run, too.
+/// The rest before forge presses Enter a second time: the first Enter also counts as part of the fast run of keys.
 const REST_BEFORE_AGAIN: Duration = Duration::from_secs(1);
 
-/// How long the text may stand in the input line after Enter: when the program has read it, and when it has
-/// not.
+/// How long the text may stay in the input line after Enter: if the program has read the Enter, and if it has not.
 const LEAVES: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(15));
 
-/// How long an input box may be covered, as while a program draws its screen anew.
+/// How long an input box may be covered, for instance while a program redraws its screen.
 const COVERED: Duration = Duration::from_millis(700);
 
-/// How long a text that has gone must be gone. A screen is not always drawn in one go.
+/// How long a text must be gone to count as gone. A program may draw its screen in several steps.
 const GONE: Duration = Duration::from_millis(10);
 
 impl Typist<'_> {
-    /// Presses Enter behind a text that stands there, once more where the first was taken for a line break, and
-    /// looks what becomes of the text.
-    pub(super) fn entered(&self, typed: &TypedText, mut look: Screen, sent: &mut Sent) -> Result<Screen> {
+    /// Presses Enter after a text in the input line, and sets the text's fate in `sent`. If the program treated the first
+    /// Enter as a line break, presses Enter a second time.
+    pub(super) fn press_enter(
+        &self,
+        typed: &TypedText,
+        mut screen: Screen,
+        sent: &mut Sent,
+    ) -> Result<Screen> {
         const MOST: u32 = 2;
         loop {
-            let pressed = self.enter(typed, look)?;
+            let pressed = self.press_enter_once(typed, screen)?;
             sent.attempts += 1;
-            let (after, now) = self.left(typed, &pressed)?;
+            let (after, now) = self.wait_for_fate(typed, &pressed)?;
             let Some(now) = now else {
-                // The text ended the session.
+                // The text has ended the session.
                 sent.fate = TextFate::Submitted;
                 return Ok(pressed);
             };
             if after == After::Broken && sent.attempts < MOST {
-                look = self.at_rest_below(&pressed, typed, now)?;
+                screen = self.rest_after_line_break(&pressed, typed, now)?;
                 continue;
             }
             let asks = !self.request.answer && self.question(&now).is_some();
@@ -51,77 +55,85 @@ impl Typist<'_> {
         }
     }
 
-    /// Presses Enter while the text stands where it was seen; returns the look that it was pressed at.
-    fn enter(&self, typed: &TypedText, mut look: Screen) -> Result<Screen> {
-        let (deadline, first) = (Deadline::after(UNSTEADY), look.clone());
+    /// Presses Enter while the text is where forge saw it. Returns the screen at that moment.
+    ///
+    /// # Errors
+    /// [`Kind::NotShown`] if the text leaves its place, or the screen keeps changing for 3 seconds.
+    fn press_enter_once(&self, typed: &TypedText, mut screen: Screen) -> Result<Screen> {
+        let (deadline, first) = (Deadline::after(UNSTEADY), screen.clone());
         loop {
-            self.check_takes_keys(&look, "Enter was not pressed behind the text")?;
-            self.take_output();
-            if self.input.enter_if(&look, typed.token(&look))? {
-                return Ok(look);
+            self.check_takes_keys(&screen, "Enter was not pressed behind the text")?;
+            self.discard_output();
+            if self.input.enter_if(&screen, typed.token(&screen))? {
+                return Ok(screen);
             }
             let now = self.input.look()?;
             if typed.stands_still(&first, &now) {
-                look = now;
+                screen = now;
             } else {
-                // It may be drawn in a moment.
-                pause(AGAIN.0);
+                // The program may be about to draw the text again.
+                pause(POLL.0);
             }
             if deadline.passed() {
                 return Err(
-                    self.taken_back(&first, "the text was typed, and then left the place where it stood")
+                    self.take_back(&first, "the text was typed, and then left its place on the screen")
                 );
             }
         }
     }
 
-    /// Waits before Enter is pressed once more, and until the line break is drawn.
-    fn at_rest_below(&self, pressed: &Screen, typed: &TypedText, mut look: Screen) -> Result<Screen> {
+    /// Waits until the program has drawn the line break and the screen is at rest, before a second Enter.
+    fn rest_after_line_break(
+        &self,
+        pressed: &Screen,
+        typed: &TypedText,
+        mut screen: Screen,
+    ) -> Result<Screen> {
         let deadline = Deadline::after(RESTLESS.max(REST_BEFORE_AGAIN));
         while self.output_within(Deadline::after(REST_BEFORE_AGAIN)) && !deadline.passed() {
             let now = self.input.look()?;
-            self.check_takes_keys(&now, "Enter was not pressed once more")?;
+            self.check_takes_keys(&now, "Enter was not pressed a second time")?;
             if typed.after(pressed, &now) == After::Broken {
-                look = now;
+                screen = now;
             }
         }
-        Ok(look)
+        Ok(screen)
     }
 
-    /// What became of the text since Enter was pressed; without a look where the session has ended.
-    fn left(&self, typed: &TypedText, pressed: &Screen) -> Result<(After, Option<Screen>)> {
+    /// Waits for the text's fate after Enter. Also returns the screen; `None` if the session has ended.
+    fn wait_for_fate(&self, typed: &TypedText, pressed: &Screen) -> Result<(After, Option<Screen>)> {
         let (soon, late) = (Deadline::after(LEAVES.0), Deadline::after(LEAVES.1));
         let mut covered = None;
         let was_canonical = mode(pressed).canonical;
-        let (mut again, mut last) = (AGAIN.0, None);
+        let (mut again, mut last) = (POLL.0, None);
         loop {
             let wrote = self.output_within(Deadline::after(again));
-            let look = match self.input.look() {
-                Ok(look) if !look.dead => look,
+            let screen = match self.input.look() {
+                Ok(screen) if !screen.dead => screen,
                 Err(error) if error.kind == Kind::Deadline => return Err(error),
                 _ => return Ok((After::Left, None)),
             };
-            let after = match typed.after(pressed, &look) {
-                // The kernel has passed the line on.
-                After::Stands | After::Broken if was_canonical && look != *pressed => After::Left,
+            let after = match typed.after(pressed, &screen) {
+                // The kernel has passed the line to the program.
+                After::Stands | After::Broken if was_canonical && screen != *pressed => After::Left,
                 after => after,
             };
-            let is_sure = last == Some(after) || look.is_below(pressed);
+            let is_sure = last == Some(after) || screen.is_below(pressed);
             if [After::Left, After::Broken].contains(&after)
                 && (is_sure || !self.output_within(Deadline::after(GONE)))
             {
-                return Ok((after, Some(look)));
+                return Ok((after, Some(screen)));
             }
             let deadline = match after {
-                _ if mode(&look).unread > 0 => late,
+                _ if mode(&screen).unread > 0 => late,
                 After::Covered => *covered.get_or_insert_with(|| Deadline::after(COVERED)),
                 _ => soon,
             };
             if deadline.passed() {
-                return Ok((after, Some(look)));
+                return Ok((after, Some(screen)));
             }
             last = Some(after);
-            again = if wrote { AGAIN.0 } else { AGAIN.1.min(again * 2) };
+            again = if wrote { POLL.0 } else { POLL.1.min(again * 2) };
         }
     }
 }

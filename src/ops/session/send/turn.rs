@@ -1,4 +1,4 @@
-//! The end of a turn: the program has done what it was asked to do, and reads again.
+//! Waits for the end of a program's turn: the program has finished its work, and reads again.
 
 use std::path::Path;
 use std::time::Duration;
@@ -18,33 +18,33 @@ use crate::sys::process::{Process, is_alive};
 use crate::sys::tmux::input::Input;
 use crate::sys::tmux::{ANSWER, Server};
 
-/// A program that prints nothing for so long, and reads, has finished its turn. Codex counts the seconds of its
-/// work, and Claude Code turns a spinner: both print more often than this as long as they work.
+/// A program that reads, and has printed nothing for this long, has finished its turn. While they work, Codex counts
+/// seconds and Claude Code turns a spinner: both print more often than this.
 const REST: Duration = Duration::from_millis(2500);
 
-/// How many lines above the screen may be new.
+/// How many lines of scrolled-off output to search for new lines.
 const HISTORY: u32 = 5000;
 
-/// A turn that is waited for.
+/// The turn of a session's program.
 pub struct Turn<'a> {
     id: &'a SessionId,
     mark: &'a Mark,
     server: Server,
     prompts: Prompts,
-    /// The screen and some of what scrolled off it, as they were when it began.
+    /// The screen and the last lines that scrolled off it, when the turn began.
     before: String,
 }
 
 impl<'a> Turn<'a> {
-    /// The turn that begins now.
+    /// Begins a turn: saves the screen.
     ///
     /// # Errors
-    /// [`Kind::Usage`] when the session has no ready pattern: nothing else tells that its program reads again.
+    /// [`Kind::Usage`] if the session has no ready pattern: only the pattern shows that the program reads again.
     pub fn begin(context: &Context, id: &'a SessionId, mark: &'a Mark) -> Result<Self> {
         let prompts = context.store.spec(id)?.map(|spec| spec.prompts()).unwrap_or_default();
         if prompts.ready.is_none() {
             return Err(Error::usage(format!(
-                "{id} has no ready pattern, so nothing tells when it has finished"
+                "{id} has no ready pattern, so forge cannot know when it has finished"
             ))
             .hint("start it with --ready REGEX, or set ready in [sessions.NAME]"));
         }
@@ -53,22 +53,23 @@ impl<'a> Turn<'a> {
         Ok(Self { id, mark, server, prompts, before })
     }
 
-    /// Waits until nothing is printed any more and the ready pattern matches; returns what was added to the
+    /// Waits until the program prints nothing more and the ready pattern matches. Returns the lines that are new on the
     /// screen.
     ///
     /// # Errors
-    /// [`Kind::Deadline`]; [`Kind::Asking`] when the program asks a question; [`Kind::Ended`].
+    /// [`Kind::Deadline`] if the turn has not ended by the deadline; [`Kind::Asking`] if the program asks a question;
+    /// [`Kind::Ended`] if the program ends.
     pub fn end(&self, deadline: Deadline) -> Result<String> {
         let ended = || {
             Error::new(Kind::Ended, format!("the program of {} ended", self.id))
-                .hint(format!("'forge logs {}' tells how", self.id))
+                .hint(format!("'forge logs {}' shows how", self.id))
         };
         let input = Input::new(self.server.clone(), self.mark);
-        let look = input.look()?;
-        let output = FileWatch::of_file(Path::new(&look.terminal))?;
+        let screen = input.look()?;
+        let output = FileWatch::of_file(Path::new(&screen.terminal))?;
         let program = Process::open_that(self.mark.program())?.ok_or_else(ended)?;
         loop {
-            // A change that comes while the screen is looked at is seen by the next wait.
+            // The next wait reports output that arrives while forge reads the screen.
             while output.wait(Deadline::after(REST).min(deadline)) && !deadline.passed() {
                 if program.ended() {
                     return Err(ended());
@@ -77,13 +78,13 @@ impl<'a> Turn<'a> {
             if !is_alive(self.mark.program()) {
                 return Err(ended());
             }
-            let look = input.look()?;
-            if let Some(question) = self.prompts.question(&look.text) {
+            let screen = input.look()?;
+            if let Some(question) = self.prompts.question(&screen.text) {
                 let message = quoted(&format!("{} asks a question:", self.id), question.lines());
                 return Err(Error::new(Kind::Asking, message)
                     .hint(format!("'forge attach {}' to answer it", self.id)));
             }
-            if !deadline.passed() && self.prompts.is_ready(&look.text) {
+            if !deadline.passed() && self.prompts.is_ready(&screen.text) {
                 let after = self.server.screen(&self.mark.pane, Some(HISTORY), Deadline::after(ANSWER))?;
                 return Ok(added(&self.before, &after));
             }
@@ -95,7 +96,7 @@ impl<'a> Turn<'a> {
     }
 }
 
-/// The lines that are new.
+/// The lines of `after` that are not in `before`.
 fn added(before: &str, after: &str) -> String {
     let trimmed = |text: &str| text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n");
     let (before, after) = (trimmed(before), trimmed(after));
@@ -110,7 +111,7 @@ mod tests {
     use super::added;
 
     #[test]
-    fn what_was_added_is_what_is_new() {
+    fn added_returns_only_new_lines() {
         assert_eq!(added("$ \n", "$ echo a\na\n$ \n"), "$ echo a\na");
         assert_eq!(added("a\nb\n❯", "a\nb\n❯ q\nanswer\n\n❯"), "❯ q\nanswer");
         assert_eq!(added("same", "same   "), "");

@@ -1,10 +1,9 @@
-//! What is typed without proof: an answer to a question, Enter alone, a secret.
+//! Types without the proof that the text appears: an answer to a question, Enter alone, or a secret.
 
 use std::time::Duration;
 
-use super::Typist;
 use super::appears::{APPEARS, REST_AFTER_KEYS};
-use super::text::no_tab;
+use super::typist::{Typist, check_no_tab};
 use crate::model::error::Result;
 use crate::model::screen::typing::{Sent, TextFate, only_line};
 use crate::model::screen::{Screen, TypedText};
@@ -12,76 +11,88 @@ use crate::sys::clock::{Deadline, pause};
 use crate::sys::terminal::Mode;
 
 impl Typist<'_> {
-    /// Answers a question of a program that reads single keys: with the text alone where that ends the question,
-    /// and with Enter behind it where it is shown. Not as a paste: Claude Code and Codex ignore one in a question.
-    pub(super) fn answer(&self, text: &str, before: &Screen, sent: &mut Sent) -> Result<Screen> {
+    /// Answers a question of a program that reads single keys. If the text alone ends the question, forge does not press
+    /// Enter; if the text appears, forge presses Enter after it. The text goes as keys, because Claude Code and Codex ignore
+    /// a paste in a question.
+    ///
+    /// # Errors
+    /// [`Kind::NotShown`](crate::model::error::Kind::NotShown) if the question is still on the screen after 5 seconds.
+    pub(super) fn type_answer(&self, text: &str, before: &Screen, sent: &mut Sent) -> Result<Screen> {
         only_line(text, "the program asks a question: each line break would be an Enter")?;
-        no_tab(text)?;
-        self.take_output();
+        check_no_tab(text)?;
+        self.discard_output();
         if self.input.paste(text, false, Some(before))?.is_none() {
-            return Err(self.not_shown("the screen changed, so nothing was typed"));
+            return Err(self.not_shown_error("the screen changed, so nothing was typed"));
         }
         let (typed, asked) = (TypedText::new(text), self.question(before));
         let deadline = Deadline::after(APPEARS.0);
         let mut last = before.clone();
         loop {
-            let look = self.changed_since(&last, deadline.left())?;
-            if let Some(typed) = typed.as_ref().filter(|typed| typed.shows(before, &look)) {
-                let shown = self.at_rest(typed, REST_AFTER_KEYS, before, look)?;
+            let screen = self.changed_since(&last, deadline.left())?;
+            if let Some(typed) = typed.as_ref().filter(|typed| typed.shows(before, &screen)) {
+                let shown = self.wait_until_at_rest(typed, REST_AFTER_KEYS, before, screen)?;
                 let now = self.input.look()?;
                 if !self.request.enter || typed.stands_still(&shown, &now) {
-                    return if self.request.enter { self.entered(typed, shown, sent) } else { Ok(now) };
+                    return if self.request.enter { self.press_enter(typed, shown, sent) } else { Ok(now) };
                 }
-                // One key was enough.
+                // The key alone was the answer.
                 sent.fate = TextFate::Submitted;
                 return Ok(now);
             }
-            // Another one may follow at once.
-            if self.question(&look) != asked {
+            // The program may ask the next question at once.
+            if self.question(&screen) != asked {
                 sent.fate = TextFate::Submitted;
-                return Ok(look);
+                return Ok(screen);
             }
             if deadline.passed() {
-                return Err(self.not_shown("the text was typed, and the question is still there"));
+                return Err(
+                    self.not_shown_error("the text was typed, and the question is still on the screen")
+                );
             }
-            last = look;
+            last = screen;
         }
     }
 
-    /// Enter alone, as for 'press Enter to continue'.
-    pub(super) fn bare_enter(&self, look: Screen, sent: &mut Sent) -> Result<Screen> {
+    /// Presses Enter alone, as for "press Enter to continue". Returns the screen.
+    pub(super) fn press_bare_enter(&self, screen: Screen, sent: &mut Sent) -> Result<Screen> {
         if !self.request.enter {
-            return Ok(look);
+            return Ok(screen);
         }
-        self.take_output();
+        self.discard_output();
         self.input.press("Enter")?;
         sent.attempts += 1;
         sent.fate = TextFate::Unconfirmed;
-        let now = self.changed_since(&look, Duration::from_millis(500));
-        if now.as_ref().map_or(true, |now| *now != look) {
+        let now = self.changed_since(&screen, Duration::from_millis(500));
+        if now.as_ref().map_or(true, |now| *now != screen) {
             sent.fate = TextFate::Submitted;
         }
-        Ok(now.unwrap_or(look))
+        Ok(now.unwrap_or(screen))
     }
 
-    /// Types what the program shows nothing of: a secret, or what is not to be proven.
-    pub(super) fn unseen(&self, text: &str, mode: Mode, look: Screen, sent: &mut Sent) -> Result<Screen> {
-        let (bracketed, look) = self.way(text, mode, look)?;
+    /// Types a text that the program does not show, such as a secret, or that the user wants to type without a check.
+    pub(super) fn type_unseen(
+        &self,
+        text: &str,
+        mode: Mode,
+        screen: Screen,
+        sent: &mut Sent,
+    ) -> Result<Screen> {
+        let (bracketed, screen) = self.choose_way(text, mode, screen)?;
         if !self.request.blind {
-            self.paste(text, bracketed, &look)?;
+            self.paste(text, bracketed, &screen)?;
         } else if self.input.paste(text, bracketed, None)?.is_none() {
-            return Err(self.ended());
+            return Err(self.ended_error());
         }
         if self.request.enter {
             if !mode.canonical {
-                // Nothing tells when a program that shows nothing has read it.
+                // No event reports that such a program has read the text.
                 pause(REST_AFTER_KEYS);
             }
             self.input.press("Enter")?;
             sent.attempts += 1;
         }
         sent.fate = TextFate::Unconfirmed;
-        let now = self.changed_since(&look, Duration::from_millis(500));
-        Ok(now.unwrap_or(look))
+        let now = self.changed_since(&screen, Duration::from_millis(500));
+        Ok(now.unwrap_or(screen))
     }
 }

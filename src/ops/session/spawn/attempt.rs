@@ -1,4 +1,4 @@
-//! One attempt at starting a session, from the gate to the running program.
+//! One attempt to start a session: from the process behind the gate to the running program.
 
 use std::path::PathBuf;
 use std::process::Child;
@@ -26,47 +26,39 @@ use crate::sys::systemd::{Scope, StartError};
 use crate::sys::tmux::{self, Server, watch};
 use crate::sys::{env, journal};
 
-/// How long the manager may take to make the units.
+/// How long the manager may take to create the units.
 const UNITS: Duration = Duration::from_secs(20);
 
-/// How long tmux may take to start its server, its configuration included: plugin managers take
+/// How long tmux may take to start its server and load the user's configuration. Plugin managers take
 /// seconds.
 const START: Duration = Duration::from_secs(15);
 
-/// A program that ends this soon after its start did not come up.
+/// How long a program without a ready pattern must run to count as started.
 const SETTLE: Duration = Duration::from_millis(50);
-
-/// What a started session is made of.
-#[derive(Debug)]
-pub(super) struct StartedProgram {
-    /// Its processes.
-    pub mark: Mark,
-}
 
 /// Why an attempt failed.
 #[derive(Debug)]
-pub(super) enum Failure {
-    /// Something of that name is there; nothing was made.
+pub(super) enum AttemptError {
+    /// A unit of that name exists. The attempt has created nothing.
     Exists,
-    /// It failed before anything was made: what has the name is not ours to clear.
-    Nothing(Error),
-    /// It failed half-way, and what it made is still there.
-    Broken(Error),
+    /// The attempt failed before it created a unit. Units of that name belong to somebody else.
+    BeforeUnits(Error),
+    /// The attempt failed later, and its units are left.
+    AfterUnits(Error),
 }
 
-impl From<Error> for Failure {
+impl From<Error> for AttemptError {
     fn from(error: Error) -> Self {
-        Self::Broken(error)
+        Self::AfterUnits(error)
     }
 }
 
-/// Starts the session. The caller holds its claim, and clears up after [`Failure::Broken`].
-pub(super) fn start(
-    context: &Context,
-    order: SpawnOrder<'_>,
-) -> std::result::Result<StartedProgram, Failure> {
+/// Starts the session and returns the mark that names its processes. The caller holds the claim on the name,
+/// and cleans up after [`AttemptError::AfterUnits`].
+pub(super) fn start(context: &Context, order: SpawnOrder<'_>) -> std::result::Result<Mark, AttemptError> {
     let SpawnOrder { spec, argv, .. } = order;
-    let Behind { held, first, gate, forge } = first_process(context, spec).map_err(Failure::Nothing)?;
+    let GatedProcess { held, first, gate, forge } =
+        start_gated(context, spec).map_err(AttemptError::BeforeUnits)?;
     let scope = Scope {
         scope: unit::scope(&spec.session),
         slice: unit::slice(&spec.session),
@@ -79,43 +71,46 @@ pub(super) fn start(
     if let Err(error) = context.manager()?.start_scope(&scope, Deadline::after(UNITS)) {
         held.abandon();
         return Err(match error {
-            StartError::Exists => Failure::Exists,
+            StartError::Exists => AttemptError::Exists,
             StartError::Other(error) => error.into(),
         });
     }
-    // From here on the units are there. tmux starts while the specification is written, and the
-    // program only after that: a power cut at any later moment finds what to bring back.
+    // The units exist from here on. tmux starts while forge writes the specification, and the program
+    // starts after that: after a power cut at any later moment, a restore finds the specification.
     let server = held.release()?;
-    let kept = context.store.remove_end(&spec.session).and_then(|()| keep_spec(context, order));
-    let ids = server_ids(server);
-    kept?;
+    let written = context.store.remove_end(&spec.session).and_then(|()| write_spec(context, order));
+    let ids = read_ids(server);
+    written?;
     let ids = ids?;
-    Ok(open_pane(order, &gate, &ids, &forge)?)
+    Ok(start_program(order, &gate, &ids, &forge)?)
 }
 
-/// Writes what is to come back after a power cut. A session that is being restored may have been
-/// stopped since it was planned: its specification is gone then, and it does not come back.
-fn keep_spec(context: &Context, order: SpawnOrder<'_>) -> Result<()> {
+/// Writes the specification, from which a restore brings the session back after a power cut.
+///
+/// # Errors
+/// [`Kind::Taken`] if the session is being restored and was stopped after the restore was planned: then its
+/// specification is gone, and the session must not start.
+fn write_spec(context: &Context, order: SpawnOrder<'_>) -> Result<()> {
     let SpawnMode::Restored(planned) = order.mode else { return context.store.write_spec(order.spec) };
-    // The plan's, or what the attempt before this one wrote.
-    for there in [planned, Some(order.spec)].into_iter().flatten() {
-        if context.store.change_spec(there, |spec| order.spec.clone_into(spec))? {
+    // On disk is the planned specification, or the one that the first attempt has written.
+    for expected in [planned, Some(order.spec)].into_iter().flatten() {
+        if context.store.change_spec(expected, |spec| order.spec.clone_into(spec))? {
             return Ok(());
         }
     }
     Err(stopped_meanwhile(&order.spec.session))
 }
 
-/// The session's first process, behind its gate, and what it is led on with.
-struct Behind {
+/// The session's first process, which waits behind a gate until it may become tmux.
+struct GatedProcess {
     held: Held,
     first: Process,
     gate: Gate,
     forge: PathBuf,
 }
 
-/// Starts the process that becomes tmux. Nothing of the session is there yet.
-fn first_process(context: &Context, spec: &Spec) -> Result<Behind> {
+/// Starts the process that will become tmux. It waits behind its gate until the units exist.
+fn start_gated(context: &Context, spec: &Spec) -> Result<GatedProcess> {
     context.manager()?;
     let (binary, forge, gate) = (env::tmux()?, env::forge()?, Gate::new()?);
     let pane_command = [
@@ -130,7 +125,7 @@ fn first_process(context: &Context, spec: &Spec) -> Result<Behind> {
     let environment = tmux::for_server(environment, &context.paths);
     let held = Held::start(&command, &environment)?;
     match Process::open(held.pid()) {
-        Ok(Some(first)) => Ok(Behind { held, first, gate, forge }),
+        Ok(Some(first)) => Ok(GatedProcess { held, first, gate, forge }),
         other => {
             held.abandon();
             Err(other.err().unwrap_or_else(|| Error::failed("the session's first process ended at once")))
@@ -138,12 +133,16 @@ fn first_process(context: &Context, spec: &Spec) -> Result<Behind> {
     }
 }
 
-/// Demands the ids that tmux prints when it made a session. Its exit status alone says nothing: a
-/// socket that could not be made exits 0.
-fn server_ids(tmux: Child) -> Result<Ids> {
+/// Reads the ids that tmux prints once it has created the session. tmux's exit status alone proves nothing:
+/// tmux also exits with 0 if it could not create its socket.
+///
+/// # Errors
+/// [`Kind::Deadline`] if tmux takes longer than 15 seconds; [`Kind::Socket`], [`Kind::TmuxConfig`] or
+/// [`Kind::Failed`] with the message that tmux printed.
+fn read_ids(tmux: Child) -> Result<Ids> {
     let output = command::finish(tmux, "tmux", Deadline::after(START)).map_err(|error| {
         if error.kind == Kind::Deadline {
-            error.hint("does your tmux.conf run something that waits?")
+            error.hint("does your tmux.conf run a command that waits?")
         } else {
             error
         }
@@ -155,18 +154,13 @@ fn server_ids(tmux: Child) -> Result<Ids> {
     }
 }
 
-/// Lets the process in the pane become the program, and sees it come up.
-fn open_pane(
-    order: SpawnOrder<'_>,
-    gate: &Gate,
-    ids: &Ids,
-    forge: &std::path::Path,
-) -> Result<StartedProgram> {
+/// Lets the process in the pane become the program, and waits until the program is up.
+fn start_program(order: SpawnOrder<'_>, gate: &Gate, ids: &Ids, forge: &std::path::Path) -> Result<Mark> {
     let SpawnOrder { spec, argv, .. } = order;
     let waiting = gate.wait_for(ids.pane_pid, Deadline::after(START))?;
     let lost = || Error::new(Kind::Socket, "tmux: lost server while the session was being started");
     let program = Process::open(ids.pane_pid)?.ok_or_else(lost)?;
-    let cgroup = contained(spec, ids)?;
+    let cgroup = check_contained(spec, ids)?;
     let (server, pane) = (process_id(ids.server_pid), process_id(ids.pane_pid));
     let (server, pane) = (server.ok_or_else(lost)?, pane.ok_or_else(lost)?);
     let mut mark = Mark {
@@ -188,18 +182,18 @@ fn open_pane(
         }
     })?;
 
-    // From here on the program runs: what goes wrong now is no error of the socket, and starting
-    // the program a second time would do twice what it does, or undo a stop.
-    come_up(order, &mark, &program, &cgroup, forge).map_err(|error| {
+    // The program runs from here on. A failure is no longer an error of the socket that a second attempt
+    // may fix: a second start would repeat the program's work, or undo a stop.
+    wait_until_up(order, &mark, &program, &cgroup, forge).map_err(|error| {
         if error.kind == Kind::Socket { Error { kind: Kind::Ended, ..error } } else { error }
     })?;
     mark.up = true;
     cgroup.set_mark(&mark)?;
-    Ok(StartedProgram { mark })
+    Ok(mark)
 }
 
-/// Sees the program come up, and has the server tell of its end.
-fn come_up(
+/// Waits until the program is up, and sets the server's hook that reports the program's end.
+fn wait_until_up(
     order: SpawnOrder<'_>,
     mark: &Mark,
     program: &Process,
@@ -209,7 +203,7 @@ fn come_up(
     let SpawnOrder { spec, argv, .. } = order;
     let start = Instant::now();
     let server = Server::new(&env::tmux()?, &mark.socket);
-    let ended = || ended(spec, argv, &server, mark, cgroup);
+    let ended = || ended_early(spec, argv, &server, mark, cgroup);
     match &spec.ready {
         Some(ready) => {
             let limit = Duration::from_secs(spec.ready_timeout_s);
@@ -238,7 +232,7 @@ fn come_up(
             }
         }
     }
-    // The session may have another home; forge's files are in its user's.
+    // The session may be given another HOME. The hook finds forge's files with this process's variables.
     let given = spec.env.iter().map(|(name, _)| name.as_str());
     let own: Vec<_> = given
         .filter(|name| environment::PLACE.contains(name))
@@ -246,8 +240,8 @@ fn come_up(
         .collect();
     let command = InternalCommand::PaneDied { session: spec.session.to_string() }.words();
     let hook = tmux::on_end(mark, forge, &command, &own)?;
-    // The order matters: once the hook is set the server tells of every end, and an end before
-    // that is seen here, so none falls between.
+    // Set the hook first, then check: the hook reports every later end, and this check finds every earlier
+    // one.
     server.tell(&hook.iter().map(String::as_str).collect::<Vec<_>>(), Deadline::after(tmux::ANSWER))?;
     if program.ended() {
         return Err(ended());
@@ -255,15 +249,18 @@ fn come_up(
     Ok(())
 }
 
-/// Checks that server and program are inside the session's slice; returns the slice's group.
-fn contained(spec: &Spec, ids: &Ids) -> Result<Cgroup> {
+/// Checks that server and program run in the session's slice, and returns the slice's cgroup.
+///
+/// # Errors
+/// [`Kind::Failed`] if a process runs in another slice; [`Kind::Socket`] if it has ended.
+fn check_contained(spec: &Spec, ids: &Ids) -> Result<Cgroup> {
     let slice_of = |pid| {
         let path = cgroup::of_process(pid)
             .ok_or_else(|| Error::new(Kind::Socket, "tmux: server exited unexpectedly"))?;
         match unit::slice_of_cgroup(&path) {
             Some((session, slice)) if session == spec.session => Ok(Cgroup::new(slice)),
             _ => Err(Error::failed(format!(
-                "process {pid} of {} is outside of its slice, in {path}",
+                "process {pid} of {} runs outside its slice, in {path}",
                 spec.session
             ))
             .hint("does your tmux.conf or a PAM module move processes to other control groups?")),
@@ -273,22 +270,22 @@ fn contained(spec: &Spec, ids: &Ids) -> Result<Cgroup> {
     slice_of(ids.pane_pid)
 }
 
-/// The program ended before the session was up: how, and with which last words.
-fn ended(spec: &Spec, argv: &Argv, server: &Server, mark: &Mark, cgroup: &Cgroup) -> Error {
+/// The error for a program that ended before the session was up: how it ended, and its last screen.
+fn ended_early(spec: &Spec, argv: &Argv, server: &Server, mark: &Mark, cgroup: &Cgroup) -> Error {
     let end = match exited::query_end(&spec.session, mark, cgroup.oom_kills()) {
         Ok(end) => end,
-        Err(error) => return error.while_("the program ended, and its server does not tell how"),
+        Err(error) => return error.while_("the program ended, and its server does not report how"),
     };
     let (name, how) = (argv.name(), end.words());
     let error = Error::new(
         Kind::Ended,
-        format!("{name} ended before {} was up: {how}; {}", spec.session, screen(server, mark)),
+        format!("{name} ended before {} was up: {how}; {}", spec.session, quoted_screen(server, mark)),
     )
     .hint(format!("run it by hand in {} to see why", spec.cwd.display()));
     Error { program_status: Some(end.shell_status()), ..error }
 }
 
-/// The ready pattern did not appear.
+/// The error for a ready pattern that did not match in time.
 fn never_ready(spec: &Spec, server: &Server, mark: &Mark, limit: Duration) -> Error {
     let pattern = spec.ready.as_ref().map_or("", |ready| ready.as_str());
     let now = server.screen(&mark.pane, None, Deadline::after(tmux::ANSWER)).unwrap_or_default();
@@ -298,7 +295,7 @@ fn never_ready(spec: &Spec, server: &Server, mark: &Mark, limit: Duration) -> Er
     let message = format!(
         "boot failed: the prompt never appeared ('{pattern}', waited {} s); {what}{}",
         limit.as_secs(),
-        screen(server, mark)
+        quoted_screen(server, mark)
     );
     Error::new(Kind::Deadline, message).hint(match blocking {
         None => "is the pattern right, and is --ready-timeout long enough?".to_owned(),
@@ -308,10 +305,10 @@ fn never_ready(spec: &Spec, server: &Server, mark: &Mark, limit: Duration) -> Er
     })
 }
 
-/// What was on the screen, below a message.
-fn screen(server: &Server, mark: &Mark) -> String {
+/// The last lines of the screen, for the end of a message.
+fn quoted_screen(server: &Server, mark: &Mark) -> String {
     const LINES: usize = 20;
-    // With some history: tmux scrolls a dead pane up to say at the bottom that it is dead.
+    // Read some history too: tmux scrolls a dead pane up to print at the bottom that it is dead.
     let screen = server.screen(&mark.pane, Some(50), Deadline::after(tmux::ANSWER));
     let Ok(screen) = screen else { return "its screen could not be read".to_owned() };
     let lines: Vec<&str> = screen
@@ -326,9 +323,13 @@ fn screen(server: &Server, mark: &Mark) -> String {
     last.iter().fold("on its screen:".to_owned(), |text, line| format!("{text}\n  | {line}"))
 }
 
-/// Waits for what is left of a server: a new one must not meet the old one's last moments.
-pub(super) fn wait_gone(group: &Cgroup) -> Result<()> {
+/// Waits up to 20 seconds until the last attempt's processes have ended, so that a new server does not meet
+/// a server that is about to end.
+///
+/// # Errors
+/// [`Kind::Failed`] if processes are left.
+pub(super) fn wait_until_empty(group: &Cgroup) -> Result<()> {
     group.wait_empty(Deadline::after(UNITS)).and_then(|empty| {
-        if empty { Ok(()) } else { Err("it is not empty") }.trying("the last attempt's control group")
+        if empty { Ok(()) } else { Err("it is not empty") }.trying("the last attempt's cgroup")
     })
 }

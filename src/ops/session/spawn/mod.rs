@@ -1,4 +1,5 @@
-//! Spawning: a session that heals, isolates and contains itself.
+//! Spawns sessions: sweeps first, starts each session with its own tmux server in its own slice, and retries
+//! once after an error of the socket.
 
 mod attempt;
 pub mod order;
@@ -23,45 +24,40 @@ use crate::sys::clock::{Deadline, millis_since, pause};
 use crate::sys::store::Claim;
 use crate::sys::tmux::directory::Directory;
 use crate::sys::{env, journal};
-use attempt::{Failure, StartedProgram};
+use attempt::AttemptError;
 use order::{SpawnMode, SpawnOrder};
 use ports::Freed;
 use refusal::{check_unchanged, is_abandoned, refuse_and_heal, stopped_meanwhile};
 
-/// How long what is left of a failed or abandoned attempt may take to end when asked.
+/// How long the processes of a failed or abandoned attempt may take to end after SIGTERM.
 const CLEARING: Duration = Duration::from_secs(2);
 
-/// How long what is left of the last run may still take to end: it was asked, then killed.
+/// How long to wait for another process that is clearing the session's last run (SIGTERM, then SIGKILL).
 const LAST_RUN: Duration = Duration::from_secs(30);
 
-/// How long a spawn that is to be refuse_and_heal may take for that, with the sweep before it.
-const REFUSED: Duration = Duration::from_secs(30);
+/// How long a supervisor waits for another spawn of its session to be refused. That spawn sweeps first.
+const OTHER_SPAWN: Duration = Duration::from_secs(30);
 
 /// A session that was started.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Spawned {
-    /// The session.
     pub session: String,
-    /// Its socket.
     pub socket: PathBuf,
-    /// Its slice.
     pub slice: String,
-    /// Its scope.
     pub scope: String,
-    /// Its tmux server.
+    /// The pid of the tmux server.
     pub server_pid: u32,
-    /// Its program.
+    /// The pid of the program.
     pub pane_pid: u32,
-    /// How often tmux was started until it stood.
+    /// How often forge started tmux until the session was up: 1 or 2.
     pub attempts: u32,
-    /// The dead sockets that were removed on the way.
+    /// The dead sockets that the sweep before the spawn removed.
     #[serde(serialize_with = "crate::model::sweep::texts")]
     pub swept: Vec<PathBuf>,
-    /// Whether the session is ready: its pattern appeared, or it has none and its program runs.
+    /// Whether the session is ready: its ready pattern matched, or it has no pattern and its program runs.
     pub ready: bool,
-    /// What an earlier run had left on its ports, and was ended.
+    /// Processes of an earlier run that listened on the session's ports, and were ended.
     pub freed: Vec<Freed>,
-    /// How long it took.
     pub elapsed_ms: u64,
     /// Which run of the session this is, in microseconds since 1970.
     #[serde(skip)]
@@ -69,7 +65,7 @@ pub struct Spawned {
 }
 
 impl Spawned {
-    /// A session that is up.
+    /// Describes a session that is up, as if its first attempt had succeeded without a sweep.
     pub(crate) fn of(id: &SessionId, mark: &Mark) -> Self {
         Self {
             session: id.to_string(),
@@ -88,16 +84,19 @@ impl Spawned {
     }
 }
 
-/// Starts a session.
+/// Starts a session, and records the spawn or its failure in the journal.
 ///
 /// # Errors
-/// [`Kind::Taken`] when the name is; otherwise why it did not start. Then nothing is left, but
-/// the specification with [`SpawnMode::Again`] and [`SpawnMode::Restored`].
+/// [`Kind::Taken`] if a session of that name exists; [`Kind::Port`] if another process listens on one of its
+/// ports; [`Kind::Ended`] if the program ended before the session was up; [`Kind::Deadline`] if the ready
+/// pattern did not match in time; [`Kind::Socket`] if tmux failed twice. After an error nothing of the session
+/// is left except its specification, which stays with [`SpawnMode::Again`], [`SpawnMode::Supervised`] and
+/// [`SpawnMode::Restored`].
 pub fn spawn(context: &Context, order: SpawnOrder<'_>) -> Result<Spawned> {
     let spec = order.spec;
-    let spawned = claimed(context, order);
+    let spawned = spawn_unrecorded(context, order);
     if let Err(error) = &spawned {
-        // A refusal changes nothing, and is not a failure of the session that has the name.
+        // A refusal has changed nothing, and is not a failure of the session that has the name.
         if error.kind != Kind::Taken {
             let text = error.message.lines().next().unwrap_or_default().to_owned();
             journal::record(&Event::SpawnFailed {
@@ -110,34 +109,36 @@ pub fn spawn(context: &Context, order: SpawnOrder<'_>) -> Result<Spawned> {
     spawned
 }
 
-fn claimed(context: &Context, order: SpawnOrder<'_>) -> Result<Spawned> {
+/// Starts a session, without a record of a failure.
+fn spawn_unrecorded(context: &Context, order: SpawnOrder<'_>) -> Result<Spawned> {
     let start = Instant::now();
     let id = &order.spec.session;
     context.manager()?;
     if let SpawnMode::Restored(planned) = order.mode {
-        // Before the name is claimed: whoever is stopping it has its turn, and may start it otherwise.
+        // Before claiming the name, wait for a `forge stop` or `forge restart` of the session to finish.
         drop(context.store.clearing_turn(id, Deadline::after(LAST_RUN))?);
         check_unchanged(context, id, planned)?;
     }
-    // Held to the end: who comes next and finds a session half-way up, and no claim, knows
-    // that it was abandoned.
-    let _claim = claim(context, order)?;
+    // Hold the claim until the end. If the next spawn finds a half-started session and no claim, it knows that
+    // the session was abandoned.
+    let _claim = claim_name(context, order)?;
     drop(context.store.clearing_turn(id, Deadline::after(LAST_RUN))?);
     if let SpawnMode::Restored(planned) = order.mode {
         check_unchanged(context, id, planned)?;
         if planned.is_none() {
-            // It is to run, and when it does not start 'forge restart' finds it.
+            // Write the specification now: if the session does not start, `forge restart` finds it.
             context.store.write_spec(order.spec)?;
         }
     }
     env::tmux()?;
-    usable(&context.paths.socket_dir())?;
+    check_socket_dir(&context.paths.socket_dir())?;
     if order.keeps_spec() {
-        // It was there when the session ran; the error of the program would not name it.
-        let there = env::check_working_directory(&order.spec.cwd);
-        there.map_err(|error| Error { kind: Kind::Failed, ..error })?;
+        // The directory existed when the session ran. Without this check, the program's error would not name
+        // the directory.
+        env::check_working_directory(&order.spec.cwd)
+            .map_err(|error| Error { kind: Kind::Failed, ..error })?;
     }
-    let mut report = clean(context);
+    let mut report = sweep_before_spawn(context);
     match order.mode {
         SpawnMode::Replacing => {
             if let Some(old) = observe::one(context, id)? {
@@ -146,16 +147,18 @@ fn claimed(context: &Context, order: SpawnOrder<'_>) -> Result<Spawned> {
         }
         SpawnMode::Again(Some(old)) => stop::clear(context, std::slice::from_ref(old), stop::TIMEOUT)?,
         SpawnMode::Supervised => {}
-        SpawnMode::New | SpawnMode::Again(None) | SpawnMode::Restored(_) => leave_to_supervisor(context, id)?,
+        SpawnMode::New | SpawnMode::Again(None) | SpawnMode::Restored(_) => {
+            check_not_supervised(context, id)?
+        }
     }
-    let freed = ports::make_free(context, order.spec)?;
-    let (started, attempts) = attempts(context, order, &mut report)?;
+    let freed = ports::free_ports(context, order.spec)?;
+    let (mark, attempts) = start_with_retry(context, order, &mut report)?;
     let spawned = Spawned {
         attempts,
         swept: report.removed,
         freed,
         elapsed_ms: millis_since(start),
-        ..Spawned::of(id, &started.mark)
+        ..Spawned::of(id, &mark)
     };
     journal::record(&Event::Spawned {
         session: id.clone(),
@@ -171,10 +174,15 @@ fn claimed(context: &Context, order: SpawnOrder<'_>) -> Result<Spawned> {
     Ok(spawned)
 }
 
-/// The right to the name. Whoever has it while a supervisor starts its session has it for a moment: until
-/// it is seen that there is a supervisor.
-fn claim(context: &Context, order: SpawnOrder<'_>) -> Result<Claim> {
-    let deadline = Deadline::after(REFUSED);
+/// Claims the session's name.
+///
+/// A supervisor waits up to 30 seconds for another process that holds the claim: `forge spawn` holds it only
+/// until it has noticed the supervisor and is refused.
+///
+/// # Errors
+/// [`Kind::Taken`] if another process holds the claim.
+fn claim_name(context: &Context, order: SpawnOrder<'_>) -> Result<Claim> {
+    let deadline = Deadline::after(OTHER_SPAWN);
     loop {
         match context.store.claim(&order.spec.session) {
             Err(error)
@@ -182,7 +190,7 @@ fn claim(context: &Context, order: SpawnOrder<'_>) -> Result<Claim> {
                     && matches!(order.mode, SpawnMode::Supervised)
                     && !deadline.passed() =>
             {
-                // The kernel has no lock with a deadline.
+                // The kernel offers no lock with a deadline, so forge tries again.
                 pause(Duration::from_millis(20));
             }
             claimed => return claimed,
@@ -190,17 +198,20 @@ fn claim(context: &Context, order: SpawnOrder<'_>) -> Result<Claim> {
     }
 }
 
-/// Refuses a name whose supervisor is at work, or is about to be.
-fn leave_to_supervisor(context: &Context, id: &SessionId) -> Result<()> {
+/// Refuses to spawn a session that has a supervisor, or is about to have one.
+///
+/// # Errors
+/// [`Kind::Taken`].
+fn check_not_supervised(context: &Context, id: &SessionId) -> Result<()> {
     match observe::one(context, id)? {
         Some(found) if found.is_supervised() => Err(refuse_and_heal(&found)),
         _ => Ok(()),
     }
 }
 
-/// Sweeps before the spawn. One that removes nothing is not worth a record, and does not hide
-/// from the probe what the last one did remove.
-fn clean(context: &Context) -> SweepReport {
+/// Sweeps before a spawn. A sweep that removes nothing is not recorded, so that `forge probe` still shows how
+/// many sockets the last recorded sweep removed.
+fn sweep_before_spawn(context: &Context) -> SweepReport {
     let report = sweep::sweep(context, &sweep::SweepPlan::before_spawn(context));
     if !report.removed.is_empty() {
         sweep::record(context, &report);
@@ -210,37 +221,42 @@ fn clean(context: &Context) -> SweepReport {
     report
 }
 
-/// tmux must be able to make its socket, or what it says later helps nobody; and to make it there.
-fn usable(socket_dir: &std::path::Path) -> Result<()> {
+/// Checks that tmux can create its socket safely in the directory. tmux's own message would not name the
+/// cause.
+///
+/// # Errors
+/// [`Kind::Unsafe`].
+fn check_socket_dir(socket_dir: &std::path::Path) -> Result<()> {
     Directory::check_way(socket_dir)?;
     match Directory::open(socket_dir)? {
         Some(directory) if !directory.is_writable() => Err(Error::new(
             Kind::Unsafe,
-            format!("{} cannot be written: tmux cannot make its socket", socket_dir.display()),
+            format!("{} is not writable, so tmux cannot create its socket", socket_dir.display()),
         )
         .hint(format!("chmod 700 {}", socket_dir.display()))),
         _ => Ok(()),
     }
 }
 
-/// At most two attempts; what is in the way and is nobody's is cleared before.
-fn attempts(
+/// Starts the session with at most two attempts, and clears abandoned units of that name in between. Returns
+/// the session's mark and the number of attempts.
+fn start_with_retry(
     context: &Context,
     order: SpawnOrder<'_>,
     report: &mut SweepReport,
-) -> Result<(StartedProgram, u32)> {
+) -> Result<(Mark, u32)> {
     let id = &order.spec.session;
     let mut cleared = false;
     let mut attempt = 1;
     loop {
         match attempt::start(context, order) {
-            Ok(started) => return Ok((started, attempt)),
-            Err(Failure::Exists) => {
+            Ok(mark) => return Ok((mark, attempt)),
+            Err(AttemptError::Exists) => {
                 match observe::one(context, id)? {
                     Some(found) if !is_abandoned(&found) => return Err(refuse_and_heal(&found)),
-                    // Once: whatever comes back by itself is not ours to fight with.
+                    // Clear only once: forge does not fight against units that come back by themselves.
                     Some(_) | None if cleared => {
-                        return Err(Error::new(Kind::Taken, format!("the units of {id} cannot be had"))
+                        return Err(Error::new(Kind::Taken, format!("{} still exists", unit::scope(id)))
                             .hint(format!("see 'systemctl --user status {}'", unit::scope(id))));
                     }
                     Some(found) => stop::clear(context, &[found], CLEARING)?,
@@ -248,16 +264,16 @@ fn attempts(
                 }
                 cleared = true;
             }
-            Err(Failure::Nothing(error)) => return Err(error),
-            Err(Failure::Broken(error)) => {
-                let is_tried_again = error.kind == Kind::Socket && attempt == 1;
-                // Before the specification is cleared with what is left.
-                let was_stopped = is_tried_again.then(|| was_stopped(context, id));
-                match clear_up(context, order) {
-                    // The connection may be what failed. What was asked over it may be there all the same:
-                    // the manager can take our process for alive while it ends, and keep an empty scope.
+            Err(AttemptError::BeforeUnits(error)) => return Err(error),
+            Err(AttemptError::AfterUnits(error)) => {
+                let may_retry = error.kind == Kind::Socket && attempt == 1;
+                // Ask before clean_up removes the specification.
+                let was_stopped = may_retry.then(|| was_stopped(context, id));
+                match clean_up(context, order) {
+                    // The connection itself may have failed after the manager received the request. The
+                    // manager can take the ending process for a live one, and keep an empty scope.
                     Err(lost) if matches!(lost.kind, Kind::Missing | Kind::Bus) => {
-                        clear_up(&context.reconnected(), order)
+                        clean_up(&context.reconnected(), order)
                     }
                     cleared => cleared,
                 }?;
@@ -267,35 +283,36 @@ fn attempts(
                     Some(false) => attempt += 1,
                 }
                 journal::record(&Event::SpawnRetried { session: id.clone(), error: error.message });
-                report.absorb(clean(context));
+                report.absorb(sweep_before_spawn(context));
             }
         }
     }
 }
 
-/// Whether an attempt failed because somebody stopped the session: its specification, which was written
-/// before anything could fail like that, is gone then. Who stops it has its turn until it is.
+/// Whether the attempt failed because somebody stopped the session. The attempt has written the
+/// specification, and `forge stop` removes it before it releases the clearing lock. So if the specification is
+/// gone, the session was stopped.
 fn was_stopped(context: &Context, id: &SessionId) -> Result<bool> {
     drop(context.store.clearing_turn(id, Deadline::after(LAST_RUN))?);
     Ok(context.store.spec(id)?.is_none())
 }
 
-/// What an attempt that failed left: the units, the socket, the specification. The next
-/// attempt must not meet the last moments of the old server.
-fn clear_up(context: &Context, order: SpawnOrder<'_>) -> Result<()> {
+/// Removes the remains of a failed attempt: units, processes, socket and specification. The next attempt must
+/// not meet a server that is about to end.
+fn clean_up(context: &Context, order: SpawnOrder<'_>) -> Result<()> {
     let spec = order.spec;
     if let Some(found) = observe::one(context, &spec.session)? {
-        // A manager that did not answer in time leaves it open whether the units are ours.
+        // If the manager did not answer in time, the units may belong to another spawn.
         if !is_abandoned(&found) {
             return Ok(());
         }
         stop::clear(context, std::slice::from_ref(&found), CLEARING)?;
-        attempt::wait_gone(&found.cgroup)?;
+        attempt::wait_until_empty(&found.cgroup)?;
     }
-    // tmux may have asked for the scope of a pane that is gone by now: an empty scope, which
-    // nothing ends, and which keeps the slice and so the name.
+    // tmux may have requested a scope for a pane that has ended by now. Such an empty scope does not end by
+    // itself, and keeps the slice and thus the name.
     stop::clear_empty_slice(context, &spec.session, CLEARING)?;
     sweep::remove_session_socket(&context.paths.socket_dir().join(unit::socket(&spec.session)))?;
-    // Not one that this attempt did not come to replace.
+    // In the modes that keep the specification, it was there before this attempt.
     if order.keeps_spec() { Ok(()) } else { context.store.remove_that_spec(spec) }
 }

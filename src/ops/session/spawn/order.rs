@@ -1,44 +1,43 @@
-//! What a spawn is to start, and what there may be of it already.
+//! The order for a spawn: the session to start, and how to treat an existing one.
 
 use crate::model::session::command::Argv;
 use crate::model::session::spec::Spec;
 use crate::ops::session::observe::ObservedSession;
 
-/// What to start, and how.
+/// A session to start, and the mode of the spawn.
 #[derive(Debug, Clone, Copy)]
 pub struct SpawnOrder<'a> {
-    /// The session.
     pub spec: &'a Spec,
-    /// The program and its arguments: those of the specification, or what resumes the program.
+    /// The program and its arguments: the specification's command, or the command that resumes the
+    /// conversation.
     pub argv: &'a Argv,
-    /// What is there of it already.
     pub mode: SpawnMode<'a>,
 }
 
-/// What there may be of a session that is to be started.
+/// How a spawn treats an existing session of the name.
 #[derive(Debug, Clone, Copy)]
 pub enum SpawnMode<'a> {
-    /// Nothing.
+    /// The name must be free.
     New,
-    /// A session of that name: it is stopped first.
+    /// Stop an existing session of the name first.
     Replacing,
-    /// Its specification, and perhaps what that says is there of it, which is ended first. When it
-    /// does not start, the specification stays, so that it can be tried again.
+    /// Restart from the existing specification, after ending the observed session if there is one. If the
+    /// session does not start, its specification stays, so that the user can try again.
     Again(Option<&'a ObservedSession>),
-    /// The same, started by its supervisor.
+    /// Like `Again`, started by the session's supervisor, which has ended the last run.
     Supervised,
-    /// The same for a restore, which plans first: with what was on disk then. A session that was
-    /// stopped since, or started otherwise, is left alone.
+    /// Like `Again`, for a restore. Holds the specification that was on disk when the restore was planned: if
+    /// the session was stopped or started since then, forge leaves it alone.
     Restored(Option<&'a Spec>),
 }
 
 impl<'a> SpawnOrder<'a> {
-    /// To start a session by its own command.
+    /// An order to start the session with its specification's command.
     pub fn new(spec: &'a Spec, mode: SpawnMode<'a>) -> Self {
         Self { spec, argv: &spec.command, mode }
     }
 
-    /// Whether the specification stays when the session does not start.
+    /// Whether the specification stays if the session does not start.
     pub(super) fn keeps_spec(&self) -> bool {
         matches!(self.mode, SpawnMode::Again(_) | SpawnMode::Supervised | SpawnMode::Restored(_))
     }

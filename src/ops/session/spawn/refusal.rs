@@ -1,4 +1,4 @@
-//! Why a spawn is refused: the name is taken, or the session was stopped meanwhile.
+//! Refuses spawns: the name is taken, or the session was stopped after its restore was planned.
 
 use crate::model::error::{Error, Kind, Result};
 use crate::model::session::State;
@@ -10,28 +10,28 @@ use crate::ops::{Context, heal};
 use crate::sys::clock::local;
 use crate::sys::process::is_alive;
 
-/// Refuses to restore a session that was stopped since that was planned, or started otherwise.
+/// Checks that the session's specification is still the one on disk when its restore was planned.
 ///
 /// # Errors
-/// [`Kind::Taken`] when it was.
+/// [`Kind::Taken`] if the session was stopped, or started with another specification, since then.
 pub(crate) fn check_unchanged(context: &Context, id: &SessionId, planned: Option<&Spec>) -> Result<()> {
     if context.store.spec(id)?.as_ref() == planned { Ok(()) } else { Err(stopped_meanwhile(id)) }
 }
 
-/// A session that is not to be restored any more.
+/// The error for a session that must not be restored any more.
 pub(crate) fn stopped_meanwhile(id: &SessionId) -> Error {
     Error::new(Kind::Taken, format!("{id} was stopped, or started otherwise, meanwhile"))
 }
 
-/// Whether nothing is lost by ending it: a spawn that died half-way, so that its program never
-/// came up; or remains of a session whose server is gone, which no terminal reaches any more. We
-/// hold the claim, so no other spawn is under way.
+/// Whether forge may clear the session without losing anything: its spawn died before the program was up, or
+/// its server is gone, so that no terminal can reach it. The caller holds the claim, so no other spawn is under
+/// way.
 pub(crate) fn is_abandoned(found: &ObservedSession) -> bool {
     !found.has_scope || found.mark.as_ref().is_none_or(|mark| !mark.up || !is_alive(mark.server()))
 }
 
-/// The refusal for one that runs. The hint is to attach to it, so its socket is made again where it is
-/// gone.
+/// The refusal for a session that runs. Its hint is to attach to the session, so this restores its socket if
+/// the file is gone.
 pub(super) fn refuse_and_heal(found: &ObservedSession) -> Error {
     if let Some(mark) = &found.mark {
         heal::restore_socket(&found.id, mark);
@@ -39,7 +39,7 @@ pub(super) fn refuse_and_heal(found: &ObservedSession) -> Error {
     name_taken(found)
 }
 
-/// The refusal, naming who has the name.
+/// The refusal for a name that a session or its supervisor has.
 pub(crate) fn name_taken(found: &ObservedSession) -> Error {
     let id = &found.id;
     let mark = found.mark.as_ref();
@@ -50,10 +50,10 @@ pub(crate) fn name_taken(found: &ObservedSession) -> Error {
     if !found.has_body {
         return Error::new(
             Kind::Taken,
-            format!("{id} is taken: its supervisor {} is at work", unit::service(id)),
+            format!("{id} is taken: its supervisor {} is active", unit::service(id)),
         )
         .hint(format!(
-            "'systemctl --user status {}' tells more; 'forge stop {id}' ends it",
+            "'systemctl --user status {}' shows its state; 'forge stop {id}' stops it",
             unit::service(id)
         ));
     }
@@ -63,7 +63,7 @@ pub(crate) fn name_taken(found: &ObservedSession) -> Error {
     );
     match found.state() {
         State::Dead => error.hint(format!(
-            "its program ended: 'forge restart {id}' starts it again, 'forge stop {id}' clears it"
+            "its program has ended: 'forge restart {id}' starts it again, 'forge stop {id}' clears it"
         )),
         State::Stopping => error.hint("it is being stopped: try again in a moment"),
         _ => {
