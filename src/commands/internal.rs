@@ -44,7 +44,7 @@ fn status(command: &InternalCommand) -> Result<u8> {
         GuardGone { slice, guard_pid, guard_start, command_pid, command_start, leave_children } => {
             let guard = ProcessId { pid: *guard_pid, start: *guard_start };
             let command = ProcessId { pid: *command_pid, start: *command_start };
-            cleanup::command(&context()?, slice, guard, command, *leave_children).map(succeeded)
+            cleanup::end_unguarded_command(&context()?, slice, guard, command, *leave_children).map(succeeded)
         }
         WatchGone => guard_watch::thaw_all(&context()?).map(succeeded),
         PaneDied { session } => {

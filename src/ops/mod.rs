@@ -13,6 +13,7 @@
 //! ```
 
 pub mod boot;
+pub mod end_tree;
 pub mod guard;
 pub mod heal;
 pub mod health;

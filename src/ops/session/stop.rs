@@ -12,6 +12,7 @@ use crate::model::event::Event;
 use crate::model::session::name::SessionId;
 use crate::model::unit;
 use crate::model::usage::Usage;
+use crate::ops::end_tree::{self, SURVIVES_KILL};
 use crate::ops::{Context, sweep};
 use crate::sys::cgroup::{self, Cgroup};
 use crate::sys::clock::{Deadline, millis_since, pause};
@@ -82,18 +83,13 @@ impl Target {
 
     /// Kills the processes that did not end after SIGTERM, and counts them.
     fn kill(&mut self) -> Result<()> {
-        self.killed = self.cgroup.processes().len() as u64;
-        self.cgroup.kill()
+        self.killed = end_tree::kill(&self.cgroup)?;
+        Ok(())
     }
 }
 
 fn thaw(manager: &Manager, cgroup: &Cgroup, slice: &str) -> Result<()> {
-    if cgroup.is_freezing() {
-        manager.thaw(slice, cgroup)?;
-    }
-    // Somebody may have frozen a unit inside the slice by itself. systemd 257 would keep that unit, and its
-    // name, for ever.
-    cgroup.frozen_inside().iter().try_for_each(|inside| manager.thaw(inside, &cgroup.child(inside)))
+    end_tree::thaw(slice, cgroup, |unit, cgroup| manager.thaw(unit, cgroup))
 }
 
 /// Stops the slice of a session that has no processes, if the manager still has it: the slice is about to
@@ -208,10 +204,7 @@ pub fn stop_with_service(context: &Context, id: &SessionId) -> Result<()> {
         target.thaw(context.manager()?);
         // Do not ask the manager to stop the scope: its stop job waits until this service has stopped, and
         // the service waits for this function.
-        target.cgroup.terminate()?;
-        if !target.cgroup.wait_empty(Deadline::after(TIMEOUT))? {
-            target.kill()?;
-        }
+        target.killed = end_tree::ask_then_kill(&target.cgroup, TIMEOUT)?;
         prove_gone(&target)?;
         sweep::remove_session_socket(&target.socket)?;
         let Target { id: session, processes, killed, usage, .. } = target;
@@ -338,17 +331,10 @@ fn end_trees(context: &Context, found: &[ObservedSession], timeout: Duration) ->
 /// # Errors
 /// [`Kind::Deadline`] if processes are left after 10 seconds.
 fn prove_gone(target: &Target) -> Result<()> {
-    if target.cgroup.wait_empty(Deadline::after(AFTER_KILL))? {
-        return Ok(());
-    }
-    let pids: Vec<String> = target.cgroup.processes().iter().map(u32::to_string).collect();
-    Err(Error::new(
-        Kind::Deadline,
-        format!("{} is not gone: processes {} are left", target.id, pids.join(", ")),
-    )
-    .hint(
-        "a process in an uninterruptible system call (state D) ends when that call ends; then stop the session again",
-    ))
+    end_tree::prove_gone(&target.cgroup, AFTER_KILL, |left| {
+        let error = format!("{} is not gone: processes {left} are left", target.id);
+        Error::new(Kind::Deadline, error).hint(format!("{SURVIVES_KILL}; then stop the session again"))
+    })
 }
 
 /// Moves this process out of its session if that session is to end. Otherwise the stop would kill forge
