@@ -145,7 +145,7 @@ impl Command for Args {
                     return Err(Error::usage("there is no unit to guard")
                         .hint("name some with --unit, --system-unit or in [guard]"));
                 }
-                let snapshot = snapshot::take(&guarded)?;
+                let snapshot = snapshot::take_snapshot(&guarded)?;
                 snapshot::write(output, &snapshot)?;
                 let rows = snapshot.units.iter().map(|seen| row(&seen.unit, &seen.witness)).collect();
                 Ok(Output::new(&snapshot).table(&HEAD, rows).line(format!("kept in {}", output.display())))
@@ -169,7 +169,7 @@ fn run_command(context: &Context, run: &RunArgs, json: bool) -> Result<Output> {
         freeze_on_pressure: run.freeze_on_pressure.map(|percent| percent.0),
         limits: limits.or(&Limits { cpu_weight: Some(CPU_WEIGHT), ..Limits::default() }),
         leave_children: run.leave_children,
-        aside: json,
+        stdout_to_stderr: json,
     };
     let (report, end) = run_guarded(context, &order)?;
     Ok(report.show(&end).on_stderr())

@@ -1,4 +1,4 @@
-//! Freezing a guarded command while production is under pressure.
+//! Freezing of a guarded command while the guarded units, or the machine, are under pressure.
 
 use super::cleanup::thaw;
 use crate::model::error::Result;
@@ -10,43 +10,43 @@ use crate::sys::clock::boot_us;
 use crate::sys::journal::{self, told};
 use crate::sys::systemd::Manager;
 
-/// The freezing of one command. Both ways return what was done, where something was.
+/// The freezer of one guarded command. Its functions return what happened to the command, if anything did.
 #[derive(Debug)]
 pub(super) struct Freezing {
     id: String,
     slice: String,
     group: Cgroup,
     brake: Brake,
-    /// Since when it is frozen, in microseconds since the boot.
-    since: Option<u64>,
+    /// When the command was frozen, in microseconds since the boot.
+    frozen_at: Option<u64>,
     total_us: u64,
     times: u64,
 }
 
 impl Freezing {
-    /// From so many percent of pressure on.
+    /// Freezes the command when the pressure is at least `percent`.
     pub(super) fn new(percent: u64, id: String, slice: &str, group: &Cgroup) -> Self {
         let (slice, group) = (slice.to_owned(), group.clone());
-        Self { id, slice, group, brake: Brake::new(percent), since: None, total_us: 0, times: 0 }
+        Self { id, slice, group, brake: Brake::new(percent), frozen_at: None, total_us: 0, times: 0 }
     }
 
-    /// How often it was frozen.
+    /// How often the command was frozen.
     pub(super) fn times(&self) -> u64 {
         self.times
     }
 
-    /// For how long altogether, in milliseconds.
+    /// For how long the command was frozen in total, in milliseconds.
     pub(super) fn total_ms(&self) -> u64 {
         self.total_us / 1000
     }
 
-    /// Freezes or thaws, now that the pressure is so many percent.
+    /// Freezes or thaws the command as the current pressure requires.
     ///
     /// # Errors
-    /// When it stays frozen.
-    pub(super) fn judge(&mut self, percent: u64) -> Result<Option<Happening>> {
+    /// When the command stays frozen: the error of [`thaw`].
+    pub(super) fn apply(&mut self, percent: u64) -> Result<Option<Happening>> {
         if self.brake.is_on() && !self.group.is_frozen() {
-            // Somebody thawed it, who had a reason.
+            // Another process thawed the command. forge does not freeze it again at once.
             return Ok(self.released());
         }
         match self.brake.judge(boot_us(), percent) {
@@ -57,30 +57,30 @@ impl Freezing {
     }
 
     fn freeze(&mut self, percent: u64) -> Option<Happening> {
-        // A new connection: the bus may be another one since the beginning.
+        // A new connection, because the bus may have restarted since the start.
         if let Err(error) = Manager::connect().and_then(|manager| manager.freeze(&self.slice)) {
-            told!("the command cannot be frozen: {error}");
-            // Half frozen it would come to stand still later, with nobody who knows that he has to thaw it.
+            told!("could not freeze the command: {error}");
+            // The kernel may still complete the freeze later, when nothing would thaw the command.
             if let Err(error) = thaw(&self.slice, &self.group) {
                 told!("the command stays frozen: {error}");
             }
             self.brake.release(boot_us());
             return None;
         }
-        self.since = Some(boot_us());
+        self.frozen_at = Some(boot_us());
         self.times += 1;
         let subject = Subject::Guarded(self.id.clone());
         journal::record(&Event::Frozen { subject, pressure: Some(percent) });
-        told!("the command is frozen: the pressure on what is guarded is {percent} %");
+        told!("the command is frozen: the pressure on the guarded units is {percent} %");
         Some(Happening::Frozen(percent))
     }
 
-    /// Lets it run where it is frozen, and leaves it running for a while.
+    /// Thaws the command if it is frozen. forge then does not freeze it again for a while.
     ///
     /// # Errors
-    /// When it stays frozen.
+    /// When the command stays frozen: the error of [`thaw`].
     pub(super) fn thaw(&mut self) -> Result<Option<Happening>> {
-        if self.since.is_none() {
+        if self.frozen_at.is_none() {
             return Ok(None);
         }
         thaw(&self.slice, &self.group)?;
@@ -91,7 +91,7 @@ impl Freezing {
     fn released(&mut self) -> Option<Happening> {
         let now = boot_us();
         self.brake.release(now);
-        self.total_us += now.saturating_sub(self.since.take()?);
+        self.total_us += now.saturating_sub(self.frozen_at.take()?);
         Some(Happening::Thawed)
     }
 }

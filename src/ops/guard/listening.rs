@@ -1,5 +1,5 @@
-//! Watching a command that may not listen on a TCP port. Nothing tells of a listener; the tables of
-//! the kernel are looked at again and again.
+//! The search for TCP listeners of a command that may not listen. The kernel does not report new listeners,
+//! so forge reads the kernel's socket tables periodically.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -10,75 +10,82 @@ use crate::sys::cgroup::Cgroup;
 use crate::sys::clock::{boot_us, micros};
 use crate::sys::tcp::{self, Holder, SocketRow};
 
-/// The pause between two looks.
+/// The pause between two scans.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// The pause where the kernel refuses to bind: then only what listens on whichever port is free, or by
-/// Multipath TCP, is left to be seen.
+/// The pause between two scans where Landlock denies bind(2). Then only two kinds of listeners are left to
+/// find: those that listen without bind(2), on a port that the kernel chooses, and those of Multipath TCP.
 const BEHIND_KERNEL: Duration = Duration::from_millis(250);
 
-/// Looks take at most one part in so many of the time.
+/// Scans take at most one part in `SHARE` of the time.
 const SHARE: u64 = 50;
 
-/// A socket that so many looks find with nobody of the command is another's.
-const LOOKS: u8 = 3;
+/// A socket belongs to another program if this many scans find no process of the command that holds it.
+const MAX_SCANS: u8 = 3;
 
-/// The watch over a command's listeners.
+/// The search for listeners of one command.
 #[derive(Debug)]
 pub(super) struct Listening {
-    /// The sockets that are not the command's.
+    /// The inodes of the sockets that do not belong to the command.
     others: BTreeSet<u64>,
-    /// Those that may not be, with the looks that found so.
+    /// The inodes of sockets without a known holder, with the number of scans that found none.
     unclear: BTreeMap<u64, u8>,
-    /// The pause between two looks.
     pause: Duration,
-    /// When to look next, in microseconds since the boot.
-    next: u64,
+    /// When the next scan is due, in microseconds since the boot.
+    due: u64,
 }
 
 impl Listening {
-    /// Begins; what listens now is not the command's, which may have it from its caller.
-    pub(super) fn begin(denial: Denial) -> Result<Self> {
+    /// Starts the search. Sockets that listen now do not count as the command's: it may inherit them from its
+    /// caller.
+    ///
+    /// # Errors
+    /// `Kind::Failed` when the kernel's tables cannot be read.
+    pub(super) fn new(denial: Denial) -> Result<Self> {
         let others = tcp::rows()?.into_iter().map(|row| row.inode).collect();
         let pause = match denial {
             Denial::KernelAndWatch => BEHIND_KERNEL,
             Denial::Watch => PAUSE,
         };
-        Ok(Self { others, unclear: BTreeMap::new(), pause, next: 0 })
+        Ok(Self { others, unclear: BTreeMap::new(), pause, due: 0 })
     }
 
-    /// When to look next, in microseconds since the boot.
-    pub(super) fn next(&self) -> u64 {
-        self.next
+    /// When the next scan is due, in microseconds since the boot.
+    pub(super) fn due(&self) -> u64 {
+        self.due
     }
 
-    /// Looks; returns a listener that is the command's.
-    pub(super) fn look(&mut self, group: &Cgroup) -> Result<Option<(SocketRow, Holder)>> {
+    /// Scans the kernel's tables. Returns a listener of the command, with the process that holds it.
+    ///
+    /// # Errors
+    /// `Kind::Failed` when the kernel's tables cannot be read.
+    pub(super) fn find_listener(&mut self, group: &Cgroup) -> Result<Option<(SocketRow, Holder)>> {
         let begun = boot_us();
         let rows: Vec<SocketRow> =
             tcp::rows()?.into_iter().filter(|row| !self.others.contains(&row.inode)).collect();
-        let found = if rows.is_empty() { None } else { self.find(rows, group) };
+        let found = if rows.is_empty() { None } else { self.listener_among(rows, group) };
         let now = boot_us();
-        self.next = now + micros(self.pause).max((now - begun) * SHARE);
+        self.due = now + micros(self.pause).max((now - begun) * SHARE);
         Ok(found)
     }
 
-    fn find(&mut self, rows: Vec<SocketRow>, group: &Cgroup) -> Option<(SocketRow, Holder)> {
+    fn listener_among(&mut self, rows: Vec<SocketRow>, group: &Cgroup) -> Option<(SocketRow, Holder)> {
         let processes = group.processes();
         let mut holders = tcp::holders(&processes, &rows);
         for row in rows {
             if let Some(holder) = holders.remove(&row.inode) {
                 return Some((row, holder));
             }
-            if self.unclear.get(&row.inode) == Some(&(LOOKS - 1))
+            if self.unclear.get(&row.inode) == Some(&(MAX_SCANS - 1))
                 && let Some(holder) = hidden_holder(&processes, &row)
             {
                 return Some((row, holder));
             }
-            // A process that forks and ends meanwhile hides what it hands on for one look, not for all.
-            let looks = self.unclear.entry(row.inode).or_default();
-            *looks += 1;
-            if *looks == LOOKS {
+            // A process that forks and ends during a scan hides the socket that it hands on from that scan,
+            // but not from all of them.
+            let scans = self.unclear.entry(row.inode).or_default();
+            *scans += 1;
+            if *scans == MAX_SCANS {
                 self.unclear.remove(&row.inode);
                 self.others.insert(row.inode);
             }
@@ -87,8 +94,8 @@ impl Listening {
     }
 }
 
-/// A process of the command that nobody may look into (prctl(2), `PR_SET_DUMPABLE`), where nobody else
-/// who can be looked into has the socket, and the two have one user.
+/// A process of the command whose descriptors nobody may read (prctl(2), `PR_SET_DUMPABLE`). It counts as the
+/// holder if its user owns the socket, and no process with readable descriptors holds the socket.
 fn hidden_holder(processes: &[u32], row: &SocketRow) -> Option<Holder> {
     let hidden = processes.iter().find_map(|pid| tcp::hidden(*pid, row.uid))?;
     let all = tcp::holders(&tcp::processes(), std::slice::from_ref(row));

@@ -1,4 +1,5 @@
-//! What is measured of a guarded command and around it: pressure, and what the command has used.
+//! Measurements of a guarded command: the pressure on the machine, the units and the command, and the
+//! command's usage.
 
 use super::pressure_on;
 use crate::model::guard::pressure::Pressure;
@@ -7,23 +8,21 @@ use crate::model::guard::timeline::Known;
 use crate::sys::cgroup::Cgroup;
 use crate::sys::psi::{Gauge, Whose};
 
-/// Measures from look to look.
 #[derive(Debug)]
 pub(super) struct Meter {
     group: Cgroup,
     gauge: Gauge,
-    /// The highest pressures so far.
+    /// The highest pressure so far.
     pub(super) peaks: Peaks,
-    /// CPU time of all that the command started, in microseconds.
+    /// CPU time of the command and all processes that it started, in microseconds.
     pub(super) cpu_usec: Option<u64>,
-    /// The most memory that it had, in bytes.
+    /// The peak of its memory, in bytes.
     pub(super) memory_peak: Option<u64>,
-    /// How many of it the kernel killed for want of memory.
+    /// The number of its processes that the kernel killed because memory ran out.
     pub(super) oom_kills: Option<u64>,
 }
 
 impl Meter {
-    /// For the command in that group.
     pub(super) fn new(group: &Cgroup) -> Self {
         Self {
             group: group.clone(),
@@ -35,10 +34,10 @@ impl Meter {
         }
     }
 
-    /// Looks at all of it; returns the pressure on the units, or on the machine where there are none, in
-    /// percent.
-    pub(super) fn look(&mut self, units: &[Known]) -> u64 {
-        self.use_so_far();
+    /// Updates all measurements. Returns the pressure on the units, or on the machine where no unit is
+    /// guarded, in percent.
+    pub(super) fn measure(&mut self, units: &[Known]) -> u64 {
+        self.measure_usage();
         let higher = |peak: Option<Pressure>, now: Option<Pressure>| match (peak, now) {
             (Some(peak), Some(now)) => Some(peak.max(now)),
             (peak, now) => peak.or(now),
@@ -54,15 +53,15 @@ impl Meter {
         on_units.or(host).unwrap_or_default().highest()
     }
 
-    /// The pressure on the units since the last look, or on the machine where there are none.
+    /// The pressure since the last measurement: on the units, or on the machine where no unit is guarded.
     pub(super) fn pressure(&mut self, units: &[Known]) -> Pressure {
         let on_units = pressure_on(units, &mut self.gauge);
         on_units.or_else(|| self.gauge.look(&Whose::Host)).unwrap_or_default()
     }
 
-    /// Looks at what it has used. A command that may leave processes has no group any more when the last
-    /// of them has ended.
-    pub(super) fn use_so_far(&mut self) {
+    /// Updates the usage. Keeps the last values when the group is gone: with `--leave-children`, systemd
+    /// removes the group at the end of its last process.
+    pub(super) fn measure_usage(&mut self) {
         let usage = self.group.usage(None);
         self.cpu_usec = self.cpu_usec.max(usage.cpu_usec);
         self.memory_peak = self.memory_peak.max(usage.memory_peak.or_else(|| self.group.memory()));

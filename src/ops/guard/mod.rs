@@ -1,5 +1,6 @@
-//! Guarding: commands that may not disturb what matters, and a watch that sees who does.
+//! Guarding: commands that must not disturb the guarded units, and a watch that records disturbances.
 
+mod child;
 pub mod cleanup;
 mod freezing;
 mod listening;
@@ -19,10 +20,10 @@ use crate::model::guard::timeline::Known;
 use crate::model::guard::unit_state::{Guarded, ManagerKind};
 use crate::sys::psi::{Gauge, Whose};
 
-/// The units to guard: those that are configured, and those that were named.
+/// The units to guard: the configured units, and those named on the command line. Sorted, without duplicates.
 ///
 /// # Errors
-/// When a name cannot be one.
+/// [`Kind::Usage`] when a name is not a valid unit name.
 pub fn units(context: &Context, user: &[String], system: &[String]) -> Result<Vec<Guarded>> {
     let mut units = context.config.guard.all_units()?;
     for (manager, names) in [(ManagerKind::User, user), (ManagerKind::System, system)] {
@@ -35,26 +36,29 @@ pub fn units(context: &Context, user: &[String], system: &[String]) -> Result<Ve
     Ok(units)
 }
 
-/// Who guards a unit that is not there guards nothing: a name was mistyped.
-fn all_known<'a>(units: impl IntoIterator<Item = (&'a Guarded, &'a str)>) -> Result<()> {
+/// Refuses units that do not exist, because their names are probably mistyped.
+///
+/// # Errors
+/// [`Kind::Missing`] when a unit's load state is `not-found`.
+fn require_known<'a>(units: impl IntoIterator<Item = (&'a Guarded, &'a str)>) -> Result<()> {
     for (unit, load) in units {
         if load == "not-found" {
             let other = match unit.manager {
-                ManagerKind::User => "if it is one of the machine's, name it with --system-unit",
-                ManagerKind::System => "if it is one of your own manager's, name it with --unit",
+                ManagerKind::User => "if it is a unit of the machine, name it with --system-unit",
+                ManagerKind::System => "if it is a unit of your own manager, name it with --unit",
             };
-            let error = format!("there is no unit {} of the {} manager", unit.unit, unit.manager.word());
+            let error = format!("the {} manager has no unit {}", unit.manager.word(), unit.unit);
             return Err(Error::new(Kind::Missing, error).hint(other));
         }
     }
     Ok(())
 }
 
-/// The pressure on the units since the last look, of each resource the highest; `None` where there is
-/// no unit, or the kernel does not measure it.
+/// The pressure on the units since the last measurement: the highest of each resource. `None` where no unit
+/// is guarded, or the kernel does not measure pressure.
 fn pressure_on(units: &[Known], gauge: &mut Gauge) -> Option<Pressure> {
     let on = |known: &Known| match known.last.control_group.as_str() {
-        // Nothing of it runs, and nothing waits.
+        // The unit has no processes, so nothing waits.
         "" => Some(Pressure::default()),
         group => gauge.look(&Whose::Group(group.to_owned())),
     };

@@ -5,29 +5,29 @@ use std::ffi::OsString;
 use crate::model::guard::unit_state::Guarded;
 use crate::model::session::limits::Limits;
 
-/// What to run, and how.
 #[derive(Debug)]
 pub struct GuardOrder<'a> {
-    /// The command.
+    /// The program and its arguments.
     pub command: &'a [OsString],
-    /// The units that it may not disturb.
+    /// The units that the command must not disturb.
     pub units: Vec<Guarded>,
-    /// It is not run while one of these units is active, in whichever manager.
+    /// The command does not run while one of these units is active, in either manager.
     pub refuse_if_active: &'a [String],
-    /// It may not listen on TCP ports.
+    /// Whether the command may not listen on TCP ports.
     pub deny_listen: bool,
-    /// It is frozen from so much pressure on, in percent.
+    /// The pressure from which on forge freezes the command, in percent.
     pub freeze_on_pressure: Option<u64>,
-    /// What it may use.
+    /// The resource limits, for the command's slice.
     pub limits: Limits,
-    /// What it leaves running goes on.
+    /// Whether processes that the command leaves behind may continue.
     pub leave_children: bool,
-    /// Its output goes to standard error: standard output is for the report.
-    pub aside: bool,
+    /// Whether the command's standard output goes to standard error. Standard output is then free for the
+    /// report.
+    pub stdout_to_stderr: bool,
 }
 
 impl GuardOrder<'_> {
-    /// Its program's name: what may be logged, since arguments may hold secrets.
+    /// The program's name, for logs. forge does not log the arguments, since they may hold secrets.
     pub(super) fn program(&self) -> String {
         let path = self.command.first().map(|program| program.to_string_lossy()).unwrap_or_default();
         path.rsplit('/').next().unwrap_or_default().escape_debug().to_string()

@@ -1,7 +1,7 @@
-//! Looks that wait, before a command begins and after its end.
+//! Checks of the units that wait for changes in progress, before a command begins and after its end.
 //!
-//! The look at the end: what has begun is waited for, so that a unit that was killed in the last
-//! millisecond is not called undisturbed because its manager has not noticed yet.
+//! The check at the end waits for changes in progress, so that forge does not call a unit undisturbed that
+//! was killed in the last millisecond and whose manager has not noticed yet.
 
 use std::time::Duration;
 
@@ -13,42 +13,44 @@ use crate::sys::journal;
 use crate::sys::proc::is_ending;
 use crate::sys::systemd::unit_watch::{BRIEFLY, Looker, ObservedUnit, PATIENTLY};
 
-/// How long a manager may take to notice. One that is busy answers later, and is waited for longer.
-const NOTICED: Duration = Duration::from_secs(5);
+/// How long a manager may take to notice a change. A busy manager answers later, and forge waits for its
+/// answer.
+const NOTICE: Duration = Duration::from_secs(5);
 
-/// How long a unit that was disturbed may take to be up again: that is for the report alone.
+/// How long forge waits for a disturbed unit to be up again, so that the report can say so.
 const UP_AGAIN: Duration = Duration::from_secs(1);
 
-/// The pause between two looks: a process that is about to end tells nobody but its parent.
-const AGAIN: Duration = Duration::from_millis(5);
+/// The first pause between two checks. The kernel reports the end of a process only to its parent.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
 
-/// It grows to this.
-const LONGEST: Duration = Duration::from_millis(200);
+/// The longest pause between two checks. The pause doubles each time.
+const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 
-/// How long a unit that is going down before the command begins may take to be up again, or down.
-const AT_REST: Duration = Duration::from_secs(5);
+/// How long forge waits, before the command begins, for a unit that is going down.
+const GOING_DOWN: Duration = Duration::from_secs(5);
 
-/// Who settles: it has a ledger, and tells of changes.
-pub(super) trait Settling {
-    /// The ledger.
+/// Records the states of the units, and reports changes.
+pub(super) trait ChangeRecorder {
     fn ledger(&mut self) -> &mut Ledger;
-    /// Tells of a change, at once.
-    fn tell(&mut self, changed: &Changed);
 
-    /// Notes how a unit looks, and tells what changed.
-    fn look_at(&mut self, at_us: u64, unit: &Guarded, witness: UnitState) {
+    /// Reports a change of a unit at once.
+    fn report_change(&mut self, changed: &Changed);
+
+    /// Records the state of a unit, and reports the change if there is one.
+    fn record_state(&mut self, at_us: u64, unit: &Guarded, witness: UnitState) {
         if let Some(changed) = self.ledger().see(at_us, unit, witness) {
-            self.tell(&changed);
+            self.report_change(&changed);
         }
     }
 }
 
-/// Waits, before a command begins, while a unit is going down: that is not the command's doing.
+/// Waits up to 5 seconds, before a command begins, while a unit is going down: the command does not cause
+/// that.
 ///
 /// # Errors
-/// When a manager cannot be reached.
-pub(super) fn come_to_rest(units: &[Guarded], mut looks: Vec<ObservedUnit>) -> Result<()> {
-    let deadline = Deadline::after(AT_REST);
+/// `Kind::Bus` when a manager cannot be reached.
+pub(super) fn wait_while_going_down(units: &[Guarded], mut looks: Vec<ObservedUnit>) -> Result<()> {
+    let deadline = Deadline::after(GOING_DOWN);
     let mut looker = Looker::new(units)?;
     let is_moving =
         |look: &ObservedUnit| look.witness.is_going_down() || (look.has_job && look.witness.is_up());
@@ -56,48 +58,53 @@ pub(super) fn come_to_rest(units: &[Guarded], mut looks: Vec<ObservedUnit>) -> R
         if deadline.passed() {
             break;
         }
-        journal::progress!("waiting up to {} s for {} to come to rest", deadline.left().as_secs(), units[at]);
-        pause(AGAIN);
+        journal::progress!(
+            "waiting up to {} s for {}, which is going down",
+            deadline.left().as_secs(),
+            units[at]
+        );
+        pause(FIRST_PAUSE);
         looks = looker.look(BRIEFLY)?;
     }
     Ok(())
 }
 
-/// Looks until nothing moves any more, and notes the end.
+/// Checks the units until no change is in progress, and records their final states.
 ///
 /// # Errors
-/// When a manager cannot be reached, or a unit does not come to rest.
-pub(super) fn settle(settling: &mut impl Settling) -> Result<()> {
-    let units: Vec<Guarded> = settling.ledger().units().iter().map(|known| known.unit.clone()).collect();
+/// `Kind::Bus` when a manager cannot be reached; `Kind::Failed` when a change of an undisturbed unit is still
+/// in progress after 5 seconds.
+pub(super) fn wait_until_settled(recorder: &mut impl ChangeRecorder) -> Result<()> {
+    let units: Vec<Guarded> = recorder.ledger().units().iter().map(|known| known.unit.clone()).collect();
     if units.is_empty() {
         return Ok(());
     }
-    let (noticed, up_again) = (Deadline::after(NOTICED), Deadline::after(UP_AGAIN));
+    let (noticed, up_again) = (Deadline::after(NOTICE), Deadline::after(UP_AGAIN));
     let mut looker = Looker::new(&units)?;
     let mut looks = looker.look(PATIENTLY)?;
-    let mut again = AGAIN;
+    let mut wait = FIRST_PAUSE;
     loop {
-        note(settling, &units, &looks);
-        // At least twice: what was asked for just before comes before the second look.
+        record_states(recorder, &units, &looks);
+        // Check at least twice: a change that was requested just before shows at the second check.
         looks = looker.look(PATIENTLY)?;
-        note(settling, &units, &looks);
-        let is_done = settling.ledger().units().iter().zip(&looks).all(|(known, look)| {
-            let late = if known.disturbed { up_again } else { noticed };
-            late.passed() || is_settled(look, &known.first)
+        record_states(recorder, &units, &looks);
+        let is_done = recorder.ledger().units().iter().zip(&looks).all(|(known, look)| {
+            let deadline = if known.disturbed { up_again } else { noticed };
+            deadline.passed() || is_settled(look, &known.first)
         });
         if is_done {
             break;
         }
-        pause(again);
-        again = (again * 2).min(LONGEST);
+        pause(wait);
+        wait = (wait * 2).min(LONGEST_PAUSE);
     }
     for (unit, look) in units.iter().zip(&looks) {
-        if let Some(changed) = settling.ledger().see_last(boot_us(), unit, &look.witness) {
-            settling.tell(&changed);
+        if let Some(changed) = recorder.ledger().see_last(boot_us(), unit, &look.witness) {
+            recorder.report_change(&changed);
         }
     }
-    // What has begun and was not seen to end is not nothing.
-    let moving = settling
+    // A change in progress whose end forge did not see may be a disturbance.
+    let moving = recorder
         .ledger()
         .units()
         .iter()
@@ -109,20 +116,20 @@ pub(super) fn settle(settling: &mut impl Settling) -> Result<()> {
                 .hint("see 'systemctl --user list-jobs' and 'systemctl list-jobs'"))
         }
         Some((known, look)) => {
-            Err(Error::failed(format!("{} is on its way: {}", known.unit, look.witness.state())))
+            Err(Error::failed(format!("{} is still changing: {}", known.unit, look.witness.state())))
         }
         None => Ok(()),
     }
 }
 
-fn note(settling: &mut impl Settling, units: &[Guarded], looks: &[ObservedUnit]) {
+fn record_states(recorder: &mut impl ChangeRecorder, units: &[Guarded], looks: &[ObservedUnit]) {
     for (unit, look) in units.iter().zip(looks) {
-        settling.look_at(boot_us(), unit, look.witness.clone());
+        recorder.record_state(boot_us(), unit, look.witness.clone());
     }
 }
 
-/// Whether a unit stays as it is unless somebody does something. One that was on its way from the
-/// beginning need not arrive.
+/// Whether a unit stays in its state unless somebody acts. A unit that was changing already when the guard
+/// began need not finish.
 fn is_settled(look: &ObservedUnit, first: &UnitState) -> bool {
     let ObservedUnit { witness, has_job } = look;
     let is_moving = witness.is_settling() && witness != first;

@@ -1,9 +1,9 @@
-//! Snapshots of the guarded units, for work of many steps.
+//! Snapshots of the guarded units, to guard work of several commands.
 
 use std::path::Path;
 
-use super::settle::{Settling, settle};
-use super::{all_known, surroundings};
+use super::settle::{ChangeRecorder, wait_until_settled};
+use super::{require_known, surroundings};
 use crate::model::error::{Error, Result};
 use crate::model::event::Event;
 use crate::model::guard::snapshot::{Snapshot, SnapshotUnit, VERSION};
@@ -16,19 +16,22 @@ use crate::sys::systemd::unit_watch::BRIEFLY;
 use crate::sys::systemd::{self, Manager, boot_id};
 use crate::sys::{env, files, journal};
 
-/// A snapshot of the units as they are.
+/// A snapshot of the current states of the units.
 ///
 /// # Errors
-/// When a manager cannot be reached, or knows no such unit.
-pub fn take(units: &[Guarded]) -> Result<Snapshot> {
+/// `Kind::Bus` when a manager cannot be reached; `Kind::Missing` when a unit does not exist.
+pub fn take_snapshot(units: &[Guarded]) -> Result<Snapshot> {
     let looks = systemd::unit_watch::look(units, BRIEFLY)?;
-    all_known(units.iter().zip(&looks).map(|(unit, look)| (unit, look.witness.load.as_str())))?;
+    require_known(units.iter().zip(&looks).map(|(unit, look)| (unit, look.witness.load.as_str())))?;
     let seen = units.iter().cloned().zip(looks);
-    of(seen.map(|(unit, look)| SnapshotUnit { unit, witness: look.witness }).collect())
+    snapshot_of(seen.map(|(unit, look)| SnapshotUnit { unit, witness: look.witness }).collect())
 }
 
-/// A snapshot of units that look so now.
-pub(super) fn of(units: Vec<SnapshotUnit>) -> Result<Snapshot> {
+/// A snapshot of units whose states were read just now.
+///
+/// # Errors
+/// `Kind::Failed` when the machine id or the boot id cannot be read.
+pub(super) fn snapshot_of(units: Vec<SnapshotUnit>) -> Result<Snapshot> {
     Ok(Snapshot {
         version: VERSION,
         machine: systemd::machine_id()?,
@@ -38,75 +41,82 @@ pub(super) fn of(units: Vec<SnapshotUnit>) -> Result<Snapshot> {
     })
 }
 
-/// Whether a snapshot can be compared with this machine as it is: `false` when that has booted since.
+/// Whether the snapshot is of this boot of the machine. Otherwise its units cannot be compared.
+///
+/// # Errors
+/// When the snapshot is of another machine, or the machine id or the boot id cannot be read.
 pub(super) fn is_of_this_boot(snapshot: &Snapshot) -> Result<bool> {
     snapshot.is_of(&systemd::machine_id()?, &boot_id()?)
 }
 
-/// Writes a snapshot.
+/// Writes a snapshot to a file.
 ///
 /// # Errors
-/// When it cannot be written; an older one is then as it was.
+/// `Kind::Usage` when `path` is not a regular file; `Kind::Failed` when the file cannot be written. The old
+/// file is then unchanged.
 pub fn write(path: &Path, snapshot: &Snapshot) -> Result<()> {
-    // Where a link leads to: a file is put in its place, not in that of the link.
+    // Resolve a symlink: forge replaces the file behind the link, not the link.
     let path = env::absolute(Some(path))?;
     if path.symlink_metadata().is_ok_and(|metadata| !metadata.is_file()) || path.ends_with("-") {
-        return Err(Error::usage(format!("{} is no file that could be written anew", path.display()))
-            .hint("name a file, there or not: -o before.json"));
+        return Err(Error::usage(format!("{} is not a regular file", path.display()))
+            .hint("name a new or existing file: -o before.json"));
     }
     files::write_document(&path, snapshot)
 }
 
-/// What a comparison showed.
+/// The result of a comparison.
 #[derive(Debug)]
 pub enum Compared {
-    /// The machine has booted since.
+    /// The machine has booted since the snapshot.
     Rebooted,
-    /// The units, as they were and are.
+    /// The units, with their states at the snapshot and now.
     Units(Ledger),
 }
 
-/// A comparison that is under way.
-struct Checked {
+/// A comparison in progress.
+struct Comparison {
     ledger: Ledger,
     disturbed: Vec<Changed>,
 }
 
-impl Settling for Checked {
+impl ChangeRecorder for Comparison {
     fn ledger(&mut self) -> &mut Ledger {
         &mut self.ledger
     }
 
-    fn tell(&mut self, changed: &Changed) {
+    fn report_change(&mut self, changed: &Changed) {
         if changed.change.disturbs() {
             self.disturbed.push(changed.clone());
         }
     }
 }
 
-/// Compares the units with a snapshot.
+/// Compares the units with a snapshot. Returns the snapshot and the result.
 ///
 /// # Errors
-/// When the snapshot cannot be used.
+/// When the snapshot cannot be read, or is of another machine.
 pub fn check(context: &Context, path: &Path) -> Result<(Snapshot, Compared)> {
     let unusable = |error: Error| {
-        error.while_(path.display()).hint(format!("take one: forge guard snapshot -o {}", path.display()))
+        error
+            .while_(path.display())
+            .hint(format!("make a snapshot: forge guard snapshot -o {}", path.display()))
     };
     let absolute = env::absolute(Some(path))?;
     let snapshot: Snapshot =
-        files::read_document(&absolute)?.ok_or_else(|| unusable(Error::failed("there is no such file")))?;
+        files::read_document(&absolute)?.ok_or_else(|| unusable(Error::failed("the file does not exist")))?;
     if !is_of_this_boot(&snapshot)? {
         return Ok((snapshot, Compared::Rebooted));
     }
     let units = snapshot.units.iter().map(|seen| (seen.unit.clone(), seen.witness.clone()));
-    let mut checked = Checked { ledger: Ledger::new(units), disturbed: Vec::new() };
-    let settled = settle(&mut checked);
-    let Checked { mut ledger, disturbed } = checked;
+    let mut checked = Comparison { ledger: Ledger::new(units), disturbed: Vec::new() };
+    let settled = wait_until_settled(&mut checked);
+    let Comparison { mut ledger, disturbed } = checked;
     if let Err(error) = settled {
         ledger.cannot_tell(error);
     }
     let group = context.manager().and_then(Manager::control_group);
-    let surroundings = group.map(|group| surroundings::look(&Cgroup::new(&group))).unwrap_or_default();
+    let surroundings =
+        group.map(|group| surroundings::surroundings(&Cgroup::new(&group))).unwrap_or_default();
     for changed in disturbed {
         journal::record(&Event::GuardDisturbed {
             guard: None,

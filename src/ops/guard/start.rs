@@ -1,14 +1,14 @@
-//! A command to guard: what speaks against it, and how it begins.
+//! The start of a guarded command: the checks before it, and its units.
 
 use std::os::fd::AsFd;
 use std::process::Stdio;
 use std::time::Duration;
 
-use super::all_known;
 use super::listening::Listening;
 use super::order::GuardOrder;
-use super::running::{PASSED_ON, Place, Running};
-use super::settle::come_to_rest;
+use super::require_known;
+use super::running::{FORWARDED, Place, Running};
+use super::settle::wait_while_going_down;
 use crate::model::error::{Error, Kind, Result, Trying};
 use crate::model::event::Event;
 use crate::model::guard::report::{Denial, GuardReport};
@@ -29,51 +29,57 @@ use crate::sys::systemd::Guarding;
 use crate::sys::systemd::unit_watch::{BRIEFLY, UnitWatch, look, watch};
 use crate::sys::{env, landlock, psi};
 
-/// How long the start may take, the manager's part in it included.
+/// How long the start may take, including systemd's part.
 const START: Duration = Duration::from_secs(60);
 
-/// Runs the command, and tells how it came out.
+/// Runs the command to its end. Returns the report on the units, and how the command ended.
 ///
 /// # Errors
-/// When the command is refused, or something fails before it runs.
+/// When forge refuses to run the command, or a step before its start fails: `Kind::Missing`, `Kind::Usage`,
+/// `Kind::Bus`, `Kind::Failed`, or `Kind::Deadline` after 60 seconds.
 pub fn run(context: &Context, order: &GuardOrder<'_>) -> Result<(GuardReport, End)> {
-    // A caller that ignores it would have the kernel wait for the command, and tell nobody.
+    // If the caller ignores SIGCHLD, the kernel reaps the command and does not report its end.
     signals::keep_exit_statuses()?;
-    // Before any thread is there: they have what this one blocks.
+    // Before any thread starts: threads inherit the signals that this one blocks.
     let mut taken = vec![Signal::SIGCHLD, Signal::SIGCONT, Signal::SIGTSTP];
-    taken.extend(PASSED_ON);
+    taken.extend(FORWARDED);
     let signals = Signals::block(&taken)?;
     let (running, watch) = start(context, order).inspect_err(|error| {
         journal::record(&Event::GuardRefused { program: order.program(), error: error.message.clone() });
     })?;
     let finished = running.finish(&signals, &watch);
-    // What still comes may end the guard: nothing depends on it any more.
+    // Drop the pending signals. Later ones may end the guard, on which nothing depends any more.
     while signals.next().is_some() {}
     signals.unblock();
     Ok(finished)
 }
 
-/// Looks at everything, then lets the command begin.
+/// Checks the order and the units, and starts the command.
 fn start<'a>(context: &Context, order: &'a GuardOrder<'a>) -> Result<(Running<'a>, UnitWatch)> {
-    check(order)?;
-    let (mut looks, mut sight) = watch(&order.units)?;
+    refuse_if_impossible(order)?;
+    let (mut looks, mut unit_watch) = watch(&order.units)?;
     if looks.iter().any(|look| look.has_job || look.witness.is_going_down()) {
-        come_to_rest(&order.units, looks)?;
-        (looks, sight) = watch(&order.units)?;
+        wait_while_going_down(&order.units, looks)?;
+        (looks, unit_watch) = watch(&order.units)?;
     }
     let seen: Vec<_> = order.units.iter().cloned().zip(looks).collect();
-    all_known(seen.iter().map(|(unit, look)| (unit, look.witness.load.as_str())))?;
+    require_known(seen.iter().map(|(unit, look)| (unit, look.witness.load.as_str())))?;
     for (unit, look) in &seen {
         if !look.witness.is_up() {
             told!("{unit} is {} before the command begins", look.witness.active);
         }
     }
     let ledger = Ledger::new(seen.into_iter().map(|(unit, look)| (unit, look.witness)));
-    Ok((begin(context, order, ledger)?, sight))
+    Ok((begin(context, order, ledger)?, unit_watch))
 }
 
-/// What speaks against running it at all.
-fn check(order: &GuardOrder<'_>) -> Result<()> {
+/// Refuses the order if this machine or an active unit does not allow it.
+///
+/// # Errors
+/// `Kind::Missing` when the kernel does not measure pressure; `Kind::Failed` when a unit of
+/// `refuse_if_active` is active; `Kind::Usage` when a name is not a valid unit name; `Kind::Bus` when a
+/// manager cannot be reached.
+fn refuse_if_impossible(order: &GuardOrder<'_>) -> Result<()> {
     if order.freeze_on_pressure.is_some() && !psi::is_measured() {
         return Err(Error::new(Kind::Missing, "this kernel does not measure pressure")
             .hint("boot it with psi=1, or leave out --freeze-on-pressure"));
@@ -86,8 +92,8 @@ fn check(order: &GuardOrder<'_>) -> Result<()> {
     let looks = look(&asked, BRIEFLY)?;
     let mut known = asked.iter().zip(&looks).collect::<Vec<_>>();
     if let Some((unit, look)) = known.iter().find(|(_, look)| look.witness.is_up()) {
-        let error = format!("{unit} is {}, and the command may not run meanwhile", look.witness.active);
-        return Err(Error::failed(error).hint(format!("stop {} first, or wait until it is over", unit.unit)));
+        let error = format!("{unit} is {}, and --refuse-if-active names it", look.witness.active);
+        return Err(Error::failed(error).hint(format!("stop {} first, or wait for its end", unit.unit)));
     }
     known.retain(|(_, look)| look.witness.load != "not-found");
     for name in order.refuse_if_active {
@@ -99,7 +105,7 @@ fn check(order: &GuardOrder<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Puts a process into its scope, with its limits, and has it become the command.
+/// Starts a process, moves it into a scope with the limits, and lets it execute the command.
 fn begin<'a>(context: &Context, order: &'a GuardOrder<'a>, ledger: Ledger) -> Result<Running<'a>> {
     let manager = context.manager()?;
     let deadline = Deadline::after(START);
@@ -109,19 +115,19 @@ fn begin<'a>(context: &Context, order: &'a GuardOrder<'a>, ledger: Ledger) -> Re
     let program = order.program();
     let denial = order.deny_listen.then(|| {
         let denial = if landlock::can_deny_bind() { Denial::KernelAndWatch } else { Denial::Watch };
-        Ok::<_, Error>((denial, Listening::begin(denial)?))
+        Ok::<_, Error>((denial, Listening::new(denial)?))
     });
     let denial = denial.transpose()?;
     let denied = denial.as_ref().map(|(denial, _)| *denial);
     let gate = Gate::new()?;
-    let stdout = if order.aside {
+    let stdout = if order.stdout_to_stderr {
         let stderr = std::io::stderr().as_fd().try_clone_to_owned();
-        Stdio::from(stderr.trying("cannot hand on standard error")?)
+        Stdio::from(stderr.trying("cannot duplicate standard error")?)
     } else {
         Stdio::inherit()
     };
     let child = gate::start_guarded(&gate, order.command, stdout)?;
-    let gone = || Error::failed("the command's process ended before it was let go");
+    let gone = || Error::failed("the process ended before it could execute the command");
     let process = Process::open(child.id())?.ok_or_else(gone)?;
     let started = gate.wait_for(child.id(), deadline).and_then(|waiting| {
         let start_of = |pid| stat(pid).map(|stat| stat.start).unwrap_or_default();
@@ -150,23 +156,23 @@ fn begin<'a>(context: &Context, order: &'a GuardOrder<'a>, ledger: Ledger) -> Re
             deadline,
         )?;
         if !process::set_idle_io(child.id()) {
-            told!("{program} has no idle IO priority: there is no ionice, or it does not work");
+            told!("{program} runs without idle IO priority: ionice is missing or failed");
         }
         Ok(waiting)
     });
     let waiting = started?;
-    // From its beginning on nothing may fail that would leave it unguarded.
+    // Take every step that can fail before the command begins; a failure after that would leave it unguarded.
     let manager_group = Cgroup::new(&manager.control_group()?);
     let group = manager_group.child(&unit::path_of_slice(&slice));
     let is_inside = cgroup::of_process(child.id()).is_some_and(|path| group.holds(&path));
     if !is_inside {
-        return Err(Error::failed(format!("{program} is not in {slice}, and was not run")));
+        return Err(Error::failed(format!("forge did not run {program}: its process is not in {slice}")));
     }
     if let Some(denial) = denied {
         told!("{program} may not listen on TCP ports: {}", denial.words());
     }
     if order.units.is_empty() {
-        told!("no unit is guarded; name some with --unit, --system-unit or in [guard]");
+        told!("no unit is guarded; name units with --unit, --system-unit or in [guard]");
     }
     let place = Place { id: id.clone(), slice, group, manager_group };
     let running = Running::new(order, place, child.id(), ledger, denial);

@@ -1,22 +1,22 @@
-//! What else runs: the sessions, the guarded commands. By the kernel's control groups and not by the
-//! manager, which may be busy at the very moment that matters.
+//! The sessions and guarded commands that run beside a guarded command. forge reads them from the kernel's
+//! control groups and does not ask systemd, which may be busy at the moment of a disturbance.
 
 use crate::model::guard::unit_state::Guarded;
 use crate::model::unit::{self, FORGE_SLICE};
 use crate::sys::cgroup::Cgroup;
 use crate::sys::proc;
 
-/// What ran at some moment.
+/// The sessions and guarded commands that ran at one moment.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Surroundings {
-    /// The sessions, by their ids.
+    /// The ids of the sessions, sorted.
     pub(super) sessions: Vec<String>,
-    /// The guarded commands, by their ids.
+    /// The ids of the guarded commands, sorted.
     pub(super) commands: Vec<String>,
 }
 
-/// Looks below the manager's control group.
-pub(super) fn look(manager_group: &Cgroup) -> Surroundings {
+/// The sessions and guarded commands that run below the control group of the user's manager.
+pub(super) fn surroundings(manager_group: &Cgroup) -> Surroundings {
     let forge = manager_group.child(FORGE_SLICE);
     let mut sessions: Vec<String> = forge
         .children()
@@ -31,7 +31,7 @@ pub(super) fn look(manager_group: &Cgroup) -> Surroundings {
     Surroundings { sessions, commands }
 }
 
-/// The guarded commands in a group and below: those of a session are in its slice.
+/// The guarded commands in a group and below it: a guarded command of a session is in the session's slice.
 fn commands_in(group: &Cgroup) -> Vec<String> {
     let children = group.children();
     let below: Vec<String> = children.iter().flat_map(|name| commands_in(&group.child(name))).collect();
@@ -39,13 +39,13 @@ fn commands_in(group: &Cgroup) -> Vec<String> {
     here.chain(below).collect()
 }
 
-/// What acts on units and processes.
+/// The programs that act on units and processes.
 const TOOLS: [&str; 9] =
     ["systemctl", "busctl", "gdbus", "dbus-send", "service", "kill", "pkill", "killall", "skill"];
 
-/// Whether arguments name the unit, or its main process, and what acts on such: a bench of a unit names
-/// it too, and any number may be a pid.
-pub(super) fn act_on(arguments: &[String], unit: &Guarded, main_pid: u32) -> bool {
+/// Whether a command line names both the unit or its main process, and one of [`TOOLS`]. The unit alone is
+/// not enough: a benchmark of the unit names the unit too, and any number may be a pid.
+pub(super) fn names_tool_and_unit(arguments: &[String], unit: &Guarded, main_pid: u32) -> bool {
     let short = unit.unit.strip_suffix(".service").unwrap_or(&unit.unit);
     let pid = main_pid.to_string();
     let is_it = |word: &&str| *word == unit.unit || *word == short || (main_pid != 0 && *word == pid);
@@ -55,12 +55,13 @@ pub(super) fn act_on(arguments: &[String], unit: &Guarded, main_pid: u32) -> boo
     words.iter().any(is_it) && words.iter().any(|word| TOOLS.contains(word))
 }
 
-/// The names of the group's processes that act on the unit, or its main process, by their arguments.
+/// The names of the group's processes whose command line acts on the unit or its main process; sorted,
+/// without duplicates.
 pub(super) fn acting_on(group: &Cgroup, unit: &Guarded, main_pid: u32) -> Vec<String> {
     let mut names: Vec<String> = group
         .processes()
         .into_iter()
-        .filter(|pid| act_on(&proc::arguments(*pid), unit, main_pid))
+        .filter(|pid| names_tool_and_unit(&proc::arguments(*pid), unit, main_pid))
         .map(proc::process_name)
         .collect();
     names.sort();

@@ -1,6 +1,5 @@
-//! The watch: what `forge-guard-watch.service` runs. It records each disturbance of the configured
-//! units and tells people of it, and freezes the sessions that yield while the units are under
-//! pressure.
+//! The guard's watch, which `forge-guard-watch.service` runs. It records each disturbance of the configured
+//! units, sends notices of them, and freezes the sessions that yield while the units are under pressure.
 
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -32,61 +31,69 @@ use crate::sys::systemd::Manager;
 use crate::sys::systemd::unit_watch::{self, WatchEvent};
 use crate::sys::{env, journal, sd_notify};
 
-/// How often the pressure is looked at, where something may be frozen for it; nothing tells of it.
+/// The time between two measurements of the pressure, where sessions yield. The kernel does not report this
+/// pressure by itself.
 const SAMPLE: Duration = Duration::from_secs(1);
 
-/// What happens within that time after a disturbance is told in one notice.
-const TOGETHER: Duration = Duration::from_secs(3);
+/// One notice covers all disturbances within this time after the first.
+const NOTICE_WINDOW: Duration = Duration::from_secs(3);
 
-/// How long people may take to be told at the end: less than the service has to stop.
-const TOLD: Duration = Duration::from_secs(15);
+/// How long the watch waits at its end for notices that are being sent: less than the `TimeoutStopSec=` of
+/// the service.
+const SENDING: Duration = Duration::from_secs(15);
 
-/// Watches until it is asked to end. `config_file` is the configuration that was named.
+/// Watches the units until SIGTERM or SIGINT. `config_file` is the configuration file named on the command
+/// line.
 ///
 /// # Errors
-/// When a manager cannot be reached at first.
+/// `Kind::Bus` when a manager cannot be reached at the start; the error of a thaw when a session stays
+/// frozen.
 pub fn watch(context: &Context, config_file: Option<&Path>) -> Result<()> {
-    // Before any thread is there: they have what this one blocks.
+    // Before any thread starts: threads inherit the signals that this one blocks.
     let signals = Signals::block(&[Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP])?;
     let guarded = units(context, &[], &[])?;
     if guarded.is_empty() {
         sd_notify::ready("nothing to watch: no unit is configured in [guard]");
         return Ok(());
     }
-    let (looks, sight) = unit_watch::watch(&guarded)?;
+    let (looks, unit_events) = unit_watch::watch(&guarded)?;
     let manager = context.manager()?;
-    // What an earlier watch left, which was killed.
+    // If an earlier watch was killed, it may have left sessions frozen.
     thaw_all(context)?;
     let mut watching = Watching {
         context,
         group: Cgroup::new(&manager.control_group()?),
-        ledger: known(context, &guarded, &looks.iter().map(|look| look.witness.clone()).collect::<Vec<_>>()),
+        ledger: last_known(
+            context,
+            &guarded,
+            &looks.iter().map(|look| look.witness.clone()).collect::<Vec<_>>(),
+        ),
         brake: brake(context),
         gauge: Gauge::default(),
         notices: Vec::new(),
         notice_at: None,
-        tellers: Vec::new(),
+        notice_threads: Vec::new(),
     };
-    // What happened while nobody watched.
+    // Report the changes since the last watch.
     for (unit, look) in guarded.iter().zip(looks) {
-        watching.see(unit, look.witness);
+        watching.record_state(unit, look.witness);
     }
-    watching.keep();
+    watching.store_states();
     sd_notify::ready(&watching.status());
     let mut next_sample = 0;
-    // A watch that hangs is ended by systemd, and what comes after it thaws.
+    // systemd ends a watch that hangs, and ExecStopPost= thaws the sessions.
     let period = sd_notify::watchdog().map(|period| micros(period / 2));
-    let mut next_sign = 0;
+    let mut next_ping = 0;
     loop {
         let timers = [
             watching.brake.is_some().then_some(next_sample),
             watching.notice_at,
-            period.is_some().then_some(next_sign),
+            period.is_some().then_some(next_ping),
         ];
         let next = timers.into_iter().flatten().min().unwrap_or(u64::MAX);
-        let came = readable(&[signals.as_fd(), sight.as_fd()], Deadline::at_boot_us(next));
+        let came = readable(&[signals.as_fd(), unit_events.as_fd()], Deadline::at_boot_us(next));
         if came[1] {
-            watching.take_in(sight.take());
+            watching.record_events(unit_events.take());
         }
         if came[0]
             && let Some(signal) = signals.next()
@@ -95,39 +102,44 @@ pub fn watch(context: &Context, config_file: Option<&Path>) -> Result<()> {
                 && let Err(error) = config::load(&context.paths.config, config_file)
             {
                 sd_notify::status(&format!(
-                    "goes on as before, since the configuration cannot be used: {error}"
+                    "continuing with the old configuration, because the new one is not valid: {error}"
                 ));
                 continue;
             }
             thaw_all(context)?;
-            watching.notify();
+            watching.send_notice();
             watching.wait_for_notices();
             if signal == Signal::SIGHUP {
-                return again(config_file);
+                return execute_again(config_file);
             }
-            sd_notify::stopping("ends");
-            // Who stops it wants no news of the time in between.
+            sd_notify::stopping("stopping");
+            // A user who stops the watch does not want reports of the time until its next start.
             return context.store.write_watched(None);
         }
         let now = boot_us();
-        if let Some(period) = period.filter(|_| now >= next_sign) {
+        if let Some(period) = period.filter(|_| now >= next_ping) {
             sd_notify::well();
-            next_sign = now + period;
+            next_ping = now + period;
         }
         if watching.brake.is_some() && now >= next_sample {
             next_sample = now + micros(SAMPLE);
             watching.sample()?;
         }
         if watching.notice_at.is_some_and(|at| now >= at) {
-            watching.notify();
+            watching.send_notice();
         }
     }
 }
 
-/// Executes forge again, which reads the configuration and then goes on by what the last watch kept.
-fn again(config_file: Option<&Path>) -> Result<()> {
+/// Executes forge again, which reads the configuration and compares the units with the stored states.
+///
+/// # Errors
+/// When forge cannot be executed.
+fn execute_again(config_file: Option<&Path>) -> Result<()> {
     let forge = env::forge()?;
-    let file = config_file.map(|file| file.to_str().ok_or_else(|| Error::failed("the path is no text")));
+    let file = config_file.map(|file| {
+        file.to_str().ok_or_else(|| Error::failed("the path of the configuration file is not valid UTF-8"))
+    });
     let mut arguments = vec!["forge"];
     if let Some(file) = file.transpose()? {
         arguments.extend(["--config", file]);
@@ -136,8 +148,8 @@ fn again(config_file: Option<&Path>) -> Result<()> {
     become_program(&forge, &arguments).map(|never| match never {})
 }
 
-/// The units as the last watch of this boot saw them, else as they are.
-fn known(context: &Context, units: &[Guarded], now: &[UnitState]) -> Ledger {
+/// The units with the states that the last watch of this boot stored; otherwise with their current states.
+fn last_known(context: &Context, units: &[Guarded], now: &[UnitState]) -> Ledger {
     let kept = context.store.watched().ok().flatten();
     let kept =
         kept.filter(|kept| is_of_this_boot(kept).unwrap_or(false)).map(|kept| kept.units).unwrap_or_default();
@@ -147,17 +159,18 @@ fn known(context: &Context, units: &[Guarded], now: &[UnitState]) -> Ledger {
     }))
 }
 
-/// The brake, where something is configured to yield and the kernel measures pressure.
+/// The brake, if a session is configured to yield and the kernel measures pressure.
 fn brake(context: &Context) -> Option<Brake> {
     let percent = context.config.guard.freeze_on_pressure?;
     let yields = context.config.sessions.values().any(|session| session.yields);
     (yields && psi::is_measured()).then(|| Brake::new(percent.0))
 }
 
-/// Lets run what the watch has frozen.
+/// Thaws all sessions that the watch has frozen.
 ///
 /// # Errors
-/// When one stays frozen.
+/// The first error of a thaw; forge thaws the other sessions all the same. `Kind::Bus` when systemd cannot be
+/// reached.
 pub fn thaw_all(context: &Context) -> Result<()> {
     let frozen = context.store.frozen()?;
     if frozen.is_empty() {
@@ -169,7 +182,7 @@ pub fn thaw_all(context: &Context) -> Result<()> {
         let slice = unit::slice(&session);
         let group = forge.child(&slice);
         if group.is_freezing() {
-            // The others are thawed all the same.
+            // After an error, thaw the others all the same.
             if let Err(error) = thaw(&slice, &group) {
                 failed.get_or_insert(error);
                 left.push(session);
@@ -189,11 +202,12 @@ struct Watching<'a> {
     ledger: Ledger,
     brake: Option<Brake>,
     gauge: Gauge,
-    /// What is to be told.
+    /// Disturbances for the next notice, as text.
     notices: Vec<String>,
+    /// When to send the next notice, in microseconds since the boot.
     notice_at: Option<u64>,
-    /// Those who are telling it.
-    tellers: Vec<JoinHandle<()>>,
+    /// The threads that are sending notices.
+    notice_threads: Vec<JoinHandle<()>>,
 }
 
 impl Watching<'_> {
@@ -207,37 +221,37 @@ impl Watching<'_> {
             .map(|known| known.unit.clone())
             .collect();
         match down.as_slice() {
-            [] => format!("watches {}", event::names(&units)),
-            down => format!("watches {}; not up: {}", event::names(&units), event::names(down)),
+            [] => format!("watching {}", event::names(&units)),
+            down => format!("watching {}; not up: {}", event::names(&units), event::names(down)),
         }
     }
 
-    /// Takes in what the managers told.
-    fn take_in(&mut self, seen: Vec<WatchEvent>) {
-        let mut is_away = None;
-        for seen in seen {
-            match seen {
-                WatchEvent::Unit { unit, witness, .. } => self.see(&unit, *witness),
-                WatchEvent::Away { manager, .. } => is_away = Some(manager),
-                WatchEvent::Back { .. } => is_away = None,
+    /// Records the events that the managers reported.
+    fn record_events(&mut self, events: Vec<WatchEvent>) {
+        let mut unreachable = None;
+        for event in events {
+            match event {
+                WatchEvent::Unit { unit, witness, .. } => self.record_state(&unit, *witness),
+                WatchEvent::Away { manager, .. } => unreachable = Some(manager),
+                WatchEvent::Back { .. } => unreachable = None,
             }
         }
-        self.keep();
-        sd_notify::status(&match is_away {
-            Some(manager) => format!("the {} manager, or its bus, is away", manager.word()),
+        self.store_states();
+        sd_notify::status(&match unreachable {
+            Some(manager) => format!("the {} manager, or its bus, is unreachable", manager.word()),
             None => self.status(),
         });
     }
 
-    /// Notes how a unit looks, and tells of a disturbance.
-    fn see(&mut self, unit: &Guarded, witness: UnitState) {
+    /// Records the state of a unit. Records a disturbance in the journal, and adds it to the next notice.
+    fn record_state(&mut self, unit: &Guarded, witness: UnitState) {
         let Some(changed) = self.ledger.see(boot_us(), unit, witness) else { return };
         if !changed.change.disturbs() {
             return;
         }
-        let Surroundings { sessions, commands } = surroundings::look(&self.group);
-        self.notices.push(told(&changed, &sessions, &commands));
-        self.notice_at.get_or_insert(boot_us() + micros(TOGETHER));
+        let Surroundings { sessions, commands } = surroundings::surroundings(&self.group);
+        self.notices.push(notice_lines(&changed, &sessions, &commands));
+        self.notice_at.get_or_insert(boot_us() + micros(NOTICE_WINDOW));
         journal::record(&Event::GuardDisturbed {
             guard: None,
             changed: Box::new(changed),
@@ -246,17 +260,18 @@ impl Watching<'_> {
         });
     }
 
-    /// Keeps how the units are, for the next watch. Where that does not work, it compares with nothing.
-    fn keep(&self) {
+    /// Stores the states of the units for the next watch. Without them, the next watch has nothing to compare
+    /// with.
+    fn store_states(&self) {
         let unit = |known: &Known| SnapshotUnit { unit: known.unit.clone(), witness: known.last.clone() };
-        let snapshot = snapshot::of(self.ledger.units().iter().map(unit).collect());
+        let snapshot = snapshot::snapshot_of(self.ledger.units().iter().map(unit).collect());
         if let Err(error) = snapshot.and_then(|snapshot| self.context.store.write_watched(Some(&snapshot))) {
-            tracing::debug!("cannot keep what the watch saw: {error}");
+            tracing::debug!("could not store the states of the units: {error}");
         }
     }
 
-    /// Has people told, by a thread: that may take minutes.
-    fn notify(&mut self) {
+    /// Sends a notice of the collected disturbances, in a thread, because sending may take minutes.
+    fn send_notice(&mut self) {
         self.notice_at = None;
         let lines = std::mem::take(&mut self.notices);
         let is_wanted = self.context.config.notify.is_configured();
@@ -265,27 +280,27 @@ impl Watching<'_> {
         }
         let context = self.context.reconnected();
         let notice = notify::of_disturbance(&lines);
-        let told = std::thread::Builder::new()
+        let started = std::thread::Builder::new()
             .name("notify".to_owned())
-            .spawn(move || drop(notify::tell(&context, &notice, true)));
-        self.tellers.retain(|teller| !teller.is_finished());
-        match told {
-            Ok(teller) => self.tellers.push(teller),
+            .spawn(move || drop(notify::send(&context, &notice, true)));
+        self.notice_threads.retain(|thread| !thread.is_finished());
+        match started {
+            Ok(thread) => self.notice_threads.push(thread),
             Err(error) => tracing::debug!("cannot start a thread: {error}"),
         }
     }
 
-    /// Waits until people are told, before this process is another or ends. A network that does not come
-    /// up is not waited for.
+    /// Waits for notices that are being sent, before this process ends or executes forge again; at most for
+    /// [`SENDING`], since the network may be down.
     fn wait_for_notices(&self) {
-        let deadline = Deadline::after(TOLD);
-        // Threads have no wait with a deadline.
-        while self.tellers.iter().any(|teller| !teller.is_finished()) && !deadline.passed() {
+        let deadline = Deadline::after(SENDING);
+        // The standard library cannot wait for a thread with a deadline.
+        while self.notice_threads.iter().any(|thread| !thread.is_finished()) && !deadline.passed() {
             pause(Duration::from_millis(20));
         }
     }
 
-    /// Looks at the pressure on the units, and brakes.
+    /// Measures the pressure on the units, and freezes or thaws the sessions accordingly.
     fn sample(&mut self) -> Result<()> {
         let units = pressure_on(self.ledger.units(), &mut self.gauge);
         let pressure = units.or_else(|| self.gauge.look(&Whose::Host));
@@ -298,24 +313,24 @@ impl Watching<'_> {
         }
     }
 
-    /// Freezes the sessions that yield. What somebody thaws meanwhile runs until the next time.
+    /// Freezes the sessions that yield. A session that a user thaws runs until the next freeze.
     fn freeze(&mut self, percent: u64) -> Result<()> {
-        // A new connection: the bus may be another one than before.
+        // A new connection, because the bus may have restarted.
         let manager = Manager::connect()?;
         let forge = self.group.child(FORGE_SLICE);
         let yields =
             |id: &SessionId| self.context.config.sessions.get(id).is_some_and(|session| session.yields);
-        // One that is being started would be given up for standing still.
+        // A start that is frozen would miss its deadline.
         let is_to_freeze = |group: &Cgroup| group.mark().is_some_and(|mark| mark.up) && !group.is_frozen();
-        let sessions: Vec<SessionId> = surroundings::look(&self.group)
+        let sessions: Vec<SessionId> = surroundings::surroundings(&self.group)
             .sessions
             .into_iter()
             .filter_map(|id| SessionId::try_from(id).ok())
             .filter(|id| yields(id) && is_to_freeze(&forge.child(&unit::slice(id))))
             .collect();
-        // First the note: who comes after thaws by it. Without one nothing is frozen.
+        // Store the list first: ExecStopPost= and the next watch thaw by it. Freeze nothing without it.
         if let Err(error) = self.context.store.write_frozen(&sessions) {
-            sd_notify::status(&format!("cannot freeze what yields: {error}"));
+            sd_notify::status(&format!("could not freeze the sessions that yield: {error}"));
             return Ok(());
         }
         for session in &sessions {
@@ -324,7 +339,7 @@ impl Watching<'_> {
                     let subject = Subject::Session(session.clone());
                     journal::record(&Event::Frozen { subject, pressure: Some(percent) });
                 }
-                // It ended, or starts: the next time.
+                // The session ended or starts: try again at the next freeze.
                 Err(error) if error.kind == Kind::Failed => tracing::debug!("{session}: {error}"),
                 Err(error) => return Err(error),
             }
@@ -333,8 +348,8 @@ impl Watching<'_> {
     }
 }
 
-/// A disturbance for people.
-fn told(changed: &Changed, sessions: &[String], commands: &[String]) -> String {
+/// A disturbance as lines of a notice.
+fn notice_lines(changed: &Changed, sessions: &[String], commands: &[String]) -> String {
     let mut line = format!("{} {} {}", local(now_us()), changed.unit, changed.words());
     for (what, names) in [("sessions", sessions), ("guarded commands", commands)] {
         if !names.is_empty() {

@@ -11,8 +11,8 @@ pub(crate) fn tests() -> Vec<Test> {
 fn what_is_refused() {
     let web = Production::lasting("web");
     let cursor = journal_cursor();
-    refused(&["--unit", "nope"], "no unit nope.service of the user manager");
-    refused(&["--system-unit", "web"], "no unit web.service of the system manager");
+    refused(&["--unit", "nope"], "the user manager has no unit nope.service");
+    refused(&["--system-unit", "web"], "the system manager has no unit web.service");
     refused(&["--refuse-if-active", "web"], "web.service is active");
     refused(&["--refuse-if-active", "dbus"], "is active");
     refused(&["--refuse-if-active", "systemd-journald"], "(system) is active");
