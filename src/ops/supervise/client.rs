@@ -1,4 +1,5 @@
-//! Having a session started by its supervisor: the service is started, and tells what came of it.
+//! Requests to a supervisor. forge starts the supervisor's service, and reads the result from the
+//! supervisor's record.
 
 use std::time::Duration;
 
@@ -15,23 +16,25 @@ use crate::ops::session::stop;
 use crate::sys::clock::Deadline;
 use crate::sys::journal;
 
-/// How long a start may take. The manager has a deadline of its own, which a supervisor extends
-/// while it waits for its turn; this one only says that nothing is for ever.
+/// How long a start may take. systemd has a shorter deadline of its own, which the supervisor extends while
+/// it waits for its turn; this one is the upper bound.
 const START: Duration = Duration::from_secs(86_400);
 
-/// How long a supervisor that did not get its session up may take to end.
+/// How long a supervisor may take to end after its session did not start.
 const STOP: Duration = Duration::from_secs(60);
 
-/// Starts a session of that specification by its supervisor, and returns when it is up.
+/// Has a supervisor start a session with that specification. Returns when the session is up.
 ///
 /// # Errors
-/// [`Kind::Taken`] when the name is; otherwise why it did not start. Then nothing is left.
+/// [`Kind::Missing`] when forge's units are not installed; [`Kind::Taken`] when a session has that name and
+/// `replace` is not set; otherwise the reason why the session did not start. After an error nothing remains
+/// of the session.
 pub fn spawn(context: &Context, spec: &Spec, replace: bool) -> Result<Spawned> {
     let id = &spec.session;
-    installed(context, id)?;
-    // Until the manager has the job: of two at once the second sees it.
+    require_installed(context, id)?;
+    // Held until systemd has the job, so that of two simultaneous calls the second finds the session.
     let claim = context.store.claim(id)?;
-    if let Some(found) = there(context, id)? {
+    if let Some(found) = occupant(context, id)? {
         if !replace {
             return Err(name_taken(&found));
         }
@@ -40,7 +43,7 @@ pub fn spawn(context: &Context, spec: &Spec, replace: bool) -> Result<Spawned> {
     context.store.write_spec(&Spec { keeper: Keeper::Supervisor, fresh: true, ..spec.clone() })?;
     let spawned = start_while(context, id, || drop(claim));
     if spawned.is_err() {
-        // Nobody asked for another try: whoever sees the error decides.
+        // Do not try again: the caller gets the error and decides.
         let manager = context.manager()?;
         let service = unit::service(id);
         manager.stop(std::slice::from_ref(&service), Deadline::after(STOP))?;
@@ -50,39 +53,41 @@ pub fn spawn(context: &Context, spec: &Spec, replace: bool) -> Result<Spawned> {
     spawned
 }
 
-/// Starts a session of which `planned` was on disk, by its supervisor. One that is there by now is left
-/// alone, also one that is just being stopped: a start would call that off.
+/// Has a supervisor start the session whose specification on disk was `planned`. Leaves a session alone that
+/// exists by now, also one that is being stopped: a start would cancel the stop.
 ///
 /// # Errors
-/// [`Kind::Taken`] when there is nothing to restore any more; otherwise as for [`start`].
+/// [`Kind::Taken`] when there is nothing to restore any more; otherwise those of [`start`].
 pub fn restore(context: &Context, id: &SessionId, planned: Option<&Spec>) -> Result<Spawned> {
-    installed(context, id)?;
+    require_installed(context, id)?;
     check_unchanged(context, id, planned)?;
     let claim = context.store.claim(id)?;
-    if let Some(found) = there(context, id)? {
+    if let Some(found) = occupant(context, id)? {
         return Err(name_taken(&found));
     }
-    // What had ended it by now has noted that.
+    // A stop that finished before the claim has changed the specification.
     check_unchanged(context, id, planned)?;
     start_while(context, id, || drop(claim))
 }
 
-/// What there is of a session, where that is more than remains.
-fn there(context: &Context, id: &SessionId) -> Result<Option<ObservedSession>> {
+/// The session that holds the name, unless only remains of it are left.
+fn occupant(context: &Context, id: &SessionId) -> Result<Option<ObservedSession>> {
     Ok(observe::one(context, id)?.filter(|found| found.is_supervised() || !is_abandoned(found)))
 }
 
-/// Starts a session by its supervisor, as it is known to forge. What failed before is forgiven.
+/// Has a supervisor start a session that forge knows, and clears its earlier failures.
 ///
 /// # Errors
-/// Why it did not start. Its supervisor may go on trying.
+/// [`Kind::Missing`] when forge's units are not installed; otherwise the reason why the session did not
+/// start. Its supervisor may try again.
 pub fn start(context: &Context, id: &SessionId) -> Result<Spawned> {
-    installed(context, id)?;
+    require_installed(context, id)?;
     start_while(context, id, || ())
 }
 
-/// The template must be there.
-fn installed(context: &Context, id: &SessionId) -> Result<()> {
+/// # Errors
+/// [`Kind::Missing`] when systemd has not loaded the supervisor's template.
+fn require_installed(context: &Context, id: &SessionId) -> Result<()> {
     let service = unit::service(id);
     let load = context.manager()?.service(&service)?.load;
     if load == "loaded" {
@@ -95,14 +100,14 @@ fn installed(context: &Context, id: &SessionId) -> Result<()> {
 fn start_while(context: &Context, id: &SessionId, queued: impl FnOnce()) -> Result<Spawned> {
     let (manager, service) = (context.manager()?, unit::service(id));
     manager.reset_failed(&service)?;
-    note(context, id, |record| record.started = None)?;
+    change_record(context, id, |record| record.started = None)?;
     journal::progress!("waiting for {service}, which starts {id}");
     let started = manager.start(&service, Deadline::after(START), queued);
-    let told = context.store.record(id)?.unwrap_or_default().started;
-    match (started, told) {
+    let reported = context.store.record(id)?.unwrap_or_default().started;
+    match (started, reported) {
         (Ok(()), Some(StartOutcome::Up(spawned))) => serde_json::from_value(spawned)
-            .map_err(|error| Error::failed(format!("what {service} told cannot be read: {error}"))),
-        (Ok(()), _) => found(context, id),
+            .map_err(|error| Error::failed(format!("could not read the result of {service}: {error}"))),
+        (Ok(()), _) => adopted(context, id),
         (Err(_), Some(StartOutcome::Failed { kind, message, hint })) => {
             let kind = Kind::from_word(&kind).unwrap_or(Kind::Failed);
             Err(Error { hint, ..Error::new(kind, message) })
@@ -111,24 +116,28 @@ fn start_while(context: &Context, id: &SessionId, queued: impl FnOnce()) -> Resu
     }
 }
 
-/// Leaves a note for the next supervisor, which is not there yet.
-pub(super) fn note(context: &Context, id: &SessionId, change: impl FnOnce(&mut Record)) -> Result<()> {
+/// Changes the record that the next supervisor reads. Call this only while there is no supervisor.
+pub(super) fn change_record(
+    context: &Context,
+    id: &SessionId,
+    change: impl FnOnce(&mut Record),
+) -> Result<()> {
     let mut record = context.store.record(id).ok().flatten().unwrap_or_default();
     change(&mut record);
     context.store.write_record(id, &record)
 }
 
-/// A session that its supervisor found running.
-fn found(context: &Context, id: &SessionId) -> Result<Spawned> {
+/// The session that a supervisor has adopted instead of starting it.
+fn adopted(context: &Context, id: &SessionId) -> Result<Spawned> {
     let found = observe::existing(context, id)?;
     Ok(Spawned::of(id, found.mark()?))
 }
 
-/// Has the supervisor look at its session at once; where it is waiting to start it again, that
-/// happens now.
+/// Makes the supervisor check its session at once. If the supervisor waits to start the session again, it
+/// starts the session now.
 ///
 /// # Errors
-/// When the session has no supervisor.
+/// [`Kind::NoSession`] when there is no such session; [`Kind::Failed`] when the session has no supervisor.
 pub fn poke(context: &Context, id: &SessionId) -> Result<()> {
     let (manager, service) = (context.manager()?, unit::service(id));
     if manager.poke(&service)? {
@@ -136,11 +145,11 @@ pub fn poke(context: &Context, id: &SessionId) -> Result<()> {
     }
     let found = observe::existing(context, id)?;
     if found.is_supervised() {
-        note(context, id, |record| record.poked = true)?;
-        // To start it waits for the pause to be over (measured on 252); to restart it does not.
+        change_record(context, id, |record| record.poked = true)?;
+        // A start job waits for the end of the pause (measured on 252); a restart job does not.
         return manager.restart(&service, Deadline::after(START));
     }
     Err(Error::failed(format!("{id} has no supervisor")).hint(format!(
-        "'systemctl --user start {service}' gives it one; 'forge restart {id}' starts it anew"
+        "'systemctl --user start {service}' starts its supervisor; 'forge restart {id}' restarts the session"
     )))
 }

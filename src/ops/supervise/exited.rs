@@ -1,8 +1,9 @@
-//! What is done after each end of a supervisor, and at a stop of its service while there is none.
+//! The clean-up that systemd runs after each end of a supervisor, and when a user stops the service in the
+//! pause between two supervisors.
 
 use std::time::Duration;
 
-use super::client::note;
+use super::client::change_record;
 use crate::model::error::Result;
 use crate::model::internal_command::InternalCommand;
 use crate::model::session::name::SessionId;
@@ -14,58 +15,60 @@ use crate::sys::clock::Deadline;
 use crate::sys::systemd::{Manager, PendingJob};
 use crate::sys::{env, sd_notify};
 
-/// How long the manager may take for a unit that has no process.
+/// How long systemd may take to start or stop a unit without processes.
 const UNIT: Duration = Duration::from_secs(2);
 
-/// What is done after each end of a supervisor: where its service is being stopped, the session ends
-/// with it; where it is only replaced, or the whole machine goes down, it stays as it is.
+/// Runs after each end of a supervisor. If systemd stops the service, forge ends the session. If systemd
+/// starts another supervisor, or the machine shuts down, the session stays as it is.
 ///
 /// # Errors
-/// When something of the session is left.
+/// [`Kind::Deadline`] when processes of the session are left 20 seconds after the request to end;
+/// [`Kind::Bus`] when systemd does not answer.
 pub fn ended(context: &Context, id: &SessionId) -> Result<()> {
     let (manager, unit) = (context.manager()?, unit::service(id));
     let is_followed = status::is_followed(sd_notify::exit_status());
     let mut asked = manager.asked(&unit)?;
     if is_followed && asked == PendingJob::Nothing && !manager.is_going_down() {
-        // In the pause before the next supervisor the manager calls nothing at a stop.
-        if let Err(error) = watch_the_pause(manager, id) {
+        // In the pause before the next supervisor, systemd does not run ExecStopPost= at a stop. A unit that
+        // lives for the pause does it instead.
+        if let Err(error) = start_pause_unit(manager, id) {
             tracing::debug!("{error}");
         }
-        // It may have been stopped before that was there.
+        // A user may have stopped the service before that unit was active.
         asked = manager.asked(&unit)?;
     }
-    note_who_starts_the_next(context, id, is_followed && asked == PendingJob::Nothing);
+    record_automatic_restart(context, id, is_followed && asked == PendingJob::Nothing);
     match asked {
         PendingJob::Stop if !manager.is_going_down() => stop::stop_with_service(context, id)?,
         PendingJob::Nothing if !is_followed => {}
         _ => return Ok(()),
     }
-    // There is no pause to come: neither after an end for good, nor after a stop that came meanwhile.
+    // No pause follows a final end, or a stop that came meanwhile.
     manager.stop(&[unit::pause(id)], Deadline::after(UNIT)).map(drop)
 }
 
-/// What is done at a stop of the service in the pause between two supervisors: the same.
+/// Runs when a user stops the service in the pause between two supervisors, and ends the session, too.
 ///
 /// # Errors
-/// As for [`ended`].
+/// Those of [`ended`].
 pub fn in_pause(context: &Context, id: &SessionId) -> Result<()> {
     let manager = context.manager()?;
-    // To start the next supervisor the manager stops the unit that calls this, too.
+    // systemd also stops the calling unit in order to start the next supervisor.
     if manager.asked(&unit::service(id))? != PendingJob::Stop || manager.is_going_down() {
         return Ok(());
     }
-    note_who_starts_the_next(context, id, false);
+    record_automatic_restart(context, id, false);
     stop::stop_with_service(context, id)
 }
 
-fn note_who_starts_the_next(context: &Context, id: &SessionId, by_itself: bool) {
-    // Without it the next supervisor has the manager's own count.
-    if let Err(error) = note(context, id, |record| record.by_itself = by_itself) {
+fn record_automatic_restart(context: &Context, id: &SessionId, by_itself: bool) {
+    // Without this the next supervisor goes by systemd's NRestarts=.
+    if let Err(error) = change_record(context, id, |record| record.by_itself = by_itself) {
         tracing::debug!("{error}");
     }
 }
 
-fn watch_the_pause(manager: &Manager, id: &SessionId) -> Result<()> {
+fn start_pause_unit(manager: &Manager, id: &SessionId) -> Result<()> {
     let arguments = InternalCommand::SupervisorGone { session: id.to_string(), in_pause: true }.words();
     let (service, pause) = (unit::service(id), unit::pause(id));
     manager.call_at_stop(&service, &pause, &env::forge()?, &arguments, Deadline::after(UNIT))

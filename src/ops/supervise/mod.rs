@@ -1,9 +1,9 @@
 //! The supervisor of one session: the main process of `forge-spawn@.service`.
 //!
-//! It starts the session, or adopts the one that runs; then it waits for what the kernel tells: the
-//! end of a process, an out-of-memory kill, a signal. What comes of an end it decides and says by
-//! its exit status: the manager starts it again, after a pause, or not. So a supervisor lives as
-//! long as one run of its session, and one that is killed has lost nothing.
+//! The supervisor starts the session, or adopts a running one. Then it waits for events from the kernel: the
+//! end of a process, an out-of-memory kill, a signal. When the run ends, the supervisor exits, and its exit
+//! status decides whether systemd starts another supervisor after a pause. A supervisor therefore lives as
+//! long as one run of its session, and a killed supervisor loses nothing.
 
 pub mod client;
 pub mod exited;
@@ -42,61 +42,61 @@ use crate::sys::tmux::Server;
 use crate::sys::{journal, sd_notify};
 use watched::SessionWatch;
 
-/// How long the bus or the manager may be away, as while one of them is started anew.
-const AWAY: Duration = Duration::from_secs(30);
+/// How long the bus or systemd may be unreachable, for instance while one of them restarts.
+const UNREACHABLE: Duration = Duration::from_secs(30);
 
-/// How long somebody else may be at work on the session before its end is looked at.
-const OTHERS: Duration = Duration::from_secs(120);
+/// How long the supervisor waits for another process that works on the session, before it handles the
+/// session's end.
+const CLEARING_TURN: Duration = Duration::from_secs(120);
 
-/// A supervisor at work.
 struct Supervisor {
     id: SessionId,
-    /// Its own unit.
+    /// The supervisor's own unit.
     unit: String,
     paths: Paths,
     terms: Terms,
     record: Record,
-    /// What it waits for, as the manager was told, and until when that is enough.
-    told: Option<(String, Deadline)>,
+    /// The last `STATUS=` line about a wait, and until when there is no need to send the line again.
+    wait_status: Option<(String, Deadline)>,
     /// Whether the journal has the end of the run.
-    is_end_told: bool,
-    /// SIGHUP: it is to look at once.
+    is_end_recorded: bool,
+    /// SIGHUP: `forge poke` asks the supervisor to act at once.
     signals: Signals,
 }
 
-/// Whether there is a run.
 enum SupervisedRun {
-    /// There is, and this is what to watch.
+    /// The session is up.
     Up(Box<Watched>),
-    /// There is none; with that exit status the supervisor ends.
+    /// There is no run, and the supervisor exits with this status.
     Ended(u8),
 }
 
-/// Comes by the session, and then executes itself anew to watch it: see [`watch`]. Returns the exit
-/// status that tells the manager what comes next, where there is nothing to watch.
+/// Starts or adopts the session, and then executes forge again to watch the session: see [`watch`]. Where
+/// there is nothing to watch, returns the exit status by which systemd decides what comes next.
 ///
 /// # Errors
-/// When the session does not start: the manager tries again.
+/// [`Kind::Usage`] when the caller is not the main process of the supervisor's unit; otherwise the reason why
+/// the session did not start. systemd then tries again.
 pub fn supervise(context: &Context, config_file: Option<PathBuf>, id: &SessionId) -> Result<u8> {
     let unit = unit::service(id);
     if !sd_notify::is_main_process_of(&unit) {
-        return Err(Error::usage(format!("a supervisor is started by systemd, as {unit}"))
+        return Err(Error::usage(format!("only systemd starts a supervisor, as {unit}"))
             .hint(format!("systemctl --user start {unit}")));
     }
     let (rules, breaker) = (rules(&context.config, id), Breaker { burst: 0, interval: Duration::ZERO });
     let record = context.store.record(id).ok().flatten().unwrap_or_default();
     let mut supervisor =
         Supervisor::new(context, id, Terms { config_file, rules, breaker, restarts: 0 }, record)?;
-    let up = supervisor.with_manager(&context.config, Supervisor::come_up);
+    let up = supervisor.with_manager(&context.config, Supervisor::start_or_adopt);
     match up.or_else(|error| supervisor.did_not_start(context, error))? {
         SupervisedRun::Up(watched) => {
             sd_notify::ready(&watch::status_line(&watched, Condition::Healthy));
-            supervisor.rest(context, *watched)
+            supervisor.execute_watch(context, *watched)
         }
         SupervisedRun::Ended(status) => {
             if status == status::OVER {
-                // To a manager that was never told of a start, whatever ended before is a failure
-                // ('protocol'), and another supervisor would start the session anew.
+                // systemd calls the end of a unit that never reported READY=1 a failure ('protocol'), and
+                // another supervisor would start the session again.
                 sd_notify::ready(&format!("{id} is over"));
             }
             Ok(status)
@@ -104,32 +104,36 @@ pub fn supervise(context: &Context, config_file: Option<PathBuf>, id: &SessionId
     }
 }
 
-/// Watches the run that a supervisor came by; returns the exit status that tells the manager what
-/// comes next.
+/// Watches the run that a supervisor has started or adopted. Returns the exit status by which systemd decides
+/// what comes next.
 ///
 /// # Errors
-/// When the end of the run cannot be dealt with: the manager starts another supervisor, which does.
+/// [`Kind::Usage`] when the supervisor's record names no run; otherwise the reason why the supervisor could
+/// not handle the end of the run. systemd then starts another supervisor, which handles the end.
 pub fn watch(context: &Context, id: &SessionId) -> Result<u8> {
     let record = context.store.record(id)?.unwrap_or_default();
-    let watched = record.watched.clone().ok_or_else(|| Error::usage("there is nothing to watch"))?;
+    let watched = record
+        .watched
+        .clone()
+        .ok_or_else(|| Error::usage("the supervisor's record names no run to watch"))?;
     let mut supervisor = Supervisor::new(context, id, watched.terms.clone(), record)?;
     let prompts = prompts(context, id);
     supervisor.watch(context, SessionWatch::new(watched, prompts))
 }
 
-/// The patterns of the session, as `forge send` and `forge list` have them. Without a specification that
-/// can be read there are none.
+/// The patterns of the session, as `forge send` and `forge list` use them; no patterns where the
+/// specification cannot be read.
 fn prompts(context: &Context, id: &SessionId) -> Prompts {
     context.store.spec(id).ok().flatten().map(|spec| spec.prompts()).unwrap_or_default()
 }
 
-/// How the session is configured to be supervised.
+/// The configured supervision rules of the session.
 fn rules(config: &Config, id: &SessionId) -> Rules {
     config.sessions.get(id).cloned().unwrap_or_default().rules()
 }
 
 impl Supervisor {
-    /// A supervisor of that session; before any other thread is started.
+    /// Blocks SIGHUP, so call this before any other thread starts.
     fn new(context: &Context, id: &SessionId, terms: Terms, record: Record) -> Result<Self> {
         Ok(Self {
             id: id.clone(),
@@ -137,27 +141,30 @@ impl Supervisor {
             paths: context.paths.clone(),
             terms,
             record,
-            told: None,
-            is_end_told: false,
+            wait_status: None,
+            is_end_recorded: false,
             signals: Signals::block(&[Signal::SIGHUP])?,
         })
     }
 
-    /// Does what needs the manager, by a connection of its own: none is kept while nothing happens.
-    /// One that is lost on the way is made again, and the work done again from the start: it begins
-    /// with a look at what is there.
+    /// Does work that needs systemd, over a connection of its own: a supervisor keeps no connection while
+    /// nothing happens. If the connection is lost, forge makes a new one and repeats the work from the start,
+    /// which is safe because the work begins by reading the current state.
+    ///
+    /// # Errors
+    /// [`Kind::Bus`] when systemd is unreachable for 30 seconds; otherwise the error of the work.
     fn with_manager<T>(
         &mut self,
         config: &Config,
         work: impl Fn(&mut Self, &Context) -> Result<T>,
     ) -> Result<T> {
-        let deadline = Deadline::after(AWAY);
+        let deadline = Deadline::after(UNREACHABLE);
         loop {
             let context = Context::new(self.paths.clone(), config.clone());
             match work(self, &context) {
                 Err(error) if error.kind == Kind::Bus && !deadline.passed() => {
-                    tracing::debug!("{error}; once more");
-                    // Nothing tells when a bus is back.
+                    tracing::debug!("{error}; trying again");
+                    // No event reports that the bus is back.
                     pause(Duration::from_millis(100));
                 }
                 other => return other,
@@ -165,57 +172,60 @@ impl Supervisor {
         }
     }
 
-    /// Executes itself anew, to watch: what it took to come this far (the bus, the configuration)
-    /// stays behind, and a supervisor at rest is as small as can be. It is the same process, and
-    /// after an upgrade the new program.
+    /// Executes forge again, to watch the session. The memory for the bus and the configuration is freed that
+    /// way, so that an idle supervisor is as small as possible. The process stays the same, and runs the new
+    /// program after an upgrade.
     ///
-    /// Where that cannot be done, as with a full disk, it watches as it is.
-    fn rest(&mut self, context: &Context, watched: Watched) -> Result<u8> {
+    /// If that fails, for instance because the disk is full, this process watches the session.
+    fn execute_watch(&mut self, context: &Context, watched: Watched) -> Result<u8> {
         let watched = Watched { terms: self.terms.clone(), ..watched };
         self.record.watched = Some(watched.clone());
         let command = InternalCommand::SuperviseWatch { session: self.id.to_string() }.words();
         let arguments: Vec<&str> = ["forge"].into_iter().chain(command.iter().map(String::as_str)).collect();
         let written = context.store.write_record(&self.id, &self.record);
         let executed = written.and_then(|()| become_program(&env::forge()?, &arguments));
-        tracing::debug!("it does not execute itself anew: {executed:?}");
+        tracing::debug!("could not execute forge again: {executed:?}");
         let prompts = prompts(context, &self.id);
         self.watch(context, SessionWatch::new(watched, prompts))
     }
 
     fn write_record(&self, context: &Context) {
-        // Without it the next supervisor knows less, and the session is the same.
+        // Without the record the next supervisor knows less. The session is not affected.
         if let Err(error) = context.store.write_record(&self.id, &self.record) {
             tracing::debug!("{error}");
         }
     }
 
-    /// Notes that the session did not start, and decides whether that is tried again.
+    /// Records that the session did not start, and decides whether systemd tries again.
+    ///
+    /// # Errors
+    /// The error itself, where systemd is to try again or the configuration is wrong.
     fn did_not_start(&mut self, context: &Context, error: Error) -> Result<SupervisedRun> {
-        let told = error.message.lines().next().unwrap_or_default().to_owned();
-        sd_notify::status(&told);
+        let first_line = error.message.lines().next().unwrap_or_default().to_owned();
+        sd_notify::status(&first_line);
         self.record.running_wall_us = None;
         self.record.started = Some(StartOutcome::Failed {
             kind: error.kind.word().to_owned(),
             message: error.message.clone(),
             hint: error.hint.clone(),
         });
-        let again = self.is_tried_again(told);
+        let again = self.count_failure(first_line);
         self.write_record(context);
-        // What is configured wrongly has an exit status of its own, which the unit knows.
+        // Configuration errors have an exit status of their own, on which the unit does not restart.
         if again || matches!(error.kind, Kind::Config | Kind::Usage) {
             return Err(error);
         }
         Ok(SupervisedRun::Ended(status::FOR_GOOD))
     }
 
-    /// Counts a failure; says whether another start is in order.
-    fn is_tried_again(&mut self, error: String) -> bool {
+    /// Counts a failure. Returns whether systemd may start the session again.
+    fn count_failure(&mut self, error: String) -> bool {
         if self.terms.rules.restart == Restart::Never {
             self.record.failure = Some(error);
             return false;
         }
         let (now, breaker) = (boot_us(), self.terms.breaker);
-        // Those that left the window never count again.
+        // Failures that left the window never count again.
         self.record.failures_boot_us.retain(|failure| breaker.counts(*failure, now));
         self.record.failures_boot_us.push(now);
         let is_open = breaker.is_open(&self.record.failures_boot_us, now);
@@ -234,37 +244,44 @@ impl Supervisor {
         !is_open
     }
 
-    /// Sees what comes of an end of the run that was watched.
+    /// Handles the end of the watched run. Returns the supervisor's exit status.
     fn ended(&mut self, watch: &mut SessionWatch, cause: Option<EndCause>, oom: bool) -> Result<u8> {
         sd_notify::well();
         let oom = watch.record_oom_kills(&self.id) || oom;
         let mark = watch.watched.mark.clone();
-        self.with_manager(&Config::default(), |this, context| this.judge(context, &mark, cause, oom))
+        self.with_manager(&Config::default(), |this, context| this.handle_end(context, &mark, cause, oom))
     }
 
-    fn judge(&mut self, context: &Context, mark: &Mark, cause: Option<EndCause>, oom: bool) -> Result<u8> {
-        // Who ends the session on purpose has this turn until that is told.
-        let _turn = match session_exited::clearing_turn(context, &self.id, Deadline::after(OTHERS)) {
-            // The next supervisor sees what came of it.
+    fn handle_end(
+        &mut self,
+        context: &Context,
+        mark: &Mark,
+        cause: Option<EndCause>,
+        oom: bool,
+    ) -> Result<u8> {
+        // `forge stop` holds this lock until it has recorded the stop. Wait for it; otherwise a stop would
+        // look like a crash.
+        let _turn = match session_exited::clearing_turn(context, &self.id, Deadline::after(CLEARING_TURN)) {
+            // The next supervisor finds the result.
             Err(error) if error.kind == Kind::Deadline => return Ok(status::FAILED),
             turn => turn?,
         };
         sd_notify::well();
         let manager = context.manager()?;
-        // Not its own end: this service is being stopped, or everything is.
+        // systemd stops this service, or shuts down: the session did not end by itself.
         if manager.asked(&self.unit)? != PendingJob::Nothing || manager.is_going_down() {
             return Ok(status::OVER);
         }
         let is_forgotten = context.store.spec(&self.id).is_ok_and(|spec| spec.is_none());
         let found = observe::one(context, &self.id)?.filter(|found| found.has_body);
         if is_forgotten && found.is_none() {
-            // It was stopped.
+            // `forge stop` ended the session and removed its specification.
             self.record.running_wall_us = None;
             self.write_record(context);
             return Ok(status::OVER);
         }
         if found.as_ref().and_then(|found| found.mark.as_ref()).is_some_and(|other| other != mark) {
-            // Somebody started it otherwise: the next supervisor adopts that.
+            // Another process has started the session again: the next supervisor adopts that run.
             return Ok(status::FAILED);
         }
         let condition = found.as_ref().map(|found| found.condition);
@@ -276,17 +293,20 @@ impl Supervisor {
             _ => false,
         };
         if has_recovered {
-            // While we waited for the turn. The next supervisor adopts it.
+            // The session recovered while this supervisor waited for the lock. The next supervisor adopts it.
             return Ok(status::FAILED);
         }
         let end = how_it_ended(&self.id, mark, cause, oom);
         let status = self.conclude(context, found.as_ref(), Some(mark), &end)?.unwrap_or(status::FAILED);
-        // How it was started is not known: another start would be of something else.
+        // Without the specification forge cannot start the same session again.
         Ok(if is_forgotten { status::FOR_GOOD } else { status })
     }
 
-    /// Records an end, ends what is left of the run, and decides. `None`: it is to be started again
-    /// after a failure.
+    /// Records the end of a run, ends its remaining processes, and decides what comes next. Returns the
+    /// supervisor's exit status; `None` where the session failed and is started again.
+    ///
+    /// # Errors
+    /// Those of [`stop::clear`], and of the store.
     fn conclude(
         &mut self,
         context: &Context,
@@ -304,9 +324,9 @@ impl Supervisor {
             _ => false,
         };
         let end = End { over: !stays, ..end.clone() };
-        if !self.is_end_told {
-            // Once, also where the bus goes away below, and this is done again.
-            self.is_end_told = true;
+        if !self.is_end_recorded {
+            // Record it once, even if the bus is lost below and this function runs again.
+            self.is_end_recorded = true;
             if let Err(error) =
                 session_exited::record_end(context, &self.id, found.map(|found| &found.cgroup), &end)
             {
@@ -314,14 +334,13 @@ impl Supervisor {
             }
         }
         if let Some(found) = found.filter(|_| !stays) {
-            sd_notify::status(&format!("{}; ends what is left of it", end.words()));
+            sd_notify::status(&format!("{}; ending the remaining processes", end.words()));
             stop::clear(context, std::slice::from_ref(found), stop::TIMEOUT)?;
         }
         self.record.running_wall_us = None;
-        let told = format!("{} ended with {}", self.id, end.words());
-        sd_notify::status(&told);
+        sd_notify::status(&format!("{} ended with {}", self.id, end.words()));
         let status = match next {
-            Next::Again if !self.is_tried_again(end.words()) => Some(status::FOR_GOOD),
+            Next::Again if !self.count_failure(end.words()) => Some(status::FOR_GOOD),
             Next::Again if clean => Some(status::AGAIN),
             Next::Again => None,
             Next::Over | Next::Failed => {
@@ -335,23 +354,23 @@ impl Supervisor {
     }
 }
 
-/// How the program ended, as far as that can be told.
+/// How the program ended, as far as forge can know.
 fn how_it_ended(id: &SessionId, mark: &Mark, cause: Option<EndCause>, oom: bool) -> End {
     let unknown = |cause| End::unknown(mark.since_us, now_us(), cause);
     if cause.is_some() {
         return unknown(cause);
     }
     if !is_alive(mark.server()) {
-        // A manager that takes no OOMPolicy= ends the whole scope for one such kill.
+        // A systemd that does not know OOMPolicy= for scopes ends the complete scope after one such kill.
         return unknown(Some(if oom { EndCause::OutOfMemory } else { EndCause::ServerEnded }));
     }
-    let told = session_exited::query_end(id, mark, 0);
-    // Where one such kill is the end of a pane's scope, the manager asks the rest of it to end.
+    let reported = session_exited::query_end(id, mark, 0);
+    // If such a kill ends a pane's scope, systemd sends SIGTERM to the other processes of the scope.
     let killed = [Signal::SIGKILL, Signal::SIGTERM].map(|signal| Some(signal as i32));
-    match told.ok() {
+    match reported.ok() {
         Some(end) if oom && killed.contains(&end.signal) => End { cause: Some(EndCause::OutOfMemory), ..end },
         Some(end) => end,
-        // It went meanwhile, or does not tell, as one that does not answer.
+        // tmux ended meanwhile, or does not answer.
         None => unknown(None),
     }
 }

@@ -1,5 +1,5 @@
-//! Questions of a session's program to its user. The supervisor finds a question when the screen comes to rest,
-//! records it once, and has a notice sent.
+//! Questions of a session's program to its user. The supervisor finds a question when the screen comes to
+//! rest, records it once, and has a notice sent.
 
 use std::time::Duration;
 
@@ -37,7 +37,8 @@ impl Supervisor {
         }
     }
 
-    /// Whether the program asks a question now. If its tmux server does not answer: whether it asked one before.
+    /// Whether the program asks a question now. If its tmux server does not answer: whether it asked one
+    /// before.
     pub(super) fn is_asking(&mut self, context: &Context, watch: &mut SessionWatch) -> bool {
         if watch.prompts.asking.is_some()
             && let Ok(screen) = watch.read_screen()
@@ -57,9 +58,9 @@ impl Supervisor {
         }
     }
 
-    /// Starts a transient unit that sends a notice of the question. Sending takes as long as the network takes, and
-    /// the unit outlives this supervisor. The unit reads the screen itself, so that no command line holds text of
-    /// the screen. Returns whether systemd accepted the unit.
+    /// Starts a transient unit that sends a notice of the question. Sending takes as long as the network
+    /// takes, and the unit outlives this supervisor. The unit reads the screen itself, so that no command
+    /// line holds text of the screen. Returns whether systemd accepted the unit.
     pub(super) fn send_notice(&mut self, context: &Context, watch: &mut SessionWatch) -> bool {
         let now = boot_us();
         watch.watched.mark_notified(now);

@@ -63,8 +63,9 @@ impl SessionWatch {
         Duration::from_micros(now.saturating_sub(sign))
     }
 
-    /// Whether the screen differs from the screen at the last check. Changes of a spinner, a clock, a counter or the
-    /// cursor's position do not count; scrolled lines do. Returns `true` where the screen cannot be read.
+    /// Whether the screen differs from the screen at the last check. Changes of a spinner, a clock, a counter
+    /// or the cursor's position do not count; scrolled lines do. Returns `true` where the screen cannot be
+    /// read.
     fn screen_changed(&mut self) -> bool {
         let Ok(screen) = self.read_screen() else { return true };
         let now = Some(digest(&screen));
@@ -88,8 +89,9 @@ fn server(mark: &Mark) -> Option<Server> {
     Some(Server::new(&env::tmux().ok()?, &mark.socket))
 }
 
-/// A digest of the parts of a screen that are compared for signs of life. Lines that scrolled off the top count only
-/// where the screen is full: tmux also keeps the lines of a shorter screen that its program clears to draw it again.
+/// A digest of the parts of a screen that are compared for signs of life. Lines that scrolled off the top
+/// count only where the screen is full: tmux also keeps the lines of a shorter screen that its program clears
+/// to draw it again.
 fn digest(screen: &Screen) -> u64 {
     let last_rows = &screen.rows[screen.rows.len().saturating_sub(2)..];
     let is_full = last_rows.iter().any(|row| !row.trim().is_empty());
@@ -125,7 +127,8 @@ fn refusal_without_screen(error: &Error) -> String {
 }
 
 impl Supervisor {
-    /// When to check for signs of life next, in microseconds since the boot; `None` where no silence is too long.
+    /// When to check for signs of life next, in microseconds since the boot; `None` where no silence is too
+    /// long.
     pub(super) fn silence_check_due(&self, watch: &SessionWatch) -> Option<u64> {
         let stuck_after = micros(self.terms.rules.stuck_after?);
         let Watched { sign_boot_us, checked_boot_us, .. } = watch.watched;
@@ -137,16 +140,16 @@ impl Supervisor {
         Some(watch.silence_check.due.unwrap_or_else(first_check))
     }
 
-    /// The interval between checks for the signs that only a comparison of two checks shows: the CPU time used, and
-    /// the screen without its clocks and spinners.
+    /// The interval between checks for the signs that only a comparison of two checks shows: the CPU time
+    /// used, and the screen without its clocks and spinners.
     fn comparison_interval(&self) -> Option<Duration> {
         let rules = &self.terms.rules;
         let needs_comparison = rules.counts(Sign::Cpu) || rules.counts(Sign::Output);
         rules.stuck_after.filter(|_| needs_comparison).map(|after| (after / 4).max(MIN_INTERVAL))
     }
 
-    /// Checks for signs of life, and reports or nudges if the silence requires it. Returns whether the silence is so
-    /// long that the run must end.
+    /// Checks for signs of life, and reports or nudges if the silence requires it. Returns whether the
+    /// silence is so long that the run must end.
     pub(super) fn is_silent_too_long(&mut self, context: &Context, watch: &mut SessionWatch) -> bool {
         let Some(stuck_after) = self.terms.rules.stuck_after else { return false };
         if !observe::current_condition(&watch.watched.mark, &watch.cgroup).can_be_stuck() {
@@ -187,8 +190,9 @@ impl Supervisor {
         false
     }
 
-    /// Types the session's nudge text into its program, if the program reads. forge nudges once for each silence,
-    /// whether the nudge succeeds or not, and also across supervisors: therefore it stores the record first.
+    /// Types the session's nudge text into its program, if the program reads. forge nudges once for each
+    /// silence, whether the nudge succeeds or not, and also across supervisors: therefore it stores the
+    /// record first.
     fn nudge(&mut self, context: &Context, watch: &mut SessionWatch) {
         let Some(text) = self.terms.rules.nudge_text.clone() else { return };
         watch.watched.nudged = true;
@@ -208,8 +212,8 @@ impl Supervisor {
         watch.watched.screen = watch.silence_check.screen_after_nudge.or(watch.watched.screen);
     }
 
-    /// Types the text by the rules of `forge send`, and two stricter ones: only if a ready pattern shows that the
-    /// program reads, and never into a password prompt.
+    /// Types the text by the rules of `forge send`, and two stricter ones: only if a ready pattern shows that
+    /// the program reads, and never into a password prompt.
     fn try_nudge(&self, context: &Context, watch: &SessionWatch, text: &str) -> Result<Sent> {
         let refused = |why| Err(Error::new(Kind::NotReady, why));
         if watch.prompts.ready.is_none() {

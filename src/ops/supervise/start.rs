@@ -1,4 +1,4 @@
-//! How a supervisor comes by its session: it adopts the one that runs, or starts one.
+//! The start of a supervisor: it adopts the running session, or starts the session.
 
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -25,47 +25,52 @@ use crate::sys::store::Claim;
 use crate::sys::tmux::Server;
 use crate::sys::{env, journal, sd_notify};
 
-/// How long another forge may be starting or ending the session: a prompt may come up slowly.
-const OTHERS: Duration = Duration::from_secs(3600);
+/// How long another forge may take to start or end the session. A prompt may appear slowly.
+const OTHER_FORGE: Duration = Duration::from_secs(3600);
 
-/// How long somebody else may take to clear the session.
+/// How long another process may take to clear the session.
 const CLEARING: Duration = Duration::from_secs(60);
 
-/// How often what has no event is looked at.
-const STEP: Duration = Duration::from_millis(100);
+/// The time between two checks of states that no event reports.
+const POLL: Duration = Duration::from_millis(100);
 
-/// How much longer than its prompt a start may take.
+/// The time that a start may take in addition to the time for its prompt.
 const BESIDE_THE_PROMPT: Duration = Duration::from_secs(120);
 
 impl Supervisor {
-    /// Comes by the session, whatever there is of it.
-    pub(super) fn come_up(&mut self, context: &Context) -> Result<SupervisedRun> {
+    /// Adopts the session, or starts it after clearing the remains of the last run.
+    ///
+    /// # Errors
+    /// [`Kind::Deadline`] when another forge starts or ends the session for an hour, or clears it for a
+    /// minute; [`Kind::Usage`] when the session belongs to `forge run`, or a person uses other panes of it;
+    /// otherwise the reason why the session did not start.
+    pub(super) fn start_or_adopt(&mut self, context: &Context) -> Result<SupervisedRun> {
         let service = context.manager()?.service(&self.unit)?;
         (self.terms.breaker, self.terms.restarts) = (service.breaker, service.restarts);
         if self.terms.restarts == 0 {
-            // Somebody started it: what was before is forgiven, also by the manager, which counts the
-            // starts that people ask for as well.
+            // A user started the supervisor: clear the earlier failures, also in systemd, which counts starts
+            // on request as well.
             if !std::mem::take(&mut self.record.poked) {
                 self.record.failures_boot_us.clear();
             }
             context.manager()?.reset_failed(&self.unit)?;
         }
-        // The manager's count says so too, until somebody has it forget failures.
+        // NRestarts= shows the same, until a user clears it with `systemctl reset-failed`.
         let by_itself = self.record.by_itself || self.terms.restarts > 0;
-        let remains = match self.look_for_it(context)? {
+        let remains = match self.wait_for_others(context)? {
             Some(found) if !is_ended(&found) => return self.adopt(context, &found),
             remains => remains,
         };
         if !by_itself {
-            keep_what_people_opened(&self.id, remains.as_ref())?;
+            refuse_if_panes_are_open(&self.id, remains.as_ref())?;
         }
         let turn = match remains {
             Some(_) => Some(context.store.clearing_turn(&self.id, Deadline::after(CLEARING))?),
             None => None,
         };
         if by_itself && let Some(since_us) = self.record.running_wall_us {
-            // The last supervisor did not live to see the end.
-            if let Some(status) = self.conclude_for_another(context, remains.as_ref(), since_us)? {
+            // The last supervisor was killed before it recorded the end.
+            if let Some(status) = self.conclude_unseen_end(context, remains.as_ref(), since_us)? {
                 return Ok(SupervisedRun::Ended(status));
             }
         } else if let Some(found) = remains {
@@ -75,14 +80,14 @@ impl Supervisor {
         self.start(context, (!service.pause_grows).then_some(service.restart_pause))
     }
 
-    /// What there is of the session, once nobody else is starting or ending it.
-    fn look_for_it(&mut self, context: &Context) -> Result<Option<ObservedSession>> {
-        let deadline = Deadline::after(OTHERS);
+    /// Waits until no other forge starts or ends the session. Returns the session as it is then.
+    fn wait_for_others(&mut self, context: &Context) -> Result<Option<ObservedSession>> {
+        let deadline = Deadline::after(OTHER_FORGE);
         loop {
             let found = observe::one(context, &self.id)?.filter(|found| found.has_body);
             let state = match &found {
                 Some(found) if found.condition.action() == Action::Wait => found.state(),
-                // Whoever asked for it has the name until the manager has the job.
+                // The forge that starts the session claims its name until systemd has the job.
                 None if context.store.is_claimed(&self.id) => State::Starting,
                 _ => return Ok(found),
             };
@@ -90,38 +95,35 @@ impl Supervisor {
             if deadline.passed() {
                 return Err(Error::new(Kind::Deadline, format!("{} is still {state}", self.id)));
             }
-            self.wait(&format!("waits: {} is {state}", self.id));
+            self.wait(&format!("waiting: {} is {state}", self.id));
         }
     }
 
-    /// Waits a moment for what has no event; says for what, and that it takes longer. Not each time:
-    /// a hundred that wait would keep the manager busy with nothing else.
+    /// Waits for [`POLL`]. Sends `STATUS=` and a longer start timeout to systemd, but not at each call: a
+    /// hundred waiting supervisors would keep systemd busy with nothing else.
     fn wait(&mut self, status: &str) {
-        if !self.told.as_ref().is_some_and(|(told, until)| told == status && !until.passed()) {
+        if !self.wait_status.as_ref().is_some_and(|(sent, until)| sent == status && !until.passed()) {
             sd_notify::extend_start(BESIDE_THE_PROMPT);
             sd_notify::status(status);
-            self.told = Some((status.to_owned(), Deadline::after(BESIDE_THE_PROMPT / 4)));
+            self.wait_status = Some((status.to_owned(), Deadline::after(BESIDE_THE_PROMPT / 4)));
         }
-        self.wait_or_poke(Deadline::after(STEP));
+        self.wait_or_poke(Deadline::after(POLL));
     }
 
-    /// Waits, at most until somebody wants it to act now.
+    /// Waits until the deadline, or until `forge poke` asks the supervisor to act.
     fn wait_or_poke(&self, deadline: Deadline) {
         if readable(&[self.signals.as_fd()], deadline)[0] {
             self.signals.next();
         }
     }
 
-    /// Takes over a session that is alive.
+    /// Takes over a running session.
     fn adopt(&mut self, context: &Context, found: &ObservedSession) -> Result<SupervisedRun> {
-        // One that cannot be read is no reason to leave the session alone.
+        // Adopt the session even if its specification cannot be read.
         let spec = context.store.spec(&self.id).ok().flatten();
         if spec.as_ref().is_some_and(|spec| spec.keeper == Keeper::Caller) {
-            return Err(Error::usage(format!(
-                "{} runs under 'forge run', and whoever called that keeps it",
-                self.id
-            ))
-            .hint(format!("'forge stop {}' ends it first", self.id)));
+            return Err(Error::usage(format!("{} belongs to the 'forge run' that started it", self.id))
+                .hint(format!("'forge stop {}' ends it first", self.id)));
         }
         if let Some(spec) = &spec {
             context.store.change_spec(spec, |spec| spec.keeper = Keeper::Supervisor)?;
@@ -130,7 +132,7 @@ impl Supervisor {
         let (server_pid, pane_pid) = (mark.server_pid, mark.pane_pid);
         journal::record(&Event::Adopted { session: self.id.clone(), server_pid, pane_pid });
         if self.terms.restarts > 0 {
-            // Only supervisors ended, and that is no failure of the session.
+            // Supervisors ended, but the session did not: clear the failures.
             context.manager()?.reset_failed(&self.unit)?;
         }
         (self.record.running_wall_us, self.record.by_itself) = (Some(mark.since_us), false);
@@ -143,7 +145,7 @@ impl Supervisor {
     fn watched(&self, mark: Mark, cgroup: &Cgroup, program: String) -> Watched {
         let now = boot_us();
         if let Some(known) = self.record.watched.as_ref().filter(|known| known.mark == mark) {
-            // It was watched before: how long it was silent, and what was told, still counts.
+            // An earlier supervisor watched this run: its silence and its reports still count.
             return known.with_terms(&self.terms, now);
         }
         Watched {
@@ -166,8 +168,8 @@ impl Supervisor {
         }
     }
 
-    /// Records the end of a run that no supervisor saw.
-    fn conclude_for_another(
+    /// Records the end of a run whose supervisor was killed.
+    fn conclude_unseen_end(
         &mut self,
         context: &Context,
         remains: Option<&ObservedSession>,
@@ -176,41 +178,48 @@ impl Supervisor {
         let mark = remains.and_then(|found| found.mark.as_ref()).filter(|mark| mark.up);
         let end = match mark {
             Some(mark) => how_it_ended(&self.id, mark, None, false),
-            None if since_us == 0 => return self.conclude_start(context, remains),
+            None if since_us == 0 => return self.conclude_cut_start(context, remains),
             None => End::unknown(since_us, now_us(), Some(EndCause::ServerEnded)),
         };
         self.conclude(context, remains, mark, &end)
     }
 
-    /// Clears up after a start whose supervisor was killed.
-    fn conclude_start(&mut self, context: &Context, remains: Option<&ObservedSession>) -> Result<Option<u8>> {
+    /// Clears the remains of a start whose supervisor was killed.
+    fn conclude_cut_start(
+        &mut self,
+        context: &Context,
+        remains: Option<&ObservedSession>,
+    ) -> Result<Option<u8>> {
         if let Some(found) = remains {
             stop::clear(context, std::slice::from_ref(found), stop::TIMEOUT)?;
         }
         self.record.running_wall_us = None;
-        let again = self.is_tried_again("a start that was cut short".to_owned());
+        let again = self.count_failure("its supervisor was killed during the start".to_owned());
         self.write_record(context);
         Ok((!again).then_some(status::FOR_GOOD))
     }
 
-    /// Starts the session, when it is its turn. The manager has made that pause.
+    /// Starts the session in its turn. `paused` is the pause that systemd has made already.
+    ///
+    /// # Errors
+    /// Those of [`spawn`]; [`Kind::Ended`] when the session ended right after its start.
     fn start(&mut self, context: &Context, paused: Option<Duration>) -> Result<SupervisedRun> {
-        self.is_end_told = false;
+        self.is_end_recorded = false;
         if let Some(paused) = paused {
             self.pause_before_restart(paused);
         }
-        let turn = self.turn(context)?;
+        let turn = self.wait_for_turn(context)?;
         let spec = self.spec(context)?;
         let resumption = resumption(&context.paths.home, &context.store, &spec);
         let (spec, argv) = (resumption.recorded_in(spec), &resumption.argv);
         sd_notify::extend_start(Duration::from_secs(spec.ready_timeout_s).saturating_add(BESIDE_THE_PROMPT));
-        sd_notify::status(&format!("starts {}", argv.name()));
+        sd_notify::status(&format!("starting {}", argv.name()));
         self.record.running_wall_us = Some(0);
         self.write_record(context);
         let spawned = spawn(context, SpawnOrder { spec: &spec, argv, mode: SpawnMode::Supervised })?;
         drop(turn);
         if self.terms.restarts > 0 {
-            let why = self.record.failure.clone().unwrap_or_else(|| "an end that nobody saw".to_owned());
+            let why = self.record.failure.clone().unwrap_or_else(|| "an end without a supervisor".to_owned());
             journal::record(&Event::Restarted { session: self.id.clone(), why });
         }
         (self.record.running_wall_us, self.record.by_itself) = (Some(spawned.since_us), false);
@@ -223,35 +232,35 @@ impl Supervisor {
         Ok(SupervisedRun::Up(Box::new(self.watched(mark, &cgroup, argv.name().to_owned()))))
     }
 
-    /// The rest of the pause before a restart: the manager's is as long as the first each time.
+    /// Waits for the rest of the pause before a restart: systemd's own pause has the same length each time.
     fn pause_before_restart(&mut self, paused: Duration) {
         if self.terms.restarts == 0 {
             return;
         }
-        let whole = Delays { first: paused, ..DELAYS }.before(self.terms.restarts);
-        let deadline = Deadline::after(whole.saturating_sub(paused));
+        let total = Delays { first: paused, ..DELAYS }.before(self.terms.restarts);
+        let deadline = Deadline::after(total.saturating_sub(paused));
         if deadline.passed() {
             return;
         }
-        sd_notify::extend_start(whole.saturating_add(BESIDE_THE_PROMPT));
-        sd_notify::status(&format!("waits {} s before restart {}", whole.as_secs(), self.terms.restarts));
+        sd_notify::extend_start(total.saturating_add(BESIDE_THE_PROMPT));
+        sd_notify::status(&format!("waiting {} s before restart {}", total.as_secs(), self.terms.restarts));
         self.wait_or_poke(deadline);
     }
 
-    /// Waits for one of the turns in which sessions are started.
-    fn turn(&mut self, context: &Context) -> Result<Claim> {
+    /// Waits for one of the locks that limit how many sessions start at a time.
+    fn wait_for_turn(&mut self, context: &Context) -> Result<Claim> {
         let turns = context.config.restore.concurrency;
         loop {
             if let Some(turn) = context.store.starting_turn(turns)? {
                 return Ok(turn);
             }
-            // Each that has a turn has a deadline for its start.
-            self.wait(&format!("waits for its turn: {turns} are started at a time"));
+            // No deadline: each start that holds a lock has a deadline of its own.
+            self.wait(&format!("waiting for its turn: {turns} sessions start at a time"));
         }
     }
 
-    /// What is to be started: as it is configured, where it is; else as it was asked for; else what
-    /// `forge spawn` starts by that name.
+    /// The specification to start: as configured; else as stored; else as `forge spawn` would start that
+    /// name.
     fn spec(&self, context: &Context) -> Result<Spec> {
         let kept = context.store.spec(&self.id)?;
         let is_configured = context.config.sessions.contains_key(&self.id);
@@ -266,22 +275,27 @@ impl Supervisor {
     }
 }
 
-/// Refuses to end a session that stays, although its program ended, for the sake of what a person
-/// opened in it.
-fn keep_what_people_opened(id: &SessionId, remains: Option<&ObservedSession>) -> Result<()> {
+/// Refuses to replace a session whose program ended while a person has other panes open in it.
+///
+/// # Errors
+/// [`Kind::Usage`] when there are other panes.
+fn refuse_if_panes_are_open(id: &SessionId, remains: Option<&ObservedSession>) -> Result<()> {
     let Some(found) = remains.filter(|found| found.condition == Condition::ProgramEnded) else {
         return Ok(());
     };
     let mark = found.mark()?;
     if exited::has_other_panes(&Server::new(&env::tmux()?, &mark.socket)).unwrap_or(false) {
-        return Err(Error::usage(format!("the program of {id} ended, and other panes are open in it")).hint(
-            format!("'forge attach {id}' shows them; 'forge restart {id}' ends them and starts it again"),
-        ));
+        return Err(Error::usage(format!(
+            "the program of {id} ended, but other panes are open in the session"
+        ))
+        .hint(format!(
+            "'forge attach {id}' shows them; 'forge restart {id}' ends them and starts the session again"
+        )));
     }
     Ok(())
 }
 
-/// Whether nothing of it is worth keeping.
+/// Whether forge may end the remaining processes of the session.
 fn is_ended(found: &ObservedSession) -> bool {
     matches!(found.condition.action(), Action::Restart | Action::Clear)
 }

@@ -38,9 +38,11 @@ pub(super) fn status_line(watched: &Watched, condition: Condition) -> String {
 }
 
 impl Supervisor {
-    /// Watches a run to its end. Returns the supervisor's exit status, by which systemd decides what comes next.
+    /// Watches a run to its end. Returns the supervisor's exit status, by which systemd decides what comes
+    /// next.
     pub(super) fn watch(&mut self, context: &Context, mut watch: SessionWatch) -> Result<u8> {
-        // From here on the supervisor must end with a status of its own. Before, a kill by the signal was as good.
+        // From here on the supervisor must end with a status of its own. Before, a kill by the signal was as
+        // good.
         let stops = Signals::block(&[Signal::SIGTERM, Signal::SIGINT])?;
         let mark = &watch.watched.mark;
         let (Some(program), Some(server)) =
@@ -70,7 +72,7 @@ impl Supervisor {
             }
             if self.settles_at(&watch).is_some_and(|at| now >= at) {
                 self.forgive_failures(&mut watch);
-                return self.rest(context, watch.watched);
+                return self.execute_watch(context, watch.watched);
             }
             if self.silence_check_due(&watch).is_some_and(|at| now >= at)
                 && self.is_silent_too_long(context, &mut watch)
@@ -82,7 +84,7 @@ impl Supervisor {
             if watch.watched.notice_due_boot_us().is_some_and(|at| now >= at)
                 && self.send_notice(context, &mut watch)
             {
-                return self.rest(context, watch.watched);
+                return self.execute_watch(context, watch.watched);
             }
 
             let timers = [
@@ -107,8 +109,8 @@ impl Supervisor {
             let [oom, terminal] = more_at.map(|at| at.is_some_and(|at| came[at]));
             if came[3] {
                 sd_notify::stopping("ends on request");
-                // systemd does not restart a unit that it stops. If the signal came from a process, this status
-                // makes systemd start another supervisor, so that the session does not stay unwatched.
+                // systemd does not restart a unit that it stops. If the signal came from a process, this
+                // status makes systemd start another supervisor, so that the session does not stay unwatched.
                 return Ok(status::AGAIN);
             }
             if oom && watch.record_oom_kills(&self.id) {
@@ -138,7 +140,7 @@ impl Supervisor {
         }
         let condition = self.check_and_heal(&mut watch);
         sd_notify::ready(&status_line(&watch.watched, condition));
-        self.rest(context, watch.watched)
+        self.execute_watch(context, watch.watched)
     }
 
     /// Copies the configured patterns into the specification, if the session was started as configured.
@@ -185,7 +187,8 @@ impl Supervisor {
         Some(watch.watched.wedged_boot_us?.saturating_add(micros(self.terms.rules.patience()?)))
     }
 
-    /// When the run has lasted long enough for forge to forgive earlier failures, in microseconds since the boot.
+    /// When the run has lasted long enough for forge to forgive earlier failures, in microseconds since the
+    /// boot.
     fn settles_at(&self, watch: &SessionWatch) -> Option<u64> {
         let has_history = self.terms.restarts > 0 || !self.record.failures_boot_us.is_empty();
         // Without StartLimitIntervalSec=, the pauses before restarts must still become short again.

@@ -81,8 +81,8 @@ impl SessionWatch {
     /// Reads the screen of the session's program.
     ///
     /// # Errors
-    /// `Kind::Deadline` when its tmux server is frozen or does not answer within five seconds; otherwise tmux's
-    /// own error.
+    /// `Kind::Deadline` when its tmux server is frozen or does not answer within five seconds; otherwise
+    /// tmux's own error.
     pub(super) fn read_screen(&self) -> Result<Screen> {
         if self.cgroup.is_frozen() {
             return Err(Error::new(Kind::Deadline, "its server is frozen"));
@@ -136,8 +136,9 @@ impl QuestionWatch {
         self.looks.put_off(boot_us(), CHECK_EVERY);
     }
 
-    /// Whether to wait for changes of the terminal. Between a change and the reading that follows, the supervisor
-    /// does not wait for more; otherwise a program that always prints would wake the supervisor each time.
+    /// Whether to wait for changes of the terminal. Between a change and the reading that follows, the
+    /// supervisor does not wait for more; otherwise a program that always prints would wake the supervisor
+    /// each time.
     fn waits_for_output(&self) -> bool {
         self.looks.waits_for_output()
     }
@@ -147,7 +148,8 @@ impl QuestionWatch {
         self.looks.due()
     }
 
-    /// Whether to read the screen at `now`, in microseconds since the boot. More output may postpone the reading.
+    /// Whether to read the screen at `now`, in microseconds since the boot. More output may postpone the
+    /// reading.
     pub(super) fn is_time(&mut self, now: u64) -> bool {
         if self.due().is_none_or(|due| now < due) {
             return false;
