@@ -94,7 +94,7 @@ impl Command for Args {
                 }
             },
         };
-        let told = notify::tell(context, &notice, patient)?;
+        let told = notify::send(context, &notice, patient)?;
         Ok(show(&notice, &told))
     }
 }

@@ -1,4 +1,4 @@
-//! How the machine and the sessions are, and who is sent a notice of it.
+//! The health of the machine and the sessions, and notices of it.
 
 pub mod doctor;
 pub mod notify;

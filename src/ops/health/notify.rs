@@ -1,4 +1,4 @@
-//! Telling people: of a boot, of a failure, or to try whether they can be told.
+//! Notices to people: of a boot, a failure, a disturbance, a question, or a test.
 
 use std::cell::Cell;
 use std::path::Path;
@@ -26,29 +26,29 @@ const COMMAND: Duration = Duration::from_secs(60);
 /// The credential with the bot's token, where no file is configured.
 const CREDENTIAL: &str = "telegram-token";
 
-/// What became of one way of telling.
+/// The result of sending a notice over one channel.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct Delivery {
     /// `command`, `telegram` or `webhook`.
     pub channel: &'static str,
-    /// Whether it went out.
+    /// Whether the notice was sent.
     pub sent: bool,
-    /// At which try, or after how many.
+    /// The number of attempts, including the successful one.
     pub attempts: u32,
-    /// Why it did not go out.
+    /// Why the notice was not sent.
     pub error: Option<String>,
 }
 
-/// A notice of how everything is after a boot.
+/// A notice of the machine's and the sessions' state after a boot.
 ///
 /// # Errors
-/// When the manager does not answer.
+/// `Kind::Bus` when the user manager cannot be reached.
 pub fn of_boot(context: &Context) -> Result<Notice> {
     let probe = probe(context, None)?;
     let restore = last_restore(context)?;
     let host = env::host_name();
-    let how = if probe.healthy { "all is well" } else { "something is wrong" };
-    let mut lines = vec![format!("{host} has booted, {how}")];
+    let how = if probe.healthy { "all is well" } else { "forge found problems" };
+    let mut lines = vec![format!("{host} has booted: {how}")];
     lines.extend(restore.iter().flat_map(restore_lines));
     lines.extend(probe.rows(local).into_iter().map(|(name, value)| format!("{name}: {value}")));
     lines.extend(probe.problems.iter().map(|problem| format!("! {}\n  {}", problem.what, problem.hint)));
@@ -56,27 +56,29 @@ pub fn of_boot(context: &Context) -> Result<Notice> {
     Ok(Notice { probe: Some(probe), restore, ..plain("boot", text) })
 }
 
-/// Whether a unit failed for good. From 254 on the manager calls `OnFailure=` also when it is about to
-/// start the unit again; that is not worth a notice.
+/// Whether a unit failed and systemd does not restart it. From version 254 on, systemd also starts the
+/// `OnFailure=` units when it is about to restart the unit; forge sends no notice of that.
 ///
 /// # Errors
-/// When the manager does not answer.
+/// `Kind::Bus` when the user manager cannot be reached.
 pub fn is_for_good(context: &Context, unit: &str) -> Result<bool> {
     let is_supervisor = unit::session_of_service(unit).is_some();
     let found = context.manager()?.units(&[&unit::pattern(unit)])?;
     let is = |word: &str| found.iter().any(|found| found.active == word);
-    // Of another, which the manager may have forgotten by now, only this speaks against it.
+    // systemd may have unloaded another unit by now. Only a unit that is activating has not failed for good.
     Ok(if is_supervisor { is("failed") } else { !is("activating") })
 }
 
-/// A notice that a unit failed; of a supervisor's, with what its session failed of.
+/// A notice that a unit failed. For a supervisor's unit, it includes why its session failed.
 pub fn of_failure(context: &Context, unit: &str) -> Notice {
     let host = env::host_name();
     let session = unit::session_of_service(unit);
     let why = session.as_ref().and_then(|id| context.store.record(id).ok().flatten()?.failure);
     let text = match (session, why) {
         (Some(id), Some(why)) => {
-            format!("{host}: {id} is not started again, after {why}\n  forge logs {id}\n  forge restart {id}")
+            format!(
+                "{host}: forge does not start {id} again, after {why}\n  forge logs {id}\n  forge restart {id}"
+            )
         }
         _ => format!("{host}: {unit} failed\n  systemctl --user status {unit}\n  forge logs"),
     };
@@ -89,12 +91,12 @@ pub fn of_disturbance(lines: &[String]) -> Notice {
     plain("disturbed", format!("{host}: guarded units were disturbed\n{}\n  forge logs", lines.join("\n")))
 }
 
-/// A notice that the program of a session asks its user something, with the question's lines; `None` where
-/// it asks nothing now.
+/// A notice that the program of a session asks its user a question, with the question's lines; `None` where
+/// the program asks no question now.
 ///
 /// # Errors
-/// `Kind::NoSession` when there is no such session, `Kind::Deadline` when its server does not answer in five
-/// seconds.
+/// `Kind::NoSession` when the session does not exist; `Kind::Deadline` when its tmux server does not answer
+/// within five seconds.
 pub fn of_question(context: &Context, id: &SessionId) -> Result<Option<Notice>> {
     let Some(question) = observe::question(context, &observe::existing(context, id)?)? else {
         return Ok(None);
@@ -104,9 +106,9 @@ pub fn of_question(context: &Context, id: &SessionId) -> Result<Option<Notice>> 
     Ok(Some(Notice { session: Some(id.clone()), ..plain("asking", text) }))
 }
 
-/// A notice to try the ways.
+/// A notice to test the channels.
 pub fn of_test() -> Notice {
-    plain("test", format!("forge on {} can tell you here what happens", env::host_name()))
+    plain("test", format!("this is a test: notices from forge on {} arrive here", env::host_name()))
 }
 
 fn plain(kind: &'static str, text: String) -> Notice {
@@ -123,34 +125,36 @@ fn plain(kind: &'static str, text: String) -> Notice {
     }
 }
 
-/// Tells by every way that is configured, and tells the journal how that went. Retries while a
-/// network comes up, unless somebody is waiting.
+/// Sends a notice over every configured channel, and records each result in the journal. With `retry`, forge
+/// tries again after temporary failures, for instance while the network comes up.
 ///
 /// # Errors
-/// When there is no notice to send.
-pub fn tell(context: &Context, notice: &Notice, patient: bool) -> Result<Vec<Delivery>> {
+/// `Kind::Failed` when the notice cannot be serialized. A notice that was not sent is a [`Delivery`], not an
+/// error.
+pub fn send(context: &Context, notice: &Notice, retry: bool) -> Result<Vec<Delivery>> {
     let notify = &context.config.notify;
-    let json = serde_json::to_string(notice).map_err(|error| Error::failed(format!("no notice: {error}")))?;
-    let (mut told, parts_sent) = (Vec::new(), Cell::new(0));
-    let mut way = |channel: &'static str, send: &dyn Fn() -> std::result::Result<(), Refusal>| {
-        told.push(deliver(notice, channel, patient, send));
+    let json = serde_json::to_string(notice)
+        .map_err(|error| Error::failed(format!("cannot serialize the notice: {error}")))?;
+    let (mut deliveries, parts_sent) = (Vec::new(), Cell::new(0));
+    let mut over = |channel: &'static str, send: &dyn Fn() -> std::result::Result<(), Refusal>| {
+        deliveries.push(deliver(notice, channel, retry, send));
     };
     if let Some(command) = &notify.command {
-        way("command", &|| run(command, &json));
+        over("command", &|| run(command, &json));
     }
     if let Some(telegram) = &notify.telegram {
-        way("telegram", &|| send_telegram(context, telegram, &notice.text, &parts_sent));
+        over("telegram", &|| send_telegram(context, telegram, &notice.text, &parts_sent));
     }
     if let Some(webhook) = &notify.webhook {
-        way("webhook", &|| http::post_json(&address(context, webhook)?, &json));
+        over("webhook", &|| http::post_json(&address(context, webhook)?, &json));
     }
-    Ok(told)
+    Ok(deliveries)
 }
 
 fn deliver(
     notice: &Notice,
     channel: &'static str,
-    patient: bool,
+    retry: bool,
     send: &dyn Fn() -> std::result::Result<(), Refusal>,
 ) -> Delivery {
     let mut pauses = pauses();
@@ -163,8 +167,8 @@ fn deliver(
                 return Delivery { channel, sent: true, attempts, error: None };
             }
             Err(Refusal::ForGood(error)) => break error,
-            Err(Refusal::ForNow(error)) => match pauses.next().filter(|_| patient) {
-                // Nobody tells when a network has come up to that host.
+            Err(Refusal::ForNow(error)) => match pauses.next().filter(|_| retry) {
+                // No event reports that the network reaches that host.
                 Some(wait) => pause(wait),
                 None => break error,
             },
@@ -174,25 +178,26 @@ fn deliver(
     Delivery { channel, sent: false, attempts, error: Some(error) }
 }
 
-/// The user's command, with the notice on its standard input.
+/// Runs the user's command with the notice on its standard input, for at most 60 seconds.
 fn run(argv: &Argv, json: &str) -> std::result::Result<(), Refusal> {
     let mut command = Command::new(argv.program());
     command.args(argv.as_slice().get(1..).unwrap_or_default());
-    // A program that is not there will not be there in a minute; one that fails may need a network.
+    // Do not try again if the program does not exist. A program that fails may need the network.
     if env::find_program(argv.program(), env::variable("PATH").as_deref().map(AsRef::as_ref)).is_none() {
-        return Err(Refusal::ForGood(format!("there is no program {}", argv.program())));
+        return Err(Refusal::ForGood(format!("the program {} does not exist", argv.program())));
     }
     match command::run_with_input(&mut command, json.as_bytes(), Deadline::after(COMMAND)) {
         Ok(output) if output.success => Ok(()),
         Ok(output) => {
-            let said = output.stderr.lines().last().unwrap_or("it ended with an error").to_owned();
-            Err(Refusal::ForNow(format!("{}: {said}", argv.name())))
+            let reason = output.stderr.lines().last().unwrap_or("it failed").to_owned();
+            Err(Refusal::ForNow(format!("{}: {reason}", argv.name())))
         }
         Err(error) => Err(Refusal::ForNow(error.message)),
     }
 }
 
-/// Sends what has not been sent yet: another try does not repeat the first parts.
+/// Sends the parts of the text that have not been sent yet, so that another attempt does not repeat the first
+/// parts.
 fn send_telegram(
     context: &Context,
     telegram: &Telegram,
@@ -203,7 +208,7 @@ fn send_telegram(
         secret(&context.paths.in_home(file))?
     } else {
         let dir = env::credentials().ok_or_else(|| {
-            Refusal::ForGood(format!("there is neither a token_file nor a systemd credential {CREDENTIAL}"))
+            Refusal::ForGood(format!("neither token_file nor the systemd credential {CREDENTIAL} is set"))
         })?;
         secret(&dir.join(CREDENTIAL))?
     };
@@ -221,17 +226,17 @@ fn address(context: &Context, webhook: &Webhook) -> std::result::Result<String, 
     match (&webhook.url, &webhook.url_file) {
         (Some(url), _) => Ok(url.clone()),
         (None, Some(file)) => secret(&context.paths.in_home(file)),
-        (None, None) => Err(Refusal::ForGood("there is no address".to_owned())),
+        (None, None) => Err(Refusal::ForGood("neither url nor url_file is set".to_owned())),
     }
 }
 
-/// A secret from a file: one line.
+/// Reads a secret from a file that holds nothing else but white space.
 fn secret(path: &Path) -> std::result::Result<String, Refusal> {
     let bytes = files::read_following(path).map_err(|error| Refusal::ForGood(error.message))?;
     let text = String::from_utf8(bytes).unwrap_or_default();
     let secret = text.trim();
     if secret.is_empty() || secret.contains(char::is_whitespace) {
-        return Err(Refusal::ForGood(format!("{} has not one word in it", path.display())));
+        return Err(Refusal::ForGood(format!("{} must contain exactly one word", path.display())));
     }
     Ok(secret.to_owned())
 }

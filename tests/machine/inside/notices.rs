@@ -186,7 +186,7 @@ fn no_server_and_no_program() {
     );
     let ran = forge(&["notify", "test"]).code(1);
     for text in
-        ["not sent by command: there is no program no-such-program", "not sent by webhook", "no-token"]
+        ["not sent by command: the program no-such-program does not exist", "not sent by webhook", "no-token"]
     {
         assert!(ran.stdout.contains(text), "{ran}");
     }
@@ -203,7 +203,10 @@ fn a_token_may_be_a_credential() {
     let _config =
         config(&format!("[notify.telegram]\nchat_id = 1\nbase_url = 'http://127.0.0.1:{}'\n", server.port));
     let ran = forge(&["notify", "test"]).code(1);
-    assert!(ran.stdout.contains("neither a token_file nor a systemd credential telegram-token"), "{ran}");
+    assert!(
+        ran.stdout.contains("neither token_file nor the systemd credential telegram-token is set"),
+        "{ran}"
+    );
     forge(&["units", "install"]).ok();
     let _drop_in = TestFile::new(
         ".config/systemd/user/forge-boot-notify.service.d/token.conf",
