@@ -26,7 +26,7 @@ macro_rules! tests_of {
                 [
                     inside!(texts_into_an_idle_agent_are_submitted_once),
                     inside!(texts_into_a_working_agent_are_submitted_once),
-                    inside!(what_a_list_of_completions_takes_is_reported),
+                    inside!(text_taken_by_a_completion_list_is_reported),
                     inside!(a_text_never_answers_a_question),
                     inside!(a_text_at_the_moment_of_a_question),
                     inside!(a_nudge_never_answers_a_question),
@@ -42,7 +42,7 @@ macro_rules! tests_of {
                 texts::working(&$agent);
             }
 
-            fn what_a_list_of_completions_takes_is_reported() {
+            fn text_taken_by_a_completion_list_is_reported() {
                 texts::completions(&$agent);
             }
 

@@ -27,9 +27,9 @@ pub(crate) fn tests() -> Vec<Test> {
         inside!(a_stop_with_some_faults).limit_s(240),
         inside!(a_restore_with_some_faults).limit_s(240),
         inside!(an_install_with_some_faults).limit_s(240),
-        inside!(without_a_thread),
-        inside!(a_restore_without_a_second_thread),
-        inside!(what_cannot_be_restored_is_found_by_a_restart),
+        inside!(list_works_without_a_second_thread),
+        inside!(a_restore_works_without_a_second_thread),
+        inside!(restart_starts_a_session_that_could_not_be_restored),
     ]
 }
 
@@ -332,11 +332,11 @@ fn an_install_with_every_fault() {
     installs(Breadth::Every);
 }
 
-fn without_a_thread() {
+fn list_works_without_a_second_thread() {
     run(&["prlimit", "--nproc=1", "forge", "list"]).ok();
 }
 
-fn a_restore_without_a_second_thread() {
+fn a_restore_works_without_a_second_thread() {
     let names = ["one", "two"];
     let sessions = names.map(|name| format!("[sessions.{name}]\ncommand = 'sleep 1000'\nboot = true\n"));
     let _config = configured(&sessions.concat());
@@ -347,7 +347,7 @@ fn a_restore_without_a_second_thread() {
     assert!(names.into_iter().all(is_running), "all are restored");
 }
 
-fn what_cannot_be_restored_is_found_by_a_restart() {
+fn restart_starts_a_session_that_could_not_be_restored() {
     let _config = configured("[sessions.configured]\ncommand = 'sleep 1000'\nboot = true\n");
     let _session = Session("configured".into());
     let _homebase = Homebase::start();

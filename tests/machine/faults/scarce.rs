@@ -7,12 +7,12 @@ use std::time::Duration;
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
-        outside!(no_room_for_the_state).limit_s(240),
-        outside!(no_room_in_the_runtime_directory).limit_s(240),
-        outside!(no_room_for_sockets).limit_s(240),
-        outside!(no_room_for_units).limit_s(240),
-        outside!(few_descriptors).limit_s(300),
-        outside!(few_processes).limit_s(300),
+        outside!(a_full_state_directory_is_reported).limit_s(240),
+        outside!(a_full_runtime_directory_is_reported).limit_s(240),
+        outside!(a_full_socket_directory_is_reported).limit_s(240),
+        outside!(a_full_unit_directory_is_reported).limit_s(240),
+        outside!(commands_fail_cleanly_with_few_descriptors).limit_s(300),
+        outside!(commands_fail_cleanly_with_few_processes).limit_s(300),
     ]
 }
 
@@ -88,7 +88,7 @@ fn is_told(want: Want, text: &str) -> bool {
 const CONFIG: &str = "[sessions.resumed]\ncommand = 'sleep 10000'\nresume = 'sleep {resume_id}'\n\
                       resume_id = ['sh', '-c', 'cat /home/ada/id']\n";
 
-fn no_room_for_the_state(machine: &mut Machine) {
+fn a_full_state_directory_is_reported(machine: &mut Machine) {
     sh(machine, "mkdir -p .config/forge; echo 7 >id").ok();
     std::fs::write(machine.path("/home/ada/.config/forge/forge.toml"), CONFIG).expect("a configuration");
     let own = Own::mount(machine, STATE);
@@ -125,7 +125,7 @@ fn no_room_for_the_state(machine: &mut Machine) {
     own.unmount();
 }
 
-fn no_room_in_the_runtime_directory(machine: &mut Machine) {
+fn a_full_runtime_directory_is_reported(machine: &mut Machine) {
     let own = Own::mount(machine, RUNTIME);
     sh(machine, "forge units install").ok();
     for want in WANTS {
@@ -172,7 +172,7 @@ fn no_room_in_the_runtime_directory(machine: &mut Machine) {
     own.unmount();
 }
 
-fn no_room_for_sockets(machine: &mut Machine) {
+fn a_full_socket_directory_is_reported(machine: &mut Machine) {
     let own = Own::mount(machine, "/tmp/tmux-1000");
     for want in [Want::Inodes, Want::Writing] {
         let bystanders = Bystanders::start(machine);
@@ -196,7 +196,7 @@ fn no_room_for_sockets(machine: &mut Machine) {
     own.unmount();
 }
 
-fn no_room_for_units(machine: &mut Machine) {
+fn a_full_unit_directory_is_reported(machine: &mut Machine) {
     let units = "/home/ada/.config/systemd/user";
     sh(machine, &format!("mkdir -p {units}")).ok();
     let own = Own::mount(machine, units);
@@ -251,7 +251,7 @@ fn descriptors(machine: &Machine, numbers: impl Iterator<Item = u32>) {
     bystanders.leave(machine);
 }
 
-fn few_descriptors(machine: &mut Machine) {
+fn commands_fail_cleanly_with_few_descriptors(machine: &mut Machine) {
     descriptors(machine, [4, 6, 8, 10, 11, 12, 13, 14, 16, 18, 20, 40].into_iter());
 }
 
@@ -273,7 +273,7 @@ fn processes(machine: &Machine, numbers: impl Iterator<Item = u32>) {
     nothing_is_left(machine);
 }
 
-fn few_processes(machine: &mut Machine) {
+fn commands_fail_cleanly_with_few_processes(machine: &mut Machine) {
     processes(machine, [1, 2, 3, 4, 5, 6, 8, 40].into_iter());
 }
 

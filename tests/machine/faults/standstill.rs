@@ -10,20 +10,20 @@ use std::time::{Duration, Instant};
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
-        outside!(a_manager_that_stands_still).limit_s(300),
-        outside!(a_bus_that_stands_still).limit_s(300),
-        outside!(buses_that_say_nothing).limit_s(300),
-        outside!(a_bus_that_ends_in_the_middle).limit_s(600),
-        outside!(a_manager_that_is_executed_again_all_the_time).limit_s(300),
-        outside!(a_journal_that_stands_still).limit_s(300),
-        outside!(a_journal_that_is_down).limit_s(300),
+        outside!(a_stopped_manager_meets_the_deadline).limit_s(300),
+        outside!(a_stopped_bus_meets_the_deadline).limit_s(300),
+        outside!(a_silent_bus_meets_the_deadline).limit_s(300),
+        outside!(a_bus_that_closes_mid_request_is_reported).limit_s(600),
+        outside!(forge_works_during_constant_daemon_reexec).limit_s(300),
+        outside!(a_stopped_journald_does_not_block_forge).limit_s(300),
+        outside!(work_goes_on_while_journald_is_down).limit_s(300),
     ]
 }
 
 pub(crate) fn long_tests() -> Vec<Test> {
     vec![
-        outside!(a_bus_that_ends_in_the_middle_often).limit_s(7200),
-        outside!(a_manager_that_is_executed_again_for_long).limit_s(3600),
+        outside!(a_bus_that_closes_mid_request_often_is_reported).limit_s(7200),
+        outside!(forge_works_during_long_daemon_reexec).limit_s(3600),
     ]
 }
 
@@ -71,11 +71,11 @@ fn dead_socket(machine: &Machine, name: &str) {
     sh(machine, &format!("python3 -c \"{bind}\" {name}")).ok();
 }
 
-fn a_manager_that_stands_still(machine: &mut Machine) {
+fn a_stopped_manager_meets_the_deadline(machine: &mut Machine) {
     while_it_stands_still(machine, &manager_pid(machine));
 }
 
-fn a_bus_that_stands_still(machine: &mut Machine) {
+fn a_stopped_bus_meets_the_deadline(machine: &mut Machine) {
     while_it_stands_still(machine, &main_pid(machine, "dbus.service"));
 }
 
@@ -117,7 +117,7 @@ import time
 time.sleep(1000)
 ";
 
-fn buses_that_say_nothing(machine: &mut Machine) {
+fn a_silent_bus_meets_the_deadline(machine: &mut Machine) {
     let bystanders = Bystanders::start(machine);
     std::fs::write(machine.path("/tmp/bus.py"), BUS).expect("a bus");
     let kinds = ["full", "silent", "ends", "ends-after", "mute"];
@@ -196,11 +196,11 @@ fn buses_ending(machine: &Machine, delays: &[u64]) {
     bystanders.leave(machine);
 }
 
-fn a_bus_that_ends_in_the_middle(machine: &mut Machine) {
+fn a_bus_that_closes_mid_request_is_reported(machine: &mut Machine) {
     buses_ending(machine, &[8, 20, 40]);
 }
 
-fn a_bus_that_ends_in_the_middle_often(machine: &mut Machine) {
+fn a_bus_that_closes_mid_request_often_is_reported(machine: &mut Machine) {
     let delays: Vec<u64> = (0..60).map(|step| 2 + step * 2).collect();
     buses_ending(machine, &delays);
 }
@@ -235,11 +235,11 @@ fn executed_again(machine: &Machine, rounds: u32) {
     bystanders.leave(machine);
 }
 
-fn a_manager_that_is_executed_again_all_the_time(machine: &mut Machine) {
+fn forge_works_during_constant_daemon_reexec(machine: &mut Machine) {
     executed_again(machine, 3);
 }
 
-fn a_manager_that_is_executed_again_for_long(machine: &mut Machine) {
+fn forge_works_during_long_daemon_reexec(machine: &mut Machine) {
     executed_again(machine, 100);
 }
 
@@ -258,7 +258,7 @@ print('full', flush=True)
 time.sleep(1000)
 ";
 
-fn a_journal_that_stands_still(machine: &mut Machine) {
+fn a_stopped_journald_does_not_block_forge(machine: &mut Machine) {
     let bystanders = Bystanders::start(machine);
     dead_socket(machine, "dead");
     std::fs::write(machine.path("/tmp/fill.py"), FILL).expect("a filler");
@@ -284,7 +284,7 @@ fn a_journal_that_stands_still(machine: &mut Machine) {
     bystanders.leave(machine);
 }
 
-fn a_journal_that_is_down(machine: &mut Machine) {
+fn work_goes_on_while_journald_is_down(machine: &mut Machine) {
     const UNITS: [&str; 4] = [
         "systemd-journald.socket",
         "systemd-journald-dev-log.socket",

@@ -16,9 +16,9 @@ pub(crate) fn tests() -> Vec<Test> {
         inside!(a_question_is_shown),
         inside!(a_question_is_noticed_once_and_one_a_minute).limit_s(180),
         inside!(the_next_supervisor_knows_the_question),
-        inside!(an_answer_without_a_word_is_seen),
+        inside!(a_silent_answer_is_detected),
         inside!(a_trust_question_is_not_ready),
-        inside!(what_only_ticks_is_stuck).limit_s(240),
+        inside!(a_program_that_only_ticks_is_stuck).limit_s(240),
         inside!(a_log_and_a_form_that_is_filled_in_are_not_stuck).limit_s(180),
         inside!(a_question_costs_nothing_while_nothing_happens).limit_s(120),
     ]
@@ -238,7 +238,7 @@ fn the_next_supervisor_knows_the_question() {
     let _ = std::fs::remove_file("told");
 }
 
-fn an_answer_without_a_word_is_seen() {
+fn a_silent_answer_is_detected() {
     let script = "while :; do printf \"Sure? \"; read -r a; sleep 2; done";
     let _configuration = configured(&format!(
         "[sessions.terse]\ncommand = ['sh', '-c', '{script}']\nasking = 'Sure\\? ?\\z'\n"
@@ -282,7 +282,7 @@ fn a_trust_question_is_not_ready() {
     assert!(refused.stderr.contains("the asking pattern '['"), "{refused}");
 }
 
-fn what_only_ticks_is_stuck() {
+fn a_program_that_only_ticks_is_stuck() {
     let spinner = r#"while :; do for c in "|" / - "\\"; do printf "\r%s Working (%ss)" "$c" $((n=n+1)); sleep 0.2; done; done"#;
     let clock = r#"while :; do printf "\033[H%s  load %s" "$(date +%H:%M:%S)" "$(cut -d" " -f1 /proc/loadavg)"; sleep 1; done"#;
     let counter = r#"n=90; while :; do n=$((n+1)); printf "\r%s%% of 1.%s MB" $n $n; sleep 0.3; done"#;

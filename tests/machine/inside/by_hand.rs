@@ -12,17 +12,17 @@ const TEN_S: Duration = Duration::from_secs(10);
 pub(crate) fn tests() -> Vec<Test> {
     vec![
         inside!(watching_a_session_does_not_end_it),
-        inside!(a_watching_forge_is_nobody),
+        inside!(a_waiting_spawn_does_not_count_as_attached),
         inside!(list_has_one_shape),
         inside!(a_session_is_starting_until_it_is_ready),
         inside!(a_frozen_program_stands_still),
-        inside!(nobody_freezes_himself),
+        inside!(a_session_cannot_freeze_itself),
         inside!(a_restart_keeps_what_was_asked_for),
         inside!(text_is_typed_as_it_is),
-        inside!(waiting_has_an_end),
+        inside!(waiting_meets_its_deadline),
         inside!(attach_shows_it_in_a_terminal),
         inside!(generated_texts),
-        inside!(output_is_for_its_reader),
+        inside!(output_suits_its_reader),
     ]
 }
 
@@ -114,7 +114,7 @@ fn a_frozen_program_stands_still() {
     assert_eq!(forge_json(&["status", "counter"])["state"], "running");
 }
 
-fn nobody_freezes_himself() {
+fn a_session_cannot_freeze_itself() {
     let program = "forge freeze selfish >/tmp/selfish 2>&1; echo $? >/tmp/selfish-status; sleep 1000";
     let _ = std::fs::remove_file("/tmp/selfish-status");
     let (_session, _) = spawn("selfish", &[], &["sh", "-c", program]);
@@ -170,7 +170,7 @@ fn text_is_typed_as_it_is() {
     assert_eq!(lines, ["$HOME 'x' \"y\" ; #{pid};", "[31mred\\;", long.trim_end()]);
 }
 
-fn waiting_has_an_end() {
+fn waiting_meets_its_deadline() {
     let (_session, _) = spawn("waited", &[], &["sh", "-c", "echo hello there; read x; exit 6"]);
     let late = forge(&["--json", "wait", "waited", "--exit", "--timeout", "1"]).code(4);
     assert_eq!(late.json()["error"]["kind"], "deadline");
@@ -223,7 +223,7 @@ fn generated_texts() {
     forge(&["man", "gate-pane"]).code(2);
 }
 
-fn output_is_for_its_reader() {
+fn output_suits_its_reader() {
     let (_session, _) = spawn("plain", &[], &["sleep", "1000"]);
     for arguments in [&["list"][..], &["status", "plain"], &["sweep"], &["status", "none-such"]] {
         let ran = forge(arguments);
@@ -242,7 +242,7 @@ fn output_is_for_its_reader() {
     assert_eq!(forge(&["-q", "stop", "plain"]).ok().stdout, "");
 }
 
-fn a_watching_forge_is_nobody() {
+fn a_waiting_spawn_does_not_count_as_attached() {
     let spawning = start(&[
         "forge",
         "spawn",

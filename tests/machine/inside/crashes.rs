@@ -12,19 +12,19 @@ use std::time::Duration;
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
-        inside!(an_end_is_told_as_what_it_was),
-        inside!(whatever_two_are_killed_it_comes_back_once).limit_s(300),
+        inside!(each_kind_of_exit_is_reported_as_such),
+        inside!(killing_any_two_processes_restarts_the_session_once).limit_s(300),
         inside!(restart_says_when),
-        inside!(a_crashed_session_takes_its_conversation_up_again),
-        inside!(what_the_run_left_behind_is_ended_before_the_next),
+        inside!(a_crashed_session_resumes_its_conversation),
+        inside!(processes_of_the_last_run_are_ended_before_the_next),
         inside!(pauses_grow),
-        inside!(pauses_that_systemd_makes_grow_are_its_own).only(Debian::Trixie),
+        inside!(growing_pauses_of_systemd_are_left_to_systemd).only(Debian::Trixie),
         inside!(too_many_failures_open_the_breaker),
-        inside!(the_last_of_many_failures_is_told).only(Debian::Trixie),
+        inside!(the_last_of_many_failures_is_reported).only(Debian::Trixie),
         inside!(a_poke_forgives_nothing),
-        inside!(a_start_that_fails_counts_too),
+        inside!(a_failed_start_counts_for_the_breaker),
         inside!(a_run_that_lasts_clears_the_history),
-        inside!(a_hundred_and_half_of_them_killed).limit_s(400),
+        inside!(half_of_a_hundred_killed_supervisors_come_back).limit_s(400),
     ]
 }
 
@@ -32,7 +32,7 @@ const MANY: &str = "[Unit]\nStartLimitIntervalSec=0\n[Service]\nRestartSec=50ms\
 
 type Kill = fn(&Supervised);
 
-fn an_end_is_told_as_what_it_was() {
+fn each_kind_of_exit_is_reported_as_such() {
     let script = "trap 'exit 7' USR1; echo up; while :; do sleep 0.05; done";
     let _settings = DropIn::new("told", MANY);
     let it = Supervised::spawn("told", &["--ready", "up"], &["sh", "-c", script]);
@@ -66,7 +66,7 @@ fn an_end_is_told_as_what_it_was() {
     }
 }
 
-fn whatever_two_are_killed_it_comes_back_once() {
+fn killing_any_two_processes_restarts_the_session_once() {
     let homebase = Homebase::start();
     let _settings = DropIn::new("pair", MANY);
     let it = Supervised::spawn("pair", &[], &["sleep", "2468"]);
@@ -135,7 +135,7 @@ fn restart_says_when() {
     }
 }
 
-fn a_crashed_session_takes_its_conversation_up_again() {
+fn a_crashed_session_resumes_its_conversation() {
     let _settings = DropIn::new("talk", MANY);
     let _configuration = configured(
         "[sessions.talk]\ncommand = ['sleep', '1111']\nresume = ['sleep', '{resume_id}']\nresume_id = '2222'\n",
@@ -149,7 +149,7 @@ fn a_crashed_session_takes_its_conversation_up_again() {
     assert_eq!(line(), "sleep\u{0}2222\u{0}");
 }
 
-fn what_the_run_left_behind_is_ended_before_the_next() {
+fn processes_of_the_last_run_are_ended_before_the_next() {
     let _settings = DropIn::new("bridge", MANY);
     let script = "setsid sh -c 'trap \"\" HUP TERM; exec sleep 1928' & exec sleep 1000";
     let it = Supervised::spawn("bridge", &[], &["sh", "-c", script]);
@@ -187,7 +187,7 @@ fn pauses_grow() {
     assert!(pauses[0] < 2267 && pauses[2] < 11665, "{pauses:?}");
 }
 
-fn pauses_that_systemd_makes_grow_are_its_own() {
+fn growing_pauses_of_systemd_are_left_to_systemd() {
     let pauses = pauses("own", "RestartSec=50ms\nRestartSteps=1\nRestartMaxDelaySec=1s\n");
     // By forge's own curve the second would be 206 ms long, and the fourth 3536.
     assert!(pauses[1] >= 1000 && pauses[3] < 3536, "{pauses:?}");
@@ -247,7 +247,7 @@ fn too_many_failures_open_the_breaker() {
     homebase.untouched();
 }
 
-fn the_last_of_many_failures_is_told() {
+fn the_last_of_many_failures_is_reported() {
     // The notice is asked for at each of them, which is more often than a unit usually may start.
     let _settings = DropIn::new(
         "many",
@@ -267,7 +267,7 @@ fn the_last_of_many_failures_is_told() {
     let _ = std::fs::remove_file(told);
 }
 
-fn a_start_that_fails_counts_too() {
+fn a_failed_start_counts_for_the_breaker() {
     let _settings = DropIn::new("unstartable", "[Unit]\nStartLimitBurst=3\n[Service]\nRestartSec=50ms\n");
     let _configuration = configured("[sessions.unstartable]\ncommand = 'nosuchprogram'\n");
     let cursor = journal_cursor();
@@ -315,7 +315,7 @@ fn a_run_that_lasts_clears_the_history() {
     it.becomes("failed");
 }
 
-fn a_hundred_and_half_of_them_killed() {
+fn half_of_a_hundred_killed_supervisors_come_back() {
     let homebase = Homebase::start();
     forge(&["units", "install"]).ok();
     let _configuration = configured("[restore]\nconcurrency = 8\n");

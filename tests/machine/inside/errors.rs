@@ -12,17 +12,17 @@ use std::time::Duration;
 pub(crate) fn tests() -> Vec<Test> {
     vec![
         inside!(a_taken_name_says_who_has_it),
-        inside!(of_twenty_spawns_of_one_name_one_wins),
+        inside!(one_of_twenty_spawns_of_one_name_wins),
         inside!(replace_replaces),
-        inside!(a_spawn_that_comes_to_nothing_leaves_who_has_the_name),
+        inside!(a_failed_spawn_leaves_the_session_that_has_the_name),
         inside!(names),
         inside!(arguments),
-        inside!(no_bus),
-        inside!(no_tmux),
-        inside!(socket_directories_that_are_not_safe),
+        inside!(a_missing_bus_is_reported),
+        inside!(a_missing_tmux_is_reported),
+        inside!(unsafe_socket_directories_are_refused),
         inside!(configuration),
-        inside!(a_verb_with_verbs_lists_them),
-        inside!(help_is_no_error),
+        inside!(a_command_with_subcommands_lists_them),
+        inside!(help_exits_with_status_0),
     ]
 }
 
@@ -52,7 +52,7 @@ fn a_taken_name_says_who_has_it() {
     assert_eq!((&now["pane_pid"], &now["state"]), (&spawned["pane_pid"], &"running".into()));
 }
 
-fn of_twenty_spawns_of_one_name_one_wins() {
+fn one_of_twenty_spawns_of_one_name_wins() {
     let _session = Session("contested".into());
     let all: Vec<_> =
         (0..20).map(|_| start(&["forge", "--json", "spawn", "contested", "--", "sleep", "1000"])).collect();
@@ -76,7 +76,7 @@ fn replace_replaces() {
 }
 
 /// Too long an environment, and no descriptors: errors from before anything was made.
-fn a_spawn_that_comes_to_nothing_leaves_who_has_the_name() {
+fn a_failed_spawn_leaves_the_session_that_has_the_name() {
     let (_session, spawned) = spawn("kept", &[], &["sleep", "1000"]);
     let _config =
         TestFile::new(".config/big.toml", &format!("[sessions.kept.env]\nBIG = '{}'\n", "x".repeat(140_000)));
@@ -134,7 +134,7 @@ fn arguments() {
     nothing_left_of("bad");
 }
 
-fn no_bus() {
+fn a_missing_bus_is_reported() {
     std::fs::create_dir_all("/tmp/empty").expect("a directory");
     for environment in [
         ["-u", "DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR=/tmp/empty"],
@@ -152,13 +152,13 @@ fn no_bus() {
         .ok();
 }
 
-fn no_tmux() {
+fn a_missing_tmux_is_reported() {
     shell("mkdir -p /tmp/only-forge && ln -sf /usr/bin/forge /tmp/only-forge/forge").ok();
     let ran = run(&["env", "PATH=/tmp/only-forge", "/usr/bin/forge", "--json", "spawn", "x", "--", "true"]);
     refused(&ran, 3, "missing", "tmux is not installed");
 }
 
-fn socket_directories_that_are_not_safe() {
+fn unsafe_socket_directories_are_refused() {
     let spawn_in = |tmpdir: &str| {
         run(&[
             "env",
@@ -225,13 +225,13 @@ fn configuration() {
     assert_eq!(forge_json(&["status", "ready-made"])["cwd"], "/home/ada");
 }
 
-fn a_verb_with_verbs_lists_them() {
+fn a_command_with_subcommands_lists_them() {
     let ran = forge(&["--json", "units"]).code(2);
     refused(&ran, 2, "usage", "what to do is missing");
     assert!(ran.stderr.contains("uninstall"), "{ran}");
 }
 
-fn help_is_no_error() {
+fn help_exits_with_status_0() {
     for arguments in [&["--help"][..], &["--version"], &["help", "spawn"], &["spawn", "--help"], &[]] {
         let ran = forge(arguments).ok();
         assert!(!ran.stdout.is_empty() && ran.stderr.is_empty(), "{ran}");

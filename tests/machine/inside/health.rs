@@ -11,16 +11,16 @@ use std::time::Duration;
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
-        inside!(a_machine_that_is_well),
-        inside!(sockets_that_are_dead_wedged_or_missing),
-        inside!(what_belongs_to_no_session),
-        inside!(a_session_that_was_lost),
-        inside!(a_looked_at_machine_is_as_before),
+        inside!(probe_has_one_shape_on_a_healthy_machine),
+        inside!(doctor_reports_dead_wedged_and_missing_sockets),
+        inside!(servers_and_processes_without_a_session_are_reported),
+        inside!(a_lost_session_is_reported),
+        inside!(probe_and_doctor_change_nothing),
         inside!(numbers_for_prometheus),
-        inside!(a_healthy_patient),
+        inside!(doctor_prints_nothing_on_a_healthy_machine),
         inside!(each_finding_has_its_remedy),
-        inside!(a_unit_with_a_name_like_forges_is_not_forges),
-        inside!(without_a_manager),
+        inside!(a_unit_named_like_forges_is_left_alone),
+        inside!(commands_fail_cleanly_without_a_manager),
     ]
 }
 
@@ -41,7 +41,7 @@ fn says(probe: &Value, what: &str, hint: &str) {
     );
 }
 
-fn a_machine_that_is_well() {
+fn probe_has_one_shape_on_a_healthy_machine() {
     let probe = forge_json(&["probe"]);
     let mut keys: Vec<&str> = probe.as_object().expect("an object").keys().map(String::as_str).collect();
     keys.sort_unstable();
@@ -79,7 +79,7 @@ fn a_machine_that_is_well() {
     forge(&["sweep"]).ok();
 }
 
-fn sockets_that_are_dead_wedged_or_missing() {
+fn doctor_reports_dead_wedged_and_missing_sockets() {
     let (_session, spawned) = spawn("missing", &[], &["sleep", "1000"]);
     let path = spawned["socket"].as_str().expect("a socket");
     std::fs::remove_file(path).expect("its removal");
@@ -101,7 +101,7 @@ fn sockets_that_are_dead_wedged_or_missing() {
     forge(&["probe"]).ok();
 }
 
-fn what_belongs_to_no_session() {
+fn servers_and_processes_without_a_session_are_reported() {
     tmux("spawn-stray", &["new", "-d", "sleep 1000"]).ok();
     let pid = server_pid("spawn-stray");
     let probe = ill();
@@ -120,7 +120,7 @@ fn what_belongs_to_no_session() {
     forge(&["probe"]).ok();
 }
 
-fn a_session_that_was_lost() {
+fn a_lost_session_is_reported() {
     let (_session, spawned) = spawn("lost", &["--env", "KEEP=1"], &["sleep", "1000"]);
     // The program ends with its server's terminal, perhaps before it is killed itself.
     shell(&format!("kill -9 {} {}", spawned["server_pid"], spawned["pane_pid"]));
@@ -148,7 +148,7 @@ fn a_session_that_was_lost() {
     forge(&["probe"]).ok();
 }
 
-fn a_looked_at_machine_is_as_before() {
+fn probe_and_doctor_change_nothing() {
     let socket = dead_socket("kept");
     let files = || shell("find /tmp/tmux-1000 ~/.local ~/.config -type f -o -type s | sort").ok().stdout;
     let before = files();
@@ -182,7 +182,7 @@ fn numbers_for_prometheus() {
     assert!(seconds.contains("\nforge_last_sweep_timestamp_seconds 1"), "{seconds}");
 }
 
-fn a_healthy_patient() {
+fn doctor_prints_nothing_on_a_healthy_machine() {
     let ran = forge(&["doctor"]).code(5);
     assert_eq!(
         ran.stdout,
@@ -271,7 +271,7 @@ fn each_finding_has_its_remedy() {
     assert!(!socket("none").exists());
 }
 
-fn without_a_manager() {
+fn commands_fail_cleanly_without_a_manager() {
     shell("mkdir -p -m 700 ~/nowhere").ok();
     let nowhere = [
         "env",
@@ -287,7 +287,7 @@ fn without_a_manager() {
     shell("rm -r ~/nowhere").ok();
 }
 
-fn a_unit_with_a_name_like_forges_is_not_forges() {
+fn a_unit_named_like_forges_is_left_alone() {
     shell("systemd-run --user --unit=forgejo false; systemd-run --user --unit=forge-x false; sleep 0.3").ok();
     let failed = shell("systemctl --user list-units --failed --no-legend 'forge*'").ok();
     assert_eq!(failed.stdout.lines().count(), 2, "{failed}");

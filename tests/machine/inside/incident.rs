@@ -14,16 +14,16 @@ pub(crate) fn tests() -> Vec<Test> {
         inside!(a_spawn_cleans_dead_sockets_first),
         inside!(server_and_program_are_in_the_slice),
         inside!(panes_that_tmux_moves_stay_in_the_slice).only(Debian::Trixie),
-        inside!(another_server_killed_in_the_middle_does_not_matter),
+        inside!(killing_another_server_does_not_disturb_a_spawn),
         inside!(a_spawn_wakes_no_other_server),
         inside!(a_protected_socket_stays),
         inside!(a_socket_error_is_retried_once),
         inside!(a_second_socket_error_reaches_the_user),
-        inside!(ready_is_when_the_prompt_is_there),
-        inside!(a_server_that_stands_still_for_a_while_is_waited_for),
-        inside!(a_prompt_that_never_comes_is_told),
-        inside!(an_early_end_is_told_with_its_last_words),
-        inside!(the_environment_is_the_callers_and_no_more),
+        inside!(a_session_is_ready_when_its_prompt_appears),
+        inside!(a_briefly_stopped_server_is_waited_for),
+        inside!(a_prompt_that_never_appears_is_reported),
+        inside!(an_early_exit_is_reported_with_the_last_output),
+        inside!(the_environment_is_exactly_the_callers),
         inside!(arguments_arrive_as_they_are),
         inside!(the_users_tmux_conf_is_honoured),
         inside!(a_broken_tmux_conf_is_an_error),
@@ -94,7 +94,7 @@ fn panes_that_tmux_moves_stay_in_the_slice() {
     assert!(slice.ends_with("/forge-moved.slice") && scope.starts_with("tmux-spawn-"), "{group}");
 }
 
-fn another_server_killed_in_the_middle_does_not_matter() {
+fn killing_another_server_does_not_disturb_a_spawn() {
     let homebase = Homebase::start();
     for round in 0..10 {
         let name = format!("mid-{round}");
@@ -190,7 +190,7 @@ fn a_second_socket_error_reaches_the_user() {
     event_since(&cursor, "spawn_failed");
 }
 
-fn ready_is_when_the_prompt_is_there() {
+fn a_session_is_ready_when_its_prompt_appears() {
     let program = "sleep 0.6; touch /tmp/was-ready; printf '❯ '; sleep 1000";
     let _ = std::fs::remove_file("/tmp/was-ready");
     let cursor = journal_cursor();
@@ -204,7 +204,7 @@ fn ready_is_when_the_prompt_is_there() {
     forge(&["wait", "prompt", "--ready", "--timeout", "5"]).ok();
 }
 
-fn a_server_that_stands_still_for_a_while_is_waited_for() {
+fn a_briefly_stopped_server_is_waited_for() {
     let program = "sleep 8; printf up; sleep 1000";
     let _session = Session("still".into());
     let spawning = start(&[
@@ -232,7 +232,7 @@ fn a_server_that_stands_still_for_a_while_is_waited_for() {
     spawning.wait(Duration::from_secs(60)).ok();
 }
 
-fn a_prompt_that_never_comes_is_told() {
+fn a_prompt_that_never_appears_is_reported() {
     let command = [
         "spawn",
         "mute",
@@ -251,7 +251,7 @@ fn a_prompt_that_never_comes_is_told() {
     nothing_left_of("mute");
 }
 
-fn an_early_end_is_told_with_its_last_words() {
+fn an_early_exit_is_reported_with_the_last_output() {
     let missing = forge(&["spawn", "brief", "--", "no-such-program"]).code(1);
     assert!(
         missing.stderr.contains("no-such-program") && missing.stderr.contains("exit status 127"),
@@ -269,7 +269,7 @@ fn an_early_end_is_told_with_its_last_words() {
     nothing_left_of("brief");
 }
 
-fn the_environment_is_the_callers_and_no_more() {
+fn the_environment_is_exactly_the_callers() {
     let _session = Session("environ".into());
     let given = [
         "MINE=1",

@@ -15,12 +15,12 @@ use std::time::Duration;
 pub(crate) fn tests() -> Vec<Test> {
     vec![
         inside!(every_way_is_tried),
-        inside!(what_is_refused_for_good_is_not_tried_again),
-        inside!(a_unit_of_ones_own_that_failed_for_good_is_told_once),
+        inside!(permanent_refusals_are_not_retried),
+        inside!(a_permanently_failed_user_unit_is_reported_once),
         inside!(a_network_that_comes_up_late),
-        inside!(no_server_and_no_program),
+        inside!(unreachable_notice_channels_are_reported),
         inside!(a_token_may_be_a_credential),
-        inside!(nobody_to_tell),
+        inside!(notify_without_a_channel_is_a_config_error),
         inside!(a_long_story_comes_in_parts),
     ]
 }
@@ -124,7 +124,7 @@ fn every_way_is_tried() {
 }
 
 /// From 254 on the manager starts `OnFailure=` at each restart.
-fn a_unit_of_ones_own_that_failed_for_good_is_told_once() {
+fn a_permanently_failed_user_unit_is_reported_once() {
     forge(&["units", "install"]).ok();
     let _config = config("[notify]\ncommand = ['sh', '-c', 'cat >>/home/ada/told; echo >>/home/ada/told']\n");
     let _unit = TestFile::new(
@@ -145,7 +145,7 @@ fn a_unit_of_ones_own_that_failed_for_good_is_told_once() {
     forge(&["units", "uninstall"]).ok();
 }
 
-fn what_is_refused_for_good_is_not_tried_again() {
+fn permanent_refusals_are_not_retried() {
     let server = Server::start(0, &[401]);
     let _token = token();
     let _config = config(&format!(
@@ -179,7 +179,7 @@ fn a_network_that_comes_up_late() {
     assert_eq!(times, 1);
 }
 
-fn no_server_and_no_program() {
+fn unreachable_notice_channels_are_reported() {
     let _config = config(
         "[notify]\ncommand = 'no-such-program'\n[notify.webhook]\nurl = 'http://127.0.0.1:1/'\n\
          [notify.telegram]\ntoken_file = '~/no-token'\nchat_id = 1\n",
@@ -223,7 +223,7 @@ fn a_token_may_be_a_credential() {
     forge(&["units", "uninstall"]).ok();
 }
 
-fn nobody_to_tell() {
+fn notify_without_a_channel_is_a_config_error() {
     let ran = forge(&["--json", "notify", "test"]).code(2);
     assert_eq!(ran.json()["error"]["kind"], "config", "{ran}");
     assert!(ran.stderr.contains("[notify.telegram]"), "{ran}");

@@ -11,17 +11,17 @@ use std::time::{Duration, Instant};
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
-        inside!(dead_ones_go_and_live_ones_stay),
+        inside!(dead_sockets_are_removed_and_live_ones_kept),
         inside!(a_dry_run_changes_nothing),
-        inside!(servers_that_do_not_answer_cost_one_deadline),
-        inside!(what_is_no_socket_of_ours_is_left),
-        inside!(a_lock_that_is_held_or_hostile_is_no_hang),
+        inside!(unresponsive_servers_share_one_deadline),
+        inside!(files_that_are_not_tmux_sockets_are_left),
+        inside!(a_held_or_hostile_lock_does_not_hang_a_sweep),
         inside!(a_lock_of_forges_own_goes_without_its_socket),
         inside!(a_missing_socket_is_healed),
-        inside!(a_broken_configuration_does_not_stop_it),
-        inside!(without_a_bus_it_sweeps_too),
+        inside!(a_broken_configuration_does_not_stop_a_sweep),
+        inside!(a_sweep_works_without_a_bus),
         inside!(a_thousand_dead_sockets),
-        inside!(a_tight_loop_loses_no_starting_server).limit_s(240),
+        inside!(repeated_sweeps_lose_no_starting_server).limit_s(240),
     ]
 }
 
@@ -34,7 +34,7 @@ fn names(report: &Value, key: &str) -> Vec<String> {
     paths.iter().map(name).collect()
 }
 
-fn dead_ones_go_and_live_ones_stay() {
+fn dead_sockets_are_removed_and_live_ones_kept() {
     let homebase = Homebase::start();
     dead_socket("dead-1");
     dead_socket("dead-2");
@@ -70,7 +70,7 @@ fn a_dry_run_changes_nothing() {
     assert!(!dead.exists());
 }
 
-fn servers_that_do_not_answer_cost_one_deadline() {
+fn unresponsive_servers_share_one_deadline() {
     let labels: Vec<String> = (0..5).map(|n| format!("stopped-{n}")).collect();
     let mut pids = Vec::new();
     for label in &labels {
@@ -95,7 +95,7 @@ fn servers_that_do_not_answer_cost_one_deadline() {
     }
 }
 
-fn what_is_no_socket_of_ours_is_left() {
+fn files_that_are_not_tmux_sockets_are_left() {
     let (_session, _) = spawn("target", &[], &["sleep", "1000"]);
     let dir = "/tmp/zoo/tmux-1000";
     let make = "mkdir -p $0 && cd $0 && chmod 700 . && ln -s /tmp/tmux-1000/spawn-target link && ln -s nowhere dangling \
@@ -126,7 +126,7 @@ fn what_is_no_socket_of_ours_is_left() {
     run(&["rm", "-r", "/tmp/zoo"]).ok();
 }
 
-fn a_lock_that_is_held_or_hostile_is_no_hang() {
+fn a_held_or_hostile_lock_does_not_hang_a_sweep() {
     for label in ["held", "fifo-lock", "link-lock"] {
         dead_socket(label);
         let _ = std::fs::remove_file(socket(&format!("{label}.lock")));
@@ -182,7 +182,7 @@ fn a_missing_socket_is_healed() {
     assert_eq!(asked.trim(), spawned["server_pid"].to_string());
 }
 
-fn a_broken_configuration_does_not_stop_it() {
+fn a_broken_configuration_does_not_stop_a_sweep() {
     let kept = dead_socket("kept-1");
     let gone = dead_socket("gone-1");
     {
@@ -201,7 +201,7 @@ fn a_broken_configuration_does_not_stop_it() {
     std::fs::remove_file(kept).expect("ours");
 }
 
-fn without_a_bus_it_sweeps_too() {
+fn a_sweep_works_without_a_bus() {
     let dead = dead_socket("no-bus");
     run(&[
         "env",
@@ -228,7 +228,7 @@ fn a_thousand_dead_sockets() {
     shell("rm -f /tmp/tmux-1000/many-*.lock").ok();
 }
 
-fn a_tight_loop_loses_no_starting_server() {
+fn repeated_sweeps_lose_no_starting_server() {
     let loops = "while [ ! -e /tmp/enough ]; do forge sweep -q; done";
     let _ = std::fs::remove_file("/tmp/enough");
     let sweeper = start(&["sh", "-c", loops]);

@@ -12,10 +12,10 @@ use std::time::Duration;
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
-        inside!(each_disturbance_is_recorded_and_told),
-        inside!(what_happens_while_it_is_away_is_recorded),
+        inside!(each_disturbance_is_recorded_and_reported),
+        inside!(events_while_the_watch_is_away_are_recorded),
         inside!(a_notice_is_not_lost_with_the_watch),
-        inside!(without_units_it_has_nothing_to_do),
+        inside!(the_watch_without_units_exits),
         inside!(a_new_configuration_is_read),
         inside!(sessions_that_yield_are_frozen_under_pressure).limit_s(240),
         inside!(a_watch_that_is_killed_leaves_nothing_frozen).limit_s(240),
@@ -65,7 +65,7 @@ fn until_disturbed(cursor: &u128, times: usize) -> Vec<Value> {
     })
 }
 
-fn each_disturbance_is_recorded_and_told() {
+fn each_disturbance_is_recorded_and_reported() {
     let web = Production::lasting("web");
     let _told = TestFile::new("told", "");
     let _watch = Watch::start(
@@ -105,7 +105,7 @@ fn each_disturbance_is_recorded_and_told() {
     assert!(of_watch["FORGE_COMMANDS"].as_str().is_some_and(|ids| !ids.is_empty()), "{of_watch}");
 }
 
-fn what_happens_while_it_is_away_is_recorded() {
+fn events_while_the_watch_is_away_are_recorded() {
     let web = Production::lasting("web");
     let _watch = Watch::start("[guard]\nunits = ['web']\n");
     for round in 0..5 {
@@ -146,7 +146,7 @@ fn a_notice_is_not_lost_with_the_watch() {
     }
 }
 
-fn without_units_it_has_nothing_to_do() {
+fn the_watch_without_units_exits() {
     let _watch = Watch::start("[sweep]\n");
     wait_until(Duration::from_secs(20), "its end", || user_unit_property(UNIT, "ActiveState") == "inactive");
     assert_eq!(user_unit_property(UNIT, "Result"), "success");

@@ -9,7 +9,7 @@ pub(crate) fn tests() -> Vec<Test> {
         outside!(a_power_cut_is_a_new_boot),
         outside!(the_other_user_is_another),
         outside!(files_are_reached_from_the_host),
-        outside!(a_child_in_the_background),
+        outside!(a_background_command_can_be_waited_for_and_killed),
     ]
 }
 
@@ -47,7 +47,7 @@ fn files_are_reached_from_the_host(machine: &mut Machine) {
     assert_eq!(note, "hullo\n");
 }
 
-fn a_child_in_the_background(machine: &mut Machine) {
+fn a_background_command_can_be_waited_for_and_killed(machine: &mut Machine) {
     let child = machine.spawn_user(&["sh", "-c", "read line </tmp/pipe.$0 || sleep 0.1; echo done", "none"]);
     let ran = child.wait(std::time::Duration::from_secs(10));
     assert_eq!(ran.ok().stdout, "done\n");

@@ -15,7 +15,7 @@ pub(crate) const PACKAGES: &str = ",nix-bin,cargo-web,rustc-web,gcc,libc6-dev";
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
-        outside!(a_profile_has_it_and_its_units_last).only(Debian::Trixie).limit_s(1200),
+        outside!(a_profile_installs_forge_and_its_units).only(Debian::Trixie).limit_s(1200),
         outside!(the_modules_give_the_same_units).only(Debian::Trixie).limit_s(300),
     ]
 }
@@ -54,7 +54,7 @@ fn user(machine: &Machine, line: &str) -> Ran {
     machine.user(&["sh", "-lc", line]).ok()
 }
 
-fn a_profile_has_it_and_its_units_last(machine: &mut Machine) {
+fn a_profile_installs_forge_and_its_units(machine: &mut Machine) {
     set_up(machine);
     let mut command =
         machine.command("ada", &["sh", "-lc", &format!("{NIX} profile install {OVERRIDE} {FLAKE}")]);

@@ -17,12 +17,12 @@ const SOON: Duration = Duration::from_secs(30);
 pub(crate) fn tests() -> Vec<Test> {
     vec![
         outside!(after_an_install_the_first_example_works),
-        outside!(it_is_whole),
-        outside!(who_does_not_use_it_has_nothing_of_it),
+        outside!(the_package_is_complete),
+        outside!(a_user_without_forge_has_no_running_units),
         outside!(an_upgrade_ends_no_session).limit_s(240),
         outside!(an_upgrade_starts_nothing_that_was_disabled),
-        outside!(a_removal_ends_no_session_and_an_install_takes_over).limit_s(240),
-        outside!(a_manager_that_does_not_answer_costs_no_session).limit_s(700),
+        outside!(a_removal_keeps_sessions_and_a_reinstall_adopts_them).limit_s(240),
+        outside!(an_unresponsive_manager_loses_no_session).limit_s(700),
         outside!(after_a_purge_nothing_is_left).limit_s(240),
         outside!(sessions_come_back_after_a_boot).limit_s(240),
     ]
@@ -144,7 +144,7 @@ fn after_an_install_the_first_example_works(machine: &mut Machine) {
     assert_eq!(doctor.code, 0, "{doctor}");
 }
 
-fn it_is_whole(machine: &mut Machine) {
+fn the_package_is_complete(machine: &mut Machine) {
     without_forge(machine);
     install(machine, &package());
     let listed = machine.root(&["dpkg", "-L", "forge"]).ok().stdout;
@@ -187,7 +187,7 @@ fn it_is_whole(machine: &mut Machine) {
     user(machine, "bash -c '. /usr/share/bash-completion/completions/forge && complete -p forge'");
 }
 
-fn who_does_not_use_it_has_nothing_of_it(machine: &mut Machine) {
+fn a_user_without_forge_has_no_running_units(machine: &mut Machine) {
     without_forge(machine);
     machine.root(&["rm", "-rf", "/home/mallory/.local/state/forge", "/tmp/tmux-1001"]).ok();
     install(machine, &package());
@@ -243,7 +243,7 @@ fn an_upgrade_starts_nothing_that_was_disabled(machine: &mut Machine) {
     machine.user(&["systemctl", "--user", "unmask", "forge-guard-watch.service"]).ok();
 }
 
-fn a_removal_ends_no_session_and_an_install_takes_over(machine: &mut Machine) {
+fn a_removal_keeps_sessions_and_a_reinstall_adopts_them(machine: &mut Machine) {
     without_forge(machine);
     install(machine, &package());
     let before = at_work(machine);
@@ -264,7 +264,7 @@ fn a_removal_ends_no_session_and_an_install_takes_over(machine: &mut Machine) {
 }
 
 /// Its sessions are alive, whatever it does not say.
-fn a_manager_that_does_not_answer_costs_no_session(machine: &mut Machine) {
+fn an_unresponsive_manager_loses_no_session(machine: &mut Machine) {
     without_forge(machine);
     install(machine, &package());
     let before = at_work(machine);

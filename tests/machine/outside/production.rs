@@ -11,7 +11,7 @@ pub(crate) fn tests() -> Vec<Test> {
         outside!(services_of_the_machine_are_guarded),
         outside!(a_reboot_is_a_disturbance_of_its_own_kind),
         outside!(nothing_is_written_through_anothers_file),
-        outside!(what_root_runs_inside_is_ended_too),
+        outside!(root_processes_in_a_session_are_ended),
     ]
 }
 
@@ -103,7 +103,7 @@ fn nothing_is_written_through_anothers_file(machine: &mut Machine) {
 }
 
 /// As with `sudo`, whose command a user may not signal.
-fn what_root_runs_inside_is_ended_too(machine: &mut Machine) {
+fn root_processes_in_a_session_are_ended(machine: &mut Machine) {
     const FORGE: &str = "/sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service/forge.slice";
     let runs_inside = |groups: &str| {
         let line = format!(

@@ -96,7 +96,7 @@ const COMMANDS: &[(&str, How)] = &[
         By("package::after_an_install_the_first_example_works"),
     ),
     ("sudo loginctl enable-linger \"$USER\"", After("", 0)),
-    ("nix profile install .", By("nix::a_profile_has_it_and_its_units_last")),
+    ("nix profile install .", By("nix::a_profile_installs_forge_and_its_units")),
     ("forge units install --now", After("", 0)),
     (
         "forge units show forge-tmux-socket-sweep@.service | sudo tee /etc/systemd/system/forge-tmux-socket-sweep@.service",
@@ -138,7 +138,7 @@ const COMMANDS: &[(&str, How)] = &[
         "forge guard snapshot -o before.json",
         After("printf '[guard]\\nunits = [\"web\"]\\n' >>.config/forge/forge.toml", 0),
     ),
-    ("forge guard watch", By("watch_over::each_disturbance_is_recorded_and_told")),
+    ("forge guard watch", By("watch_over::each_disturbance_is_recorded_and_reported")),
     ("forge logs NAME", After("", 0)),
     ("forge man | man -l -", After("", 0)),
     ("forge notify boot", By("boots::a_reboot_brings_back_what_was_running")),

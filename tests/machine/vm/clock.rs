@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
-        inside!(what_lives_lives_on),
+        inside!(running_sessions_survive_a_clock_change),
         inside!(failures_count_by_the_time_that_passes),
         inside!(waits_end_in_time),
     ]
@@ -36,7 +36,7 @@ fn told(event: &str) -> usize {
         .count()
 }
 
-fn what_lives_lives_on() {
+fn running_sessions_survive_a_clock_change() {
     let _configuration = configured(
         "[sessions.prints]\ncommand = ['sh', '-c', 'while :; do echo x; sleep 9; done']\n\
          stuck_after = 30\nstuck_restart_after = 31\nstuck_by = ['output']\n\

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
-        inside!(ten_times_the_weight_is_most_of_the_time),
+        inside!(ten_times_the_weight_gets_most_of_the_cpu),
         inside!(a_quota_is_kept),
-        inside!(there_are_no_more_tasks_than_allowed),
+        inside!(the_limit_of_tasks_holds),
     ]
 }
 
@@ -33,7 +33,7 @@ fn shares(names: &[&str]) -> Vec<f64> {
     before.iter().zip(after).map(|(before, after)| (after - before) / took).collect()
 }
 
-fn ten_times_the_weight_is_most_of_the_time() {
+fn ten_times_the_weight_gets_most_of_the_cpu() {
     let (_loud, _) = spawn("loud", &["--cpu-weight", "100"], &LOOPS);
     let (_quiet, _) = spawn("quiet", &["--cpu-weight", "10"], &LOOPS);
     let shares = shares(&["loud", "quiet"]);
@@ -47,7 +47,7 @@ fn a_quota_is_kept() {
     assert!(keyed(&cgroup_file(&slice_of("bounded"), "cpu.stat"), "nr_throttled") > 0);
 }
 
-fn there_are_no_more_tasks_than_allowed() {
+fn the_limit_of_tasks_holds() {
     let line = "(for n in $(seq 40); do sleep 1000 & done); echo that was all; exec sleep 1000";
     let (_session, _) = spawn("many", &["--tasks-max", "20"], &["sh", "-c", line]);
     wait_until(Duration::from_secs(60), "the last of them", || {

@@ -13,7 +13,7 @@ pub(crate) fn tests() -> Vec<Test> {
     vec![
         inside!(a_guarded_loop_gets_its_small_share),
         inside!(a_guarded_memory_hog_is_stopped_at_its_limit),
-        inside!(there_are_no_more_guarded_tasks_than_allowed),
+        inside!(the_limit_of_guarded_tasks_holds),
         inside!(pressure_freezes_and_thaws),
     ]
 }
@@ -71,7 +71,7 @@ fn a_guarded_memory_hog_is_stopped_at_its_limit() {
     assert_eq!(web.pid(), pid);
 }
 
-fn there_are_no_more_guarded_tasks_than_allowed() {
+fn the_limit_of_guarded_tasks_holds() {
     let web = Production::lasting("web");
     let pid = web.pid();
     let line = "(for n in $(seq 40); do sleep 1000 & done); echo that was all";

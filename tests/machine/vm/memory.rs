@@ -12,12 +12,12 @@ const A_MINUTE: Duration = Duration::from_secs(60);
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
-        inside!(a_session_beyond_its_memory_is_an_out_of_memory_end),
-        inside!(a_child_beyond_the_memory_is_no_end),
-        inside!(where_a_kill_ends_the_whole_pane_it_is_told_and_mended).only(Debian::Trixie),
-        inside!(a_session_without_a_supervisor_is_told_the_same),
-        inside!(a_program_that_does_not_fit_does_not_come_up),
-        inside!(beyond_memory_high_a_session_is_slow_and_alive),
+        inside!(exceeding_the_memory_limit_is_reported_as_out_of_memory),
+        inside!(an_out_of_memory_child_does_not_end_the_session),
+        inside!(a_kill_of_the_whole_pane_is_reported_and_repaired).only(Debian::Trixie),
+        inside!(an_unsupervised_out_of_memory_exit_is_reported),
+        inside!(a_program_above_its_memory_limit_does_not_start),
+        inside!(above_memory_high_a_session_is_slow_and_alive),
     ]
 }
 
@@ -29,7 +29,7 @@ fn pid(of: &Value, key: &str) -> u32 {
     u32::try_from(of[key].as_u64().expect("a pid")).expect("a pid")
 }
 
-fn a_session_beyond_its_memory_is_an_out_of_memory_end() {
+fn exceeding_the_memory_limit_is_reported_as_out_of_memory() {
     let homebase = Homebase::start();
     let other = Supervised::spawn("other", &[], &["sleep", "1000"]);
     let (neighbour, supervisor) = (other.up(), other.pid());
@@ -67,7 +67,7 @@ fn a_session_beyond_its_memory_is_an_out_of_memory_end() {
     homebase.untouched();
 }
 
-fn a_child_beyond_the_memory_is_no_end() {
+fn an_out_of_memory_child_does_not_end_the_session() {
     let _configuration = configured(
         "[sessions.parent]\ncommand = ['sh', '-c', 'read x; tail /dev/zero; echo it is gone; exec sleep 1000']\n\
          limits = { memory_max = '64M' }\n",
@@ -91,8 +91,8 @@ fn a_child_beyond_the_memory_is_no_end() {
     assert!(ends.iter().all(|event| event["FORGE_EVENT"] == "oom"), "{ends:?}");
 }
 
-/// As `a_child_beyond_the_memory_is_no_end`, without forge's drop-in.
-fn where_a_kill_ends_the_whole_pane_it_is_told_and_mended() {
+/// As `an_out_of_memory_child_does_not_end_the_session`, without forge's drop-in.
+fn a_kill_of_the_whole_pane_is_reported_and_repaired() {
     let it = Supervised::named("whole");
     let _default =
         TestFile::new(".config/systemd/user/tmux-spawn-.scope.d/z-test.conf", "[Scope]\nOOMPolicy=stop\n");
@@ -110,7 +110,7 @@ fn where_a_kill_ends_the_whole_pane_it_is_told_and_mended() {
     it.up_after(pid(&before, "pane_pid"));
 }
 
-fn a_session_without_a_supervisor_is_told_the_same() {
+fn an_unsupervised_out_of_memory_exit_is_reported() {
     let (_session, spawned) = spawn("lonely", &["--memory-max", "64M"], &EATER);
     let cursor = journal_cursor();
     forge(&["send", "lonely", "go"]).ok();
@@ -126,7 +126,7 @@ fn a_session_without_a_supervisor_is_told_the_same() {
     assert!(!alive(pid(&spawned, "server_pid")));
 }
 
-fn a_program_that_does_not_fit_does_not_come_up() {
+fn a_program_above_its_memory_limit_does_not_start() {
     let options = ["--memory-max", "64M", "--ready", "never", "--ready-timeout", "300"];
     let spawn = [&["forge", "spawn", "big"], &options[..], &["--", "tail", "/dev/zero"]].concat();
     let refused = run_within(Duration::from_secs(300), &spawn).code(1);
@@ -134,7 +134,7 @@ fn a_program_that_does_not_fit_does_not_come_up() {
     nothing_left_of("big");
 }
 
-fn beyond_memory_high_a_session_is_slow_and_alive() {
+fn above_memory_high_a_session_is_slow_and_alive() {
     let (_session, spawned) = spawn("slow", &["--memory-high", "32M"], &EATER);
     forge(&["send", "slow", "go"]).ok();
     let slice = slice_of("slow");

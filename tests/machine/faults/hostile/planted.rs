@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 pub(super) fn tests() -> Vec<Test> {
     vec![
         outside!(a_directory_of_somebody_else),
-        outside!(what_is_planted_is_left).limit_s(240),
-        outside!(what_outlives_a_reboot),
+        outside!(planted_files_are_left).limit_s(240),
+        outside!(sessions_from_before_a_power_cut_are_not_running),
     ]
 }
 
@@ -68,7 +68,7 @@ for my $n (1 .. 10000) { symlink('/home/ada/precious/dead-1', "many-$n") }
 $| = 1; print "planted\n"; sleep 10000;
 "#;
 
-fn what_is_planted_is_left(machine: &mut Machine) {
+fn planted_files_are_left(machine: &mut Machine) {
     let (live, precious) = (Live::start(machine), Precious::new(machine));
     share(machine);
     let locked =
@@ -138,7 +138,7 @@ fn what_is_planted_is_left(machine: &mut Machine) {
     precious.untouched(machine);
 }
 
-fn what_outlives_a_reboot(machine: &mut Machine) {
+fn sessions_from_before_a_power_cut_are_not_running(machine: &mut Machine) {
     machine.user(&["forge", "spawn", "before", "--", "sleep", "1000"]).ok();
     machine.power_cut();
     let list = machine.user(&["forge", "--json", "list"]).ok().json();

@@ -12,12 +12,12 @@ use std::time::{Duration, Instant};
 pub(crate) fn tests() -> Vec<Test> {
     vec![
         inside!(a_program_that_ends_takes_its_session_with_it),
-        inside!(an_end_without_a_socket_is_told_all_the_same),
-        inside!(a_session_with_a_home_of_its_own_ends_as_others_do),
-        inside!(what_ends_a_run_does_not_end_the_next),
-        inside!(what_the_user_keeps_stays),
+        inside!(an_exit_without_a_socket_is_reported),
+        inside!(a_session_with_its_own_home_ends_like_any_other),
+        inside!(ending_a_run_does_not_end_the_next),
+        inside!(dead_panes_that_the_user_keeps_stay),
         inside!(run_passes_the_exit_status_on),
-        inside!(run_is_a_service_that_says_when_it_is_ready),
+        inside!(run_notifies_systemd_when_it_is_ready),
     ]
 }
 
@@ -53,7 +53,7 @@ fn a_program_that_ends_takes_its_session_with_it() {
 }
 
 /// Its server, which calls forge at the end, has the session's environment.
-fn a_session_with_a_home_of_its_own_ends_as_others_do() {
+fn a_session_with_its_own_home_ends_like_any_other() {
     let own = [
         "HOME=/tmp",
         "PATH=/nowhere",
@@ -71,7 +71,7 @@ fn a_session_with_a_home_of_its_own_ends_as_others_do() {
     nothing_left_of("elsewhere");
 }
 
-fn an_end_without_a_socket_is_told_all_the_same() {
+fn an_exit_without_a_socket_is_reported() {
     let program = ["sh", "-c", "while [ -e going ]; do sleep 0.05; done; exit $0"];
     let going = || TestFile::new("going", "");
     let gone = |label: &str| {
@@ -93,7 +93,7 @@ fn an_end_without_a_socket_is_told_all_the_same() {
     mute.becomes("inactive");
 }
 
-fn what_the_user_keeps_stays() {
+fn dead_panes_that_the_user_keeps_stay() {
     let _conf = TestFile::new(".tmux.conf", "set -g remain-on-exit on\n");
     let (_session, _) = spawn("kept", &[], &["sh", "-c", "echo bye; sleep 0.5; exit 0"]);
     assert_eq!(forge_json(&["wait", "kept", "--exit", "--timeout", "20"])["status"], 0);
@@ -129,7 +129,7 @@ fn run_passes_the_exit_status_on() {
     nothing_left_of("fore");
 }
 
-fn run_is_a_service_that_says_when_it_is_ready() {
+fn run_notifies_systemd_when_it_is_ready() {
     let options = ["systemd-run", "--user", "--unit=engine", "-p", "Type=notify", "--quiet", "--collect"];
     let command =
         ["forge", "run", "engine", "--ready", "up", "--", "sh", "-c", "sleep 0.3; echo up; sleep 1000"];
@@ -143,7 +143,7 @@ fn run_is_a_service_that_says_when_it_is_ready() {
 
 /// The forge that clears what a program left is held up at the worst moment, and the name is used
 /// again meanwhile.
-fn what_ends_a_run_does_not_end_the_next() {
+fn ending_a_run_does_not_end_the_next() {
     let script = r#"
         units=/sys/fs/cgroup$(systemctl --user show -P ControlGroup)
         forge spawn next -- sh -c 'setsid sh -c "trap : HUP TERM; sleep 1000" & sleep 1'

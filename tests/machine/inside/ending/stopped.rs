@@ -13,19 +13,19 @@ pub(crate) fn tests() -> Vec<Test> {
     vec![
         inside!(an_immune_daemonised_child_does_not_survive),
         inside!(a_tree_of_two_hundred_is_ended),
-        inside!(only_what_matches_is_stopped),
+        inside!(only_matching_sessions_are_stopped),
         inside!(frozen_and_wedged_sessions_can_be_stopped),
-        inside!(killed_while_frozen_it_leaves_no_name_behind),
-        inside!(a_manager_that_reloads_freezes_and_thaws_all_the_same),
+        inside!(a_session_killed_while_frozen_frees_its_name),
+        inside!(freeze_and_thaw_work_during_daemon_reload),
         inside!(a_session_can_stop_itself),
         inside!(a_starting_session_can_be_stopped),
-        inside!(two_stops_at_once_both_end_well),
-        inside!(remains_are_ended_before_a_respawn),
-        inside!(a_restore_claims_nothing_that_is_being_stopped),
-        inside!(what_is_started_while_it_is_forgotten_is_stopped),
-        inside!(what_is_stopped_before_tmux_stands_is_not_tried_again),
-        inside!(what_is_stopped_before_its_file_is_written_is_not_tried_again),
-        inside!(one_that_cannot_be_cleared_does_not_keep_the_others),
+        inside!(two_simultaneous_stops_both_succeed),
+        inside!(remains_of_a_session_are_ended_before_a_respawn),
+        inside!(a_restore_skips_sessions_that_are_being_stopped),
+        inside!(a_session_started_while_it_is_forgotten_is_stopped),
+        inside!(a_spawn_stopped_before_tmux_runs_is_not_retried),
+        inside!(a_spawn_stopped_before_its_file_is_written_is_not_retried),
+        inside!(one_session_that_cannot_be_stopped_does_not_block_the_others),
     ]
 }
 
@@ -68,7 +68,7 @@ fn a_tree_of_two_hundred_is_ended() {
     nothing_left_of("tree");
 }
 
-fn only_what_matches_is_stopped() {
+fn only_matching_sessions_are_stopped() {
     let sessions =
         ["bridge-1", "bridge-2", "bridge", "abridge-1"].map(|name| spawn(name, &[], &["sleep", "1000"]).0);
     let stopped = forge_json(&["stop", "bridge-*"]);
@@ -105,7 +105,7 @@ fn frozen_and_wedged_sessions_can_be_stopped() {
 }
 
 /// Many times: 257 keeps the name only where it is stopped within a millisecond or so of the thaw.
-fn killed_while_frozen_it_leaves_no_name_behind() {
+fn a_session_killed_while_frozen_frees_its_name() {
     let killed = || {
         let (session, spawned) = spawn("ice", &[], &["sleep", "1000"]);
         forge(&["freeze", "ice"]).ok();
@@ -124,7 +124,7 @@ fn killed_while_frozen_it_leaves_no_name_behind() {
     }
 }
 
-fn a_manager_that_reloads_freezes_and_thaws_all_the_same() {
+fn freeze_and_thaw_work_during_daemon_reload() {
     let (_session, _) = spawn("solid", &[], &["sleep", "1000"]);
     let mut reloads = start(&["sh", "-c", "while :; do systemctl --user daemon-reload; done"]);
     for verb in ["freeze", "thaw"].iter().cycle().take(60) {
@@ -165,7 +165,7 @@ fn a_starting_session_can_be_stopped() {
     nothing_left_of("halfway");
 }
 
-fn two_stops_at_once_both_end_well() {
+fn two_simultaneous_stops_both_succeed() {
     let (_session, _) = spawn("twice", &[], &["sh", "-c", IMMUNE]);
     let both = [0, 1].map(|_| start(&["forge", "--json", "stop", "twice", "--timeout", "1"]));
     for stop in both {
@@ -175,7 +175,7 @@ fn two_stops_at_once_both_end_well() {
     nothing_left_of("twice");
 }
 
-fn remains_are_ended_before_a_respawn() {
+fn remains_of_a_session_are_ended_before_a_respawn() {
     let (_session, first) = spawn("remains", &[], &["sh", "-c", IMMUNE]);
     let old = pid(&first["pane_pid"]);
     run(&["kill", "-9", &first["server_pid"].to_string()]).ok();
@@ -191,7 +191,7 @@ fn remains_are_ended_before_a_respawn() {
     nothing_left_of("remains");
 }
 
-fn a_restore_claims_nothing_that_is_being_stopped() {
+fn a_restore_skips_sessions_that_are_being_stopped() {
     let (_session, first) = spawn("going", &[], &["sh", "-c", IMMUNE]);
     run(&["kill", "-9", &first["server_pid"].to_string()]).ok();
     wait_until(Duration::from_secs(5), "the end of the server", || !alive(pid(&first["server_pid"])));
@@ -211,7 +211,7 @@ fn a_restore_claims_nothing_that_is_being_stopped() {
     assert_eq!(forge_json(&["status", "going"])["pane_pid"], spawned["pane_pid"]);
 }
 
-fn what_is_started_while_it_is_forgotten_is_stopped() {
+fn a_session_started_while_it_is_forgotten_is_stopped() {
     let (_session, _) = spawn("anew", &[], &["sh", "-c", IMMUNE]);
     std::fs::write(format!("/sys/fs/cgroup{}/cgroup.kill", slice_of("anew")), "1").expect("a kill of all");
     wait_until(Duration::from_secs(5), "its end", || forge(&["status", "anew"]).code != 0);
@@ -229,7 +229,7 @@ fn what_is_started_while_it_is_forgotten_is_stopped() {
     let _ = std::fs::remove_file("looked");
 }
 
-fn what_is_stopped_before_tmux_stands_is_not_tried_again() {
+fn a_spawn_stopped_before_tmux_runs_is_not_retried() {
     let _slow = TestFile::new(".tmux.conf", "run-shell 'sleep 3'\n");
     let spawning = start(&["forge", "--json", "spawn", "early", "--", "sleep", "1000"]);
     let file = std::path::Path::new(".local/state/forge/sessions/early.json");
@@ -240,7 +240,7 @@ fn what_is_stopped_before_tmux_stands_is_not_tried_again() {
     nothing_left_of("early");
 }
 
-fn what_is_stopped_before_its_file_is_written_is_not_tried_again() {
+fn a_spawn_stopped_before_its_file_is_written_is_not_retried() {
     let slow = [
         "strace",
         "-qqq",
@@ -264,7 +264,7 @@ fn what_is_stopped_before_its_file_is_written_is_not_tried_again() {
     nothing_left_of("early");
 }
 
-fn one_that_cannot_be_cleared_does_not_keep_the_others() {
+fn one_session_that_cannot_be_stopped_does_not_block_the_others() {
     let (_m1, first) = spawn("m1", &[], &["sleep", "1000"]);
     let (_m2, second) = spawn("m2", &[], &["sleep", "1000"]);
     shell("mkdir /tmp/tmux-1000/spawn-m1.lock").ok();

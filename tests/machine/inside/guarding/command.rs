@@ -10,15 +10,15 @@ use std::time::Duration;
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
-        inside!(a_command_is_as_without_a_guard),
-        inside!(the_whole_tree_is_ended),
+        inside!(a_guarded_command_behaves_as_an_unguarded_one),
+        inside!(the_whole_process_tree_is_ended),
         inside!(a_command_has_its_limits),
-        inside!(nobody_who_reads_what_is_told),
-        inside!(a_caller_that_ignores_its_children),
+        inside!(unread_stderr_does_not_block_the_guard),
+        inside!(a_caller_that_ignores_sigchld_gets_the_status),
     ]
 }
 
-fn a_command_is_as_without_a_guard() {
+fn a_guarded_command_behaves_as_an_unguarded_one() {
     let web = Production::lasting("web");
     for (line, code) in [("exit 0", 0), ("exit 3", 3), ("kill -9 $$", 137), ("kill -TERM $$", 143)] {
         guarded(&web, &[], &["sh", "-c", line]).code(code);
@@ -52,7 +52,7 @@ fn a_command_is_as_without_a_guard() {
     nothing_left_of_guards();
 }
 
-fn the_whole_tree_is_ended() {
+fn the_whole_process_tree_is_ended() {
     let web = Production::lasting("web");
     let leaves = "setsid sleep 2001 & nohup sh -c 'trap \"\" TERM HUP; (sleep 2002 &); sleep 2003' >/dev/null & sleep 0.3";
     let left = || shell("pgrep -c -f '^sleep 200[123]'").stdout.trim().to_owned();
@@ -104,7 +104,7 @@ fn a_command_has_its_limits() {
     systemctl(&["revert", "forge.slice"]).ok();
 }
 
-fn nobody_who_reads_what_is_told() {
+fn unread_stderr_does_not_block_the_guard() {
     let web = Production::lasting("web");
     let cursor = journal_cursor();
     // A pipe that is full, and that nobody reads.
@@ -121,7 +121,7 @@ fn nobody_who_reads_what_is_told() {
     nothing_left_of_guards();
 }
 
-fn a_caller_that_ignores_its_children() {
+fn a_caller_that_ignores_sigchld_gets_the_status() {
     let web = Production::lasting("web");
     let line = format!(
         "import os, signal\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)\n\

@@ -10,16 +10,16 @@ use std::time::Duration;
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
-        inside!(each_kind_of_bounce_is_seen).limit_s(240),
-        inside!(a_disturbance_is_told_while_the_command_runs),
-        inside!(of_two_hundred_bounces_none_is_missed).limit_s(600),
-        inside!(a_stop_that_is_cancelled_is_no_disturbance),
-        inside!(of_two_hundred_quiet_runs_none_is_called_disturbed).limit_s(600),
-        inside!(what_belongs_to_a_units_life_is_no_disturbance),
-        inside!(a_bus_that_goes_away).limit_s(240),
-        inside!(a_manager_that_executes_itself_anew),
+        inside!(each_kind_of_restart_is_detected).limit_s(240),
+        inside!(a_disturbance_is_reported_while_the_command_runs),
+        inside!(none_of_two_hundred_restarts_is_missed).limit_s(600),
+        inside!(a_cancelled_stop_is_not_a_disturbance),
+        inside!(none_of_two_hundred_quiet_runs_is_reported_as_disturbed).limit_s(600),
+        inside!(normal_unit_activity_is_not_a_disturbance),
+        inside!(a_guard_survives_a_restart_of_the_bus).limit_s(240),
+        inside!(a_guard_survives_daemon_reexec),
         inside!(many_guards_at_once),
-        inside!(what_has_begun_is_no_calm),
+        inside!(a_pending_job_delays_the_verdict),
     ]
 }
 
@@ -55,7 +55,7 @@ const BOUNCES: [&str; 8] = [
 /// A start takes the place of a stop that the manager, when it is busy, has not begun.
 const MAY_BE_CANCELLED: &str = "systemctl --user --no-block stop web; systemctl --user --no-block start web";
 
-fn each_kind_of_bounce_is_seen() {
+fn each_kind_of_restart_is_detected() {
     let web = Production::lasting("web");
     for bounce in BOUNCES {
         let (report, _) = (0..10)
@@ -105,7 +105,7 @@ fn each_kind_of_bounce_is_seen() {
     assert!(report["timeline"].to_string().contains("main_process"), "{report}");
 }
 
-fn a_disturbance_is_told_while_the_command_runs() {
+fn a_disturbance_is_reported_while_the_command_runs() {
     let web = Production::lasting("web");
     let (_session, _) = spawn("bystander", &[], &["sleep", "1000"]);
     let cursor = journal_cursor();
@@ -132,7 +132,7 @@ fn a_disturbance_is_told_while_the_command_runs() {
     assert_eq!(event_since(&cursor, "guard_finished")["FORGE_VERDICT"], "disturbed");
 }
 
-fn of_two_hundred_bounces_none_is_missed() {
+fn none_of_two_hundred_restarts_is_missed() {
     let web = Production::lasting("web");
     let mut random = Random::new();
     let (mut missed, mut bounces) = (Vec::new(), 0);
@@ -154,7 +154,7 @@ fn of_two_hundred_bounces_none_is_missed() {
     assert!(missed.is_empty(), "{} of 200 were missed:\n{}", missed.len(), missed.join("\n"));
 }
 
-fn a_stop_that_is_cancelled_is_no_disturbance() {
+fn a_cancelled_stop_is_not_a_disturbance() {
     let web = Production::lasting("web");
     let manager =
         run(&["systemctl", "show", "-P", "MainPID", &format!("user@{}.service", nix::unistd::getuid())]);
@@ -174,7 +174,7 @@ fn a_stop_that_is_cancelled_is_no_disturbance() {
     assert!(kinds[0] > 0, "no stop was cancelled");
 }
 
-fn of_two_hundred_quiet_runs_none_is_called_disturbed() {
+fn none_of_two_hundred_quiet_runs_is_reported_as_disturbed() {
     let _web = Production::lasting("web");
     let _notify = Production::start("quiet", "Type=oneshot\nRemainAfterExit=yes\nExecStart=/bin/true");
     let _fails = TestFile::new(".config/systemd/user/fails.service", "[Service]\nExecStart=/bin/false\n");
@@ -210,7 +210,7 @@ fn of_two_hundred_quiet_runs_none_is_called_disturbed() {
     nothing_left_of_guards();
 }
 
-fn what_belongs_to_a_units_life_is_no_disturbance() {
+fn normal_unit_activity_is_not_a_disturbance() {
     // A job that a timer starts, which does its work and ends.
     let job = Production::start("job", "Type=oneshot\nExecStart=/bin/sleep 0.1");
     let report = report(&job, "systemctl --user start job; sleep 0.3");
@@ -247,7 +247,7 @@ fn what_belongs_to_a_units_life_is_no_disturbance() {
     assert_eq!(self::report(&post, "systemctl --user start post; sleep 0.5")["exit_status"], 0);
 }
 
-fn a_bus_that_goes_away() {
+fn a_guard_survives_a_restart_of_the_bus() {
     let web = Production::lasting("web");
     let bus = user_unit_property("dbus.service", "MainPID");
     // Alone it is no disturbance; with one meanwhile it is.
@@ -275,7 +275,7 @@ fn a_bus_that_goes_away() {
     }
 }
 
-fn a_manager_that_executes_itself_anew() {
+fn a_guard_survives_daemon_reexec() {
     let web = Production::lasting("web");
     for what in ["daemon-reload", "daemon-reexec"] {
         let quiet = report(&web, &format!("sleep 0.1; systemctl --user {what}; sleep 0.1"));
@@ -312,7 +312,7 @@ fn many_guards_at_once() {
     nothing_left_of_guards();
 }
 
-fn what_has_begun_is_no_calm() {
+fn a_pending_job_delays_the_verdict() {
     let web = Production::lasting("web");
     // It has to end first, and takes its time.
     let _slow = Production::start(

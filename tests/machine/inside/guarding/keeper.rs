@@ -12,8 +12,8 @@ pub(crate) fn tests() -> Vec<Test> {
     vec![
         inside!(a_guard_that_is_killed_leaves_nothing),
         inside!(a_keeper_that_is_killed_comes_back),
-        inside!(a_stopped_guard_does_not_leave_it_frozen).limit_s(240),
-        inside!(a_command_that_moves_away_is_told),
+        inside!(the_keeper_thaws_the_command_of_a_stopped_guard).limit_s(240),
+        inside!(a_command_that_leaves_its_cgroup_is_reported),
     ]
 }
 
@@ -69,7 +69,7 @@ fn a_keeper_that_is_killed_comes_back() {
     nothing_left_of_guards();
 }
 
-fn a_stopped_guard_does_not_leave_it_frozen() {
+fn the_keeper_thaws_the_command_of_a_stopped_guard() {
     let _web = Production::lasting("web");
     let (running, id, group) = running(&["--unit", "web"], &["sleep", "1000"]);
     systemctl(&["freeze", &format!("forge-guard-{id}.slice")]).ok();
@@ -83,7 +83,7 @@ fn a_stopped_guard_does_not_leave_it_frozen() {
     running.wait(Duration::from_secs(20)).code(143);
 }
 
-fn a_command_that_moves_away_is_told() {
+fn a_command_that_leaves_its_cgroup_is_reported() {
     let web = Production::lasting("web");
     let away = "G=/sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service/away; mkdir -p $G; echo $$ > $G/cgroup.procs; exec sleep 2";
     let ran = guarded(&web, &[], &["sh", "-c", away]).code(0);

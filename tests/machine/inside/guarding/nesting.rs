@@ -9,7 +9,7 @@ pub(crate) fn tests() -> Vec<Test> {
     vec![
         inside!(a_guard_in_a_session_stays_in_it),
         inside!(a_guard_in_a_guard_stays_in_it),
-        inside!(panes_of_a_guarded_tmux_are_of_it),
+        inside!(panes_of_a_guarded_tmux_are_guarded),
     ]
 }
 
@@ -44,7 +44,7 @@ fn a_guard_in_a_guard_stays_in_it() {
     nothing_left_of_guards();
 }
 
-fn panes_of_a_guarded_tmux_are_of_it() {
+fn panes_of_a_guarded_tmux_are_guarded() {
     let web = Production::lasting("web");
     let line = "tmux -L guarded new -d 'trap \"\" HUP TERM; nohup sleep 2006'; sleep 1";
     guarded(&web, &[], &["sh", "-c", line]).code(0);

@@ -5,10 +5,10 @@ use crate::suite::{Test, inside};
 use crate::support::{configured, event_since, forge, journal_cursor, shell, systemctl};
 
 pub(crate) fn tests() -> Vec<Test> {
-    vec![inside!(what_is_refused)]
+    vec![inside!(refused_commands_do_not_run)]
 }
 
-fn what_is_refused() {
+fn refused_commands_do_not_run() {
     let web = Production::lasting("web");
     let cursor = journal_cursor();
     refused(&["--unit", "nope"], "the user manager has no unit nope.service");

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 pub(crate) fn tests() -> Vec<Test> {
-    vec![inside!(signals_are_passed_on), inside!(keys_of_a_terminal)]
+    vec![inside!(signals_are_passed_on), inside!(terminal_keys_reach_the_command)]
 }
 
 fn signals_are_passed_on() {
@@ -31,7 +31,7 @@ fn signals_are_passed_on() {
     nothing_left_of_guards();
 }
 
-fn keys_of_a_terminal() {
+fn terminal_keys_reach_the_command() {
     let _web = Production::lasting("web");
     tmux("keys", &["new", "-d", "-x", "100", "-y", "40", "env -u PROMPT_COMMAND PS1='ready> ' bash --norc"])
         .ok();

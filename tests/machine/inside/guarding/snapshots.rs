@@ -6,7 +6,7 @@ use crate::support::{TestFile, configured, event_since, forge, journal_cursor, s
 use serde_json::Value;
 
 pub(crate) fn tests() -> Vec<Test> {
-    vec![inside!(snapshots_are_compared), inside!(snapshots_that_cannot_be_used)]
+    vec![inside!(snapshots_are_compared), inside!(unusable_snapshots_are_reported)]
 }
 
 fn snapshots_are_compared() {
@@ -43,7 +43,7 @@ fn snapshots_are_compared() {
     assert_eq!(event_since(&cursor, "guard_disturbed")["FORGE_UNIT"], "web.service");
 }
 
-fn snapshots_that_cannot_be_used() {
+fn unusable_snapshots_are_reported() {
     let _web = Production::lasting("web");
     let good = "/tmp/good.json";
     let _good = TestFile::new(good, "");

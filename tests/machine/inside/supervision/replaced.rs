@@ -9,17 +9,17 @@ use std::time::Duration;
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
-        inside!(a_supervisor_that_is_killed_is_replaced_and_adopts),
-        inside!(a_supervisor_that_is_asked_to_end_is_replaced),
-        inside!(a_supervisor_that_hangs_is_replaced_and_adopts),
-        inside!(a_supervisor_that_is_upgraded_or_restarted_adopts),
+        inside!(a_killed_supervisor_is_replaced_and_the_session_adopted),
+        inside!(a_terminated_supervisor_is_replaced),
+        inside!(a_hung_supervisor_is_replaced_and_the_session_adopted),
+        inside!(an_upgraded_or_restarted_supervisor_adopts_the_session),
         inside!(units_stay_while_sessions_run_under_them),
-        inside!(a_supervisor_killed_while_it_starts).limit_s(240),
-        inside!(the_manager_and_the_bus_may_be_started_anew_meanwhile).limit_s(240),
+        inside!(a_supervisor_killed_during_its_start_is_replaced).limit_s(240),
+        inside!(a_session_survives_restarts_of_the_manager_and_the_bus).limit_s(240),
     ]
 }
 
-fn a_supervisor_that_is_killed_is_replaced_and_adopts() {
+fn a_killed_supervisor_is_replaced_and_the_session_adopted() {
     let it = Supervised::spawn("kept", &[], &["sleep", "1000"]);
     let before = it.up();
     for round in 0..8 {
@@ -38,7 +38,7 @@ fn a_supervisor_that_is_killed_is_replaced_and_adopts() {
     it.up_after(it.program());
 }
 
-fn a_supervisor_that_hangs_is_replaced_and_adopts() {
+fn a_hung_supervisor_is_replaced_and_the_session_adopted() {
     let _settings = DropIn::new("hung", "[Service]\nWatchdogSec=2s\nTimeoutAbortSec=1s\n");
     let it = Supervised::spawn("hung", &[], &["sleep", "1000"]);
     let (before, pid) = (it.up(), it.pid());
@@ -53,7 +53,7 @@ fn a_supervisor_that_hangs_is_replaced_and_adopts() {
     assert_ne!(it.pid(), pid);
 }
 
-fn a_supervisor_that_is_upgraded_or_restarted_adopts() {
+fn an_upgraded_or_restarted_supervisor_adopts_the_session() {
     shell("cp /usr/bin/forge forge-copy && ./forge-copy units install").ok();
     let it = Supervised { name: "upgraded".into(), unit: "forge-spawn@upgraded.service".into() };
     shell("./forge-copy spawn upgraded --supervise -- sleep 1000").ok();
@@ -76,7 +76,7 @@ fn a_supervisor_that_is_upgraded_or_restarted_adopts() {
     shell("forge units install && rm forge-copy").ok();
 }
 
-fn a_supervisor_killed_while_it_starts() {
+fn a_supervisor_killed_during_its_start_is_replaced() {
     let homebase = Homebase::start();
     let _settings = DropIn::new("cut", "[Unit]\nStartLimitIntervalSec=0\n");
     let _configuration = configured(
@@ -98,7 +98,7 @@ fn a_supervisor_killed_while_it_starts() {
     homebase.untouched();
 }
 
-fn the_manager_and_the_bus_may_be_started_anew_meanwhile() {
+fn a_session_survives_restarts_of_the_manager_and_the_bus() {
     let homebase = Homebase::start();
     let _configuration = configured(
         "[sessions.meanwhile]\ncommand = ['sh', '-c', 'sleep 0.4; echo up; exec sleep 1358']\nready = 'up'\n",
@@ -133,7 +133,7 @@ fn the_manager_and_the_bus_may_be_started_anew_meanwhile() {
     homebase.untouched();
 }
 
-fn a_supervisor_that_is_asked_to_end_is_replaced() {
+fn a_terminated_supervisor_is_replaced() {
     let it = Supervised::spawn("asked", &[], &["sleep", "1000"]);
     let before = it.up();
     for name in ["TERM", "INT", "HUP"] {

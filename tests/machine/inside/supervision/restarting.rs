@@ -9,16 +9,16 @@ use std::time::Duration;
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
-        inside!(failures_that_are_reset_are_restarted_all_the_same),
-        inside!(restarts_by_hand_use_nothing_up),
-        inside!(a_restart_that_fails_forgets_nothing),
-        inside!(a_file_that_is_gone_or_broken_harms_nobody),
-        inside!(forge_stop_and_restart_know_the_supervisor),
-        inside!(the_program_goes_first_when_memory_is_short),
+        inside!(sessions_restart_after_reset_failed),
+        inside!(manual_restarts_do_not_count_for_the_breaker),
+        inside!(a_failed_restart_keeps_the_specification),
+        inside!(a_missing_or_broken_record_is_survived),
+        inside!(stop_and_restart_act_through_the_supervisor),
+        inside!(the_kernel_kills_the_program_first_when_out_of_memory),
     ]
 }
 
-fn forge_stop_and_restart_know_the_supervisor() {
+fn stop_and_restart_act_through_the_supervisor() {
     let it = Supervised::spawn("managed", &[], &["sleep", "1000"]);
     let before = it.program();
     let cursor = journal_cursor();
@@ -45,7 +45,7 @@ fn forge_stop_and_restart_know_the_supervisor() {
     nothing_left_of("managed");
 }
 
-fn the_program_goes_first_when_memory_is_short() {
+fn the_kernel_kills_the_program_first_when_out_of_memory() {
     let score = |pid: u32| -> i32 {
         let text = std::fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).expect("a score");
         text.trim().parse().expect("a number")
@@ -66,7 +66,7 @@ fn the_program_goes_first_when_memory_is_short() {
     }
 }
 
-fn failures_that_are_reset_are_restarted_all_the_same() {
+fn sessions_restart_after_reset_failed() {
     // Between the end of a supervisor and the next.
     let _settings = DropIn::new("reset", "[Service]\nRestartSec=50ms\nExecStopPost=sleep 1\n");
     let it = Supervised::spawn("reset", &[], &["sleep", "1000"]);
@@ -85,7 +85,7 @@ fn failures_that_are_reset_are_restarted_all_the_same() {
     it.up_after(program);
 }
 
-fn restarts_by_hand_use_nothing_up() {
+fn manual_restarts_do_not_count_for_the_breaker() {
     let it = Supervised::spawn("often", &[], &["sleep", "1000"]);
     let before = it.up();
     for _ in 0..8 {
@@ -99,7 +99,7 @@ fn restarts_by_hand_use_nothing_up() {
     }
 }
 
-fn a_restart_that_fails_forgets_nothing() {
+fn a_failed_restart_keeps_the_specification() {
     let it = Supervised::spawn("kept", &["--port", "7899"], &["sleep", "1000"]);
     it.up();
     let listener = start(&[
@@ -117,7 +117,7 @@ fn a_restart_that_fails_forgets_nothing() {
     it.up();
 }
 
-fn a_file_that_is_gone_or_broken_harms_nobody() {
+fn a_missing_or_broken_record_is_survived() {
     let file = ".local/state/forge/sessions/filed.json";
     let it = Supervised::spawn("filed", &[], &["sleep", "1000"]);
     let before = it.up();

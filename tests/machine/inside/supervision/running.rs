@@ -11,7 +11,7 @@ pub(crate) fn tests() -> Vec<Test> {
     vec![
         inside!(a_reload_reads_the_configuration_and_looks),
         inside!(a_poke_looks_at_once),
-        inside!(a_supervisor_at_rest_sleeps_and_is_small),
+        inside!(an_idle_supervisor_sleeps_and_stays_small),
     ]
 }
 
@@ -62,7 +62,7 @@ fn a_poke_looks_at_once() {
     forge(&["poke", "nobody"]).code(1);
 }
 
-fn a_supervisor_at_rest_sleeps_and_is_small() {
+fn an_idle_supervisor_sleeps_and_stays_small() {
     let it = Supervised::spawn("quiet", &[], &["sleep", "1000"]);
     it.up();
     let read = |key: &str| {

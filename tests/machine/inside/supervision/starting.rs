@@ -12,14 +12,14 @@ use std::time::Duration;
 pub(crate) fn tests() -> Vec<Test> {
     vec![
         inside!(a_start_returns_when_the_session_is_ready),
-        inside!(a_start_that_fails_says_why),
-        inside!(a_session_that_nobody_configured_is_a_shell),
+        inside!(a_failed_start_reports_the_reason),
+        inside!(an_unconfigured_session_is_a_shell),
         inside!(a_session_that_runs_already_is_adopted),
-        inside!(what_a_person_opened_is_not_ended_by_a_start),
+        inside!(panes_opened_by_a_user_survive_a_start),
         inside!(there_is_one_supervisor_and_systemd_starts_it),
-        inside!(spawn_supervised_tells_all_that_spawn_tells),
-        inside!(two_at_once_are_one),
-        inside!(who_is_to_be_refused_fails_no_start),
+        inside!(spawn_supervised_prints_what_spawn_prints),
+        inside!(two_simultaneous_starts_make_one_session),
+        inside!(a_refused_spawn_does_not_disturb_a_start),
         inside!(fifty_at_once_take_turns).limit_s(240),
     ]
 }
@@ -45,7 +45,7 @@ fn a_start_returns_when_the_session_is_ready() {
     assert!(forge(&["units", "verify"]).ok().stdout.contains("no circle"));
 }
 
-fn a_start_that_fails_says_why() {
+fn a_failed_start_reports_the_reason() {
     let _configuration = configured(
         "[sessions.gone]\ncommand = 'nosuchprogram'\n[sessions.mute]\ncommand = ['sh', '-c', 'echo hello; sleep 60']\n\
          ready = 'never'\nready_timeout = 1\n[sessions.lost]\ncommand = 'sleep 1'\ncwd = '/nowhere'\n",
@@ -73,7 +73,7 @@ fn a_start_that_fails_says_why() {
     assert_eq!((it.service("NRestarts"), it.service("ExecMainStatus")), ("0".into(), "2".into()));
 }
 
-fn a_session_that_nobody_configured_is_a_shell() {
+fn an_unconfigured_session_is_a_shell() {
     let it = Supervised::start("plain");
     let status = it.up();
     let command = status["command"].as_array().expect("a command");
@@ -124,7 +124,7 @@ fn there_is_one_supervisor_and_systemd_starts_it() {
     assert_eq!(supervisors.trim(), "1");
 }
 
-fn spawn_supervised_tells_all_that_spawn_tells() {
+fn spawn_supervised_prints_what_spawn_prints() {
     forge(&["units", "install"]).ok();
     let it = Supervised::named("told");
     let (_plain, plain) = spawn("plain", &[], &["sleep", "1000"]);
@@ -153,7 +153,7 @@ fn spawn_supervised_tells_all_that_spawn_tells() {
     assert_eq!(it.up_after(before)["command"], serde_json::json!(["sleep", "2000"]));
 }
 
-fn two_at_once_are_one() {
+fn two_simultaneous_starts_make_one_session() {
     forge(&["units", "install"]).ok();
     for round in 0..6 {
         let name = format!("race-{round}");
@@ -179,7 +179,7 @@ fn two_at_once_are_one() {
     }
 }
 
-fn who_is_to_be_refused_fails_no_start() {
+fn a_refused_spawn_does_not_disturb_a_start() {
     let _one_at_a_time =
         configured("[restore]\nconcurrency = 1\n[sessions.second]\ncommand = 'sleep 1000'\n");
     let first = Supervised::named("first");
@@ -252,7 +252,7 @@ fn fifty_at_once_take_turns() {
     homebase.untouched();
 }
 
-fn what_a_person_opened_is_not_ended_by_a_start() {
+fn panes_opened_by_a_user_survive_a_start() {
     let (_session, _) = spawn("shared", &[], &["sh", "-c", "read x"]);
     crate::support::tmux("spawn-shared", &["new-window", "-d", "sleep 4444"]).ok();
     forge(&["send", "shared", "end"]).ok();

@@ -10,16 +10,16 @@ use std::time::Duration;
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
-        inside!(a_stop_ends_the_session_whole),
+        inside!(a_stop_ends_every_process_of_the_session),
         inside!(a_stop_between_two_supervisors_ends_the_session),
-        inside!(an_end_between_two_supervisors_is_an_end),
-        inside!(an_end_is_an_end_although_failures_are_reset),
-        inside!(a_stopped_session_can_be_started_again_and_a_forgotten_one_is_gone),
-        inside!(a_restore_calls_no_stop_off),
+        inside!(an_exit_between_two_supervisors_ends_the_session),
+        inside!(an_exit_is_final_after_reset_failed),
+        inside!(a_stopped_session_can_start_again_and_a_forgotten_one_cannot),
+        inside!(a_restore_does_not_cancel_a_stop),
     ]
 }
 
-fn a_stop_ends_the_session_whole() {
+fn a_stop_ends_every_process_of_the_session() {
     let _configuration = configured(
         "[sessions.tree]\ncommand = ['sh', '-c', 'setsid sleep 1000 & (trap \"\" HUP TERM; sleep 1000) & exec sleep 1000']\n",
     );
@@ -78,7 +78,7 @@ fn is_not_restored(name: &str) {
     assert_eq!(actions, ["forget"], "{plan}");
 }
 
-fn an_end_between_two_supervisors_is_an_end() {
+fn an_exit_between_two_supervisors_ends_the_session() {
     let it = Supervised::spawn("unseen", &[], &["sh", "-c", "read x; exit 0"]);
     let (cursor, program) = (journal_cursor(), it.program());
     signal("KILL", it.pid());
@@ -96,7 +96,7 @@ fn an_end_between_two_supervisors_is_an_end() {
     nothing_left_of_but_the_file("unseen");
 }
 
-fn an_end_is_an_end_although_failures_are_reset() {
+fn an_exit_is_final_after_reset_failed() {
     // While the next supervisor is about to look: then the manager's count of restarts is 0.
     let _settings = DropIn::new("forgiven", "[Service]\nExecStartPre=sleep 2\n");
     let it = Supervised::spawn("forgiven", &[], &["sh", "-c", "read x; exit 0"]);
@@ -115,7 +115,7 @@ fn an_end_is_an_end_although_failures_are_reset() {
     it.up_after(program);
 }
 
-fn a_stopped_session_can_be_started_again_and_a_forgotten_one_is_gone() {
+fn a_stopped_session_can_start_again_and_a_forgotten_one_cannot() {
     let it = Supervised::spawn("again", &["--env", "COLOUR=green"], &["sleep", "4321"]);
     systemctl(&["stop", &it.unit]).ok();
     assert_eq!(forge(&["--json", "restore", "--dry-run"]).ok().json()["plan"][0]["action"], "forget");
@@ -134,7 +134,7 @@ fn a_stopped_session_can_be_started_again_and_a_forgotten_one_is_gone() {
     nothing_left_of("again");
 }
 
-fn a_restore_calls_no_stop_off() {
+fn a_restore_does_not_cancel_a_stop() {
     let _one_at_a_time = configured("[restore]\nconcurrency = 1\n");
     let it =
         Supervised::spawn("late", &["--ready", "up"], &["sh", "-c", "trap '' HUP TERM; echo up; sleep 1000"]);

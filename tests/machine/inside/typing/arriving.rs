@@ -15,7 +15,7 @@ pub(super) fn tests() -> Vec<Test> {
         inside!(a_long_text_arrives_whole),
         inside!(line_breaks_arrive_in_a_paste),
         inside!(lines_are_entries_of_their_own_when_asked_for),
-        inside!(without_enter_the_text_stands_there),
+        inside!(text_without_enter_stays_in_the_input_line),
         inside!(replace_input_empties_the_line_first),
         inside!(keys_go_in_the_order_of_the_command_line),
         inside!(a_text_comes_from_standard_input_or_a_file),
@@ -84,7 +84,7 @@ fn lines_are_entries_of_their_own_when_asked_for() {
     }
 }
 
-fn without_enter_the_text_stands_there() {
+fn text_without_enter_stays_in_the_input_line() {
     let it = Played::spawn("stands", &of(Kind::Line), &[]);
     for kind in [Kind::Line, Kind::Bracketed] {
         it.again(&of(kind));

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 pub(super) fn tests() -> Vec<Test> {
     vec![
         inside!(copy_mode_is_left_where_nobody_is_attached),
-        inside!(somebody_who_reads_in_copy_mode_is_not_disturbed),
-        inside!(somebody_who_types_is_not_mixed_with),
-        inside!(somebody_who_is_attached_and_idle_is_no_hindrance),
+        inside!(a_user_in_copy_mode_is_not_disturbed),
+        inside!(text_is_not_mixed_with_a_typing_users),
+        inside!(an_idle_attached_user_does_not_block_a_send),
     ]
 }
 
@@ -49,7 +49,7 @@ fn copy_mode_is_left_where_nobody_is_attached() {
     assert_eq!(it.submitted(), ["a text"; 4]);
 }
 
-fn somebody_who_reads_in_copy_mode_is_not_disturbed() {
+fn a_user_in_copy_mode_is_not_disturbed() {
     let it = Played::spawn("read", &of(Kind::Bracketed), &[]);
     let person = Person::attach(&it, "sleep 1000");
     tmux("spawn-read", &["-N", "copy-mode"]).ok();
@@ -66,7 +66,7 @@ fn somebody_who_reads_in_copy_mode_is_not_disturbed() {
     is_submitted(send(&it.name, &["a text"]));
 }
 
-fn somebody_who_types_is_not_mixed_with() {
+fn text_is_not_mixed_with_a_typing_users() {
     let it = Played::spawn("typed", &of(Kind::Line), &[]);
     let person = Person::attach(&it, "while :; do printf z; sleep 0.5; done");
     wait_until(TEN_S, "the first keys", || it.standing().starts_with("zz"));
@@ -86,7 +86,7 @@ fn somebody_who_types_is_not_mixed_with() {
     assert_eq!(it.submitted(), ["a text"]);
 }
 
-fn somebody_who_is_attached_and_idle_is_no_hindrance() {
+fn an_idle_attached_user_does_not_block_a_send() {
     let it = Played::spawn("idle", &of(Kind::Bracketed), &[]);
     let _person = Person::attach(&it, "sleep 1000");
     // Who has just come counts as one who has just typed, and is waited for.

@@ -11,7 +11,7 @@ use std::time::Duration;
 pub(super) fn tests() -> Vec<Test> {
     vec![
         inside!(a_password_is_typed_once_and_the_next_question_stays),
-        inside!(an_escape_character_is_refused_by_its_name),
+        inside!(an_escape_character_is_refused_by_name),
         inside!(control_characters_and_tabs_are_no_text),
         inside!(a_busy_program_gets_no_second_enter),
         inside!(nothing_is_typed_while_a_question_is_shown),
@@ -48,7 +48,7 @@ fn a_password_is_typed_once_and_the_next_question_stays() {
     assert_eq!(it.submitted(), ["hunter2"]);
 }
 
-fn an_escape_character_is_refused_by_its_name() {
+fn an_escape_character_is_refused_by_name() {
     let options = Options { question: Some(question(Form::Menu, When::Start)), ..of(Kind::Bracketed) };
     let it = Played::spawn("escape", &options, &[]);
     let ran = send(&it.name, &["\u{1b}"]);

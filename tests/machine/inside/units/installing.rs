@@ -11,15 +11,15 @@ use std::time::Duration;
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
-        inside!(installed_once_or_twice_is_the_same),
+        inside!(installing_twice_changes_nothing),
         inside!(the_manager_has_the_order),
         inside!(a_dry_run_changes_nothing),
         inside!(drop_ins_survive_and_the_timer_fires),
-        inside!(what_is_not_forges_is_left),
+        inside!(files_of_others_are_left),
         inside!(a_package_comes_first),
-        inside!(an_uninstall_leaves_nothing_of_forge_and_everything_of_the_user),
+        inside!(an_uninstall_removes_forges_units_and_keeps_the_users),
         inside!(a_unit_is_printed_for_others),
-        inside!(an_install_that_is_killed_can_be_done_again).limit_s(300),
+        inside!(a_killed_install_can_be_repeated).limit_s(300),
     ]
 }
 
@@ -53,7 +53,7 @@ fn tree() -> Ran {
     shell("cd ~/.config/systemd && find . | sort && find . -type f -exec md5sum {} +").ok()
 }
 
-fn installed_once_or_twice_is_the_same() {
+fn installing_twice_changes_nothing() {
     let json = forge_json(&["units", "install", "--now"]);
     let _units = Units;
     for (name, change) in changes(&json) {
@@ -180,7 +180,7 @@ fn drop_ins_survive_and_the_timer_fires() {
     wait_until(Duration::from_secs(20), "the socket", || socket.exists());
 }
 
-fn what_is_not_forges_is_left() {
+fn files_of_others_are_left() {
     let _mine =
         TestFile::new(".config/systemd/user/forge-boot-notify.service", "[Service]\nExecStart=/bin/true\n");
     run(&["systemctl", "--user", "mask", "-q", "forge-session-save.service"]).ok();
@@ -242,7 +242,7 @@ fn a_package_comes_first() {
     .ok();
 }
 
-fn an_uninstall_leaves_nothing_of_forge_and_everything_of_the_user() {
+fn an_uninstall_removes_forges_units_and_keeps_the_users() {
     let _own = TestFile::new(".config/systemd/user/own.service", "[Service]\nExecStart=/bin/true\n");
     let _link = TestFile::new(".config/systemd/user/default.target.wants/keep", "");
     let _override =
@@ -277,7 +277,7 @@ fn a_unit_is_printed_for_others() {
     assert!(ran.stderr.contains("forge-tmux-socket-sweep.timer"), "{ran}");
 }
 
-fn an_install_that_is_killed_can_be_done_again() {
+fn a_killed_install_can_be_repeated() {
     let before = shell("mkdir -p ~/.config/systemd/user; find ~/.config/systemd | sort").ok().stdout;
     let units = Units;
     for step in 0..16 {

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
-        inside!(verify_finds_what_is_wrong),
+        inside!(verify_reports_each_fault),
         inside!(verify_knows_a_unit_by_its_other_name),
-        inside!(a_service_of_the_user_fails_and_is_told),
-        inside!(a_manager_that_executes_itself_again_is_the_same),
+        inside!(a_failed_user_service_sends_a_notice),
+        inside!(units_survive_daemon_reexec),
     ]
 }
 
@@ -26,7 +26,7 @@ fn verify_knows_a_unit_by_its_other_name() {
     assert_eq!(ran.code, 0, "{ran}");
 }
 
-fn verify_finds_what_is_wrong() {
+fn verify_reports_each_fault() {
     let ran = forge(&["units", "verify"]).code(5);
     assert!(ran.stdout.contains("not-found") && ran.stdout.contains("forge units install"), "{ran}");
     let _units = Units::install();
@@ -59,7 +59,7 @@ fn verify_finds_what_is_wrong() {
     assert!(ran.stdout.contains("changed on disk") && ran.stdout.contains("daemon-reload"), "{ran}");
 }
 
-fn a_service_of_the_user_fails_and_is_told() {
+fn a_failed_user_service_sends_a_notice() {
     let _units = Units::install();
     let _config = TestFile::new(
         ".config/forge/forge.toml",
@@ -87,7 +87,7 @@ fn a_service_of_the_user_fails_and_is_told() {
     shell("rm told.jsonl").ok();
 }
 
-fn a_manager_that_executes_itself_again_is_the_same() {
+fn units_survive_daemon_reexec() {
     let (_session, _) = spawn("stays", &[], &["sleep", "1000"]);
     forge(&["restore"]).ok();
     run(&["systemctl", "--user", "daemon-reexec"]).ok();

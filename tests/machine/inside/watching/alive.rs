@@ -9,18 +9,18 @@ use std::time::Duration;
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
-        inside!(what_stands_still_on_purpose_is_left_alone).limit_s(180),
+        inside!(deliberately_stopped_sessions_are_left_alone).limit_s(180),
         inside!(tmux_lets_a_stopped_program_go_on),
-        inside!(a_wedged_server_has_its_time),
+        inside!(a_wedged_server_is_restarted_only_after_its_timeout),
         inside!(a_wedged_server_that_recovers_is_left_alone),
-        inside!(without_a_beat_it_is_told_nudged_and_restarted).limit_s(180),
-        inside!(a_nudge_that_helps_is_the_end_of_it),
+        inside!(a_session_without_a_beat_is_reported_nudged_and_restarted).limit_s(180),
+        inside!(a_nudge_that_helps_prevents_the_restart),
         inside!(a_beat_needs_no_name_from_inside),
         inside!(output_and_cpu_time_are_signs_of_life).limit_s(240),
-        inside!(what_is_configured_later_counts_from_then_on),
-        inside!(a_session_that_is_not_to_be_restarted_is_not_ended),
-        inside!(nobody_who_only_waits_is_disturbed),
-        inside!(somebody_who_types_is_not_disturbed).limit_s(180),
+        inside!(a_reloaded_setting_counts_from_then_on),
+        inside!(a_stuck_session_without_restart_is_not_ended),
+        inside!(an_idle_session_is_left_alone),
+        inside!(a_typing_user_is_not_disturbed).limit_s(180),
     ]
 }
 
@@ -34,7 +34,7 @@ fn kinds_since(cursor: &u128) -> Vec<String> {
         .collect()
 }
 
-fn what_stands_still_on_purpose_is_left_alone() {
+fn deliberately_stopped_sessions_are_left_alone() {
     let _settings = DropIn::new("still", CLOSELY);
     let _configuration = configured(
         "[sessions.still]\ncommand = 'sleep 1000'\nstuck_after = 2\nstuck_by = ['beat', 'cpu']\n\
@@ -85,7 +85,7 @@ fn tmux_lets_a_stopped_program_go_on() {
     }
 }
 
-fn a_wedged_server_has_its_time() {
+fn a_wedged_server_is_restarted_only_after_its_timeout() {
     let _settings = DropIn::new("wedge", CLOSELY);
     let _configuration = configured("[sessions.wedge]\ncommand = 'sleep 1000'\nstuck_restart_after = 6\n");
     let it = Supervised::start("wedge");
@@ -134,7 +134,7 @@ fn a_wedged_server_that_recovers_is_left_alone() {
     signal("CONT", server);
 }
 
-fn without_a_beat_it_is_told_nudged_and_restarted() {
+fn a_session_without_a_beat_is_reported_nudged_and_restarted() {
     let _settings = DropIn::new("mute", "[Service]\nRestartSec=50ms\n");
     let _configuration = configured(
         "[sessions.mute]\ncommand = ['sh', '-c', 'echo up; cat > /home/ada/typed; sleep 1000']\nready = 'up'\nstuck_after = 3\n\
@@ -170,7 +170,7 @@ fn without_a_beat_it_is_told_nudged_and_restarted() {
     let _ = std::fs::remove_file("typed");
 }
 
-fn a_nudge_that_helps_is_the_end_of_it() {
+fn a_nudge_that_helps_prevents_the_restart() {
     let _configuration = configured(
         "[sessions.dozing]\ncommand = ['sh', '-c', 'echo up; while read x; do forge beat; done']\nready = 'up'\nstuck_after = 2\n\
          nudge_text = 'go on'\nstuck_restart_after = 5\n",
@@ -228,7 +228,7 @@ fn output_and_cpu_time_are_signs_of_life() {
     }
 }
 
-fn nobody_who_only_waits_is_disturbed() {
+fn an_idle_session_is_left_alone() {
     let _settings = DropIn::new("patient", CLOSELY);
     let it = Supervised::spawn("patient", &[], &["cat"]);
     let before = it.up();
@@ -238,7 +238,7 @@ fn nobody_who_only_waits_is_disturbed() {
     assert_eq!(it.up()["pane_pid"], before["pane_pid"]);
 }
 
-fn somebody_who_types_is_not_disturbed() {
+fn a_typing_user_is_not_disturbed() {
     let _configuration = configured(
         "[sessions.busy]\ncommand = ['sh', '-c', 'echo up; cat > /home/ada/typed']\nready = 'up'\nstuck_after = 3\n\
          nudge_text = 'nudge'\nstuck_restart_after = 6\n",
@@ -269,7 +269,7 @@ fn somebody_who_types_is_not_disturbed() {
     let _ = std::fs::remove_file("typed");
 }
 
-fn what_is_configured_later_counts_from_then_on() {
+fn a_reloaded_setting_counts_from_then_on() {
     let command = "[sessions.later]\ncommand = ['sh', '-c', 'while :; do echo x; sleep 0.3; done']\n";
     let configuration = configured(command);
     let it = Supervised::start("later");
@@ -288,7 +288,7 @@ fn what_is_configured_later_counts_from_then_on() {
     assert_eq!(it.up()["pane_pid"], before["pane_pid"]);
 }
 
-fn a_session_that_is_not_to_be_restarted_is_not_ended() {
+fn a_stuck_session_without_restart_is_not_ended() {
     let _configuration = configured(
         "[sessions.once]\ncommand = 'sleep 1000'\nrestart = 'never'\nstuck_after = 2\nstuck_restart_after = 4\n",
     );

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
-        inside!(a_port_that_another_has),
-        inside!(a_port_that_an_earlier_run_left),
+        inside!(a_port_held_by_another_program_is_reported),
+        inside!(a_port_held_by_an_earlier_run_is_freed),
         inside!(ports_of_a_supervised_session),
     ]
 }
@@ -37,7 +37,7 @@ impl Drop for Listener {
     }
 }
 
-fn a_port_that_another_has() {
+fn a_port_held_by_another_program_is_reported() {
     for address in ["127.0.0.1", "127.0.0.2", "0.0.0.0", "::1", "::"] {
         let listener = Listener::on(address, 7890);
         let refused =
@@ -74,7 +74,7 @@ fn a_port_that_another_has() {
     }
 }
 
-fn a_port_that_an_earlier_run_left() {
+fn a_port_held_by_an_earlier_run_is_freed() {
     // A bridge that outlives its session: its server is killed with SIGKILL, and nobody sees the end.
     let bridge = "import os,signal,socket,time\nsignal.signal(signal.SIGHUP,signal.SIG_IGN)\nos.setsid() if os.fork()==0 else time.sleep(1000)\ns=socket.create_server(('::',7893),family=socket.AF_INET6)\nprint('up',flush=True)\ntime.sleep(1000)";
     let (_session, first) =

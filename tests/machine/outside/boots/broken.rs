@@ -6,16 +6,16 @@ use crate::suite::{Test, outside};
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
-        outside!(a_directory_that_is_gone_holds_up_nobody),
-        outside!(what_could_not_be_planned_is_not_forgotten),
-        outside!(what_another_user_wrote_is_not_started),
-        outside!(a_full_disk_forgets_nobody),
-        outside!(half_a_file_holds_up_nobody).limit_s(180),
-        outside!(a_broken_configuration_holds_up_nobody).limit_s(180),
+        outside!(a_missing_directory_does_not_block_the_other_sessions),
+        outside!(sessions_that_could_not_be_planned_are_kept),
+        outside!(files_of_another_user_are_not_started),
+        outside!(a_full_disk_loses_no_session),
+        outside!(a_truncated_file_does_not_block_the_other_sessions).limit_s(180),
+        outside!(a_broken_configuration_does_not_block_a_restore).limit_s(180),
     ]
 }
 
-fn a_directory_that_is_gone_holds_up_nobody(machine: &mut Machine) {
+fn a_missing_directory_does_not_block_the_other_sessions(machine: &mut Machine) {
     sh(
         machine,
         "mkdir gone; forge spawn a --cwd gone -- sleep 10000; forge spawn b -- sleep 10000; rmdir gone",
@@ -31,7 +31,7 @@ fn a_directory_that_is_gone_holds_up_nobody(machine: &mut Machine) {
     machine.user(&["forge", "stop", "--all"]).ok();
 }
 
-fn what_could_not_be_planned_is_not_forgotten(machine: &mut Machine) {
+fn sessions_that_could_not_be_planned_are_kept(machine: &mut Machine) {
     sh(machine, "forge units uninstall; mkdir -p .config/forge");
     let config = "/home/ada/.config/forge/forge.toml";
     let good = "[sessions.here]\ncommand = 'sleep 10000'\nboot = true\n\
@@ -51,7 +51,7 @@ fn what_could_not_be_planned_is_not_forgotten(machine: &mut Machine) {
 }
 
 /// The state directory may once have been open to all.
-fn what_another_user_wrote_is_not_started(machine: &mut Machine) {
+fn files_of_another_user_are_not_started(machine: &mut Machine) {
     let file = "/home/ada/.local/state/forge/sessions/planted.json";
     sh(
         machine,
@@ -79,7 +79,7 @@ fn what_another_user_wrote_is_not_started(machine: &mut Machine) {
     machine.root(&["sh", "-c", "rm -r /home/ada/.local/state/forge"]).ok();
 }
 
-fn a_full_disk_forgets_nobody(machine: &mut Machine) {
+fn a_full_disk_loses_no_session(machine: &mut Machine) {
     sh(machine, "forge units uninstall; mkdir -p .local/state/forge");
     let mount = [
         "mount",
@@ -109,7 +109,7 @@ fn a_full_disk_forgets_nobody(machine: &mut Machine) {
     machine.root(&["umount", "/home/ada/.local/state/forge"]).ok();
 }
 
-fn half_a_file_holds_up_nobody(machine: &mut Machine) {
+fn a_truncated_file_does_not_block_the_other_sessions(machine: &mut Machine) {
     set_up(machine);
     sh(
         machine,
@@ -134,7 +134,7 @@ fn half_a_file_holds_up_nobody(machine: &mut Machine) {
     machine.user(&["forge", "stop", "--all"]).ok();
 }
 
-fn a_broken_configuration_holds_up_nobody(machine: &mut Machine) {
+fn a_broken_configuration_does_not_block_a_restore(machine: &mut Machine) {
     set_up(machine);
     sh(machine, "forge spawn adhoc -- sleep 10000; echo '[nonsense' >>.config/forge/forge.toml");
     machine.reboot();

@@ -12,9 +12,9 @@ pub(crate) fn tests() -> Vec<Test> {
     vec![
         outside!(a_reboot_brings_back_what_was_running).limit_s(180),
         outside!(a_power_cut_loses_nothing).limit_s(180),
-        outside!(what_was_on_a_screen_stays_out_of_the_journal),
+        outside!(screen_contents_stay_out_of_the_journal),
         outside!(sessions_of_one_directory_keep_their_own_conversations),
-        outside!(sixty_come_back).limit_s(300),
+        outside!(sixty_sessions_come_back).limit_s(300),
         outside!(a_manager_that_is_restarted_brings_its_sessions_back).limit_s(180),
         outside!(supervised_sessions_come_back_supervised).limit_s(240),
     ]
@@ -156,7 +156,7 @@ fn a_power_cut_loses_nothing(machine: &mut Machine) {
     machine.user(&["forge", "stop", "--all"]).ok();
 }
 
-fn what_was_on_a_screen_stays_out_of_the_journal(machine: &mut Machine) {
+fn screen_contents_stay_out_of_the_journal(machine: &mut Machine) {
     set_up(machine);
     write(
         machine,
@@ -208,7 +208,7 @@ fn sessions_of_one_directory_keep_their_own_conversations(machine: &mut Machine)
     machine.user(&["forge", "stop", "--all"]).ok();
 }
 
-fn sixty_come_back(machine: &mut Machine) {
+fn sixty_sessions_come_back(machine: &mut Machine) {
     sh(
         machine,
         "rm -rf .config/forge; forge units install --now; for n in $(seq 60); do forge spawn -q many-$n -- sleep 10000; done",

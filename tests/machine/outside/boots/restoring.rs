@@ -7,15 +7,15 @@ use std::time::Duration;
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
-        outside!(two_restores_at_once_are_one),
-        outside!(a_restore_that_is_killed_goes_on),
-        outside!(a_few_are_started_at_a_time),
-        outside!(what_is_stopped_meanwhile_stays_stopped),
-        outside!(what_is_stopped_in_the_middle_of_its_restore_stays_stopped),
+        outside!(two_simultaneous_restores_restore_once),
+        outside!(a_killed_restore_continues),
+        outside!(a_restore_starts_a_few_sessions_at_a_time),
+        outside!(a_session_stopped_during_another_restore_stays_stopped),
+        outside!(a_session_stopped_during_its_restore_stays_stopped),
     ]
 }
 
-fn two_restores_at_once_are_one(machine: &mut Machine) {
+fn two_simultaneous_restores_restore_once(machine: &mut Machine) {
     set_up(machine);
     sh(machine, "forge units uninstall; for n in 1 2 3 4 5; do forge spawn r$n -- sleep 10000; done");
     machine.reboot();
@@ -37,7 +37,7 @@ fn two_restores_at_once_are_one(machine: &mut Machine) {
     machine.user(&["forge", "stop", "--all"]).ok();
 }
 
-fn a_restore_that_is_killed_goes_on(machine: &mut Machine) {
+fn a_killed_restore_continues(machine: &mut Machine) {
     sh(
         machine,
         "forge units uninstall; rm -rf .config/forge; \
@@ -55,7 +55,7 @@ fn a_restore_that_is_killed_goes_on(machine: &mut Machine) {
     machine.user(&["forge", "stop", "--all"]).ok();
 }
 
-fn a_few_are_started_at_a_time(machine: &mut Machine) {
+fn a_restore_starts_a_few_sessions_at_a_time(machine: &mut Machine) {
     write(
         machine,
         USER,
@@ -81,7 +81,7 @@ fn a_few_are_started_at_a_time(machine: &mut Machine) {
 }
 
 /// One is stopped while it waits for its turn, one while it is being started.
-fn what_is_stopped_meanwhile_stays_stopped(machine: &mut Machine) {
+fn a_session_stopped_during_another_restore_stays_stopped(machine: &mut Machine) {
     write(machine, USER, "/home/ada/.config/forge/forge.toml", "[restore]\nconcurrency = 1\n");
     sh(
         machine,
@@ -104,7 +104,7 @@ fn what_is_stopped_meanwhile_stays_stopped(machine: &mut Machine) {
     sh(machine, "rm -r .config/forge");
 }
 
-fn what_is_stopped_in_the_middle_of_its_restore_stays_stopped(machine: &mut Machine) {
+fn a_session_stopped_during_its_restore_stays_stopped(machine: &mut Machine) {
     // The second is what a stop does that looked just before.
     for stop in ["forge stop c1", "rm .local/state/forge/sessions/c1.json"] {
         sh(machine, "forge units uninstall; forge spawn c1 -- sleep 10000");

@@ -6,12 +6,12 @@ use crate::suite::{Debian, Test, outside};
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
-        outside!(an_administrators_sweep_is_before_the_users_manager).limit_s(180),
-        outside!(without_lingering_it_is_said),
+        outside!(the_system_sweep_runs_before_the_user_manager).limit_s(180),
+        outside!(missing_lingering_is_reported),
     ]
 }
 
-fn an_administrators_sweep_is_before_the_users_manager(machine: &mut Machine) {
+fn the_system_sweep_runs_before_the_user_manager(machine: &mut Machine) {
     set_up(machine);
     let unit = "forge-tmux-socket-sweep@.service";
     machine.root(&["sh", "-c", &format!("forge units show {unit} >/etc/systemd/system/{unit}")]).ok();
@@ -50,7 +50,7 @@ fn an_administrators_sweep_is_before_the_users_manager(machine: &mut Machine) {
     machine.user(&["forge", "stop", "--all"]).ok();
 }
 
-fn without_lingering_it_is_said(machine: &mut Machine) {
+fn missing_lingering_is_reported(machine: &mut Machine) {
     machine.root(&["loginctl", "disable-linger", USER]).ok();
     // The manager stays a while after the last login.
     let probe = machine.user(&["forge", "--json", "probe"]);
