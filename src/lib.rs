@@ -1,12 +1,12 @@
 //! forge keeps long-running tmux programs alive and harmless on a systemd machine.
 //!
-//! Four bands, and dependencies only point down:
+//! Five layers; each imports only from the layers below it:
 //!
-//! - [`cli`] reads the command line and prints; [`commands`] has one file per command;
-//! - [`ops`] is what forge does: sweep, spawn, stop, observe …;
+//! - [`cli`] parses the command line and prints; [`commands`] has one file per command;
+//! - [`ops`] implements the operations: sweep, spawn, stop, observe …;
 //! - [`config`] reads and checks the configuration;
 //! - [`sys`] makes the system calls: systemd, tmux, cgroups, the journal, files, the environment;
-//! - [`model`] are pure types and decisions, with no I/O at all.
+//! - [`model`] has pure types and decisions, without I/O.
 
 pub mod cli;
 pub mod commands;

@@ -1,5 +1,3 @@
-//! The forge binary.
-
 fn main() -> std::process::ExitCode {
     forge::cli::main()
 }

@@ -1,109 +1,123 @@
-//! The command line's definition: completions and manual pages come from here too.
+//! The definition of the command line, also for completions and manual pages.
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{ArgAction, Parser, Subcommand};
 
 use crate::commands::{self, Command};
 
 const AFTER_HELP: &str = "\
 Examples:
-  forge spawn demo -- top          in a tmux server, scope and slice of its own
-  forge                            how everything is
-  forge attach demo
-  forge stop demo                  it and all it started
-  forge units install --linger     for what is to survive a reboot
+  forge spawn demo -- top          start top in a tmux server of its own
+  forge list                       list the sessions and their states
+  forge attach demo                show the session in this terminal
+  forge stop demo                  end it and every process that it started
+  forge units install --linger     bring sessions back after a reboot
 
 Exit status:
-  0  done
-  1  failed
-  2  wrong usage or configuration
-  3  something needed is missing (user manager, bus, tmux)
+  0  success
+  1  failure
+  2  invalid usage or configuration
+  3  something that forge needs is missing (user manager, bus, tmux)
   4  a deadline passed
-  5  found unhealthy
-  'run' and 'guard run' end with their command's exit status, or 125 when it
-  never ran. 'guard run' ends with 100 when a guarded unit was disturbed, 101
-  when the command listened although that was denied; 'guard check' with 0, 100
-  or 125.";
+  5  a check found a problem
+  'run' and 'guard run' end with the exit status of their command, or with 125
+  when the command never ran. 'guard run' ends with 100 when a guarded unit was
+  disturbed, and with 101 when the command listened although that was denied;
+  'guard check' ends with 0, 100 or 125.";
+
+const GLOBAL: &str = "Global options";
 
 /// Keeps long-running tmux programs alive and harmless on a systemd machine.
 #[derive(Debug, Parser)]
-#[command(name = "forge", version = env!("FORGE_VERSION"), after_help = AFTER_HELP, disable_help_subcommand = false, max_term_width = 100)]
+#[command(
+    name = "forge",
+    version = env!("FORGE_VERSION"),
+    after_help = AFTER_HELP,
+    disable_help_flag = true,
+    disable_version_flag = true,
+    max_term_width = 100
+)]
 pub(super) struct Cli {
     /// Read this configuration file instead of ~/.config/forge/forge.toml
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", help_heading = GLOBAL)]
     pub config: Option<PathBuf>,
     /// Print one JSON object
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = GLOBAL)]
     pub json: bool,
-    /// Print nothing but errors and what was asked for
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    /// Print only errors and the requested data
+    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = GLOBAL)]
     pub quiet: bool,
-    /// Tell each step on stderr
-    #[arg(short, long, global = true)]
+    /// Log each step on stderr
+    #[arg(short, long, global = true, help_heading = GLOBAL)]
     pub verbose: bool,
+    /// Print help
+    #[arg(short, long, global = true, action = ArgAction::Help, help_heading = GLOBAL)]
+    help: Option<bool>,
+    /// Print version
+    #[arg(short = 'V', long, action = ArgAction::Version, help_heading = GLOBAL)]
+    version: Option<bool>,
     #[command(subcommand)]
     pub verb: Option<Verb>,
 }
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
-    /// Start a session and return when it is up
+    /// Start a session and return when it is ready
     Spawn(Box<commands::spawn::Args>),
-    /// Start a session in the foreground, and end with it
+    /// Start a session in the foreground and exit when it ends
     Run(Box<commands::run::Args>),
-    /// End sessions whole, and prove that nothing is left
+    /// End sessions with all their processes, and verify that none is left
     Stop(commands::stop::Args),
-    /// End sessions whole and start them again
+    /// Stop sessions and start them again
     Restart(commands::restart::Args),
-    /// Make all processes of sessions stand still
+    /// Suspend all processes of sessions
     Freeze(commands::freeze::FreezeArgs),
-    /// Let frozen sessions run again
+    /// Resume frozen sessions
     Thaw(commands::freeze::ThawArgs),
     /// List the sessions
     List(commands::list::Args),
-    /// Show one session
+    /// Show the state of one session
     Status(commands::status::Args),
-    /// Show what the journal has about a session
+    /// Show the journal of sessions
     Logs(commands::logs::Args),
     /// Show a session in this terminal
     Attach(commands::attach::Args),
-    /// Print what is on a session's screen
+    /// Print the screen of a session
     Capture(commands::capture::Args),
-    /// Type a text into a session's program
+    /// Type a text into the program of a session
     Send(commands::send::Args),
-    /// Wait until a session is ready, or ended
+    /// Wait until a session is ready, is idle or has ended
     Wait(commands::wait::Args),
-    /// Note a sign of life of a session, for its supervisor
+    /// Record a sign of life of a session for its supervisor
     Beat(commands::beat::Args),
-    /// Have a session's supervisor look at it at once
+    /// Make a supervisor reload the configuration and check its session at once
     Poke(commands::poke::Args),
-    /// Supervise a session: what forge-spawn@NAME.service runs
+    /// Supervise a session (forge-spawn@NAME.service runs this)
     Supervise(commands::supervise::Args),
-    /// Remove the tmux sockets that no server listens on
+    /// Remove tmux sockets without a listening server
     Sweep(commands::sweep::Args),
-    /// Show how everything is: sockets, sessions, the last sweep and restore
+    /// Check sockets, sessions, the last sweep and the last restore
     Probe(commands::probe::Args),
-    /// Find what on this machine would stop forge from working
+    /// Find what on this machine would keep forge from working
     Doctor(commands::doctor::Args),
-    /// Save the sessions' resume ids, as before a shutdown
+    /// Save the resume ids of the sessions, as before a shutdown
     Save(commands::save::Args),
-    /// Start what was running before the boot, and what is configured to
+    /// Start the sessions that ran before the boot or that are configured to start
     Restore(commands::restore::Args),
-    /// Tell people how everything is
+    /// Send a notice about the machine, a unit or a session
     Notify(commands::notify::Args),
-    /// Run a command that may not disturb the units that matter
+    /// Run a command and detect whether it disturbs important units
     Guard(commands::guard::Args),
     /// Install, show and verify forge's systemd units
     Units(commands::units::Args),
-    /// Print the completions for a shell
+    /// Print the completion script for a shell
     Completions(commands::completions::Args),
     /// Print a manual page
     Man(commands::man::Args),
 }
 
 impl Verb {
-    /// The command, for its policy and to run it.
     pub(super) fn command(&self) -> &dyn Command {
         match self {
             Self::Spawn(command) => command.as_ref(),
@@ -142,24 +156,24 @@ mod tests {
     use clap::CommandFactory;
 
     #[test]
-    fn the_definition_holds_together() {
+    fn clap_accepts_the_definition() {
         Cli::command().debug_assert();
     }
 
-    /// The command and all below it that have a page.
+    /// The command and all its subcommands that have a page.
     fn documented(command: &clap::Command) -> Vec<&clap::Command> {
         let below = command.get_subcommands().filter(|verb| !verb.is_hide_set() && verb.get_name() != "help");
         [command].into_iter().chain(below.flat_map(documented)).collect()
     }
 
     #[test]
-    fn every_page_has_examples_and_they_can_be_used() {
+    fn every_page_has_examples_that_parse() {
         let mut command = Cli::command();
         command.build();
         for command in documented(&command) {
             let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             let lines = text.lines().skip_while(|line| *line != "Examples:").skip(1);
-            // Two blanks before, and what they say after at least two more.
+            // Two blanks precede an example, and at least two separate it from its explanation.
             let examples: Vec<_> = lines.map_while(|line| line.strip_prefix("  ")).collect();
             assert!(!examples.is_empty(), "{command}");
             for example in examples.into_iter().filter_map(|line| line.split("  ").next()) {
@@ -175,7 +189,21 @@ mod tests {
     }
 
     #[test]
-    fn options_may_stand_before_and_after_the_verb() {
+    fn every_page_ends_with_the_global_options() {
+        let mut command = Cli::command();
+        command.build();
+        for command in documented(&command) {
+            let page = command.clone().render_help().to_string();
+            let (_, global) = page.split_once("\nGlobal options:\n").unwrap_or_else(|| panic!("{page}"));
+            let (global, _) = global.split_once("\n\n").unwrap();
+            assert!(global.contains("--config") && global.contains("--help"), "{page}");
+            let rest = page.split_once("\n\nExamples:").map_or("", |(before, _)| before);
+            assert!(rest.ends_with(global), "{page}");
+        }
+    }
+
+    #[test]
+    fn global_options_work_before_and_after_the_command() {
         let cli =
             Cli::try_parse_from(["forge", "--json", "spawn", "demo", "-q", "--", "sleep", "9"]).unwrap();
         assert!(cli.json && cli.quiet);

@@ -1,4 +1,4 @@
-//! What `forge` alone shows.
+//! The text that `forge` prints when it is called without a command.
 
 use serde_json::json;
 
@@ -8,22 +8,21 @@ const TEXT: &str = "\
 forge keeps long-running tmux programs alive and harmless.
 
   forge spawn demo -- claude      start a program in a tmux server of its own
-  forge list                      what runs, and how it is
-  forge attach demo               show it in this terminal (leave with Ctrl-b d)
+  forge list                      list the sessions and their states
+  forge attach demo               show a session in this terminal (Ctrl-b d leaves)
   forge send demo 'go on'         type into it
   forge capture demo              print its screen
-  forge stop demo                 end it, and all that it ever started
-  forge sweep                     remove tmux sockets that no server listens on
-  forge logs demo                 what happened, from the journal
-  forge spawn demo --supervise -- claude     the same, started again when it crashes
-  forge units install --now       sweep every 10 minutes; sessions come back after a boot
-  forge probe                     how everything is, and what to do about what is not well
-  forge doctor                    what on this machine would stop forge from working
+  forge stop demo                 end it and every process that it started
+  forge sweep                     remove tmux sockets without a listening server
+  forge logs demo                 show what happened, from the journal
+  forge spawn demo --supervise -- claude     the same session, restarted when it crashes
+  forge units install --now       sweep every 10 minutes, restore sessions after a boot
+  forge probe                     show problems and how to solve them
+  forge doctor                    find what on this machine would keep forge from working
 
-'forge help' lists all verbs, 'forge help VERB' explains one, 'forge man | man -l -'
-is the manual. Every verb takes --json.";
+'forge help' lists all commands, 'forge help COMMAND' explains one, 'forge man | man -l -'
+shows the manual. Every command accepts --json.";
 
-/// The overview.
 pub(super) fn show() -> Output {
     Output::new(&json!({ "version": env!("CARGO_PKG_VERSION") })).raw(TEXT)
 }

@@ -1,4 +1,4 @@
-//! What several verbs ask for in the same words: the description of a session, and patterns.
+//! Arguments that several commands share: the description of a session, and session patterns.
 
 use std::path::PathBuf;
 
@@ -9,59 +9,68 @@ use crate::model::session::environment::Assignment;
 use crate::model::session::limits::{Limits, Percent, Size};
 use crate::model::session::name::{Pattern, SessionId};
 use crate::model::session::spec::Spec;
+use crate::model::time;
 use crate::ops::Context;
 use crate::ops::session::specify;
 use crate::sys::env;
 
+/// Headings of option groups in help texts, in the order of a page.
+pub const SESSION: &str = "Session";
+pub const READINESS: &str = "Readiness";
+pub const GUARD: &str = "Guard";
+pub const LIMITS: &str = "Limits";
+pub const SUPERVISION: &str = "Supervision";
+pub const TYPING: &str = "Typing";
+pub const WAITING: &str = "Waiting";
+
 /// A session to start.
 #[derive(Debug, clap::Args)]
 pub struct Wanted {
-    /// The session's name: A-Z a-z 0-9 _ -; other characters become '-'
+    /// Name of the session: A-Z a-z 0-9 _ -; other characters become '-'
     pub name: String,
-    /// Start in this directory [default: the current one]
-    #[arg(long, value_name = "DIR")]
+    /// Start the program in this directory [default: the current directory]
+    #[arg(long, value_name = "DIR", help_heading = SESSION)]
     pub cwd: Option<PathBuf>,
-    /// Set a variable for the program, or keep the caller's own for restarts (NAME alone); may be
-    /// given several times
-    #[arg(long, value_name = "NAME=VALUE")]
+    /// Set a variable for the program; NAME alone keeps the caller's value, also for restarts (repeatable)
+    #[arg(long, value_name = "NAME=VALUE", help_heading = SESSION)]
     pub env: Vec<Assignment>,
-    /// The session is up when this regular expression matches on its screen
-    #[arg(long, value_name = "REGEX", value_parser = pattern(PatternKey::Ready))]
+    /// TCP port that the program listens on; the session starts only if the port is free (repeatable)
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..), help_heading = SESSION)]
+    pub port: Vec<u16>,
+    /// Stop a session of the same name first
+    #[arg(long, help_heading = SESSION)]
+    pub replace: bool,
+    /// The session is ready when this regular expression matches its screen
+    #[arg(long, value_name = "REGEX", value_parser = pattern(PatternKey::Ready), help_heading = READINESS)]
     pub ready: Option<ScreenPattern>,
-    /// But not while this one matches: a trust question, a log-in dialog
-    #[arg(long, value_name = "REGEX", value_parser = pattern(PatternKey::NotReady))]
+    /// The session is not ready while this regular expression matches: a trust question, a log-in dialog
+    #[arg(long, value_name = "REGEX", value_parser = pattern(PatternKey::NotReady), help_heading = READINESS)]
     pub not_ready: Option<ScreenPattern>,
-    /// The program asks its user something while this regular expression matches on its screen
-    #[arg(long, value_name = "REGEX", value_parser = pattern(PatternKey::Asking))]
+    /// The program asks the user a question while this regular expression matches its screen
+    #[arg(long, value_name = "REGEX", value_parser = pattern(PatternKey::Asking), help_heading = READINESS)]
     pub asking: Option<ScreenPattern>,
-    /// How long that may take, in seconds [default: 30]
-    #[arg(long, value_name = "SECONDS")]
+    /// Fail if the session is not ready after this time (90, 90s, 10min) [default: 30s]
+    #[arg(long, value_name = "DURATION", value_parser = whole_seconds, help_heading = READINESS)]
     pub ready_timeout: Option<u64>,
     #[command(flatten)]
     limits: WantedLimits,
-    /// A TCP port that the program listens on; the session starts only when nobody else does. May be
-    /// given several times
-    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
-    pub port: Vec<u16>,
-    /// Stop a session of that name first
-    #[arg(long)]
-    pub replace: bool,
-    /// The program and its arguments [default: the configured ones, else your shell]
+    /// Program and arguments [default: the configured command, otherwise your shell]
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<String>,
 }
 
 impl Wanted {
-    /// The specification: what was asked, then what is configured for that name, then defaults.
+    /// The specification: options override the configuration of that name, which overrides the defaults.
     ///
     /// # Errors
-    /// When something in it cannot be.
+    /// `Kind::Usage` when a value is not valid, `Kind::Missing` when the caller has no variable of a name that
+    /// `--env` keeps.
     pub fn spec(&self, context: &Context) -> Result<Spec> {
         let session = SessionId::from_name(&self.name)?;
         let configured = specify::from_config(context, &session, self.cwd.as_deref(), None)?;
         env::check_working_directory(&configured.cwd)?;
         let mut env = configured.env.clone();
-        // The command line's variables come last, and so win.
+        // Later variables override earlier ones.
         for Assignment { name, value } in &self.env {
             env.push((name.clone(), value.clone().map_or_else(|| env::given_variable(name), Ok)?));
         }
@@ -87,39 +96,43 @@ impl Wanted {
     }
 }
 
-/// Reads the value of an option that is a pattern.
+/// A parser for an option whose value is a screen pattern.
 fn pattern(key: PatternKey) -> impl Fn(&str) -> Result<ScreenPattern> + Clone + Send + Sync + 'static {
     move |text| ScreenPattern::parse(key, text)
 }
 
-/// What a session or a guarded command may use.
+/// A time span in seconds; a fraction of a second counts as a second.
+fn whole_seconds(text: &str) -> Result<u64> {
+    let span = time::span(text)?;
+    Ok(span.as_secs() + u64::from(span.subsec_nanos() > 0))
+}
+
+/// Resource limits of a session or a guarded command.
 #[derive(Debug, clap::Args)]
 pub struct WantedLimits {
-    /// The most memory; above it the kernel ends processes
-    #[arg(long, value_name = "SIZE", help_heading = "Limits")]
+    /// Maximum memory (512M, 4G); above it the kernel kills processes
+    #[arg(long, value_name = "SIZE", help_heading = LIMITS)]
     memory_max: Option<Size>,
-    /// Memory above which it is slowed down
-    #[arg(long, value_name = "SIZE", help_heading = "Limits")]
+    /// Memory above which the kernel slows the processes down (512M, 4G)
+    #[arg(long, value_name = "SIZE", help_heading = LIMITS)]
     memory_high: Option<Size>,
-    /// Its share of the CPU beside others, 1 to 10000 (100 is everybody's)
-    #[arg(long, value_name = "N", help_heading = "Limits")]
+    /// CPU weight, 1 to 10000; systemd's default is 100
+    #[arg(long, value_name = "N", help_heading = LIMITS)]
     cpu_weight: Option<u64>,
-    /// The most CPU time, in percent of one CPU: 50%, 200%
-    #[arg(long, value_name = "PERCENT", help_heading = "Limits")]
+    /// Maximum CPU time, in percent of one CPU (50%, 200%)
+    #[arg(long, value_name = "PERCENT", help_heading = LIMITS)]
     cpu_quota: Option<Percent>,
-    /// Its share of the disks beside others, 1 to 10000, where the io controller is delegated
-    #[arg(long, value_name = "N", help_heading = "Limits")]
+    /// Disk I/O weight, 1 to 10000; it has an effect if the io controller is delegated
+    #[arg(long, value_name = "N", help_heading = LIMITS)]
     io_weight: Option<u64>,
-    /// The most processes and threads
-    #[arg(long, value_name = "N", help_heading = "Limits")]
+    /// Maximum number of processes and threads
+    #[arg(long, value_name = "N", help_heading = LIMITS)]
     tasks_max: Option<u64>,
 }
 
 impl WantedLimits {
-    /// The limits.
-    ///
     /// # Errors
-    /// When one is out of its range.
+    /// `Kind::Usage` when a limit is out of its range.
     pub fn limits(&self) -> Result<Limits> {
         let limits = Limits {
             memory_max: self.memory_max,
@@ -134,22 +147,20 @@ impl WantedLimits {
     }
 }
 
-/// The sessions that a verb is about.
+/// The sessions that a command applies to.
 #[derive(Debug, clap::Args)]
 pub struct Which {
-    /// Names or patterns: 'bridge-*'
+    /// Names or patterns ('bridge-*')
     #[arg(value_name = "PATTERN", required_unless_present = "all")]
     pub patterns: Vec<String>,
-    /// All sessions
+    /// Apply to all sessions
     #[arg(long, conflicts_with = "patterns")]
     pub all: bool,
 }
 
 impl Which {
-    /// The patterns.
-    ///
     /// # Errors
-    /// When one is none.
+    /// `Kind::Usage` when a pattern is not valid.
     pub fn patterns(&self) -> Result<Vec<Pattern>> {
         if self.all {
             Ok(vec![Pattern::all()])
@@ -159,18 +170,18 @@ impl Which {
     }
 }
 
-/// A session that was named.
+/// The session of this name.
 ///
 /// # Errors
-/// When the name cannot be one.
+/// `Kind::Usage` when the text is a pattern, or is not a valid name.
 pub fn session(name: &str) -> Result<SessionId> {
     if name.contains(['*', '?', '[']) {
-        return Err(Error::usage(format!("'{name}' is a pattern, and this is about one session")));
+        return Err(Error::usage(format!("'{name}' is a pattern, but this command takes one session")));
     }
     SessionId::from_name(name)
 }
 
-/// Tells that a name was changed to make it an id.
+/// A line for the user when the session got another name than requested.
 pub fn renamed(name: &str, id: &SessionId) -> Option<String> {
     (name != id.as_str()).then(|| format!("the name '{}' became {id}", name.escape_debug()))
 }

@@ -12,16 +12,15 @@ use crate::ops::session::observe;
 use crate::sys::env;
 use crate::sys::tmux::{self, Server};
 
-/// The arguments.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  forge attach demo             Ctrl-b d leaves it
-  forge attach -r demo          only watches")]
+  forge attach demo             leave with Ctrl-b d
+  forge attach -r demo          watch without typing")]
 pub struct Args {
-    /// The session
+    /// Name of the session
     name: String,
-    /// Only watch: what is typed goes nowhere
+    /// Ignore what you type
     #[arg(short, long)]
     read_only: bool,
 }
@@ -36,10 +35,10 @@ impl Command for Args {
         let id = arguments::session(&self.name)?;
         let found = observe::existing(context, &id)?;
         let mark = found.mark()?;
-        // A client of a server that stands still cannot even be detached.
+        // tmux cannot even detach a client from a server that is frozen or wedged.
         if let State::Frozen | State::Wedged | State::Stopping = found.state() {
-            return Err(Error::failed(format!("{id} is {}: it cannot be shown", found.state().word()))
-                .hint(format!("'forge status {id}' says what to do")));
+            return Err(Error::failed(format!("cannot attach to {id}: it is {}", found.state().word()))
+                .hint(format!("'forge status {id}' shows what to do")));
         }
         if !std::io::stdin().is_terminal() {
             return Err(Error::usage("attach needs a terminal")

@@ -8,14 +8,13 @@ use crate::model::error::Result;
 use crate::model::output::Output;
 use crate::ops::session::beat;
 
-/// The arguments.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  forge beat        in a session, or in a hook of an agent in one
+  forge beat        in a session, for example from a hook of an agent
   forge beat agent")]
 pub struct Args {
-    /// The session [default: the one that this is called in]
+    /// Name of the session [default: the session of the caller]
     name: Option<String>,
 }
 

@@ -11,16 +11,15 @@ use crate::sys::clock::Deadline;
 use crate::sys::env;
 use crate::sys::tmux::{ANSWER, Server};
 
-/// The arguments.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   forge capture demo
-  forge capture demo -n 100        and 100 lines above the screen")]
+  forge capture demo -n 100        with 100 lines above the screen")]
 pub struct Args {
-    /// The session
+    /// Name of the session
     name: String,
-    /// That many lines above the screen too
+    /// Also print this many lines of history
     #[arg(short = 'n', long, value_name = "N")]
     lines: Option<u32>,
 }

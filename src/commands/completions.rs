@@ -6,14 +6,13 @@ use super::{Command, CommandContext, ConfigPolicy};
 use crate::model::error::{Error, Result};
 use crate::model::output::Output;
 
-/// The arguments.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   forge completions bash > ~/.local/share/bash-completion/completions/forge
   forge completions fish > ~/.config/fish/completions/forge.fish")]
 pub struct Args {
-    /// The shell
+    /// Shell to complete in
     shell: Shell,
 }
 

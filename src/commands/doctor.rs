@@ -9,11 +9,12 @@ use crate::ops::health::doctor::examine;
 use crate::sys::env::Paths;
 use crate::sys::journal;
 
-/// The arguments.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  forge doctor")]
+  forge doctor
+
+The exit status is 5 if doctor finds a problem, otherwise doctor prints nothing on stdout.")]
 pub struct Args {}
 
 impl Command for Args {
@@ -24,14 +25,14 @@ impl Command for Args {
     fn run(&self, call: &CommandContext<'_>) -> Result<Output> {
         let (checks, problems) = examine(Paths::from_environment()?, call.config_file);
         let status = if problems.is_empty() { 0 } else { Kind::UNHEALTHY };
-        let mut shown = Output::new(&json!({ "healthy": problems.is_empty(), "problems": problems }));
+        let mut output = Output::new(&json!({ "healthy": problems.is_empty(), "problems": problems }));
         for problem in &problems {
-            shown = shown.line(problem.what.clone()).line(format!("  {}", problem.hint));
+            output = output.line(problem.what.clone()).line(format!("  {}", problem.hint));
         }
         if problems.is_empty() {
-            // For a person who looks at an empty screen; a script gets nothing to read.
+            // Only on a terminal: a person expects an answer, a script expects no output.
             journal::progress!("all {checks} checks passed");
         }
-        Ok(shown.exit(status))
+        Ok(output.exit(status))
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::arguments::WantedLimits;
+use super::arguments::{GUARD, WantedLimits};
 use super::{Command, CommandContext, ConfigPolicy};
 use crate::config::check_pressure;
 use crate::model::error::{Error, Result};
@@ -20,7 +20,6 @@ use crate::ops::guard::start::run as run_guarded;
 use crate::ops::guard::{units, watch};
 use crate::sys::clock::local;
 
-/// The arguments.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -35,7 +34,7 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum GuardCommand {
-    /// RunArgs a command, and end with 100 when a guarded unit was disturbed meanwhile
+    /// Run a command, and exit with 100 if a guarded unit was disturbed
     #[command(after_help = "\
 Examples:
   forge guard run --unit web -- make -j8
@@ -43,52 +42,52 @@ Examples:
   forge guard run --memory-max 4G --freeze-on-pressure 40 -- ./bench.sh
 
 Exit status:
-  2    wrong usage
+  2    invalid usage
   100  a guarded unit was disturbed
   101  the command listened although that was denied
-  125  the command was not run
-  else the command's own; 128 and the number of the signal that ended it")]
+  125  forge did not run the command
+  else the command's own; 128 plus the number of the signal that ended it")]
     Run(Box<RunArgs>),
-    /// Note how the guarded units are, for 'guard check'
+    /// Record the state of the guarded units for 'guard check'
     #[command(after_help = "\
 Examples:
   forge guard snapshot --unit web -o before.json")]
     Snapshot {
         #[command(flatten)]
         units: UnitArgs,
-        /// The file
-        #[arg(short, long, value_name = "FILE")]
+        /// Write the snapshot to this file
+        #[arg(short, long, value_name = "FILE", help_heading = GUARD)]
         output: PathBuf,
     },
-    /// End with 100 when a guarded unit was disturbed since a snapshot
+    /// Exit with 100 if a guarded unit was disturbed since a snapshot
     #[command(after_help = "\
 Examples:
   forge guard check before.json
 
 Exit status:
-  0    nothing was disturbed
-  2    wrong usage
+  0    no guarded unit was disturbed
+  2    invalid usage
   100  a guarded unit was disturbed
-  125  that is not known")]
+  125  forge could not find out")]
     Check {
-        /// The file
+        /// File of the snapshot
         file: PathBuf,
     },
-    /// Record and tell each disturbance: what forge-guard-watch.service runs
+    /// Record each disturbance and send notices (forge-guard-watch.service runs this)
     #[command(after_help = "\
 Examples:
   systemctl --user enable --now forge-guard-watch.service")]
     Watch,
 }
 
-/// The units, beside those that are configured in [guard].
+/// The units, in addition to those that `[guard]` configures.
 #[derive(Debug, clap::Args)]
 struct UnitArgs {
-    /// Guard this unit of your own manager; may be given several times
-    #[arg(long, value_name = "UNIT")]
+    /// Guard this unit of your user manager (repeatable)
+    #[arg(long, value_name = "UNIT", help_heading = GUARD)]
     unit: Vec<String>,
-    /// Guard this unit of the machine's manager; may be given several times
-    #[arg(long, value_name = "UNIT")]
+    /// Guard this unit of the system manager (repeatable)
+    #[arg(long, value_name = "UNIT", help_heading = GUARD)]
     system_unit: Vec<String>,
 }
 
@@ -96,33 +95,33 @@ struct UnitArgs {
 struct RunArgs {
     #[command(flatten)]
     units: UnitArgs,
-    /// Do not run while this unit is active, in either manager; may be given several times
-    #[arg(long, value_name = "UNIT")]
+    /// Do not run the command while this unit is active in either manager (repeatable)
+    #[arg(long, value_name = "UNIT", help_heading = GUARD)]
     refuse_if_active: Vec<String>,
-    /// The command may not listen on a TCP port
-    #[arg(long)]
+    /// Forbid the command to listen on TCP ports
+    #[arg(long, help_heading = GUARD)]
     deny_listen: bool,
-    /// Freeze the command while the pressure on the guarded units (on the machine, where there are
-    /// none) is so high: percent of the time in which something waits for CPU, memory or a disk
-    #[arg(long, value_name = "PERCENT")]
+    /// Freeze the command while the guarded units (the machine, if there are none) spend this share of the
+    /// time waiting for CPU, memory or disk
+    #[arg(long, value_name = "PERCENT", help_heading = GUARD)]
     freeze_on_pressure: Option<Percent>,
-    /// Let run on what the command leaves behind
-    #[arg(long)]
+    /// Keep processes that the command leaves behind
+    #[arg(long, help_heading = GUARD)]
     leave_children: bool,
     #[command(flatten)]
     limits: WantedLimits,
-    /// The program and its arguments
+    /// Program and arguments
     #[arg(last = true, required = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }
 
-/// The CPU weight of a guarded command, if nobody says otherwise.
+/// The default CPU weight of a guarded command.
 const CPU_WEIGHT: u64 = 10;
 
 impl Command for Args {
     fn config(&self) -> ConfigPolicy {
         match self.what {
-            // The snapshot names the units.
+            // The snapshot has the names of the units.
             GuardCommand::Check { .. } => ConfigPolicy::Ignored,
             _ => ConfigPolicy::Needed,
         }
@@ -142,13 +141,13 @@ impl Command for Args {
             GuardCommand::Snapshot { units: asked, output } => {
                 let guarded = units(context, &asked.unit, &asked.system_unit)?;
                 if guarded.is_empty() {
-                    return Err(Error::usage("there is no unit to guard")
-                        .hint("name some with --unit, --system-unit or in [guard]"));
+                    return Err(Error::usage("no unit to guard")
+                        .hint("name units with --unit, --system-unit or in [guard]"));
                 }
                 let snapshot = snapshot::take_snapshot(&guarded)?;
                 snapshot::write(output, &snapshot)?;
                 let rows = snapshot.units.iter().map(|seen| row(&seen.unit, &seen.witness)).collect();
-                Ok(Output::new(&snapshot).table(&HEAD, rows).line(format!("kept in {}", output.display())))
+                Ok(Output::new(&snapshot).table(&HEAD, rows).line(format!("wrote {}", output.display())))
             }
             GuardCommand::Check { file } => check(context, file),
             GuardCommand::Watch => watch::watch(context, call.config_file).map(|()| Output::default()),
@@ -210,7 +209,7 @@ fn check(context: &Context, file: &Path) -> Result<Output> {
     let shown = Output::new(&json).table(&head, rows.collect());
     let shown = ledger.moments().iter().fold(shown, |shown, moment| shown.line(moment.what.text()));
     let last = match (untold, is_disturbed) {
-        (Some(why), _) => format!("it cannot be told how the units are: {why}"),
+        (Some(why), _) => format!("cannot determine the state of the units: {why}"),
         (None, true) => format!("disturbed since the snapshot of {since}"),
         (None, false) => format!("undisturbed since the snapshot of {since}"),
     };

@@ -11,7 +11,6 @@ use crate::model::session::name::Pattern;
 use crate::model::usage;
 use crate::ops::session::observe;
 
-/// The arguments.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -20,7 +19,7 @@ Examples:
   forge --json list | jq '.sessions[] | select(.state != \"running\")'
   forge --json list | jq -r '.sessions[] | select(.activity == \"asking\").session'")]
 pub struct Args {
-    /// Only these sessions: a name or a pattern
+    /// List only these sessions: a name or a pattern
     #[arg(value_name = "PATTERN")]
     pattern: Option<String>,
 }
@@ -37,7 +36,7 @@ impl Command for Args {
         let shown = Output::new(&json!({ "sessions": sessions }));
         if sessions.is_empty() {
             return Ok(shown.line(
-                "no sessions; 'forge spawn NAME -- COMMAND' starts one, 'forge probe' tells what is missing",
+                "no sessions; 'forge spawn NAME -- COMMAND' starts one, 'forge probe' shows problems",
             ));
         }
         Ok(shown.table(

@@ -1,4 +1,4 @@
-//! `forge logs`: what the journal has about a session.
+//! `forge logs`
 
 use super::arguments;
 use super::{Command, CommandContext, ConfigPolicy};
@@ -6,20 +6,19 @@ use crate::model::error::Result;
 use crate::model::output::Output;
 use crate::sys::journal;
 
-/// The arguments.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   forge logs web
   forge logs web --follow
-  forge --json logs web -n 1        one record, as journalctl -o json")]
+  forge --json logs web -n 1        one record, as from journalctl -o json")]
 pub struct Args {
-    /// The session [default: all]
+    /// Name of the session [default: all sessions]
     name: Option<String>,
-    /// Go on showing what comes
+    /// Show new records as they arrive
     #[arg(short, long)]
     follow: bool,
-    /// Only the newest records
+    /// Show this many of the newest records
     #[arg(short = 'n', long, value_name = "N", default_value_t = 50)]
     lines: u32,
 }

@@ -12,7 +12,6 @@ use crate::model::error::{Error, Kind, Result, Trying};
 use crate::model::output::Output;
 use crate::sys::files;
 
-/// The arguments.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -20,10 +19,10 @@ Examples:
   forge man guard run | man -l -
   forge man --dir ~/.local/share/man/man1")]
 pub struct Args {
-    /// The page of one verb [default: the page of forge]
-    verb: Vec<String>,
-    /// Write all pages into this directory
-    #[arg(long, value_name = "DIR", conflicts_with = "verb")]
+    /// Command whose page to print [default: the page of forge]
+    command: Vec<String>,
+    /// Write all pages to this directory
+    #[arg(long, value_name = "DIR", conflicts_with = "command")]
     dir: Option<PathBuf>,
 }
 
@@ -44,26 +43,26 @@ impl Command for Args {
                 files::write(&path, pages.page(name, command)?.as_bytes(), 0o644)?;
                 written.push(path);
             }
-            let line = format!("wrote {} pages into {}", written.len(), dir.display());
+            let line = format!("wrote {} pages to {}", written.len(), dir.display());
             return Ok(Output::new(&json!({ "pages": written })).line(line));
         }
-        let wanted = [&["forge".to_owned()], &self.verb[..]].concat().join("-");
+        let wanted = [&["forge".to_owned()], &self.command[..]].concat().join("-");
         let (name, command) = pages.commands.iter().find(|(name, _)| *name == wanted).ok_or_else(|| {
-            Error::new(Kind::Usage, format!("forge has no verb '{}'", self.verb.join(" ")))
-                .hint("'forge help' lists them")
+            Error::new(Kind::Usage, format!("forge has no command '{}'", self.command.join(" ")))
+                .hint("'forge help' lists the commands")
         })?;
         let page = pages.page(name, command)?;
         Ok(Output::new(&json!({ "page": page })).raw(page.trim_end()))
     }
 }
 
-/// How a section of exit statuses begins.
+/// The title of a section of exit statuses.
 const EXIT_STATUS: &str = "Exit status:\n";
 
-/// The pages of forge, of its verbs, and of theirs.
+/// The pages of forge, of its commands, and of their subcommands.
 struct Pages<'a> {
     commands: Vec<(String, &'a ClapCommand)>,
-    /// Those of forge, for pages that have none of their own.
+    /// forge's own section, for pages without a section of their own.
     exit_status: String,
 }
 
@@ -72,8 +71,8 @@ impl<'a> Pages<'a> {
         let mut commands = vec![("forge".to_owned(), forge)];
         let mut next = 0;
         while let Some((name, command)) = commands.get(next).cloned() {
-            let below = command.get_subcommands().filter(|verb| !verb.is_hide_set());
-            commands.extend(below.map(|verb| (format!("{name}-{}", verb.get_name()), verb)));
+            let below = command.get_subcommands().filter(|command| !command.is_hide_set());
+            commands.extend(below.map(|command| (format!("{name}-{}", command.get_name()), command)));
             next += 1;
         }
         let help = after_help(forge);
@@ -82,12 +81,12 @@ impl<'a> Pages<'a> {
         Self { commands, exit_status }
     }
 
-    /// One page. What a command says after its options are sections of their own: a title, then lines.
+    /// One page. Each paragraph of the text after the options becomes a section: its first line is the title.
     fn page(&self, name: &str, command: &ClapCommand) -> Result<String> {
         let man = Man::new(command.clone().display_name(name.to_owned()));
         let doing = "cannot make the page";
-        // The crate leaves the date out where there is none, so that the rest is in the wrong place; and
-        // its synopsis does not tell which arguments follow `--`.
+        // clap_mangen omits an empty date, which moves the fields after it; and its synopsis does not show
+        // which arguments follow `--`.
         let title = format!(".TH {name} 1 \"\" \"forge {}\" \"forge\"\n", env!("CARGO_PKG_VERSION"));
         let mut page = title.into_bytes();
         man.render_name_section(&mut page).trying(doing)?;
@@ -102,9 +101,9 @@ impl<'a> Pages<'a> {
             man.render_subcommands_section(&mut page).trying(doing)?;
         }
         let own = after_help(command);
-        let forges = if own.contains(EXIT_STATUS) { "" } else { &self.exit_status };
+        let exit_status = if own.contains(EXIT_STATUS) { "" } else { &self.exit_status };
         let mut rest = Roff::new();
-        for section in own.split("\n\n").chain([forges]).filter(|section| !section.is_empty()) {
+        for section in own.split("\n\n").chain([exit_status]).filter(|section| !section.is_empty()) {
             let (title, lines) = section.split_once('\n').unwrap_or((section, ""));
             rest.control("SH", [title.trim_end_matches(':').to_uppercase().as_str()]);
             rest.control("nf", []);
@@ -121,7 +120,7 @@ impl<'a> Pages<'a> {
     }
 }
 
-/// `help` has no page.
+/// The command without the `help` subcommands, which get no page.
 fn without_help(command: ClapCommand) -> ClapCommand {
     command.disable_help_subcommand(true).mut_subcommands(without_help)
 }

@@ -9,7 +9,6 @@ use crate::model::notice::Notice;
 use crate::model::output::Output;
 use crate::ops::health::notify::{self, Delivery};
 
-/// The arguments.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -21,30 +20,30 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum NotifyCommand {
-    /// Tell how everything is after a boot, and what was restored
+    /// Send a notice about a boot: problems, and the sessions that forge restored
     #[command(after_help = "\
 Examples:
   forge notify boot")]
     Boot,
-    /// Try every way that is configured, once
+    /// Send a test notice through each configured channel, once
     #[command(after_help = "\
 Examples:
   forge notify test")]
     Test,
-    /// Tell that a unit failed
+    /// Send a notice that a unit failed
     #[command(after_help = "\
 Examples:
   forge notify failure backup.service")]
     Failure {
-        /// The unit
+        /// Name of the unit
         unit: String,
     },
-    /// Tell that the program of a session asks its user something, where it does
+    /// Send a notice if the program of a session asks a question
     #[command(after_help = "\
 Examples:
   forge notify asking agent")]
     Asking {
-        /// The session
+        /// Name of the session
         name: String,
     },
 }
@@ -68,21 +67,21 @@ impl Command for Args {
     fn run(&self, call: &CommandContext<'_>) -> Result<Output> {
         let context = call.context()?;
         if !context.config.notify.is_configured() {
-            let how = "add [notify] command, [notify.telegram] or [notify.webhook] to the configuration";
+            let channels = "add [notify] command, [notify.telegram] or [notify.webhook] to the configuration";
             if matches!(self.what, NotifyCommand::Test) {
-                return Err(Error::new(Kind::Config, "nobody is configured to be told").hint(how));
+                return Err(Error::new(Kind::Config, "no notice channel is configured").hint(channels));
             }
-            // Who does not want notices has no unit that fails at every boot.
+            // Success: forge-boot-notify.service must not fail at every boot of a user who wants no notices.
             let json = json!({ "notice": self.what.word(), "channels": [] });
-            return Ok(Output::new(&json).line(format!("nobody is configured to be told; {how}")));
+            return Ok(Output::new(&json).line(format!("no notice channel is configured; {channels}")));
         }
-        // Who tries it waits for the answer; a boot has time.
+        // A user waits for the result of a test; after a boot there is time to try again.
         let (notice, patient) = match &self.what {
             NotifyCommand::Boot => (notify::of_boot(context)?, true),
             NotifyCommand::Test => (notify::of_test(), false),
             NotifyCommand::Failure { unit } if !notify::is_for_good(context, unit)? => {
                 return Ok(Output::new(&json!({ "notice": self.what.word(), "channels": [] }))
-                    .line(format!("nothing to tell: {unit} is started again")));
+                    .line(format!("no notice: systemd restarts {unit}")));
             }
             NotifyCommand::Failure { unit } => (notify::of_failure(context, unit), true),
             NotifyCommand::Asking { name } => match notify::of_question(context, &arguments::session(name)?)?
@@ -90,22 +89,24 @@ impl Command for Args {
                 Some(notice) => (notice, true),
                 None => {
                     return Ok(Output::new(&json!({ "notice": self.what.word(), "channels": [] }))
-                        .line(format!("nothing to tell: {name} asks nothing")));
+                        .line(format!("no notice: {name} does not ask a question")));
                 }
             },
         };
-        let told = notify::send(context, &notice, patient)?;
-        Ok(show(&notice, &told))
+        let deliveries = notify::send(context, &notice, patient)?;
+        Ok(show(&notice, &deliveries))
     }
 }
 
-fn show(notice: &Notice, told: &[Delivery]) -> Output {
-    let mut shown = Output::new(&json!({ "notice": notice.kind, "channels": told }));
-    for one in told {
-        shown = shown.line(match &one.error {
-            None => format!("sent by {}", one.channel),
-            Some(error) => format!("not sent by {}: {error} (tries: {})", one.channel, one.attempts),
+fn show(notice: &Notice, deliveries: &[Delivery]) -> Output {
+    let mut shown = Output::new(&json!({ "notice": notice.kind, "channels": deliveries }));
+    for delivery in deliveries {
+        shown = shown.line(match &delivery.error {
+            None => format!("sent by {}", delivery.channel),
+            Some(error) => {
+                format!("not sent by {}: {error} (tries: {})", delivery.channel, delivery.attempts)
+            }
         });
     }
-    shown.exit(u8::from(told.iter().any(|one| !one.sent)))
+    shown.exit(u8::from(deliveries.iter().any(|delivery| !delivery.sent)))
 }

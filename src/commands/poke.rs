@@ -8,18 +8,18 @@ use crate::model::error::Result;
 use crate::model::output::Output;
 use crate::ops::supervise::client;
 
-/// The arguments.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  forge poke web        after a change of its configuration")]
+  forge poke web        after you changed its configuration")]
 pub struct Args {
-    /// The session
+    /// Name of the session
     name: String,
 }
 
 impl Command for Args {
     fn config(&self) -> ConfigPolicy {
+        // The supervisor reads it too, but only the caller sees this error.
         ConfigPolicy::Needed
     }
 
@@ -28,7 +28,7 @@ impl Command for Args {
         let id = arguments::session(&self.name)?;
         client::poke(context, &id)?;
         Ok(Output::new(&json!({ "session": id, "poked": true })).line(format!(
-            "the supervisor of {id} looks at it now; 'systemctl --user status forge-spawn@{id}' tells more"
+            "the supervisor of {id} checks it now; 'systemctl --user status forge-spawn@{id}' shows the result"
         )))
     }
 }

@@ -6,14 +6,15 @@ use crate::model::output::Output;
 use crate::ops::health::probe::probe;
 use crate::sys::clock::local;
 
-/// The arguments.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   forge probe
-  forge probe --metrics        for Prometheus")]
+  forge probe --metrics        for Prometheus
+
+The exit status is 5 if probe finds a problem.")]
 pub struct Args {
-    /// Print the rows for Prometheus
+    /// Print metrics in the text format of Prometheus
     #[arg(long)]
     metrics: bool,
 }

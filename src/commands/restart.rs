@@ -9,7 +9,6 @@ use crate::model::output::Output;
 use crate::ops::restart::restart;
 use crate::ops::session::observe;
 
-/// The arguments.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

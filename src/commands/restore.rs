@@ -12,14 +12,13 @@ use crate::ops::Context;
 use crate::ops::boot::restore::{RestoreOutcome, last_restore, plan_steps, restore};
 use crate::sys::clock::local;
 
-/// The arguments.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  forge restore --dry-run
-  forge restore")]
+  forge restore                  at most once in a boot
+  forge restore --dry-run        show the plan")]
 pub struct Args {
-    /// Only say what would be done
+    /// Only print the plan
     #[arg(long)]
     dry_run: bool,
 }
@@ -33,7 +32,7 @@ impl Command for Args {
         let context = call.context()?;
         let configuration_is_valid = call.config_error()?.is_none();
         if self.dry_run {
-            return would(context);
+            return plan(context);
         }
         let (restored, already, unrecorded) = match restore(context, configuration_is_valid)? {
             RestoreOutcome::Done { restored, unrecorded } => (restored, false, unrecorded),
@@ -48,21 +47,21 @@ impl Command for Args {
         }));
         if already {
             return Ok(shown.line(format!(
-            "nothing to do: the sessions were restored at {}; 'forge restart NAME' starts one that is missing",
-            local(restored.at_us)
-        )));
+                "nothing to do: forge restored the sessions at {}; 'forge restart NAME' starts a missing one",
+                local(restored.at_us)
+            )));
         }
         for line in lines(&restored) {
             shown = shown.line(line);
         }
         if let Some(error) = &unrecorded {
-            shown = shown.line(format!("that this was done could not be noted: {}", error.message));
+            shown = shown.line(format!("cannot record this restore: {}", error.message));
         }
         if !configuration_is_valid {
-            // Which sessions are configured to run is not known, and one that is missing would be missed
-            // by nobody.
+            // forge does not know which sessions are configured to start, and nobody would notice a
+            // missing one.
             return Ok(shown
-                .line("what is configured is not known: mend the configuration, then 'forge restore' again")
+                .line("cannot tell which sessions are configured: fix the configuration, then run 'forge restore' again")
                 .exit(Kind::Config.exit_status()));
         }
         Ok(shown.exit(u8::from(!restored.failed.is_empty() || unrecorded.is_some())))
@@ -76,23 +75,23 @@ fn lines(restored: &Restored) -> Vec<String> {
     lines
 }
 
-/// The plan, without carrying it out.
-fn would(context: &Context) -> Result<Output> {
+/// The plan of a restore.
+fn plan(context: &Context) -> Result<Output> {
     let already = last_restore(context)?.is_some();
     let steps = plan_steps(context)?;
     let mut rows = Vec::new();
     for (id, step) in &steps {
         let (action, why) = match step {
-            RestoreStep::Again(spec) => ("restore", format!("it was running: {}", spec.command.name())),
+            RestoreStep::Again(spec) => ("restore", format!("was running: {}", spec.command.name())),
             RestoreStep::Configured { before: Some(before) } if !before.over => {
-                ("restore", "it was running, as configured".to_owned())
+                ("restore", "was running, as configured".to_owned())
             }
             RestoreStep::Configured { .. } => ("start", "boot = true".to_owned()),
             RestoreStep::Leave(why) => ("leave", (*why).to_owned()),
             RestoreStep::Forget(_) => ("forget", "its program ended by itself".to_owned()),
             RestoreStep::SetAside { why, configured: false } => ("set aside", why.clone()),
             RestoreStep::SetAside { why, configured: true } => {
-                ("set aside, start", format!("boot = true, and its file cannot be read: {why}"))
+                ("set aside, start", format!("boot = true, but cannot read its file: {why}"))
             }
             RestoreStep::Refuse(why) => ("fail", why.clone()),
         };
@@ -104,10 +103,10 @@ fn would(context: &Context) -> Result<Output> {
         .collect();
     let mut shown = Output::new(&json!({ "already": already, "plan": plan }));
     if already {
-        shown = shown.line("the sessions were restored in this boot: a restore does nothing");
+        shown = shown.line("forge restored the sessions in this boot; another restore does nothing");
     }
     if rows.is_empty() {
-        return Ok(shown.line("there is nothing to restore"));
+        return Ok(shown.line("no sessions to restore"));
     }
     let rows = rows.into_iter().map(|(session, action, why)| vec![session, action.to_owned(), why]).collect();
     Ok(shown.table(&["SESSION", "ACTION", "WHY"], rows))

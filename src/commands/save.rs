@@ -5,13 +5,12 @@ use crate::model::error::Result;
 use crate::model::output::Output;
 use crate::ops::boot::save::{Saved, save, save_at_shutdowns};
 
-/// The arguments.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   forge save")]
 pub struct Args {
-    /// Wait for a shutdown and save then, where logind grants a delay of it; else do nothing
+    /// Wait for a shutdown and save then, if logind lets forge delay it; otherwise exit at once
     #[arg(long, hide = true)]
     at_shutdown: bool,
 }
@@ -43,7 +42,7 @@ fn show(saved: &Saved) -> Output {
         shown = shown.line(format!("no resume id for {}: {}", one.session, one.error));
     }
     if saved.saved.is_empty() && saved.failed.is_empty() {
-        shown = shown.line("there is no session to save");
+        shown = shown.line("no sessions to save");
     }
     shown
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Arg, ArgAction, ArgMatches, FromArgMatches};
 use serde_json::Value;
 
-use super::arguments;
+use super::arguments::{self, TYPING, WAITING};
 use super::{Command, CommandContext, ConfigPolicy};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::output::Output;
@@ -19,49 +19,48 @@ use crate::ops::session::send::turn::Turn;
 use crate::sys::clock::Deadline;
 use crate::sys::files;
 
-/// The arguments.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   forge send agent 'go on'
-  forge send agent --file task.md                 a long text, its line breaks kept
-  forge send agent --wait=10min 'run the tests'   and print what the program answers
-  forge send agent --key Escape --key Up          keys, by tmux's names for them
+  forge send agent --file task.md                 type a long text and keep its line breaks
+  forge send agent --wait=10min 'run the tests'   print what the program answers
+  forge send agent --key Escape --key Up          press keys, with tmux's names for them
 
-forge presses Enter behind a text that it sees where the program reads, and never while the session's
-'asking' pattern shows a question. The result is one of:
-  submitted     the text left the input line
-  typed         the text stands in the input line (exit status 4 where Enter was pressed)
+forge presses Enter once the text appears in the input line of the program, and never while the
+session's 'asking' pattern shows a question. The result is one of:
+  submitted     the text has left the input line
+  typed         the text is in the input line (exit status 4 if forge pressed Enter)
   unconfirmed   the program shows nothing of the text, as at a password prompt")]
 #[allow(clippy::struct_excessive_bools, reason = "options of a command line")]
 pub struct Args {
-    /// The session
+    /// Name of the session
     name: String,
     #[command(flatten)]
     typed: TypedArgs,
-    /// Type what is in this file, at most 1 MiB
-    #[arg(long, value_name = "FILE", conflicts_with = "text")]
+    /// Type the contents of this file, at most 1 MiB
+    #[arg(long, value_name = "FILE", conflicts_with = "text", help_heading = TYPING)]
     file: Option<PathBuf>,
-    /// Type each line as an entry of its own, with its own Enter
-    #[arg(long, conflicts_with = "no_enter")]
+    /// Press Enter after each line
+    #[arg(long, conflicts_with = "no_enter", help_heading = TYPING)]
     lines: bool,
-    /// Then wait until the program has finished its turn, at most that long (90, 10min), and print what it
-    /// added to the screen
-    #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, value_parser = at_most,
-          default_missing_value = "")]
-    wait: Option<Duration>,
-    /// Type although the program asks a question
-    #[arg(long)]
+    /// Type even if the program asks a question
+    #[arg(long, help_heading = TYPING)]
     answer: bool,
-    /// Type without looking whether the program reads or shows the text
-    #[arg(long)]
+    /// Type without checking whether the program reads or shows the text
+    #[arg(long, help_heading = TYPING)]
     blind: bool,
     /// Do not press Enter after the text
-    #[arg(long)]
+    #[arg(long, help_heading = TYPING)]
     no_enter: bool,
-    /// Empty the input line first
-    #[arg(long)]
+    /// Clear the input line first
+    #[arg(long, help_heading = TYPING)]
     replace_input: bool,
+    /// Wait until the program has finished its turn, at most this long (90, 90s, 10min), and print what it
+    /// added to the screen
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, value_parser = span_or_forever,
+          default_missing_value = "", help_heading = WAITING)]
+    wait: Option<Duration>,
 }
 
 /// A text and keys, in the order of the command line.
@@ -78,16 +77,17 @@ impl clap::Args for TypedArgs {
             .arg(
                 Arg::new("text")
                     .value_name("TEXT")
-                    .help("What to type; '-' is standard input. A text that begins with '-' comes after '--'"),
+                    .help("Text to type; '-' reads standard input. Put '--' before a text that begins with '-'"),
             )
             .arg(
                 Arg::new("key")
                     .long("key")
                     .value_name("KEY")
                     .action(ArgAction::Append)
+                    .help_heading(TYPING)
                     .help(
-                        "Press a key, before or after the text as they stand here: Escape, C-c, Up, BTab, F1 … \
-                         May be given several times. forge presses no Enter of its own when a key follows the text",
+                        "Press a key (Escape, C-c, Up, BTab, F1 …), before or after the text as on the command \
+                         line (repeatable). If a key follows the text, forge does not press Enter",
                     ),
             )
     }
@@ -118,18 +118,18 @@ impl FromArgMatches for TypedArgs {
     }
 }
 
-/// A span of time; without one, as long as it takes.
-fn at_most(text: &str) -> std::result::Result<Duration, Error> {
+/// A time span; without one, no limit.
+fn span_or_forever(text: &str) -> std::result::Result<Duration, Error> {
     if text.is_empty() { Ok(Duration::MAX) } else { span(text) }
 }
 
 impl Args {
-    /// What is to be typed.
+    /// The text and keys to type.
     fn request(&self) -> Result<Request> {
         let given = |path: Option<&Path>| {
             let name = path.map_or_else(|| "standard input".to_owned(), |path| path.display().to_string());
             String::from_utf8(files::read_given(path, typing::LONGEST)?)
-                .map_err(|_| Error::usage(format!("what is in {name} is not a text in UTF-8")))
+                .map_err(|_| Error::usage(format!("{name} is not valid UTF-8")))
         };
         let text = match (&self.typed.text, &self.file) {
             (Some(text), _) if text == "-" => Some(given(None)?),
@@ -139,7 +139,7 @@ impl Args {
         };
         let TypedArgs { before, after, .. } = &self.typed;
         if text.is_none() && before.is_empty() {
-            return Err(Error::usage("there is nothing to type: neither a text nor a key")
+            return Err(Error::usage("nothing to type: give a text or a key")
                 .hint("forge send NAME 'text', or forge send NAME --key Enter"));
         }
         let text = text.map(|text| typing::text(&text)).transpose()?;
@@ -173,7 +173,7 @@ impl Command for Args {
             self.wait.map(|limit| Turn::begin(context, &id, mark).map(|turn| (turn, limit))).transpose()?;
         let sent = send(context, &id, mark, &request)?;
         let mut json = sent.json(id.as_str(), request.enter);
-        let mut shown = Output::new(&json).line(told(&id, &sent));
+        let mut shown = Output::new(&json).line(result_line(&id, &sent));
         if sent.stands_still {
             return Ok(shown.exit(Kind::Deadline.exit_status()));
         }
@@ -186,20 +186,20 @@ impl Command for Args {
     }
 }
 
-/// What became of it, and what to do next.
-fn told(id: &SessionId, sent: &Sent) -> String {
+/// What happened to the text, and what the user can do next.
+fn result_line(id: &SessionId, sent: &Sent) -> String {
     let bytes = sent.bytes;
     match (sent.fate, sent.stands_still) {
         (TextFate::Submitted, _) => format!("{id} has the text ({bytes} bytes)"),
         (TextFate::Typed, true) => format!(
-            "{bytes} bytes stand in the input line of {id} still, after Enter was pressed {}; 'forge capture {id}' \
+            "{bytes} bytes are still in the input line of {id} after forge pressed Enter {}; 'forge capture {id}' \
              shows the screen",
             if sent.attempts == 1 { "once" } else { "twice" }
         ),
         (TextFate::Typed, false) if bytes == 0 => format!("pressed the keys in {id}"),
         (TextFate::Typed, false) => format!("typed {bytes} bytes into {id}, without Enter"),
         (TextFate::Unconfirmed, _) => {
-            format!("typed {bytes} bytes into {id}; its screen shows nothing of the text")
+            format!("typed {bytes} bytes into {id}; the screen shows nothing of the text")
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `forge spawn`
 
-use super::arguments::{Wanted, renamed};
+use super::arguments::{SUPERVISION, Wanted, renamed};
 use super::{Command, CommandContext, ConfigPolicy};
 use crate::model::error::Result;
 use crate::model::output::Output;
@@ -9,19 +9,18 @@ use crate::ops::session::spawn::order::{SpawnMode, SpawnOrder};
 use crate::ops::session::spawn::spawn;
 use crate::ops::supervise::client;
 
-/// The arguments.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   forge spawn demo -- top
   forge spawn agent --ready '❯' --ready-timeout 60 -- claude --continue
   forge spawn web --supervise --port 7890 --memory-max 2G -- ./server
-  forge spawn claude-1        starts what [sessions.claude-1] of the configuration says")]
+  forge spawn claude-1        as [sessions.claude-1] of the configuration says")]
 pub struct Args {
     #[command(flatten)]
     wanted: Wanted,
-    /// Have it started again when it ends otherwise than as it should: see 'forge help supervise'
-    #[arg(long)]
+    /// Restart the session when it crashes: see 'forge help supervise'
+    #[arg(long, help_heading = SUPERVISION)]
     supervise: bool,
 }
 
@@ -50,7 +49,7 @@ impl Command for Args {
             shown = shown.line(note);
         }
         for freed in &spawned.freed {
-            shown = shown.line(format!("ended what an earlier run had left: {freed}"));
+            shown = shown.line(format!("ended processes of an earlier run: {freed}"));
         }
         shown = shown
             .line(format!(

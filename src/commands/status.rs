@@ -8,14 +8,13 @@ use crate::model::session::State;
 use crate::model::{unit, usage};
 use crate::ops::session::observe;
 
-/// The arguments.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   forge status demo
   forge --json status demo | jq .pane_pid")]
 pub struct Args {
-    /// The session
+    /// Name of the session
     name: String,
 }
 
@@ -55,11 +54,11 @@ impl Command for Args {
             rows.extend(question.lines().map(|line| ("", format!("| {line}"))));
             rows.push((
                 "next",
-                format!("'forge capture {id}' shows all of it, 'forge attach {id}' answers it by hand,"),
+                format!("'forge capture {id}' shows the screen, 'forge attach {id}' lets you answer,"),
             ));
             rows.push((
                 "",
-                format!("'forge send {id} --key KEY' or 'forge send {id} --answer TEXT' from here"),
+                format!("'forge send {id} --key KEY' or 'forge send {id} --answer TEXT' answers from here"),
             ));
         }
         rows.extend(advice(session.state, id.as_str()).map(|advice| ("next", advice)));
@@ -68,17 +67,17 @@ impl Command for Args {
     }
 }
 
-/// What to do about a state that is not as it should be.
+/// What the user can do about the state.
 fn advice(state: State, id: &str) -> Option<String> {
     Some(match state {
         State::Running | State::Starting | State::Stopping => return None,
         State::Dead => {
-            format!("its program ended: 'forge restart {id}' starts it again, 'forge stop {id}' clears it")
+            format!("its program ended: 'forge restart {id}' starts it again, 'forge stop {id}' removes it")
         }
-        State::Wedged => format!("its tmux server does not answer; 'forge stop {id}' ends it all the same"),
+        State::Wedged => format!("its tmux server does not answer; 'forge stop {id}' ends it nevertheless"),
         State::Failed => {
-            format!("'forge logs {id}' tells what happened; 'forge restart {id}' starts it again")
+            format!("'forge logs {id}' shows what happened; 'forge restart {id}' starts it again")
         }
-        State::Frozen => format!("'forge thaw {id}' lets it run again"),
+        State::Frozen => format!("'forge thaw {id}' resumes it"),
     })
 }

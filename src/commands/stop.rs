@@ -6,25 +6,33 @@ use serde_json::json;
 
 use super::arguments::Which;
 use super::{Command, CommandContext, ConfigPolicy};
-use crate::model::error::Result;
+use crate::model::error::{Error, Result};
 use crate::model::output::Output;
+use crate::model::time::span;
 use crate::ops::session::{observe, stop};
 
-/// The arguments.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   forge stop demo
-  forge stop 'bridge-*' --timeout 20        20 seconds to end, then killed
+  forge stop 'bridge-*' --timeout 20s        kill what still runs after 20 seconds
   forge stop --all")]
 pub struct Args {
     #[command(flatten)]
     which: Which,
-    /// How long the processes may take to end when asked, in seconds, at most 80; then they are
-    /// killed
-    #[arg(long, value_name = "SECONDS", default_value_t = stop::TIMEOUT.as_secs(),
-          value_parser = clap::value_parser!(u64).range(0..=80))]
-    timeout: u64,
+    /// Kill the processes that still run after this time (20, 20s, 1min), at most 80s
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = timeout)]
+    timeout: Duration,
+}
+
+/// The longest timeout that the command accepts.
+const LONGEST: Duration = Duration::from_secs(80);
+
+fn timeout(text: &str) -> Result<Duration> {
+    match span(text)? {
+        span if span > LONGEST => Err(Error::usage(format!("'{text}' is longer than 80s"))),
+        span => Ok(span),
+    }
 }
 
 impl Command for Args {
@@ -35,17 +43,17 @@ impl Command for Args {
     fn run(&self, call: &CommandContext<'_>) -> Result<Output> {
         let context = call.context()?;
         let (found, kept) = observe::matching_or_kept(context, &self.which.patterns()?)?;
-        let timeout = Duration::from_secs(self.timeout);
+        let timeout = self.timeout;
         let mut stopped = stop::stop(context, &found, timeout)?;
         stopped.extend(stop::forget(context, &kept, timeout)?);
         let mut shown = Output::new(&json!({ "stopped": stopped }));
         if stopped.is_empty() {
-            shown = shown.line("there is no session to stop");
+            shown = shown.line("no sessions to stop");
         }
         for one in &stopped {
             if one.processes == 0 {
                 shown = shown.line(format!(
-                    "stopped {}: it was not running, and is not restored any more",
+                    "stopped {}: it was not running, and forge will not restore it",
                     one.session
                 ));
                 continue;
@@ -61,5 +69,17 @@ impl Command for Args {
             ));
         }
         Ok(shown)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeout_is_at_most_80_seconds() {
+        assert_eq!(timeout("10s").unwrap(), stop::TIMEOUT, "the default");
+        assert_eq!(timeout("1min 20s").unwrap(), LONGEST);
+        assert!(timeout("81").is_err());
     }
 }

@@ -8,22 +8,21 @@ use crate::model::error::Result;
 use crate::model::output::Output;
 use crate::ops::supervise::supervise;
 
-/// The arguments.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  systemctl --user start forge-spawn@web
-  systemctl --user enable forge-spawn@web        at every boot
-  systemctl --user edit forge-spawn@.service     pauses, limits, the watchdog
+  systemctl --user start forge-spawn@web         start the supervisor and its session
+  systemctl --user enable forge-spawn@web        start them at every boot
+  systemctl --user edit forge-spawn@.service     change restart pauses, limits, the watchdog
 
 Exit status:
-  0   its session ended as it should
-  1   its session failed, and is to be started again
-  2   the configuration cannot be used
-  5   its session is not to be started again
-  75  its session ended as it should, and is to be started again all the same")]
+  0   the session ended with success
+  1   the session failed; systemd restarts the supervisor, which starts the session again
+  2   the configuration is not valid
+  5   the session must not be started again
+  75  the session ended with success, and systemd restarts the supervisor nevertheless")]
 pub struct Args {
-    /// The session
+    /// Name of the session
     name: String,
 }
 
@@ -35,6 +34,7 @@ impl Command for Args {
     fn run(&self, call: &CommandContext<'_>) -> Result<Output> {
         let context = call.context()?;
         let id = arguments::session(&self.name)?;
+        // A session that is known without the configuration is supervised nevertheless.
         match call.config_error()? {
             Some(error) if context.store.spec(&id)?.is_none() => Err(error.clone()),
             _ => Ok(Output::default().exit(supervise(context, call.config_file.map(Path::to_owned), &id)?)),

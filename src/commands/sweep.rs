@@ -11,18 +11,17 @@ use crate::ops::Context;
 use crate::ops::sweep::{SweepPlan, record, sweep};
 use crate::sys::env::Paths;
 
-/// The arguments.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  forge sweep --dry-run
   forge sweep
+  forge sweep --dry-run        print what a sweep would remove
   forge sweep --dir /srv/tmux")]
 pub struct Args {
-    /// Only say what would be removed
+    /// Only print what a sweep would remove
     #[arg(long)]
     dry_run: bool,
-    /// Sweep this directory instead; may be given several times
+    /// Sweep this directory instead of the configured ones (repeatable)
     #[arg(long = "dir", value_name = "DIR")]
     dirs: Vec<PathBuf>,
 }
@@ -34,6 +33,7 @@ impl Command for Args {
 
     fn run(&self, call: &CommandContext<'_>) -> Result<Output> {
         let paths = Paths::from_environment()?;
+        // A configuration that is not valid must not stop a sweep.
         let loaded = config::load(&paths.config, call.config_file);
         let (config, own_only) = match loaded {
             Ok(config) => (config, false),
@@ -58,7 +58,7 @@ fn salvaged(call: &CommandContext<'_>, paths: &Paths) -> (Config, bool) {
     if let Some(sweep) = config::salvage_sweep(&paths.config, call.config_file) {
         return (Config { sweep, ..Config::default() }, false);
     }
-    let why = "it is not known which sockets are protected, so only forge's own are swept";
+    let why = "cannot tell which sockets are protected; sweeping only forge's own";
     call.warn(&Error::new(Kind::Config, why));
     (Config::default(), true)
 }
@@ -70,10 +70,10 @@ fn show(report: &SweepReport, dry_run: bool) -> Output {
         shown = shown.line(format!("{removed} {}", legible(path)));
     }
     for path in &report.healed {
-        shown = shown.line(format!("healed {}: its server made it again", legible(path)));
+        shown = shown.line(format!("healed {}: its server created the socket again", legible(path)));
     }
     for path in &report.unresponsive {
-        shown = shown.line(format!("left {}: its server does not answer, but lives", legible(path)));
+        shown = shown.line(format!("left {}: its server is alive but does not answer", legible(path)));
     }
     for skipped in &report.skipped {
         shown = shown.line(format!("left {}: {}", legible(&skipped.path), skipped.reason));
@@ -83,7 +83,7 @@ fn show(report: &SweepReport, dry_run: bool) -> Output {
         count => format!(", {count} protected"),
     };
     shown.line(format!(
-        "{removed} {}; {} live{protected}, of {} looked at ({} ms)",
+        "{removed} {}; {} live{protected}, of {} sockets ({} ms)",
         stale_sockets(report.removed.len()),
         report.live.len(),
         report.scanned,

@@ -15,7 +15,6 @@ use crate::ops::units::install::{self, Done, InstallStep};
 use crate::ops::units::verify::{self, Verified};
 use crate::sys::env;
 
-/// The arguments.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -30,46 +29,46 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum UnitsCommand {
-    /// Write forge's units for your user manager, and enable them
+    /// Install and enable forge's units for your user manager
     #[command(after_help = "\
 Examples:
   forge units install --now --linger
   forge units install --dry-run")]
     Install {
-        /// Start them at once too
+        /// Also start them now
         #[arg(long)]
         now: bool,
-        /// Turn lingering on, so that they come up at boot and live on after your logout
+        /// Turn on lingering: the units start at boot and stay active after your logout
         #[arg(long)]
         linger: bool,
-        /// Only show what would be changed
+        /// Only print the changes
         #[arg(long, conflicts_with_all = ["now", "linger"])]
         dry_run: bool,
     },
-    /// Take forge's units away again; sessions go on, and your drop-ins stay
+    /// Remove forge's units; your sessions and drop-ins stay
     #[command(after_help = "\
 Examples:
-  forge units uninstall --dry-run
-  forge units uninstall")]
+  forge units uninstall
+  forge units uninstall --dry-run")]
     Uninstall {
-        /// Only show what would be removed
+        /// Only print the changes
         #[arg(long)]
         dry_run: bool,
     },
-    /// Print the units as they would be written
+    /// Print the units as install writes them
     #[command(after_help = "\
 Examples:
   forge units show forge-spawn@.service")]
     Show {
-        /// Only this one [default: all for the user manager]
+        /// Name of a unit [default: all units of the user manager]
         unit: Option<String>,
     },
-    /// Compare the order that the manager really has with the one that the units ask for
+    /// Check that the ordering in the manager is the one that the units declare
     #[command(after_help = "\
 Examples:
   forge units verify")]
     Verify,
-    /// Draw the order, as a tree and for Graphviz: forge units graph | dot -Tsvg
+    /// Print the ordering of the units as a tree and as a Graphviz graph
     #[command(after_help = "\
 Examples:
   forge units graph
@@ -103,20 +102,19 @@ impl Command for Args {
 fn install_now(context: &Context, now: bool, linger: bool) -> Result<Output> {
     let steps = install::plan_install(context)?;
     let done = install::install(context, &steps, now)?;
-    // UnitsCommand was written stays, also where lingering cannot be turned on.
+    // The installed units stay even if lingering cannot be turned on.
     let lingers = install::lingering(context, linger)?;
     let mut shown = changed(&steps, &done, json!({ "linger": lingers }));
     if lingers == Some(false) {
         shown = shown
-            .line("lingering is off: none of this starts at boot, and your sessions end with your last login")
-            .line("  turn it on: forge units install --linger, or: sudo loginctl enable-linger");
+            .line("lingering is off: none of the units starts at boot, and your sessions end with your last login")
+            .line("  turn it on: 'forge units install --linger' or 'sudo loginctl enable-linger'");
     } else if done.started.is_empty() && !done.links.is_empty() {
-        shown = shown.line("they come up with the next boot; 'forge units install --now' starts them now");
+        shown = shown.line("the units start at the next boot; 'forge units install --now' starts them now");
     }
     Ok(shown)
 }
 
-/// A word for what is done to a file.
 fn word(change: &FileChange) -> &'static str {
     match change {
         FileChange::Unchanged => "unchanged",
@@ -160,7 +158,7 @@ fn changed(steps: &[InstallStep], done: &Done, more: Value) -> Output {
         shown = shown.line(format!("{:<34} {}", step.file.name, word(&step.change)));
     }
     if steps.iter().all(|step| step.change == FileChange::Absent) {
-        shown = shown.line("there is nothing of forge's to remove");
+        shown = shown.line("nothing of forge's to remove");
     }
     for link in &done.links {
         shown = shown.line(format!("link {}", link.display()));
@@ -176,7 +174,7 @@ fn changed(steps: &[InstallStep], done: &Done, more: Value) -> Output {
     refusals(shown, steps)
 }
 
-/// A file that is not forge's is left, and that is a failure: what was asked for is not done.
+/// Reports the files that forge left because they are not its own, as a failure.
 fn refusals(mut shown: Output, steps: &[InstallStep]) -> Output {
     for step in steps {
         if let FileChange::Refuse(why) = step.change {
@@ -186,7 +184,7 @@ fn refusals(mut shown: Output, steps: &[InstallStep]) -> Output {
     shown
 }
 
-/// The changes as a patch.
+/// The plan as a patch.
 fn would(steps: &[InstallStep]) -> Output {
     let mut shown = Output::new(&json!({ "units": rows(steps) }));
     let mut nothing = true;
@@ -231,7 +229,7 @@ fn show(unit: Option<&str>) -> Result<Output> {
     let json: Vec<_> = texts.iter().map(|(name, text)| json!({ "unit": name, "text": text })).collect();
     let mut shown = Output::new(&json!({ "units": json }));
     for (name, text) in &texts {
-        // One alone can go into a file as it is.
+        // A single unit can be redirected to a file as it is.
         let head = if texts.len() > 1 { format!("# {name}\n") } else { String::new() };
         shown = shown.raw(format!("{head}{}", text.trim_end_matches('\n')));
         if texts.len() > 1 {
@@ -257,7 +255,7 @@ fn verified(verified: &Verified) -> Output {
     }
     if ok {
         shown = shown.line(format!(
-            "the manager has all {} edges, no unit that they name is missing, and no circle",
+            "the manager has all {} edges, every unit that they name, and no cycle",
             verified.edges
         ));
     }
@@ -267,9 +265,8 @@ fn verified(verified: &Verified) -> Output {
 fn graph(context: &Context) -> Result<Output> {
     let units = verify::loaded(context)?;
     if units.iter().all(|(_, unit)| unit.load != "loaded") {
-        return Err(
-            Error::new(Kind::Missing, "the user manager has no unit of forge's").hint("forge units install")
-        );
+        return Err(Error::new(Kind::Missing, "the user manager has no unit of forge")
+            .hint("run 'forge units install'"));
     }
     let edges = reduced(&verify::order(context, &units)?);
     let (tree, dot) = (tree(&edges), dot(&edges));
@@ -277,7 +274,7 @@ fn graph(context: &Context) -> Result<Output> {
         "edges": edges.iter().map(|edge| json!({ "first": edge.first, "then": edge.then })).collect::<Vec<_>>(),
         "dot": dot.join("\n"),
     });
-    // In comments of the DOT language, so that the whole can go into dot(1).
+    // As comments of the DOT language, so that dot(1) accepts the output.
     let tree = tree.iter().map(|line| format!("// {line}")).collect::<Vec<_>>().join("\n");
     Ok(Output::new(&json).raw(tree).raw(dot.join("\n")))
 }

@@ -9,33 +9,33 @@ use super::{Command, CommandContext, ConfigPolicy};
 use crate::model::error::{Error, Result};
 use crate::model::output::Output;
 use crate::model::session::State;
+use crate::model::time::span;
 use crate::ops::session::send::turn::Turn;
 use crate::ops::session::{observe, wait};
 use crate::sys::clock::Deadline;
 
-/// The arguments.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  forge wait web --ready --timeout 60
-  forge wait agent --idle             until it has finished its turn
-  forge wait job --exit --json        with its exit status, however it ended")]
+  forge wait web --ready --timeout 60s
+  forge wait agent --idle             until the agent has finished its turn
+  forge wait job --exit --json        report how the job ended")]
 pub struct Args {
-    /// The session
+    /// Name of the session
     name: String,
-    /// Until its ready pattern is on its screen
+    /// Wait until the ready pattern matches the screen
     #[arg(long, required_unless_present_any = ["exit", "idle"], conflicts_with_all = ["exit", "idle"])]
     ready: bool,
-    /// Until its program has finished what it does: it prints nothing any more, and its ready pattern is on its
+    /// Wait until the program has finished its turn: it prints nothing more, and the ready pattern matches the
     /// screen
     #[arg(long, conflicts_with = "exit")]
     idle: bool,
-    /// Until its program ended
+    /// Wait until the program has ended
     #[arg(long)]
     exit: bool,
-    /// At most that long, in seconds [default: as long as it takes]
-    #[arg(long, value_name = "SECONDS")]
-    timeout: Option<u64>,
+    /// Fail after this time (90, 90s, 10min) [default: no limit]
+    #[arg(long, value_name = "DURATION", value_parser = span)]
+    timeout: Option<Duration>,
 }
 
 impl Command for Args {
@@ -46,7 +46,7 @@ impl Command for Args {
     fn run(&self, call: &CommandContext<'_>) -> Result<Output> {
         let context = call.context()?;
         let id = arguments::session(&self.name)?;
-        let deadline = Deadline::after(self.timeout.map_or(Duration::MAX, Duration::from_secs));
+        let deadline = Deadline::after(self.timeout.unwrap_or(Duration::MAX));
         let found = observe::one(context, &id)?;
         if self.ready {
             let found = found.map_or_else(|| observe::existing(context, &id), Ok)?;
@@ -59,14 +59,14 @@ impl Command for Args {
             return Ok(Output::new(&json!({ "session": id, "idle": true })).line(format!("{id} is idle")));
         }
         let end = match found {
-            // Between two runs of a supervised session the last one has ended.
+            // A supervised session without a program is between two runs: the last run has ended.
             Some(found) if found.has_body && (found.mark.is_some() || found.state() == State::Starting) => {
                 wait::until_exit(context, &found, deadline)?
             }
-            // It ended before we asked, or is just being cleared away: that is what was waited for.
+            // The session ended before this command looked, or is being removed.
             _ => context.store.end(&id)?.map_or_else(
                 || {
-                    let unknown = || Error::failed(format!("how {id} ended is not known"));
+                    let unknown = || Error::failed(format!("it is not known how {id} ended"));
                     Err(observe::existing(context, &id).err().unwrap_or_else(unknown))
                 },
                 Ok,

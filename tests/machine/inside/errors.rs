@@ -227,7 +227,7 @@ fn configuration() {
 
 fn a_command_with_subcommands_lists_them() {
     let ran = forge(&["--json", "units"]).code(2);
-    refused(&ran, 2, "usage", "what to do is missing");
+    refused(&ran, 2, "usage", "a subcommand is missing");
     assert!(ran.stderr.contains("uninstall"), "{ran}");
 }
 
