@@ -101,7 +101,7 @@ struct RunArgs {
     /// Forbid the command to listen on TCP ports
     #[arg(long, help_heading = GUARD)]
     deny_listen: bool,
-    /// Freeze the command while the guarded units (the machine, if there are none) spend this share of the
+    /// Freeze the command while the guarded units (or the machine, without guarded units) spend this share of the
     /// time waiting for CPU, memory or disk
     #[arg(long, value_name = "PERCENT", help_heading = GUARD)]
     freeze_on_pressure: Option<Percent>,

@@ -11,7 +11,6 @@ use crate::config::Config;
 use crate::model::error::Result;
 use crate::model::internal_command::InternalCommand;
 use crate::model::output::Output;
-use crate::model::process::ProcessId;
 use crate::ops::Context;
 use crate::ops::guard::cleanup;
 use crate::ops::guard::watch as guard_watch;
@@ -37,14 +36,10 @@ fn status(command: &InternalCommand) -> Result<u8> {
         GatePane { gate } => gate::wait_then_exec_pane(gate),
         GateGuarded { gate, command } => gate::wait_then_exec_guarded(gate, command),
         SuperviseWatch { session } => supervise_watch(&context()?, &arguments::session(session)?),
-        GuardKeeper { slice, guard_pid, guard_start } => {
-            let guard = ProcessId { pid: *guard_pid, start: *guard_start };
-            cleanup::wait_for_guard(&context()?, slice, guard).map(succeeded)
-        }
-        GuardGone { slice, guard_pid, guard_start, command_pid, command_start, leave_children } => {
-            let guard = ProcessId { pid: *guard_pid, start: *guard_start };
-            let command = ProcessId { pid: *command_pid, start: *command_start };
-            cleanup::end_unguarded_command(&context()?, slice, guard, command, *leave_children).map(succeeded)
+        GuardKeeper { slice, guard } => cleanup::wait_for_guard(&context()?, slice, *guard).map(succeeded),
+        GuardGone { slice, guard, command, leave_children } => {
+            cleanup::end_unguarded_command(&context()?, slice, *guard, *command, *leave_children)
+                .map(succeeded)
         }
         WatchGone => guard_watch::thaw_all(&context()?).map(succeeded),
         PaneDied { session } => {

@@ -40,7 +40,7 @@ use crate::sys::env::Paths;
 
 /// A command, with its arguments parsed.
 pub trait Command {
-    /// How the command uses the configuration.
+    /// The policy of this command.
     fn config(&self) -> ConfigPolicy;
 
     /// Runs the command.
@@ -55,7 +55,7 @@ pub trait Command {
     }
 }
 
-/// How a command uses the configuration.
+/// The use that a command makes of the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConfigPolicy {
     /// The command fails when the configuration is not valid.
@@ -70,7 +70,7 @@ pub enum ConfigPolicy {
     Ignored,
 }
 
-/// What a command gets beside its own arguments.
+/// The global options and the context, for a command to take from what it needs.
 #[allow(missing_debug_implementations, reason = "it holds functions")]
 pub struct CommandContext<'a> {
     pub json: bool,

@@ -186,7 +186,7 @@ impl Command for Args {
     }
 }
 
-/// What happened to the text, and what the user can do next.
+/// A line about the fate of the text, with the next step where there is one.
 fn result_line(id: &SessionId, sent: &Sent) -> String {
     let bytes = sent.bytes;
     match (sent.fate, sent.stands_still) {

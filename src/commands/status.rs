@@ -67,7 +67,7 @@ impl Command for Args {
     }
 }
 
-/// What the user can do about the state.
+/// Advice for the user about the state.
 fn advice(state: State, id: &str) -> Option<String> {
     Some(match state {
         State::Running | State::Starting | State::Stopping => return None,

@@ -4,6 +4,8 @@
 
 use std::ffi::OsString;
 
+use super::process::ProcessId;
+
 const GATE_SERVER: &str = "gate-server";
 const GATE_PANE: &str = "gate-pane";
 const GATE_GUARDED: &str = "gate-guarded";
@@ -26,17 +28,10 @@ pub enum InternalCommand {
     GateGuarded { gate: String, command: Vec<OsString> },
     /// Watches a session, as the second half of its supervisor.
     SuperviseWatch { session: String },
-    /// Waits until the guard has ended. A start time is in clock ticks since the boot.
-    GuardKeeper { slice: String, guard_pid: u32, guard_start: u64 },
+    /// Waits until the guard has ended.
+    GuardKeeper { slice: String, guard: ProcessId },
     /// Cleans up after a guard, from the `ExecStopPost=` of its keeper.
-    GuardGone {
-        slice: String,
-        guard_pid: u32,
-        guard_start: u64,
-        command_pid: u32,
-        command_start: u64,
-        leave_children: bool,
-    },
+    GuardGone { slice: String, guard: ProcessId, command: ProcessId, leave_children: bool },
     /// Cleans up after `forge-guard-watch.service`, from its `ExecStopPost=`.
     WatchGone,
     /// Ends a session whose program ended, from the `pane-died` hook of its tmux server.
@@ -57,20 +52,18 @@ impl InternalCommand {
                 [&words(&[GATE_GUARDED, gate, "--"]), &command[..]].concat()
             }
             Self::SuperviseWatch { session } => words(&["supervise", "--watch", session]),
-            Self::GuardKeeper { slice, guard_pid, guard_start } => {
-                words(&[QUIET, GUARD_KEEPER, slice, &guard_pid.to_string(), &guard_start.to_string()])
+            Self::GuardKeeper { slice, guard } => {
+                [words(&[QUIET, GUARD_KEEPER, slice]), numbers(*guard)].concat()
             }
-            Self::GuardGone { slice, guard_pid, guard_start, command_pid, command_start, leave_children } => {
-                let numbers = [
-                    guard_pid.to_string(),
-                    guard_start.to_string(),
-                    command_pid.to_string(),
-                    command_start.to_string(),
-                ];
-                let mut arguments = words(&[QUIET, GUARD_GONE, "command", slice]);
-                arguments.extend(numbers.map(OsString::from));
-                arguments.extend(leave_children.then(|| LEAVE_CHILDREN.into()));
-                arguments
+            Self::GuardGone { slice, guard, command, leave_children } => {
+                let leave = leave_children.then_some(LEAVE_CHILDREN);
+                [
+                    words(&[QUIET, GUARD_GONE, "command", slice]),
+                    numbers(*guard),
+                    numbers(*command),
+                    words(leave.as_slice()),
+                ]
+                .concat()
             }
             Self::WatchGone => words(&[QUIET, GUARD_GONE, "watch"]),
             Self::PaneDied { session } => words(&[PANE_DIED, session]),
@@ -109,28 +102,19 @@ impl InternalCommand {
         Some(match *words.strip_prefix(&[QUIET]).unwrap_or(&words) {
             [GATE_PANE, gate] => Self::GatePane { gate: gate.to_owned() },
             ["supervise", "--watch", session] => Self::SuperviseWatch { session: session.to_owned() },
-            [GUARD_KEEPER, slice, pid, start] => Self::GuardKeeper {
-                slice: slice.to_owned(),
-                guard_pid: pid.parse().ok()?,
-                guard_start: start.parse().ok()?,
-            },
-            [
-                GUARD_GONE,
-                "command",
-                slice,
-                guard_pid,
-                guard_start,
-                command_pid,
-                command_start,
-                ref options @ ..,
-            ] if options.is_empty() || options == [LEAVE_CHILDREN] => Self::GuardGone {
-                slice: slice.to_owned(),
-                guard_pid: guard_pid.parse().ok()?,
-                guard_start: guard_start.parse().ok()?,
-                command_pid: command_pid.parse().ok()?,
-                command_start: command_start.parse().ok()?,
-                leave_children: !options.is_empty(),
-            },
+            [GUARD_KEEPER, slice, pid, start] => {
+                Self::GuardKeeper { slice: slice.to_owned(), guard: process(pid, start)? }
+            }
+            [GUARD_GONE, "command", slice, guard, guard_start, command, command_start, ref options @ ..]
+                if options.is_empty() || options == [LEAVE_CHILDREN] =>
+            {
+                Self::GuardGone {
+                    slice: slice.to_owned(),
+                    guard: process(guard, guard_start)?,
+                    command: process(command, command_start)?,
+                    leave_children: !options.is_empty(),
+                }
+            }
             [GUARD_GONE, "watch"] => Self::WatchGone,
             [PANE_DIED, session] => Self::PaneDied { session: session.to_owned() },
             [SUPERVISOR_GONE, session] => {
@@ -142,6 +126,15 @@ impl InternalCommand {
             _ => return None,
         })
     }
+}
+
+/// A process in arguments: its pid and its start.
+fn numbers(process: ProcessId) -> Vec<OsString> {
+    vec![process.pid.to_string().into(), process.start.to_string().into()]
+}
+
+fn process(pid: &str, start: &str) -> Option<ProcessId> {
+    Some(ProcessId { pid: pid.parse().ok()?, start: start.parse().ok()? })
 }
 
 #[cfg(test)]
@@ -158,17 +151,14 @@ mod tests {
     fn known() -> Vec<(InternalCommand, &'static str)> {
         let gone = |leave_children| InternalCommand::GuardGone {
             slice: name("forge-guard-x.slice"),
-            guard_pid: 7,
-            guard_start: 70,
-            command_pid: 8,
-            command_start: 80,
+            guard: ProcessId { pid: 7, start: 70 },
+            command: ProcessId { pid: 8, start: 80 },
             leave_children,
         };
         let exited = |in_pause| InternalCommand::SupervisorGone { session: name("web"), in_pause };
         let keeper = InternalCommand::GuardKeeper {
             slice: name("forge-guard-x.slice"),
-            guard_pid: 7,
-            guard_start: u64::MAX,
+            guard: ProcessId { pid: 7, start: u64::MAX },
         };
         let command = || vec!["make".into(), "--quiet".into()];
         vec![
@@ -190,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn hidden_commands_are_built_and_parsed_alike() {
+    fn a_hidden_command_survives_a_round_trip() {
         for (command, line) in known() {
             assert_eq!(command.words().join(" "), line);
             assert_eq!(InternalCommand::parse(&command.arguments()), Some(command), "{line}");
@@ -198,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn the_unit_files_call_hidden_commands_that_exist() {
+    fn unit_files_call_existing_hidden_commands() {
         for (unit, hidden) in [
             (include_str!("../../units/user/forge-spawn@.service"), "supervisor-gone"),
             (include_str!("../../units/user/forge-guard-watch.service"), "guard-gone"),
@@ -221,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn other_arguments_are_not_hidden_commands() {
+    fn other_arguments_are_not_a_hidden_command() {
         for line in [
             "",
             "list",

@@ -15,6 +15,7 @@ use crate::model::guard::report::{Denial, GuardReport};
 use crate::model::guard::timeline::Ledger;
 use crate::model::guard::unit_state::{Guarded, ManagerKind};
 use crate::model::internal_command::InternalCommand;
+use crate::model::process::ProcessId;
 use crate::model::session::End;
 use crate::model::unit;
 use crate::ops::Context;
@@ -130,15 +131,13 @@ fn begin<'a>(context: &Context, order: &'a GuardOrder<'a>, ledger: Ledger) -> Re
     let gone = || Error::failed("the process ended before it could execute the command");
     let process = Process::open(child.id())?.ok_or_else(gone)?;
     let started = gate.wait_for(child.id(), deadline).and_then(|waiting| {
-        let start_of = |pid| stat(pid).map(|stat| stat.start).unwrap_or_default();
-        let (guard_pid, guard_start) = (own, start_of(own));
-        let keeper = InternalCommand::GuardKeeper { slice: slice.clone(), guard_pid, guard_start };
+        let id_of = |pid| ProcessId { pid, start: stat(pid).map(|stat| stat.start).unwrap_or_default() };
+        let guard = id_of(own);
+        let keeper = InternalCommand::GuardKeeper { slice: slice.clone(), guard };
         let after_keeper = InternalCommand::GuardGone {
             slice: slice.clone(),
-            guard_pid,
-            guard_start,
-            command_pid: child.id(),
-            command_start: start_of(child.id()),
+            guard,
+            command: id_of(child.id()),
             leave_children: order.leave_children,
         };
         manager.start_guarding(
