@@ -1,4 +1,5 @@
-//! What on this machine would stop forge from working, each thing with the command that mends it.
+//! `forge doctor`: checks of the machine for problems that would stop forge from working. Each problem comes
+//! with the command that fixes it.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
@@ -22,14 +23,13 @@ use crate::sys::systemd::{Login, Manager, unit_watch};
 use crate::sys::tmux::directory::Directory;
 use crate::sys::{command, files, psi};
 
-/// How long a program may take to tell its version.
+/// How long `tmux -V` may take.
 const VERSION: Duration = Duration::from_secs(5);
 
-/// The oldest tmux, and the oldest systemd, that forge was ever tried with.
+/// The oldest tmux, and the oldest systemd, that forge was tested with.
 const OLDEST_TMUX: (u32, u32) = (3, 3);
 const OLDEST_SYSTEMD: u32 = 252;
 
-/// What was found so far.
 #[derive(Default)]
 struct Findings {
     checks: usize,
@@ -37,14 +37,14 @@ struct Findings {
 }
 
 impl Findings {
-    /// Notes a check and what it found.
+    /// Counts a check, and adds the problem that it found.
     fn check(&mut self, found: Option<Problem>) {
         self.checks += 1;
         self.problems.extend(found);
     }
 }
 
-/// Examines everything; returns how many checks there were, and what is wrong.
+/// Makes all checks. Returns their number, and the problems.
 pub fn examine(paths: Paths, config_file: Option<&Path>) -> (usize, Vec<Problem>) {
     let mut findings = Findings::default();
     let config = match config::load(&paths.config, config_file) {
@@ -53,7 +53,7 @@ pub fn examine(paths: Paths, config_file: Option<&Path>) -> (usize, Vec<Problem>
             config
         }
         Err(error) => {
-            findings.check(Some(of_error("the configuration cannot be used", &error)));
+            findings.check(Some(of_error("the configuration is not valid", &error)));
             Config::default()
         }
     };
@@ -63,9 +63,9 @@ pub fn examine(paths: Paths, config_file: Option<&Path>) -> (usize, Vec<Problem>
     directories(&context, &mut findings);
     login(&context, &mut findings);
     notices(&context, &mut findings);
-    // One that does not answer is asked nothing more: each question has its own deadline.
+    // If systemd does not answer, skip the other questions: each would wait for its own deadline.
     match context.manager().and_then(|manager| manager.version().map(|_| manager)) {
-        Err(error) => findings.check(Some(of_error("the user manager is not there", &error))),
+        Err(error) => findings.check(Some(of_error("the user manager cannot be reached", &error))),
         Ok(manager) => {
             findings.check(None);
             systemd(&context, manager, &mut findings);
@@ -78,7 +78,7 @@ pub fn examine(paths: Paths, config_file: Option<&Path>) -> (usize, Vec<Problem>
 }
 
 fn of_error(what: &str, error: &Error) -> Problem {
-    let hint = error.hint.clone().unwrap_or_else(|| "mend that and try again".to_owned());
+    let hint = error.hint.clone().unwrap_or_else(|| "fix it and run forge doctor again".to_owned());
     Problem::new(format!("{what}: {}", error.message), hint)
 }
 
@@ -88,23 +88,27 @@ fn tmux() -> Option<Problem> {
         Ok(binary) => binary,
         Err(error) => return Some(of_error("tmux is missing", &error)),
     };
-    let told = command::run(Command::new(&binary).arg("-V"), Deadline::after(VERSION));
-    match told {
+    let output = command::run(Command::new(&binary).arg("-V"), Deadline::after(VERSION));
+    match output {
         Err(error) => {
-            Some(Problem::new(format!("{} does not run: {}", binary.display(), error.message), install))
+            Some(Problem::new(format!("could not run {}: {}", binary.display(), error.message), install))
         }
         Ok(output) => match version_of(&output.stdout) {
             Some(version) if version < OLDEST_TMUX => Some(Problem::new(
-                format!("{} is {}, and forge needs 3.3 or newer", binary.display(), output.stdout.trim()),
+                format!(
+                    "{} is {}, but forge needs tmux 3.3 or newer",
+                    binary.display(),
+                    output.stdout.trim()
+                ),
                 install,
             )),
-            // What has no number, as a build of tmux's newest source, is new.
+            // A version without a number is new: a build from tmux's current source.
             _ => None,
         },
     }
 }
 
-/// The numbers in `tmux 3.5a`, `tmux next-3.6`.
+/// The version numbers in `tmux 3.5a` or `tmux next-3.6`; `None` in `tmux master`.
 fn version_of(text: &str) -> Option<(u32, u32)> {
     let digits = text.trim_start_matches(|c: char| !c.is_ascii_digit());
     let (major, rest) = digits.split_once('.')?;
@@ -115,11 +119,11 @@ fn version_of(text: &str) -> Option<(u32, u32)> {
 fn kernel() -> Option<Problem> {
     if !cgroup::is_unified() {
         return Some(Problem::new(
-            "the control groups are not of version 2 alone",
+            "this machine does not use control groups version 2 alone",
             "boot with systemd.unified_cgroup_hierarchy=1 on the kernel's command line",
         ));
     }
-    // In the root there is none; every group that systemd makes has it since Linux 5.14.
+    // The root group has no cgroup.kill. Since Linux 5.14 every other group has it.
     let own = cgroup::of_process(std::process::id())?;
     (own != "/" && !Cgroup::new(&own).can_kill()).then(|| {
         Problem::new("the kernel is older than Linux 5.14", "upgrade the kernel: sudo apt-get full-upgrade")
@@ -131,24 +135,24 @@ fn directories(context: &Context, findings: &mut Findings) {
     findings.check(match Directory::open(&socket_dir) {
         Err(error) => Some(of_error("tmux cannot use its socket directory", &error)),
         Ok(Some(directory)) if !directory.is_writable() => Some(Problem::new(
-            format!("{} cannot be written", socket_dir.display()),
+            format!("{} is not writable", socket_dir.display()),
             format!("chmod 700 {}", socket_dir.display()),
         )),
         Ok(_) => None,
     });
     for dir in [&context.paths.state, &context.paths.runtime] {
-        // Where it is not there yet, it is going to be made.
+        // If the directory does not exist yet, forge will create it.
         let there = dir.ancestors().find(|ancestor| ancestor.is_dir()).unwrap_or(dir);
         findings.check((!files::is_writable(there)).then(|| {
             let chmod = format!("chmod 700 {}", there.display());
-            Problem::new(format!("{} cannot be written", there.display()), chmod)
+            Problem::new(format!("{} is not writable", there.display()), chmod)
         }));
     }
     let free = files::room(&context.paths.state);
     findings.check(free.filter(|free| *free < LITTLE_ROOM).map(|free| {
         Problem::new(
-            format!("only {} left for forge's files", usage::size(free)),
-            format!("make room: du -xh {} | sort -h | tail", context.paths.home.display()),
+            format!("only {} of disk space left for forge's files", usage::size(free)),
+            format!("free disk space: du -xh {} | sort -h | tail", context.paths.home.display()),
         )
     }));
 }
@@ -156,24 +160,25 @@ fn directories(context: &Context, findings: &mut Findings) {
 fn login(context: &Context, findings: &mut Findings) {
     let Ok(login) = Login::connect() else {
         findings.check(Some(Problem::new(
-            "logind cannot be asked: whether your sessions live on after a logout is not known",
+            "logind does not answer: forge cannot check whether your sessions survive a logout",
             "systemctl status systemd-logind dbus",
         )));
         return;
     };
-    // A logout ends a manager that does not linger; with KillUserProcesses=yes at once. With
-    // lingering the sessions live on, whatever that setting is (measured on 252 and 257).
+    // Without lingering, a logout ends the user manager; with KillUserProcesses=yes, logind kills the
+    // processes at once. With lingering, the sessions survive whatever that setting is (measured on 252 and
+    // 257).
     let at_once = login.kills_at_logout().is_ok_and(|kills| kills);
     findings.check(match login.lingers(context.paths.uid) {
         Ok(true) => None,
         Ok(false) => Some(Problem::new(
             format!(
-                "lingering is off: your sessions end with your last login{}, and none starts at boot",
+                "lingering is off: your sessions end with your last login{}, and no session starts at boot",
                 if at_once { " (at once: KillUserProcesses=yes)" } else { "" }
             ),
             format!("sudo loginctl enable-linger {}", env::user_name()),
         )),
-        Err(error) => Some(of_error("it is not known whether lingering is on", &error)),
+        Err(error) => Some(of_error("forge cannot check whether lingering is on", &error)),
     });
 }
 
@@ -188,10 +193,10 @@ fn notices(context: &Context, findings: &mut Findings) {
         findings.check(match path.metadata() {
             Err(error) => Some(Problem::new(
                 format!("the secret {} cannot be read: {error}", path.display()),
-                "put it there, and then: forge notify test",
+                "create the file, then run: forge notify test",
             )),
             Ok(metadata) if metadata.mode() & 0o077 != 0 => Some(Problem::new(
-                format!("others can read the secret {}", path.display()),
+                format!("other users can read the secret {}", path.display()),
                 format!("chmod 600 {}", path.display()),
             )),
             Ok(_) => None,
@@ -199,16 +204,16 @@ fn notices(context: &Context, findings: &mut Findings) {
     }
 }
 
-/// The units that nothing may disturb, and what is to yield to them.
+/// Checks the guarded units, and the sessions that yield to them.
 fn guard(context: &Context, findings: &mut Findings) {
     let wants_pressure = context.config.guard.freeze_on_pressure.is_some();
     findings.check((wants_pressure && !psi::is_measured()).then(|| {
-        let what = "[guard] has freeze_on_pressure, and this kernel does not measure pressure";
-        Problem::new(what, "boot it with psi=1")
+        let what = "[guard] sets freeze_on_pressure, but this kernel does not measure pressure";
+        Problem::new(what, "boot the kernel with psi=1")
     }));
     let yields = context.config.sessions.iter().find(|(_, session)| session.yields).map(|(id, _)| id);
     findings.check(yields.filter(|_| !wants_pressure).map(|id| {
-        let what = format!("[sessions.{id}] is to yield, and nothing says from what pressure on");
+        let what = format!("[sessions.{id}] sets yield, but [guard] does not set freeze_on_pressure");
         Problem::new(what, "add freeze_on_pressure = 40 to [guard]")
     }));
     let units = context.config.guard.all_units().unwrap_or_default();
@@ -216,12 +221,12 @@ fn guard(context: &Context, findings: &mut Findings) {
         Ok(looks) => {
             for (unit, look) in units.iter().zip(looks) {
                 findings.check((look.witness.load == "not-found").then(|| {
-                    let what = format!("[guard] names {unit}, and there is no such unit");
-                    Problem::new(what, "mend the name; the machine's units belong into system_units")
+                    let what = format!("[guard] names {unit}, which does not exist");
+                    Problem::new(what, "correct the name; units of the machine belong in system_units")
                 }));
             }
         }
-        Err(error) => findings.check(Some(of_error("the guarded units cannot be looked at", &error))),
+        Err(error) => findings.check(Some(of_error("forge cannot query the guarded units", &error))),
     }
 }
 
@@ -229,7 +234,7 @@ fn systemd(context: &Context, manager: &Manager, findings: &mut Findings) {
     findings.check(manager.major_version().ok().and_then(|major| {
         (major < OLDEST_SYSTEMD).then(|| {
             Problem::new(
-                format!("systemd is {major}, and forge needs {OLDEST_SYSTEMD} or newer"),
+                format!("this is systemd {major}, but forge needs {OLDEST_SYSTEMD} or newer"),
                 "upgrade the system to Debian 12 or newer",
             )
         })
@@ -243,10 +248,7 @@ fn systemd(context: &Context, manager: &Manager, findings: &mut Findings) {
             wanted.into_iter().filter(|name| !there.iter().any(|there| there == name)).collect();
         (!missing.is_empty()).then(|| {
             Problem::new(
-                format!(
-                    "limits are configured, and have no effect: no {} controller",
-                    missing.join(" and no ")
-                ),
+                format!("the configured limits have no effect: no {} controller", missing.join(" and no ")),
                 "echo -e '[Service]\\nDelegate=cpu cpuset io memory pids' | sudo install -D /dev/stdin \
                  /etc/systemd/system/user@.service.d/delegate.conf; then reboot",
             )
@@ -257,7 +259,7 @@ fn systemd(context: &Context, manager: &Manager, findings: &mut Findings) {
         findings.check(here.filter(|here| Some(here) != there.as_ref()).map(|here| {
             Problem::new(
                 format!(
-                    "{name} is {here} here, and {} in the user manager: after a boot things are elsewhere",
+                    "{name} is {here} here, but {} in the user manager: after a boot forge would use other directories",
                     there.as_deref().unwrap_or("not set")
                 ),
                 format!("mkdir -p ~/.config/environment.d && echo {name}={here} >> ~/.config/environment.d/forge.conf"),
@@ -270,7 +272,7 @@ fn units(context: &Context, findings: &mut Findings) {
     let install = "forge units install --now";
     let steps = match install::plan_install(context) {
         Ok(steps) => steps,
-        Err(error) => return findings.check(Some(of_error("the units cannot be examined", &error))),
+        Err(error) => return findings.check(Some(of_error("forge cannot check its units", &error))),
     };
     let is = |wanted: fn(&FileChange) -> bool| -> Vec<&str> {
         steps.iter().filter(|step| wanted(&step.change)).map(|step| step.file.name).collect()
@@ -279,16 +281,19 @@ fn units(context: &Context, findings: &mut Findings) {
     findings.check((!missing.is_empty()).then(|| {
         let which =
             if missing.len() == steps.len() { "forge's units".to_owned() } else { missing.join(", ") };
-        Problem::new(format!("not installed: {which}; nothing is swept or restored at boot"), install)
+        Problem::new(format!("not installed: {which}; forge neither sweeps nor restores at boot"), install)
     }));
     let old = is(|change| matches!(change, FileChange::Update(_)));
     findings.check((!old.is_empty()).then(|| {
-        Problem::new(format!("of an older forge, or of one elsewhere: {}", old.join(", ")), install)
+        Problem::new(
+            format!("written by an older forge, or by a forge at another path: {}", old.join(", ")),
+            install,
+        )
     }));
     for InstallStep { path, change, .. } in &steps {
         if let FileChange::Refuse(why) = change {
             findings.check(Some(Problem::new(
-                format!("{} is not forge's: {why}", path.display()),
+                format!("{} does not belong to forge: {why}", path.display()),
                 format!("mv '{0}' '{0}.old' && {install}", path.display()),
             )));
         }
@@ -297,13 +302,13 @@ fn units(context: &Context, findings: &mut Findings) {
         return;
     }
     match verify::loaded(context) {
-        Err(error) => findings.check(Some(of_error("the units cannot be examined", &error))),
+        Err(error) => findings.check(Some(of_error("forge cannot check its units", &error))),
         Ok(units) => {
             let reload: Vec<&str> =
                 units.iter().filter(|(_, unit)| unit.needs_reload).map(|(file, _)| file.name).collect();
             findings.check((!reload.is_empty()).then(|| {
                 Problem::new(
-                    format!("changed on disk since the manager read them: {}", reload.join(", ")),
+                    format!("changed on disk since systemd loaded them: {}", reload.join(", ")),
                     "systemctl --user daemon-reload",
                 )
             }));
@@ -330,7 +335,7 @@ fn units(context: &Context, findings: &mut Findings) {
             findings.check(janitor.filter(|(_, unit)| unit.load == "loaded" && unit.active != "active").map(
                 |_| {
                     Problem::new(
-                        "the janitor's timer is not started: dead sockets stay until the next spawn",
+                        "the janitor's timer is not active: dead sockets stay until the next spawn",
                         format!("systemctl --user start {JANITOR}"),
                     )
                 },
@@ -339,8 +344,7 @@ fn units(context: &Context, findings: &mut Findings) {
     }
 }
 
-/// The programs of the sessions that start at boot must be found by then, with the manager's own
-/// PATH.
+/// Checks that the programs of the sessions that start at boot are in the user manager's `PATH`.
 fn programs(context: &Context, manager: &Manager, findings: &mut Findings) {
     let path = manager.environment("PATH").ok().flatten();
     for (id, session) in context.config.sessions.iter().filter(|(_, session)| session.boot) {
@@ -358,8 +362,8 @@ fn programs(context: &Context, manager: &Manager, findings: &mut Findings) {
                     ),
                 ),
                 None => Problem::new(
-                    format!("[sessions.{id}]: there is no program {program}"),
-                    format!("install it, or mend command in {}", context.paths.config.join("forge.toml").display()),
+                    format!("[sessions.{id}]: the program {program} does not exist"),
+                    format!("install it, or correct command in {}", context.paths.config.join("forge.toml").display()),
                 ),
             }
         }));
@@ -371,7 +375,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_of_tmux_are_compared_as_numbers() {
+    fn tmux_versions_compare_as_numbers() {
         assert_eq!(version_of("tmux 3.5a\n"), Some((3, 5)));
         assert_eq!(version_of("tmux next-3.10"), Some((3, 10)));
         assert_eq!(version_of("tmux openbsd-7.6"), Some((7, 6)));

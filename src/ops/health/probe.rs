@@ -1,4 +1,4 @@
-//! Looking at everything, and changing nothing.
+//! `forge probe`: checks of the machine and the sessions. They change nothing.
 
 use crate::model::error::{Error, Result};
 use crate::model::health::{HealthFacts, Probe, Problem};
@@ -18,13 +18,13 @@ use crate::sys::files;
 use crate::sys::systemd::Login;
 use crate::sys::tmux::ping::server_of;
 
-/// Looks; `configuration` is why the configuration could not be read, where it could not.
+/// Makes all checks. `configuration` is the error of the configuration, where it is not valid.
 ///
 /// # Errors
-/// When the manager does not answer.
+/// `Kind::Bus` when the user manager cannot be reached; `Kind::Failed` when forge's files cannot be read.
 pub fn probe(context: &Context, configuration: Option<&Error>) -> Result<Probe> {
     let manager = context.manager()?;
-    // First the specifications: a session that ends meanwhile is not taken for lost.
+    // Read the specifications first: a session that ends meanwhile must not count as lost.
     let kept = context.store.specs()?;
     let found = observe::all(context, |_| true)?;
     let answered = found.iter().filter(|found| found.answered).map(|found| found.socket.clone()).collect();
@@ -34,7 +34,7 @@ pub fn probe(context: &Context, configuration: Option<&Error>) -> Result<Probe> 
     for found in found.iter().filter(|found| found.has_body && !found.has_scope) {
         let slice = unit::slice(&found.id);
         orphans.push(Problem::new(
-            format!("{slice} holds processes, and no session"),
+            format!("{slice} has processes, but no session"),
             format!("systemctl --user status '{slice}' shows them, forge stop {} ends them", found.id),
         ));
     }
@@ -44,7 +44,7 @@ pub fn probe(context: &Context, configuration: Option<&Error>) -> Result<Probe> 
             let path = socket.display();
             let pid = server_of(socket).map(|pid| format!(" (process {pid})")).unwrap_or_default();
             orphans.push(Problem::new(
-                format!("the tmux server on {path}{pid} is in no unit of forge's"),
+                format!("the tmux server on {path}{pid} is not in a unit of forge"),
                 format!("tmux -S {path} attach shows it, tmux -S {path} kill-server ends it"),
             ));
         }
@@ -65,13 +65,13 @@ pub fn probe(context: &Context, configuration: Option<&Error>) -> Result<Probe> 
             matches!(kept, Kept::Spec(spec) if !spec.over && spec.keeper != Keeper::Caller)
                 && !found.iter().any(|found| found.id == *id)
                 && !context.store.is_claimed(id)
-                // It may have been stopped since we looked.
+                // A user may have stopped the session since the query.
                 && context.store.spec(id).is_ok_and(|spec| spec.is_some())
         })
         .map(|(id, _)| id)
         .collect();
     for failed in last_restore.iter_mut().flat_map(|restored| &mut restored.failed) {
-        // Somebody has looked into it and removed it.
+        // A user has removed the file that forge set aside.
         failed.set_aside = failed.set_aside.take().filter(|path| path.exists());
     }
     let facts = HealthFacts {
@@ -103,15 +103,15 @@ pub fn probe(context: &Context, configuration: Option<&Error>) -> Result<Probe> 
         user: user_name(),
         configuration: configuration.map(|error| {
             Problem::new(
-                format!("the configuration cannot be used: {}", error.message),
-                error.hint.clone().unwrap_or_else(|| "mend it".to_owned()),
+                format!("the configuration is not valid: {}", error.message),
+                error.hint.clone().unwrap_or_else(|| "fix it".to_owned()),
             )
         }),
     };
     Ok(Probe::of(&facts))
 }
 
-/// Whether a live server's socket is gone.
+/// Whether the socket of a running session's server does not exist.
 fn is_missing(found: &ObservedSession) -> bool {
     matches!(found.state(), State::Running | State::Frozen)
         && found.mark.is_some()

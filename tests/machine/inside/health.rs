@@ -114,7 +114,7 @@ fn servers_and_processes_without_a_session_are_reported() {
     wait_until(Duration::from_secs(10), "a process in the slice", || {
         forge(&["--json", "probe"]).json()["orphans"] == 1
     });
-    says(&ill(), "forge-left.slice holds processes", "forge stop left");
+    says(&ill(), "forge-left.slice has processes", "forge stop left");
     forge(&["stop", "left"]).ok();
     left.kill();
     forge(&["probe"]).ok();
@@ -186,7 +186,7 @@ fn doctor_prints_nothing_on_a_healthy_machine() {
     let ran = forge(&["doctor"]).code(5);
     assert_eq!(
         ran.stdout,
-        "not installed: forge's units; nothing is swept or restored at boot\n  forge units install --now\n"
+        "not installed: forge's units; forge neither sweeps nor restores at boot\n  forge units install --now\n"
     );
     forge(&["units", "install", "--now"]).ok();
     let ran = forge(&["doctor"]).ok();
@@ -212,11 +212,11 @@ fn each_finding_has_its_remedy() {
         shell("chmod +x empty/tmux").ok();
         let ran =
             run(&["env", "PATH=/home/ada/empty:/bin", "/usr/bin/forge", "--json", "doctor"]).code(5).json();
-        says(&ran, "is tmux 2.8, and forge needs 3.3", "apt-get install tmux");
+        says(&ran, "is tmux 2.8, but forge needs tmux 3.3", "apt-get install tmux");
     }
     {
         let _config = TestFile::new(".config/forge/forge.toml", "[sweep\n");
-        says(&diagnosis(&[]), "the configuration cannot be used", "mend");
+        says(&diagnosis(&[]), "the configuration is not valid", "fix it");
     }
     {
         let _token = TestFile::new("token", "1:x\n");
@@ -230,15 +230,15 @@ fn each_finding_has_its_remedy() {
              [notify.telegram]\ntoken_file = '~/token'\nchat_id = 1\n",
         );
         let found = diagnosis(&["PATH=/home/ada/sock:/usr/bin:/bin"]);
-        says(&found, "others can read the secret /home/ada/token", "chmod 600 /home/ada/token");
+        says(&found, "other users can read the secret /home/ada/token", "chmod 600 /home/ada/token");
         says(&found, "agent is in /home/ada/sock, which is not in the user manager's PATH", "environment.d");
-        says(&found, "there is no program no-such-program", "forge.toml");
+        says(&found, "the program no-such-program does not exist", "forge.toml");
         // In a container without the controller.
         says(&found, "no memory controller", "delegate.conf");
     }
     {
         run(&["systemctl", "--user", "stop", "forge-tmux-socket-sweep.timer"]).ok();
-        says(&diagnosis(&[]), "timer is not started", "systemctl --user start forge-tmux-socket-sweep.timer");
+        says(&diagnosis(&[]), "timer is not active", "systemctl --user start forge-tmux-socket-sweep.timer");
         run(&["systemctl", "--user", "disable", "-q", "forge-tmux-socket-sweep.timer"]).ok();
         says(&diagnosis(&[]), "not enabled: forge-tmux-socket-sweep.timer", "forge units install --now");
         forge(&["units", "install", "--now"]).ok();
@@ -246,7 +246,7 @@ fn each_finding_has_its_remedy() {
     {
         shell("cp /usr/bin/forge ~/forge2").ok();
         let found = run(&["/home/ada/forge2", "--json", "doctor"]).code(5).json();
-        says(&found, "of an older forge, or of one elsewhere", "forge units install --now");
+        says(&found, "written by an older forge, or by a forge at another path", "forge units install --now");
         shell("rm ~/forge2; sleep 0.01; touch ~/.config/systemd/user/forge.slice").ok();
         says(&diagnosis(&[]), "changed on disk", "daemon-reload");
         run(&["systemctl", "--user", "daemon-reload"]).ok();
@@ -255,14 +255,14 @@ fn each_finding_has_its_remedy() {
         shell("mkdir -p -m 700 /tmp/tmux-1000; chmod 755 /tmp/tmux-1000 && chmod o+w /tmp/tmux-1000").ok();
         says(&diagnosis(&[]), "socket directory", "chmod 700");
         shell("chmod 500 /tmp/tmux-1000").ok();
-        says(&diagnosis(&[]), "cannot be written", "chmod 700 /tmp/tmux-1000");
+        says(&diagnosis(&[]), "is not writable", "chmod 700 /tmp/tmux-1000");
         shell("chmod 700 /tmp/tmux-1000").ok();
     }
     {
         shell("chmod 500 ~/.local/state/forge").ok();
         let found = forge(&["--json", "doctor"]);
         shell("chmod 700 ~/.local/state/forge").ok();
-        says(&found.code(5).json(), "/home/ada/.local/state/forge cannot be written", "chmod");
+        says(&found.code(5).json(), "/home/ada/.local/state/forge is not writable", "chmod");
     }
     forge(&["doctor"]).ok();
     let _session = Session("none".into());
@@ -279,7 +279,7 @@ fn commands_fail_cleanly_without_a_manager() {
         "DBUS_SESSION_BUS_ADDRESS=unix:path=/home/ada/nowhere/bus",
     ];
     let doctor = run(&[&nowhere[..], &["forge", "--json", "doctor"]].concat()).code(5).json();
-    says(&doctor, "the user manager is not there", "enable-linger");
+    says(&doctor, "the user manager cannot be reached", "enable-linger");
     for verb in [&["probe"][..], &["restore"], &["save"], &["units", "install"], &["units", "verify"]] {
         let ran = run(&[&nowhere[..], &["forge", "--json"], verb].concat()).code(3);
         assert_eq!(ran.json()["error"]["kind"], "missing", "{ran}");
