@@ -1,6 +1,6 @@
-//! forge's units in the user manager: written, enabled, started, and taken away again.
+//! Installs and removes forge's units in the user manager.
 //!
-//! Planned first, so that a dry run shows exactly what would be done.
+//! forge first makes a plan, so that a dry run shows exactly the steps of a real run.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,29 +14,27 @@ use crate::sys::clock::Deadline;
 use crate::sys::systemd::{Login, Manager};
 use crate::sys::{env, files};
 
-/// How long a unit may take to start or to stop. A restore may be among them.
+/// How long a unit may take to start or to stop. Starting a unit may restore sessions.
 const JOB: Duration = Duration::from_secs(600);
 
-/// Why a supervisor's unit stays.
+/// Why forge does not remove a supervisor's unit.
 const AT_WORK: &str =
     "sessions run under it ('systemctl --user list-units \"forge-spawn@*\"'): stop them first";
 
-/// What is to be done about one unit file.
+/// The change to one unit file.
 #[derive(Debug)]
 pub struct InstallStep {
-    /// The unit.
     pub file: UnitFile,
-    /// Where its file is, or would be.
+    /// The path of the file in forge's unit directory.
     pub path: PathBuf,
-    /// The package's file, where one has it.
+    /// The file of the same unit that a package or an administrator installed.
     pub packaged: Option<PathBuf>,
-    /// What stands there.
+    /// The current content of `path`.
     pub there: There,
-    /// What is done.
     pub change: FileChange,
 }
 
-/// Where forge writes units.
+/// The directory to which forge writes units.
 pub fn directory(context: &Context) -> PathBuf {
     context.paths.user_units()
 }
@@ -52,17 +50,18 @@ fn there(path: &Path) -> There {
     }
 }
 
-/// The file of that unit that stands behind forge's own directory in the manager's path: a
-/// package's, or an administrator's.
+/// The file of that unit in a directory after forge's own in systemd's unit path: from a package, or from an
+/// administrator.
 fn packaged(own: &Path, search: &[PathBuf], name: &str) -> Option<PathBuf> {
     let behind = search.iter().skip_while(|dir| *dir != own).skip(1);
     behind.map(|dir| dir.join(name)).find(|path| path.is_file())
 }
 
-/// What an install would do.
+/// The steps of an install.
 ///
 /// # Errors
-/// When the manager does not answer, or forge's path cannot be written into a unit.
+/// `Kind::Bus` when the user manager cannot be reached; `Kind::Usage` when the manager does not read forge's
+/// unit directory, or forge's path cannot stay in a unit.
 pub fn plan_install(context: &Context) -> Result<Vec<InstallStep>> {
     let forge = env::forge()?;
     let steps =
@@ -71,23 +70,25 @@ pub fn plan_install(context: &Context) -> Result<Vec<InstallStep>> {
     if env::is_passing(&forge) && steps.iter().any(writes) {
         return Err(Error::new(
             Kind::Usage,
-            format!("units that name {} would break with the next upgrade", forge.display()),
+            format!("units with the path {} would break at the next upgrade", forge.display()),
         )
-        .hint("install forge into a profile ('nix profile install'), and call it from there"));
+        .hint("install forge into a profile ('nix profile install'), and run it from the profile"));
     }
     Ok(steps)
 }
 
-/// What an uninstall would do.
+/// The steps of an uninstall.
 ///
 /// # Errors
-/// When the manager does not answer.
+/// `Kind::Bus` when the user manager cannot be reached; `Kind::Usage` when the manager does not read forge's
+/// unit directory.
 pub fn plan_uninstall(context: &Context) -> Result<Vec<InstallStep>> {
     let supervisors = context.manager()?.units(&[SERVICE_PATTERN])?;
     let at_work = supervisors.iter().any(|unit| unit.active != "inactive" && unit.active != "failed");
     plan(context, |file, there, _| {
         Ok(match to_uninstall(there) {
-            // Without its settings a supervisor would neither be replaced nor end its session.
+            // Without the unit's settings, systemd would not restart the supervisor, and a stop would not end
+            // the session.
             FileChange::Remove if at_work && file.is_supervisor() => FileChange::Refuse(AT_WORK),
             change => change,
         })
@@ -103,10 +104,10 @@ fn plan(
     if !search.contains(&own) {
         return Err(Error::new(
             Kind::Usage,
-            format!("the user manager does not look for units in {}", own.display()),
+            format!("the user manager does not read units from {}", own.display()),
         )
         .hint(
-            "XDG_CONFIG_HOME is not the same here and there: unset it, or set it in ~/.config/environment.d",
+            "XDG_CONFIG_HOME differs between this shell and the user manager: unset it, or set it in ~/.config/environment.d",
         ));
     }
     USER.into_iter()
@@ -120,27 +121,26 @@ fn plan(
         .collect()
 }
 
-/// What was done beside the files.
+/// The changes beside the unit files.
 #[derive(Debug, Default)]
 pub struct Done {
-    /// Links that were made or removed.
+    /// The symlinks of `systemctl enable` that were made or removed.
     pub links: Vec<PathBuf>,
-    /// Units that were started.
     pub started: Vec<&'static str>,
-    /// Units that did not come up, and why.
+    /// The units that did not start, with the reasons.
     pub not_started: Vec<Problem>,
-    /// Units that were stopped.
     pub stopped: Vec<&'static str>,
 }
 
-/// Carries an install out; `now` starts what is enabled, but not the notice of a boot that was
-/// long ago.
+/// Carries out an install. With `now`, also starts the enabled units, except the boot notice, since the boot
+/// is long ago.
 ///
 /// # Errors
-/// When a file cannot be written, or a unit cannot be enabled. Doing it again mends it.
+/// `Kind::Failed` when a file cannot be written or a unit cannot be enabled; `Kind::Bus` when the user
+/// manager cannot be reached. Another run completes the install.
 pub fn install(context: &Context, steps: &[InstallStep], now: bool) -> Result<Done> {
     let manager = context.manager()?;
-    // The units of a user without forge's files do nothing: from here on they do.
+    // The units have ConditionPathExists= for forge's directories: without them they do nothing.
     files::private_dir(&context.paths.state)?;
     for step in steps {
         match &step.change {
@@ -160,13 +160,13 @@ pub fn install(context: &Context, steps: &[InstallStep], now: bool) -> Result<Do
         .collect();
     let mut done = Done { links: enable(manager, &ours)?, ..Done::default() };
     if !done.links.is_empty() {
-        // The manager sees a new link only when it reads everything again.
+        // systemd finds a new symlink only when it reloads its units.
         manager.reload()?;
     }
     if now {
         for &unit in ours.iter().filter(|unit| **unit != BOOT_NOTICE) {
-            // One that does not come up, such as a restore with a session that cannot be started,
-            // is no reason to leave the others down.
+            // If a unit fails to start, for instance a restore with a session that does not start, start the
+            // others all the same.
             match manager.start(unit, Deadline::after(JOB), || ()) {
                 Ok(()) => done.started.push(unit),
                 Err(error) => {
@@ -178,7 +178,7 @@ pub fn install(context: &Context, steps: &[InstallStep], now: bool) -> Result<Do
     Ok(done)
 }
 
-/// Removes a file, and of a drop-in the directory too, unless the user has others in it.
+/// Removes a unit file. Also removes the directory of a drop-in, unless the user has other files in it.
 fn remove(step: &InstallStep) -> Result<()> {
     files::remove(&step.path)?;
     if step.file.is_drop_in() {
@@ -187,10 +187,10 @@ fn remove(step: &InstallStep) -> Result<()> {
     Ok(())
 }
 
-/// Whether lingering is on, turned on where that is wanted; `None` where nobody tells.
+/// Whether lingering is on; turns it on if `wanted`. `None` where logind does not answer.
 ///
 /// # Errors
-/// When it is wanted and cannot be turned on.
+/// logind's error, when lingering is wanted and cannot be turned on.
 pub fn lingering(context: &Context, wanted: bool) -> Result<Option<bool>> {
     let login = Login::connect();
     let lingers = login.as_ref().ok().and_then(|login| login.lingers(context.paths.uid).ok());
@@ -201,7 +201,7 @@ pub fn lingering(context: &Context, wanted: bool) -> Result<Option<bool>> {
     Ok(lingers)
 }
 
-/// Enables what is not enabled yet. A link that is there already is left as it is.
+/// Enables the units that are not enabled yet. Leaves existing symlinks as they are.
 fn enable(manager: &Manager, units: &[&str]) -> Result<Vec<PathBuf>> {
     let mut wanting = Vec::new();
     for &unit in units {
@@ -212,14 +212,15 @@ fn enable(manager: &Manager, units: &[&str]) -> Result<Vec<PathBuf>> {
     if wanting.is_empty() { Ok(Vec::new()) } else { manager.enable(&wanting) }
 }
 
-/// Carries an uninstall out: what was started is stopped, the sessions go on.
+/// Carries out an uninstall: stops forge's units, and leaves the sessions running.
 ///
 /// # Errors
-/// When a file cannot be removed, or a unit cannot be stopped. Doing it again mends it.
+/// `Kind::Failed` when a file cannot be removed or a unit cannot be stopped; `Kind::Bus` when the user
+/// manager cannot be reached. Another run completes the uninstall.
 pub fn uninstall(context: &Context, steps: &[InstallStep]) -> Result<Done> {
     let manager = context.manager()?;
     let mut done = Done::default();
-    // One that a package has too stays enabled and goes on, as the package's.
+    // A unit that a package has, too, stays enabled and active, with the package's file.
     let ours: Vec<&InstallStep> =
         steps.iter().filter(|step| step.change == FileChange::Remove && step.packaged.is_none()).collect();
     let enabled: Vec<&str> =
@@ -229,7 +230,7 @@ pub fn uninstall(context: &Context, steps: &[InstallStep]) -> Result<Done> {
     }
     for step in &ours {
         let name = step.file.name;
-        // The slice holds the sessions, and goes by itself with the last of them.
+        // systemd removes the slice by itself after the last session.
         if name == FORGE_SLICE || step.file.is_template() || step.file.is_drop_in() {
             continue;
         }

@@ -1,4 +1,4 @@
-//! forge's own units in the user manager.
+//! forge's own units in the user manager: installing and verifying them.
 
 pub mod install;
 pub mod verify;

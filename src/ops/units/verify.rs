@@ -1,4 +1,4 @@
-//! Whether the order that the unit files ask for is the one that the manager really has.
+//! `forge units verify`: compares the order in the unit files with the order that systemd has loaded.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -14,39 +14,39 @@ use crate::sys::clock::Deadline;
 use crate::sys::command;
 use crate::sys::systemd::Loaded;
 
-/// How long systemd-analyze may take: it reads all units of the user.
+/// How long systemd-analyze may take. It reads all units of the user.
 const ANALYZE: Duration = Duration::from_secs(60);
 
-/// What the manager has.
+/// The result of a verification.
 #[derive(Debug)]
 pub struct Verified {
-    /// How many edges of the files were looked for.
+    /// The number of dependencies in the files that were checked.
     pub edges: usize,
-    /// What is wrong.
     pub problems: Vec<Problem>,
-    /// What `systemd-analyze --user verify` said.
+    /// The output of `systemd-analyze --user verify`, by lines.
     pub analyze: Vec<String>,
 }
 
-/// The units as they are loaded, an instance for each template.
+/// forge's units as systemd has loaded them, with one instance for each template.
 ///
 /// # Errors
-/// When the manager does not answer.
+/// `Kind::Bus` when the user manager cannot be reached.
 pub fn loaded(context: &Context) -> Result<Vec<(UnitFile, Loaded)>> {
     let manager = context.manager()?;
     let units = USER.into_iter().filter(|file| !file.is_drop_in());
     units.map(|file| Ok((file, manager.loaded(&instance(file.name))?))).collect()
 }
 
-/// A name that the manager can load: of a template, an instance.
+/// A name that systemd can load: for a template, the name of an instance.
 fn instance(name: &str) -> String {
     if name.contains("@.") { name.replace("@.", "@verify.") } else { name.to_owned() }
 }
 
-/// Verifies the units that are installed.
+/// Verifies the installed units.
 ///
 /// # Errors
-/// When the manager does not answer, or there is no systemd-analyze.
+/// `Kind::Bus` when the user manager cannot be reached; `Kind::Failed` when systemd-analyze cannot be run;
+/// `Kind::Deadline` when it takes longer than 60 seconds.
 pub fn verify(context: &Context) -> Result<Verified> {
     let manager = context.manager()?;
     let units = loaded(context)?;
@@ -60,7 +60,7 @@ pub fn verify(context: &Context) -> Result<Verified> {
         }
         if unit.needs_reload {
             problems.push(Problem::new(
-                format!("{} changed on disk since it was loaded", file.name),
+                format!("{} changed on disk since systemd loaded it", file.name),
                 "systemctl --user daemon-reload",
             ));
         }
@@ -69,23 +69,22 @@ pub fn verify(context: &Context) -> Result<Verified> {
         }
         for (key, other) in file.edges() {
             if key == "WantedBy" && !file.is_enabled() {
-                // Of a template, people enable the instances that they want.
+                // Users enable the instances of a template that they want.
                 continue;
             }
             edges += 1;
-            // %n in it is the unit itself.
+            // %n stands for the unit itself.
             let other = other.replace("%n", &unit.name);
             let named = match key {
                 "Before" => &unit.before,
                 "After" => &unit.after,
                 "Wants" => &unit.wants,
                 "Requires" => &unit.requires,
-                // What a target wants, the target knows: the manager forgets it on this end while
-                // the target is not active.
+                // Ask the target: systemd drops WantedBy= of this unit while the target is not active.
                 "WantedBy" => &manager.loaded(&other)?.wants,
                 _ => &unit.on_failure,
             };
-            // The manager tells the name of the unit itself where the file has another name of it.
+            // systemd reports the main name of a unit where the file uses an alias.
             let has = if key == "WantedBy" {
                 named.contains(&unit.name)
             } else {
@@ -93,13 +92,13 @@ pub fn verify(context: &Context) -> Result<Verified> {
             };
             if !has {
                 problems.push(Problem::new(
-                    format!("the manager does not have {key}={other} of {}", file.name),
-                    "systemctl --user daemon-reload, then see the drop-ins: systemctl --user cat",
+                    format!("systemd has not loaded {key}={other} of {}", file.name),
+                    "systemctl --user daemon-reload, then check the drop-ins: systemctl --user cat",
                 ));
             }
         }
-        // Also those that a drop-in names: an edge to a unit that does not exist is accepted, and
-        // does nothing.
+        // Check the units that a drop-in names, too: systemd accepts a dependency on a unit that does not
+        // exist, and ignores it.
         let named =
             [&unit.after, &unit.before, &unit.wants, &unit.requires, &unit.wanted_by, &unit.on_failure];
         for other in named.into_iter().flatten().collect::<BTreeSet<_>>() {
@@ -112,7 +111,7 @@ pub fn verify(context: &Context) -> Result<Verified> {
             }
         }
     }
-    // The manager shows a drop-in only on a unit that is there, and a pane's scope rarely is.
+    // systemd shows drop-ins only of loaded units, and a pane's scope is rarely loaded.
     let search = manager.unit_path()?;
     for file in USER.into_iter().filter(|file| file.is_drop_in()) {
         if !search.iter().any(|dir| dir.join(file.name).is_file()) {
@@ -121,17 +120,17 @@ pub fn verify(context: &Context) -> Result<Verified> {
     }
     for cycle in cycles(&order(context, &units)?) {
         problems.push(Problem::new(
-            format!("these are ordered after each other: {}", cycle.join(" > ")),
-            "take one of the After= or Before= out of its drop-in",
+            format!("these units are ordered after each other: {}", cycle.join(" > ")),
+            "remove one of the After= or Before= settings from its drop-in",
         ));
     }
     Ok(Verified { edges, problems, analyze: analyze(&units)? })
 }
 
-/// The order among forge's units and those that these are ordered with.
+/// The ordering edges among forge's units and the units with which they are ordered.
 ///
 /// # Errors
-/// When the manager does not answer.
+/// `Kind::Bus` when the user manager cannot be reached.
 pub fn order(context: &Context, units: &[(UnitFile, Loaded)]) -> Result<BTreeSet<Edge>> {
     let manager = context.manager()?;
     let mut known: BTreeMap<String, Loaded> = units
@@ -139,7 +138,7 @@ pub fn order(context: &Context, units: &[(UnitFile, Loaded)]) -> Result<BTreeSet
         .filter(|(file, _)| !file.is_template())
         .map(|(_, unit)| (unit.name.clone(), unit.clone()))
         .collect();
-    // Slices and mounts that every unit is in or under would hide what matters.
+    // Skip slices and mounts: every unit depends on them, and they would hide the order that matters.
     let matters =
         |name: &String| !Path::new(name).extension().is_some_and(|kind| kind == "slice" || kind == "mount");
     let neighbours: BTreeSet<String> = units
@@ -160,14 +159,14 @@ pub fn order(context: &Context, units: &[(UnitFile, Loaded)]) -> Result<BTreeSet
     Ok(edges)
 }
 
-/// What systemd's own check says of the files.
+/// Runs systemd-analyze on the unit files. Returns its output by lines.
 fn analyze(units: &[(UnitFile, Loaded)]) -> Result<Vec<String>> {
     let files: Vec<&PathBuf> =
         units.iter().map(|(_, unit)| &unit.fragment).filter(|path| !path.as_os_str().is_empty()).collect();
     if files.is_empty() {
         return Ok(Vec::new());
     }
-    // man: pages may not be installed, and are no part of the order.
+    // Manual pages may be missing, and do not matter for the order.
     let mut command = Command::new("systemd-analyze");
     command.args(["--user", "--man=no", "verify"]).args(files);
     let output = command::run(&mut command, Deadline::after(ANALYZE))?;
