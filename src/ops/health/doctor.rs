@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::config::{self, Config};
 use crate::model::error::Error;
-use crate::model::health::{LITTLE_ROOM, Problem};
+use crate::model::health::{LITTLE_DISK_SPACE, Problem};
 use crate::model::session::limits::Limits;
 use crate::model::unit::files::{FileChange, JANITOR};
 use crate::model::usage;
@@ -149,7 +149,7 @@ fn directories(context: &Context, findings: &mut Findings) {
         }));
     }
     let free = files::room(&context.paths.state);
-    findings.check(free.filter(|free| *free < LITTLE_ROOM).map(|free| {
+    findings.check(free.filter(|free| *free < LITTLE_DISK_SPACE).map(|free| {
         Problem::new(
             format!("only {} of disk space left for forge's files", usage::size(free)),
             format!("free disk space: du -xh {} | sort -h | tail", context.paths.home.display()),
