@@ -1,5 +1,5 @@
-//! Programs that ask: what is shown and told of a question, and what nobody does to it. And programs that
-//! only tick, which are stuck.
+//! Programs that ask: forge shows and reports a question, and never answers it. Programs that only tick are
+//! stuck.
 
 use crate::suite::{Test, inside};
 use crate::support::{
@@ -28,7 +28,7 @@ fn since(cursor: &u128, kind: &str) -> Vec<Value> {
     events_since(cursor).into_iter().filter(|event| event["FORGE_EVENT"] == kind).collect()
 }
 
-/// A menu as agents have it: the first Enter takes its first line.
+/// A menu as agents show it: the first Enter selects its first line.
 const MENU: &str = "printf \"> \\n\"; sleep 2; printf \"Do you want to proceed?\\n> 1. Yes\\n  2. No\\n\"; \
                     read -r a && echo \"$a\" >> /home/ada/answered; clear; printf \"> \"; read -r a; \
                     echo \"$a\" >> /home/ada/answered; sleep 1000";
@@ -49,7 +49,7 @@ fn a_question_is_never_answered_by_a_nudge() {
     }
     assert!(!std::path::Path::new("answered").exists(), "nobody pressed Enter");
     assert_eq!(it.up()["pane_pid"], before["pane_pid"]);
-    // Once somebody has answered it, silence counts from then on.
+    // After an answer, silence counts from the answer on.
     let answered = journal_cursor();
     shell("tmux -L spawn-asks send-keys -t asks Enter").ok();
     let stuck = event_since(&answered, "stuck");
@@ -90,7 +90,7 @@ fn a_nudge_needs_a_prompt() {
         assert_eq!(nudged["FORGE_ARRIVED"], if result == "refused" { "false" } else { "true" }, "{nudged}");
         let error = nudged["FORGE_ERROR"].as_str().unwrap_or_default();
         assert!(error.contains(why), "{nudged}");
-        // One for a silence, also where the next supervisor goes on with it.
+        // One record for each silence, also when the next supervisor continues it.
         if result == "refused" {
             assert!(!std::path::Path::new("typed").exists(), "{why}");
             signal("KILL", it.pid());
@@ -135,7 +135,7 @@ fn a_question_is_shown() {
     for part in ["activity   asking", "| Delete it? [y/N]", "forge attach shown", "--answer"] {
         assert!(status.contains(part), "{status}");
     }
-    // Many at a time.
+    // Many at once.
     let others: Vec<_> = (0..9)
         .map(|n| spawn(&format!("many-{n}"), &["--asking", "Delete"], &["sh", "-c", script]).0)
         .collect();
@@ -163,7 +163,7 @@ fn notices() -> Vec<Value> {
         .collect()
 }
 
-/// Asks one thing after the other.
+/// A program that asks one question after another.
 const ASKS_ON: &str = "while read -r q < /home/ada/questions && [ -n \"$q\" ]; do clear; printf \"%s [y/N] \" \"$q\"; \
                        read -r a; clear; echo working; sleep 2; done; sleep 1000";
 
@@ -186,11 +186,11 @@ fn a_question_is_noticed_once_and_one_a_minute() {
     assert_eq!((&asked["FORGE_SESSION"], &asked["PRIORITY"]), (&"curious".into(), &"6".into()));
     assert!(it.status()["activity_since"].is_string(), "its supervisor saw it begin");
     let supervisor = it.pid();
-    // It stands there for a while, is looked at, and that is no other question.
+    // forge observes the same question again; that is not another question.
     forge(&["poke", "curious"]).ok();
     std::thread::sleep(Duration::from_secs(5));
     assert_eq!((since(&cursor, "asking").len(), notices().len()), (1, 1));
-    // The next one within the minute is recorded at once, and noticed when the minute is over.
+    // forge records the next question within the minute at once, and sends its notice after the minute.
     drop(questions);
     let _questions = TestFile::new("questions", "Delete SECRET-2?\n");
     shell("tmux -L spawn-curious send-keys -t curious y Enter").ok();
@@ -199,7 +199,7 @@ fn a_question_is_noticed_once_and_one_a_minute() {
     wait_until(Duration::from_secs(70), "the next notice", || notices().len() == 2);
     assert!(first.elapsed() >= Duration::from_secs(55), "{:?}", first.elapsed());
     assert!(notices()[1]["text"].as_str().expect("a text").contains("SECRET-2"));
-    // By units that are gone, from a supervisor that is the same process and has no children.
+    // The notice units are gone; the supervisor is the same process and has no children.
     assert_eq!(it.pid(), supervisor);
     assert_eq!(shell(&format!("pgrep -P {supervisor} | wc -l")).ok().stdout.trim(), "0");
     wait_until(Duration::from_secs(10), "its unit to go", || {
@@ -207,7 +207,7 @@ fn a_question_is_noticed_once_and_one_a_minute() {
     });
     let journal = run(&["journalctl", "-o", "json", "--all", "-n", "2000"]).stdout;
     assert!(!journal.contains("SECRET"), "what is on a screen is in no journal");
-    // One that is answered before anybody could be told needs no notice.
+    // A question that is answered before its notice is sent needs no notice.
     let nothing = {
         shell("tmux -L spawn-curious send-keys -t curious y Enter").ok();
         shell("tmux -L spawn-curious clear-history -t curious").ok();
@@ -263,7 +263,7 @@ fn a_trust_question_is_not_ready() {
         assert!(failed.stderr.contains(part), "{failed}");
     }
     crate::support::nothing_left_of("wary");
-    // Once it is answered the session is up.
+    // The session is up after the answer.
     let script = "echo Do you trust this folder; sleep 1; clear; echo '> '; sleep 1000";
     let options = ["--ready", "^> ?", "--not-ready", "Do you trust"];
     let (_session, spawned) = spawn("wary", &options, &["sh", "-c", script]);
@@ -299,7 +299,7 @@ fn a_program_that_only_ticks_is_stuck() {
         let stuck = wait_for(Duration::from_secs(40), what, || since(&cursor, "stuck").pop());
         let after = crate::support::sent_at(&stuck) - cursor;
         assert!((11_000_000..32_000_000).contains(&after), "{what}: after {after} us");
-        // And it stays so, told once.
+        // The state stays, reported once.
         std::thread::sleep(Duration::from_secs(10));
         assert_eq!(since(&cursor, "stuck").len(), 1, "{what}");
         it.up();
@@ -329,7 +329,7 @@ fn wake_ups(pid: u32) -> u64 {
 }
 
 fn a_question_costs_nothing_while_nothing_happens() {
-    // A tmux that writes down each call of it.
+    // A tmux that logs each call.
     let _tmux =
         TestFile::new("bin/tmux", "#!/bin/sh\necho x >> /home/ada/calls\nexec /usr/bin/tmux \"$@\"\n");
     shell("chmod +x bin/tmux").ok();
@@ -345,7 +345,7 @@ fn a_question_costs_nothing_while_nothing_happens() {
     let (before, asked) = (wake_ups(pid), calls());
     std::thread::sleep(Duration::from_secs(30));
     assert_eq!(calls(), asked, "no look at a screen that nobody changes");
-    // The watchdog's look, at most: some steps at once.
+    // At most the watchdog's wake-up, which is a few steps at once.
     let woke = wake_ups(pid) - before;
     assert!(woke <= 10, "it woke up {woke} times");
     drop((it, configuration));

@@ -19,7 +19,7 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
-/// A record has what every record has, and the fields of its kind; numbers are numbers.
+/// Asserts that a record has the common fields and those of its kind, and that numbers are numbers.
 #[track_caller]
 fn has(event: &Value, priority: &str, texts: &[&str], numbers: &[&str]) {
     let word = event["FORGE_EVENT"].as_str().expect("a kind");
@@ -129,7 +129,7 @@ fn logs_shows_one_session() {
 }
 
 fn without_a_journal_the_work_goes_on() {
-    // A mount namespace in which the journal's socket is not there; the bus and the user stay.
+    // A mount namespace without the journal's socket; the bus and the user stay.
     let _session = Session("unheard".into());
     let hidden = "mount -t tmpfs none /run/systemd/journal && exec setpriv --reuid=$0 forge spawn unheard -- sleep 1000";
     let ran = run(&["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", "true"]);
@@ -143,8 +143,8 @@ fn without_a_journal_the_work_goes_on() {
         "-c",
         &hidden.replace("setpriv --reuid=$0 ", ""),
     ]);
-    // In that namespace forge seems to be root, and the bus refuses it: but it says so, and what
-    // would have gone to the journal.
+    // In that namespace forge appears as root and the bus refuses it. forge reports that, and prints the
+    // record that the journal would have received.
     assert!(ran.stderr.contains("forge: ") && !ran.stderr.contains("panicked"), "{ran}");
     assert_eq!(
         forge_json(&["list", "unheard"])["sessions"].as_array().expect("sessions").len(),

@@ -1,4 +1,4 @@
-//! One session in a person's hands and a bot's: list, freeze, send, wait, attach and the rest.
+//! One session as a user and a bot handle it: list, freeze, send, wait, attach and the rest.
 
 use crate::suite::{Test, inside};
 use crate::support::{
@@ -105,7 +105,7 @@ fn a_frozen_program_stands_still() {
     let events = "/sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service/forge.slice/forge-counter.slice/cgroup.events";
     assert!(std::fs::read_to_string(events).expect("the events").contains("frozen 1"));
     let before = count();
-    // Time must pass for a count that does not happen.
+    // The test lets time pass in which a running program would count.
     std::thread::sleep(Duration::from_millis(300));
     assert_eq!(count(), before);
     assert_eq!(forge_json(&["status", "counter"])["state"], "frozen");
@@ -141,7 +141,7 @@ fn a_restart_keeps_what_was_asked_for() {
     let cwd = std::fs::read_link(format!("/proc/{}/cwd", second["pane_pid"])).expect("it");
     assert_eq!(cwd.to_str(), Some("/var"));
     assert_eq!(crate::support::user_unit_property("forge-again.slice", "TasksMax"), "33");
-    // How it was started is lost: then it is left alone.
+    // Without its specification forge leaves the session alone.
     std::fs::remove_file(".local/state/forge/sessions/again.json").expect("its file");
     forge(&["restart", "again"]).code(1);
     assert_eq!(forge_json(&["status", "again"])["pane_pid"], second["pane_pid"]);
@@ -156,7 +156,7 @@ fn text_is_typed_as_it_is() {
     );
     tmux("spawn-typist", &["-N", "copy-mode"]).ok();
     let long = "мост ❯ ".repeat(400);
-    // The long one scrolls the pattern off the screen: after it forge types nothing more.
+    // The long text scrolls the pattern off the screen; forge types nothing after it.
     for text in ["$HOME 'x' \"y\" ; #{pid};", "[31mred\\;", long.trim_end()] {
         forge(&["send", "typist", text]).ok();
     }
@@ -180,7 +180,7 @@ fn waiting_meets_its_deadline() {
     let ended = waiting.wait(TEN_S * 3).ok().json();
     assert_eq!((&ended["status"], &ended["signal"]), (&6.into(), &Value::Null));
     forge(&["wait", "no-such", "--exit"]).code(1);
-    // A server that is killed tells nobody: waiting ends all the same.
+    // A killed server reports nothing; the wait ends nevertheless.
     let (_other, spawned) = spawn("cut-off", &[], &["sleep", "1000"]);
     let waiting = start(&["forge", "--json", "wait", "cut-off", "--exit", "--timeout", "30"]);
     wait_until(TEN_S, "the wait to begin", || {
@@ -188,7 +188,7 @@ fn waiting_meets_its_deadline() {
             .code
             == 0
     });
-    // The program first: it may end of the hang-up before its own kill otherwise.
+    // The program is killed first: otherwise the hang-up may end it before its own SIGKILL.
     run(&["kill", "-9", &spawned["pane_pid"].to_string(), &spawned["server_pid"].to_string()]).ok();
     assert_eq!(waiting.wait(TEN_S * 3).ok().json()["result"], "an unknown result");
 }
@@ -265,7 +265,7 @@ fn a_waiting_spawn_does_not_count_as_attached() {
     spawning.wait(Duration::from_secs(30)).code(4);
 }
 
-/// Four at a time, so that the watching clients come and go at all moments of an attach.
+/// Four at a time, so that watching clients come and go at every moment of an attach.
 fn watching_a_session_does_not_end_it() {
     let (_session, spawned) = spawn("watched", &["--ready", "up"], &["sh", "-c", "echo up; sleep 1000"]);
     let watch = "for n in $(seq 150); do forge -q wait watched --ready || exit 1; done & ";

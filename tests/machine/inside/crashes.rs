@@ -1,4 +1,4 @@
-//! What ends a session by force, one thing or several at once, and what its supervisor makes of it.
+//! Sessions that one kill or several at once end by force, and the supervisor's response.
 
 use crate::suite::{Debian, Test, inside};
 use crate::support::{
@@ -73,7 +73,7 @@ fn killing_any_two_processes_restarts_the_session_once() {
     let things = ["supervisor", "server", "program", "scope"];
     for first in things {
         for second in things {
-            // Where pauses grow, they begin anew.
+            // Growing pauses start from the beginning again.
             systemctl(&["reset-failed", &it.unit]).ok();
             let before = it.up();
             let pids: BTreeMap<&str, u32> =
@@ -128,7 +128,7 @@ fn restart_says_when() {
         } else {
             it.becomes(left);
             assert_eq!(it.service("NRestarts"), "0", "{policy} {ends}");
-            // Whoever starts it again starts the same.
+            // The next start uses the same specification.
             systemctl(&["start", &it.unit]).ok();
             assert_eq!(it.up()["command"][2], format!("read x; {ends}"));
         }
@@ -189,7 +189,7 @@ fn pauses_grow() {
 
 fn growing_pauses_of_systemd_are_left_to_systemd() {
     let pauses = pauses("own", "RestartSec=50ms\nRestartSteps=1\nRestartMaxDelaySec=1s\n");
-    // By forge's own curve the second would be 206 ms long, and the fourth 3536.
+    // With forge's own curve the second pause would be 206 ms long, and the fourth 3536 ms.
     assert!(pauses[1] >= 1000 && pauses[3] < 3536, "{pauses:?}");
 }
 
@@ -214,7 +214,7 @@ fn too_many_failures_open_the_breaker() {
     assert!(it.service("StatusText").contains("'forge restart flap'"), "{}", it.service("StatusText"));
     let probe = forge(&["--json", "probe"]).code(5).json();
     assert!(probe["units_failed"].to_string().contains(&it.unit), "{probe}");
-    // Somebody is told, with the reason, once.
+    // forge sends one notice, with the reason.
     let notice = wait_for(Duration::from_secs(20), "the notice", || {
         serde_json::from_str::<Value>(&std::fs::read_to_string(told).ok()?).ok()
     });
@@ -223,12 +223,12 @@ fn too_many_failures_open_the_breaker() {
     let text = notice["text"].as_str().expect("a text");
     assert!(text.contains("flap is not started again, after exit status 3"), "{notice}");
     assert_eq!(notice["unit"], it.unit);
-    // Starts that each succeeded were counted all the same.
+    // Starts that succeeded counted nevertheless.
     let spawned = events_since(&cursor).iter().filter(|event| event["FORGE_EVENT"] == "spawned").count();
     assert_eq!(spawned, 5);
-    // The others did not notice.
+    // The other sessions were not affected.
     assert_eq!((other.up()["pane_pid"].clone(), other.pid()), (before["pane_pid"].clone(), supervisor));
-    // It stays so, until somebody starts it.
+    // The session stays failed until the user starts it.
     std::thread::sleep(Duration::from_secs(2));
     assert_eq!(it.service("ActiveState"), "failed");
     let _mended = TestFile::new("mended", "");
@@ -236,7 +236,7 @@ fn too_many_failures_open_the_breaker() {
     systemctl(&["start", &it.unit]).ok();
     it.up();
     systemctl(&["stop", &it.unit]).ok();
-    // The other way.
+    // The other way to start it.
     std::fs::remove_file("mended").expect("its removal");
     systemctl(&["start", &it.unit]);
     it.becomes("failed");
@@ -248,7 +248,7 @@ fn too_many_failures_open_the_breaker() {
 }
 
 fn the_last_of_many_failures_is_reported() {
-    // The notice is asked for at each of them, which is more often than a unit usually may start.
+    // systemd starts the notice unit at each of them, more often than the default start limit allows.
     let _settings = DropIn::new(
         "many",
         "[Unit]\nStartLimitBurst=8\n[Service]\nRestartSec=50ms\nRestartSteps=1\nRestartMaxDelaySec=60ms\n",
@@ -354,7 +354,7 @@ fn half_of_a_hundred_killed_supervisors_come_back() {
         let was_killed = pids.contains(&one["pane_pid"].to_string());
         assert_eq!(after[name]["pane_pid"] != one["pane_pid"], was_killed, "{name}");
     }
-    // None twice.
+    // No session runs twice.
     assert_eq!(run(&["pgrep", "-c", "-x", "-f", "sleep 7531"]).stdout.trim(), "100");
     assert_eq!(run(&["pgrep", "-c", "-f", "tmux.*spawn-crowd"]).stdout.trim(), "100");
     assert_eq!(run(&["pgrep", "-c", "-f", "forge supervise --watch crowd"]).stdout.trim(), "100");

@@ -1,4 +1,4 @@
-//! What cannot be is refused: each with its own error, and with nothing changed.
+//! Invalid requests fail with their own error each, and change nothing.
 
 use crate::ran::Ran;
 use crate::suite::{Test, inside};
@@ -26,7 +26,7 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
-/// The refusal: exit status, kind, and a part of the message; the same in both forms.
+/// Checks a refusal: exit status, kind and a part of the message, the same in text and JSON.
 #[track_caller]
 fn refused(ran: &Ran, code: i32, kind: &str, part: &str) {
     assert_eq!(ran.code, code, "{ran}");
@@ -75,7 +75,7 @@ fn replace_replaces() {
     assert_eq!(forge_json(&["list"])["sessions"].as_array().expect("sessions").len(), 1);
 }
 
-/// Too long an environment, and no descriptors: errors from before anything was made.
+/// An oversized environment and a lack of descriptors are errors before forge creates anything.
 fn a_failed_spawn_leaves_the_session_that_has_the_name() {
     let (_session, spawned) = spawn("kept", &[], &["sleep", "1000"]);
     let _config =
@@ -146,7 +146,7 @@ fn a_missing_bus_is_reported() {
             assert!(ran.stderr.contains("enable-linger"), "{ran}");
         }
     }
-    // With no environment at all the user's own manager is found.
+    // Without any environment forge still finds the user's own manager.
     let _session = Session("bare".into());
     run(&["env", "-i", "PATH=/usr/bin:/bin", "HOME=/home/ada", "forge", "spawn", "bare", "--", "sleep", "9"])
         .ok();
@@ -195,12 +195,12 @@ fn unsafe_socket_directories_are_refused() {
     let _file = TestFile::new(&format!("{file}/tmux-1000"), "");
     refused(&spawn_in(&file), 1, "unsafe", "it is no directory");
     nothing_left_of("unsafe");
-    // tmux goes by the path again and again: whoever can put another directory there leads it elsewhere.
+    // tmux resolves the path each time: whoever can replace the directory redirects tmux.
     let anybodys = root("anybodys");
     chmod(&anybodys, 0o777);
     refused(&spawn_in(&anybodys), 1, "unsafe", "everybody can put another in its place");
     nothing_left_of("unsafe");
-    // A sweep says so too, and goes on.
+    // A sweep reports it too, and continues.
     let report = run(&["env", "TMUX_TMPDIR=/tmp/dirs/open", "forge", "--json", "sweep"]).ok().json();
     assert!(report["skipped"][0]["reason"].as_str().expect("a reason").contains("0777"), "{report}");
 }
@@ -210,7 +210,7 @@ fn configuration() {
     let ran = forge(&["--json", "spawn", "a"]);
     refused(&ran, 2, "config", "forge.toml: line 2: unknown key 'comand'");
     assert!(ran.stderr.contains("did you mean 'command'?"), "{ran}");
-    // What runs can be seen all the same.
+    // forge still lists running sessions.
     let ran = forge(&["--json", "list"]).ok();
     assert_eq!(ran.json()["sessions"], serde_json::json!([]));
     assert!(ran.stderr.contains("unknown key 'comand'"), "{ran}");

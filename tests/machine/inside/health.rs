@@ -1,4 +1,4 @@
-//! `probe` finds rot before it bites, `doctor` what would stop forge; each says what to do.
+//! `probe` finds problems early, `doctor` finds what would stop forge; both print the remedy.
 
 use crate::suite::{Test, inside};
 use crate::support::{
@@ -122,7 +122,7 @@ fn servers_and_processes_without_a_session_are_reported() {
 
 fn a_lost_session_is_reported() {
     let (_session, spawned) = spawn("lost", &["--env", "KEEP=1"], &["sleep", "1000"]);
-    // The program ends with its server's terminal, perhaps before it is killed itself.
+    // The program loses its terminal with the server, and may exit before the SIGKILL reaches it.
     shell(&format!("kill -9 {} {}", spawned["server_pid"], spawned["pane_pid"]));
     wait_until(Duration::from_secs(10), "its end", || forge_json(&["list"])["sessions"] == json!([]));
     let status = forge(&["status", "lost"]).code(1);
@@ -130,7 +130,7 @@ fn a_lost_session_is_reported() {
         status.stderr.contains("nobody stopped it") && status.stderr.contains("forge restart lost"),
         "{status}"
     );
-    // No restore was there in this boot, so it may as well be one from before.
+    // No restore ran in this boot, so the session may be from an earlier boot.
     says(&ill(), "lost ran before", "forge restore");
     forge(&["restart", "lost"]).ok();
     assert_eq!(forge_json(&["status", "lost"])["state"], "running");
@@ -194,7 +194,7 @@ fn doctor_prints_nothing_on_a_healthy_machine() {
     assert_eq!(forge_json(&["doctor"]), json!({ "healthy": true, "problems": [] }));
 }
 
-/// What the doctor says, with the units installed.
+/// The report of `forge doctor` with this environment; the units must be installed.
 #[track_caller]
 fn diagnosis(environment: &[&str]) -> Value {
     run(&[&["env"], environment, &["forge", "--json", "doctor"]].concat()).code(5).json()
@@ -233,7 +233,7 @@ fn each_finding_has_its_remedy() {
         says(&found, "other users can read the secret /home/ada/token", "chmod 600 /home/ada/token");
         says(&found, "agent is in /home/ada/sock, which is not in the user manager's PATH", "environment.d");
         says(&found, "the program no-such-program does not exist", "forge.toml");
-        // In a container without the controller.
+        // The container lacks the controller.
         says(&found, "no memory controller", "delegate.conf");
     }
     {

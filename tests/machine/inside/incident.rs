@@ -1,4 +1,4 @@
-//! The main job: a spawn heals, isolates and contains itself.
+//! The main purpose: a spawn cleans dead sockets, isolates the session and limits it.
 
 use crate::suite::{Debian, Test, inside};
 use crate::support::{
@@ -106,7 +106,7 @@ fn killing_another_server_does_not_disturb_a_spawn() {
         spawning.wait(Duration::from_secs(20)).ok();
     }
     homebase.untouched();
-    // What the last round killed after its spawn had swept.
+    // A sweep of the socket that the last round left after its spawn had swept.
     forge(&["sweep"]).ok();
 }
 
@@ -114,7 +114,7 @@ fn a_spawn_wakes_no_other_server() {
     let homebase = Homebase::start();
     let (_other, other) = spawn("other", &[], &["sleep", "1000"]);
     dead_socket("dead");
-    // It may still be busy with its start.
+    // The server may still be starting.
     std::thread::sleep(Duration::from_millis(500));
     let woken = || {
         let status = std::fs::read_to_string(format!("/proc/{}/status", other["server_pid"]));
@@ -125,7 +125,7 @@ fn a_spawn_wakes_no_other_server() {
     let (_session, spawned) = spawn("alone", &[], &["sleep", "1000"]);
     assert_eq!(spawned["swept"].as_array().map(Vec::len), Some(1), "{spawned}");
     assert_eq!(woken(), before);
-    // A look asks it whether it answers.
+    // Observing the server asks whether it answers.
     forge(&["list"]).ok();
     assert_ne!(woken(), before);
     homebase.untouched();
@@ -141,8 +141,8 @@ fn a_protected_socket_stays() {
     std::fs::remove_file(kept).expect("it is ours");
 }
 
-/// A `tmux` that prints a text of tmux's own for the first COUNT starts of a server, and then
-/// is the real one.
+/// A `tmux` that prints one of tmux's own errors for the first COUNT starts of a server, and then runs the
+/// real tmux.
 fn failing_tmux(count: u32, text: &str, status: u32) -> TestFile {
     let script = format!(
         "#!/bin/sh\ncase \" $* \" in *' new-session '*) echo x >>/tmp/starts\n\
@@ -225,7 +225,7 @@ fn a_briefly_stopped_server_is_waited_for() {
         (status.code == 0).then(|| status.json()["server_pid"].as_u64()).flatten()
     });
     let server = u32::try_from(server).expect("a pid");
-    // For longer than one question may take.
+    // Longer than the deadline of one query.
     signal("STOP", server);
     std::thread::sleep(Duration::from_secs(7));
     signal("CONT", server);

@@ -1,4 +1,4 @@
-//! The program that the tests of typing type into does what it says. tmux types here, and not forge.
+//! Tests of the input box, the program that the typing tests type into. Here tmux types, not forge.
 
 use crate::input_box::log::Event;
 use crate::input_box::options::{Busy, Chip, Form, Kind, Options, Question, When};
@@ -93,7 +93,7 @@ fn a_paste_is_one_text_with_its_line_breaks() {
         keys(&it, &["Enter"]);
         submits(&it, &text);
     }
-    // 100,000 bytes too.
+    // The same with 100,000 bytes.
     it.again(&of(Kind::Bracketed));
     let text = "0123456789".repeat(10_000);
     paste(&it, &text);
@@ -141,7 +141,7 @@ fn enter_answers_the_question_that_is_shown() {
         keys(&it, &["c", "Down", "Enter"]);
         it.event("the answer", |event| matches!(event, Event::Answered { .. }));
         assert_eq!(answers(&it), [("No".to_owned(), false)], "{}", it.story());
-        // The box is back with its text, and has not got what was typed at the question.
+        // The box is back with its text, without the keys that were typed at the question.
         assert_eq!((it.standing().as_str(), it.submitted()), ("ab", vec![]));
     }
 }
@@ -189,7 +189,7 @@ fn the_kernel_edits_the_line_of_a_password() {
     assert!(!it.screen().contains("hunter2"), "{}", it.story());
     keys(&it, &["Enter"]);
     it.event("the answer", |event| matches!(event, Event::Answered { .. }));
-    // And the shell's read, which shows it.
+    // The same with the shell's `read`, which echoes.
     it.again(&of(Kind::Canonical));
     keys(&it, &["-l", "--", "a line"]);
     wait_until(TEN_S, "the echo", || it.screen().contains("> a line"));
@@ -205,7 +205,7 @@ fn every_kind_shows_what_is_typed() {
             it.again(&Options { alternate, ..of(kind) });
             keys(&it, &["-l", "--", &text]);
             wait_until(TEN_S, "the end of the text", || it.screen().contains("the end"));
-            // The cursor is behind it.
+            // The cursor is behind the text.
             let at = ["-N", "display", "-p", "-t", &it.name, "#{cursor_x} #{cursor_character} #{cursor_y}"];
             let place = tmux(&format!("spawn-{}", it.name), &at).ok().stdout;
             println!("{kind:?} {alternate}: {place}{}", it.screen());

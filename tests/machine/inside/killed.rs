@@ -1,4 +1,4 @@
-//! A forge that is killed at any step leaves nothing that the next one does not clear by itself: what
+//! The next forge cleans up after a forge that was killed at any step. These are the steps that
 //! `faults::calls` does not try.
 
 use crate::suite::{Test, inside};
@@ -14,7 +14,7 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
-/// The calls at which something is sent, made, removed or waited for.
+/// System calls that send, create, remove or wait for something.
 const CALLS: [&str; 14] = [
     "sendmsg",
     "recvmsg",
@@ -32,7 +32,7 @@ const CALLS: [&str; 14] = [
     "epoll_wait",
 ];
 
-/// Runs forge with SIGKILL at the Nth such call; `false` when it came to its end before.
+/// Runs forge with SIGKILL at the Nth of these calls; returns `false` if forge finished before that.
 fn killed_at(call: &str, nth: u32, arguments: &[&str]) -> bool {
     let inject = format!("inject={call}:signal=KILL:when={nth}");
     let trace = format!("trace={call}");
@@ -40,14 +40,14 @@ fn killed_at(call: &str, nth: u32, arguments: &[&str]) -> bool {
     run(&[&strace[..], arguments].concat()).code > 128
 }
 
-/// No process waits behind a gate that nobody will open.
+/// Asserts that no process waits behind a gate that nobody will open.
 fn gates_are_gone() {
     wait_until(Duration::from_secs(10), "the processes behind the gates to end", || {
         run(&["pgrep", "-f", "forge.*gate-(server|pane)"]).code != 0
     });
 }
 
-/// After a kill: the next spawn of that name succeeds, alone; or the first had come to its end.
+/// After a kill, exactly one session has the name: the next spawn succeeds, or the first had finished.
 fn next_spawn_succeeds(what: &str, homebase: &Homebase) {
     let before = forge(&["--json", "status", "cut"]);
     let next = forge(&["--json", "spawn", "cut", "--", "sleep", "2000"]);

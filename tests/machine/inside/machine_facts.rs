@@ -1,4 +1,4 @@
-//! What the other tests take for granted about a machine, shown on it.
+//! Properties of a machine that the other tests rely on.
 
 use crate::suite::{Debian, Test, inside};
 use crate::support::{
@@ -43,7 +43,7 @@ fn the_environment_of_a_login() {
     assert_eq!(variable("LANG"), "C.UTF-8");
     assert!(variable("PATH").contains("/usr/bin"));
     assert_eq!(std::env::current_dir().unwrap().to_str(), Some("/home/ada"));
-    // As after ssh: outside the user manager's own part of the tree.
+    // As after ssh: outside the user manager's part of the cgroup tree.
     let cgroup = cgroup_of(std::process::id());
     assert!(cgroup.starts_with("/user.slice/user-1000.slice/session-"), "{cgroup}");
 }
@@ -63,15 +63,14 @@ fn the_journal_is_read_back() {
     assert_eq!(entry["_UID"], "1000");
 }
 
-/// Starts a server with one pane and waits until `settled` likes the cgroups of
-/// pane and server.
+/// Starts a server with one pane and waits until `settled` accepts the cgroups of pane and server.
 fn with_a_pane(settled: fn(&str, &str) -> bool) {
     tmux("facts", &["new", "-d", "sleep 1000"]).ok();
     let format = "#{pane_pid} #{pid}";
     let pids = tmux("facts", &["display", "-p", format]).ok().stdout;
     let (pane, server) = pids.trim().split_once(' ').unwrap();
     let (pane, server): (u32, u32) = (pane.parse().unwrap(), server.parse().unwrap());
-    // The child itself asks to be moved, after `new` has returned.
+    // The child itself requests the move, after `new` has returned.
     let cgroup = wait_for(TEN_S, "the pane's place among the cgroups", || {
         let cgroups = (cgroup_of(pane), cgroup_of(server));
         settled(&cgroups.0, &cgroups.1).then_some(cgroups.0)

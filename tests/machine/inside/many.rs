@@ -54,7 +54,7 @@ fn fifty_at_once_all_come_up() {
     homebase.untouched();
 }
 
-/// How many messages forge sends on the bus for a look.
+/// How many messages forge sends on the bus for `forge list`.
 fn messages(verb: &str) -> usize {
     let argv = ["strace", "-f", "-qq", "-o", "/tmp/messages", "-e", "trace=sendmsg", "forge", "-q", verb];
     run_within(Duration::from_secs(60), &argv);

@@ -26,7 +26,7 @@ use crate::suite::{Group, group};
 pub(crate) fn groups() -> Vec<Group> {
     let groups = vec![
         group("machine_facts", machine_facts::tests()),
-        // The longest one early: the others go on beside it.
+        // The longest group starts early; the others run beside it.
         group("guarding", guarding::tests()),
         group("incident", incident::tests()),
         group("errors", errors::tests()),

@@ -1,4 +1,4 @@
-//! Notices: by a command, by Telegram, by a webhook, to a real server on loopback.
+//! Notices by command, Telegram and webhook, sent to a real server on loopback.
 
 use crate::suite::{Test, inside};
 use crate::support::{
@@ -25,14 +25,14 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
-/// A request as it came in.
+/// A request that the server received.
 #[derive(Clone)]
 struct Request {
     path: String,
     body: Value,
 }
 
-/// A server that answers with those statuses in turn, the last one for ever.
+/// A server that answers with these statuses in turn, and repeats the last one.
 struct Server {
     port: u16,
     seen: Arc<Mutex<Vec<Request>>>,
@@ -123,7 +123,7 @@ fn every_way_is_tried() {
     shell("rm told.json").ok();
 }
 
-/// From 254 on the manager starts `OnFailure=` at each restart.
+/// From systemd 254 on the manager starts `OnFailure=` units at each restart.
 fn a_permanently_failed_user_unit_is_reported_once() {
     forge(&["units", "install"]).ok();
     let _config = config("[notify]\ncommand = ['sh', '-c', 'cat >>/home/ada/told; echo >>/home/ada/told']\n");
@@ -167,7 +167,7 @@ fn a_network_that_comes_up_late() {
     let cursor = journal_cursor();
     let waiting = crate::support::start(&["forge", "--json", "notify", "boot"]);
     std::thread::sleep(Duration::from_millis(1500));
-    // Busy at first.
+    // The server answers 503 first.
     let server = Server::start(8123, &[503, 200]);
     let ran = waiting.wait(Duration::from_secs(60)).ok();
     let attempts = ran.json()["channels"][0]["attempts"].as_u64().expect("a number");
@@ -216,7 +216,7 @@ fn a_token_may_be_a_credential() {
     run(&["systemctl", "--user", "start", "forge-boot-notify.service"]).ok();
     wait_until(Duration::from_secs(20), "the notice", || !server.seen().is_empty());
     assert_eq!(server.seen()[0].path, "/bot123:SECRET/sendMessage");
-    // Once, however often it is asked for.
+    // forge sends the notice once, however often it is requested.
     run(&["systemctl", "--user", "start", "forge-boot-notify.service", "default.target"]).ok();
     std::thread::sleep(Duration::from_millis(300));
     assert_eq!(server.seen().len(), 1);
@@ -227,7 +227,7 @@ fn notify_without_a_channel_is_a_config_error() {
     let ran = forge(&["--json", "notify", "test"]).code(2);
     assert_eq!(ran.json()["error"]["kind"], "config", "{ran}");
     assert!(ran.stderr.contains("[notify.telegram]"), "{ran}");
-    // A boot is no failure for that.
+    // `notify boot` does not fail when no channel is configured.
     assert_eq!(forge_json(&["notify", "boot"])["channels"], serde_json::json!([]));
     let _config = config("[notify.webhook]\nurl = 'x'\nurl_file = 'y'\n");
     forge(&["notify", "test"]).code(2);
@@ -241,13 +241,13 @@ fn a_long_story_comes_in_parts() {
         "[notify.telegram]\ntoken_file = '~/token'\nchat_id = 1\nbase_url = 'http://127.0.0.1:{}'\n",
         server.port
     ));
-    // A restore with many sessions that do not start tells of each.
+    // The notice of a restore lists each session that failed to start.
     let session = |n| {
         format!("[sessions.absent-{n}]\ncommand = 'no-such-program-of-a-rather-long-name'\nboot = true\n")
     };
     let sessions = (0..60).map(session).collect::<Vec<_>>().concat();
     let _more = TestFile::new(".config/forge/forge.toml.d/10.toml", &sessions);
-    // As after another boot.
+    // The state is as after another boot.
     shell("rm -f ~/.local/state/forge/restored.json").ok();
     let restore = forge_json_failing(&["restore"]);
     assert_eq!(restore["failed"].as_array().expect("a list").len(), 60);

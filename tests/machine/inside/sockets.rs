@@ -1,4 +1,4 @@
-//! Sweeping: dead sockets go, and nothing else is touched.
+//! Sweeping: forge removes dead sockets and touches nothing else.
 
 use crate::suite::{Test, inside};
 use crate::support::{
@@ -54,7 +54,7 @@ fn dead_sockets_are_removed_and_live_ones_kept() {
     let done = event_since(&cursor, "sweep_done");
     assert_eq!((&done["FORGE_REMOVED"], &done["FORGE_LIVE"]), (&"2".into(), &"1".into()));
     assert_eq!(events_since(&cursor).iter().filter(|event| event["FORGE_EVENT"] == "swept").count(), 2);
-    // Others' lock files stay: a tmux that waits at one must not meet a second one.
+    // Lock files of others stay: a tmux that waits at one must not meet a second one.
     assert!(socket("dead-1.lock").exists());
     assert_eq!(names(&forge_json(&["sweep"]), "removed"), Vec::<String>::new());
 }
@@ -113,7 +113,7 @@ fn files_that_are_not_tmux_sockets_are_left() {
         Path::new(dir).join("datagram").exists()
     });
     let report = forge_json(&["sweep", "--dir", dir]);
-    // Names that are too long to connect to by are no reason to leave a dead socket.
+    // forge also removes dead sockets whose path is too long for connect(2).
     assert_eq!(names(&report, "removed"), ["l".repeat(100), "n".repeat(60), "no-text-\u{fffd}".to_owned()]);
     assert_eq!(names(&report, "unresponsive"), ["silent"]);
     let mut skipped = names(&report, "skipped");
@@ -172,7 +172,7 @@ fn a_missing_socket_is_healed() {
     std::fs::remove_file(&path).expect("it was there");
     assert_eq!(forge_json(&["sweep"])["healed"], json!([path]));
     assert_eq!(event_since(&cursor, "socket_healed")["FORGE_SESSION"], "headless");
-    // The name is not had twice, and who is sent to that session can attach to it.
+    // Only one session has the name, and the user can attach to it.
     std::fs::remove_file(&path).expect("it is back");
     assert_eq!(
         forge(&["--json", "spawn", "headless", "--", "sleep", "9"]).code(1).json()["error"]["kind"],
@@ -235,7 +235,7 @@ fn repeated_sweeps_lose_no_starting_server() {
     let mut pids = Vec::new();
     for n in 0..100 {
         let label = format!("loop-{n}");
-        // tmux gives up by itself now and then; what it says it made must be there.
+        // tmux itself fails now and then; every server that it reports as created must exist.
         let made = tmux(&label, &["new", "-d", "-P", "-F", "#{pid}", "sleep 1000"]);
         pids.push((label, made.stdout.trim().to_owned()));
     }

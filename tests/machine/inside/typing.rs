@@ -1,5 +1,5 @@
-//! Typing into programs: texts arrive whole and once, and no question is answered by them. Most programs are
-//! the input box of the tests; others are real ones.
+//! Typing into programs: texts arrive completely and once, and never answer a question. Most programs are the
+//! input box of the tests, some are real ones.
 
 mod arriving;
 mod people;
@@ -36,7 +36,7 @@ fn send(session: &str, args: &[&str]) -> Ran {
     run(&[&["forge", "--json", "send", session], args].concat())
 }
 
-/// The same, with that text on its standard input.
+/// `forge --json send` with this text on its standard input.
 #[track_caller]
 fn send_input(session: &str, args: &[&str], text: &[u8]) -> Ran {
     let file = format!("/tmp/{session}.input");
@@ -77,8 +77,8 @@ fn question(form: Form, when: When) -> Question {
     Question { form, when, stays_ms: 60_000 }
 }
 
-/// All that the program read beside the texts, once nothing more comes. By an empty paste forge may ask it
-/// whether it takes pastes.
+/// The keys that the program read beside the texts, once no more arrive. forge may send an empty paste to
+/// find out whether the program accepts pastes.
 fn keys(session: &Played) -> Vec<String> {
     session.standing();
     let key = |event: Event| match event {
@@ -90,14 +90,14 @@ fn keys(session: &Played) -> Vec<String> {
     keys.filter(|key| key != "Paste of 0 bytes").collect()
 }
 
-/// Nothing was typed, and nothing answered.
+/// Asserts that forge typed nothing and answered nothing.
 #[track_caller]
 fn is_untouched(session: &Played) {
     assert_eq!((session.standing(), session.submitted()), (String::new(), vec![]), "{}", session.story());
     assert_eq!(keys(session), Vec::<String>::new(), "{}", session.story());
 }
 
-/// No question was answered or cancelled.
+/// Asserts that no question was answered or cancelled.
 #[track_caller]
 fn is_unanswered(session: &Played) {
     let is_answer = |event: &Event| matches!(event, Event::Answered { .. } | Event::Cancelled { .. });

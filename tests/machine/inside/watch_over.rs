@@ -1,5 +1,5 @@
-//! The watch over the units that nothing may disturb: what it records and tells, whatever happens to it,
-//! and what it freezes.
+//! The watch over the guarded units: it records and reports disturbances, survives its own failures, and
+//! freezes sessions.
 
 use super::guarding::Production;
 use crate::suite::{Test, inside};
@@ -24,7 +24,7 @@ pub(crate) fn tests() -> Vec<Test> {
 
 const UNIT: &str = "forge-guard-watch.service";
 
-/// The service, with that configuration; both end with the test.
+/// The watch's service with this configuration; both end with the test.
 struct Watch {
     _configuration: TestFile,
 }
@@ -56,7 +56,7 @@ fn disturbances(cursor: &u128) -> Vec<Value> {
     events_since(cursor).into_iter().filter(|event| event["FORGE_EVENT"] == "guard_disturbed").collect()
 }
 
-/// Waits until the unit runs anew, and the watch has seen that.
+/// Waits until the unit runs again and the watch has observed it.
 #[track_caller]
 fn until_disturbed(cursor: &u128, times: usize) -> Vec<Value> {
     wait_for(Duration::from_secs(30), "the disturbances", || {
@@ -90,14 +90,14 @@ fn each_disturbance_is_recorded_and_reported() {
         "{event}"
     );
     assert!(event["FORGE_GUARD"].is_null(), "{event}");
-    // People are told, of several at once.
+    // The notice covers several disturbances at once.
     let told = || std::fs::read_to_string("told").expect("what was told");
     wait_until(Duration::from_secs(30), "the notice", || told().contains("web.service"));
     event_since(&cursor, "notified");
     let notice: Value = serde_json::from_str(told().lines().next().expect("a notice")).expect("JSON");
     assert_eq!(notice["kind"], "disturbed");
     assert!(notice["text"].as_str().expect("a text").contains("sessions that ran: nearby"), "{notice}");
-    // A guarded command that ran is named.
+    // The record names the guarded command that ran.
     let cursor = journal_cursor();
     forge(&["guard", "run", "--", "sh", "-c", "systemctl --user restart web; sleep 1"]).code(100);
     let found = until_disturbed(&cursor, 2);
@@ -111,15 +111,15 @@ fn events_while_the_watch_is_away_are_recorded() {
     for round in 0..5 {
         let (cursor, watch) = (journal_cursor(), Watch::pid());
         web.is_up();
-        // The watch is killed first, then the unit, before there is another.
+        // The watch is killed first, then the unit, before the next watch starts.
         shell(&format!("kill -9 {watch} {}", web.pid())).ok();
         until_disturbed(&cursor, 1);
         wait_until(Duration::from_secs(20), "another watch", || ![0, watch].contains(&Watch::pid()));
         assert_eq!(disturbances(&cursor).len(), 1, "round {round}");
-        // systemd would not start it so often.
+        // systemd would refuse to start the watch this often.
         systemctl(&["reset-failed", UNIT]);
     }
-    // Who stops it wants no news of the time in between.
+    // After `systemctl stop`, the watch does not report events from the time in between.
     let cursor = journal_cursor();
     systemctl(&["stop", UNIT]).ok();
     systemctl(&["restart", "web"]).ok();
@@ -165,7 +165,7 @@ fn a_new_configuration_is_read() {
     assert_eq!(Watch::pid(), pid, "it is the same process");
     signal("KILL", other.pid());
     assert_eq!(until_disturbed(&cursor, 1)[0]["FORGE_UNIT"], "other.service");
-    // One that cannot be used changes nothing.
+    // An unusable configuration changes nothing.
     let _broken = TestFile::new(".config/forge/forge.toml.d/z.toml", "[guard]\nunits = 7\n");
     systemctl(&["reload", UNIT]).ok();
     std::thread::sleep(Duration::from_secs(1));
@@ -205,11 +205,11 @@ fn sessions_that_yield_are_frozen_under_pressure() {
     let event = event_since(&cursor, "frozen");
     assert_eq!(event["FORGE_SESSION"], "gives");
     assert!(event["FORGE_PRESSURE"].as_str().expect("percent").parse::<u64>().expect("a number") >= 20);
-    // Thawed when there is no pressure any more.
+    // forge thaws the session when the pressure is over.
     systemctl(&["stop", &busy.unit]).ok();
     wait_until(Duration::from_secs(60), "the thaw", || state("gives") == "running");
     assert_eq!(event_since(&cursor, "thawed")["FORGE_SESSION"], "gives");
-    // What a person has frozen is theirs.
+    // forge does not thaw a session that the user has frozen.
     forge(&["freeze", "keeps"]).ok();
     systemctl(&["restart", UNIT]).ok();
     assert_eq!(state("keeps"), "frozen");

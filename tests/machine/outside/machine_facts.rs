@@ -1,4 +1,4 @@
-//! What the other tests take for granted about boots and users of a machine.
+//! Properties of boots and users that the other tests rely on.
 
 use crate::machine::Machine;
 use crate::suite::{Test, outside};

@@ -1,5 +1,5 @@
-//! The flake, by Nix of Debian, without a network: another nixpkgs stands in (`tests/nix/nixpkgs`), which
-//! builds with the machine's own cargo, from vendored crates.
+//! The flake, built by Debian's Nix without a network. A stand-in for nixpkgs (`tests/nix/nixpkgs`) builds
+//! with the machine's cargo, from vendored crates.
 
 use crate::machine::Machine;
 use crate::ran::{self, Ran};
@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-/// Debian's newest Rust beside Nix.
+/// Debian's newest Rust and Nix.
 pub(crate) const PACKAGES: &str = ",nix-bin,cargo-web,rustc-web,gcc,libc6-dev";
 
 pub(crate) fn tests() -> Vec<Test> {
@@ -25,7 +25,7 @@ const NIX: &str = "nix --extra-experimental-features 'nix-command flakes' --opti
 const FLAKE: &str = "path:/home/ada/forge";
 const OVERRIDE: &str = "--override-input nixpkgs path:/home/ada/forge/tests/nix/nixpkgs --no-write-lock-file";
 
-/// The sources, the crates, and a store of the user's own.
+/// Sets up the sources, the crates and the user's own store.
 fn set_up(machine: &Machine) {
     if machine.path("/home/ada/forge").exists() {
         return;
@@ -37,7 +37,7 @@ fn set_up(machine: &Machine) {
         ran::run(command, line, Duration::from_secs(300)).ok();
     };
     let (home, crates) = (machine.path("/home/ada/forge"), machine.path("/usr/src/forge-vendor"));
-    // Not at once into the machine: cargo wants the canonical path of where it writes.
+    // Not directly into the machine: cargo needs the canonical path of its target.
     on_host("cargo vendor --quiet --locked target/vendor >/dev/null");
     on_host(&format!("cp -r target/vendor '{}'", crates.display()));
     on_host(&format!(
@@ -63,13 +63,13 @@ fn a_profile_installs_forge_and_its_units(machine: &mut Machine) {
 
     let forge = "~/.nix-profile/bin/forge";
     user(machine, &format!("{forge} --version"));
-    // Its own units name it by its place in the store, which is theirs too.
+    // forge's units name forge by its store path, which contains the units too.
     let store = user(machine, &format!("readlink -f {forge}")).stdout;
     for file in &forge::model::unit::files::USER {
         let text = user(machine, &format!("cat ~/.nix-profile/lib/systemd/user/{}", file.name)).stdout;
         assert_eq!(text, file.render(Path::new(store.trim())).unwrap(), "{}", file.name);
     }
-    // Those in the home would outlive it there.
+    // Units in the home directory would outlive the package.
     user(machine, "mv ~/.nix-profile ~/away");
     let refused = machine.user(&["sh", "-lc", &format!("{} units install", store.trim())]).code(2);
     assert!(refused.stderr.contains("nix profile install"), "{refused}");
@@ -87,7 +87,7 @@ fn a_profile_installs_forge_and_its_units(machine: &mut Machine) {
     let hook =
         user(machine, &format!("tmux -S {} show-hooks -p", status["socket"].as_str().expect("it"))).stdout;
     assert!(hook.contains("/home/ada/.nix-profile/bin/forge"), "{hook}");
-    // Units name what a garbage collection leaves.
+    // Units name a path that garbage collection keeps.
     user(machine, "nix-collect-garbage --option build-users-group '' -d");
     user(machine, "systemctl --user restart forge-spawn@name");
     user(machine, &format!("{forge} doctor"));
@@ -97,7 +97,7 @@ fn a_profile_installs_forge_and_its_units(machine: &mut Machine) {
     user(machine, &format!("{forge} stop name && {forge} units uninstall"));
 }
 
-/// A part of what a module makes of these settings.
+/// Evaluates a part of the configuration that a module generates from these settings.
 fn part(machine: &Machine, module: &str, settings: &str, part: &str, form: &str) -> Ran {
     let line = format!(
         "{NIX} eval --impure --{form} {OVERRIDE} {FLAKE}#{module}.default --apply 'module: (import \
@@ -133,7 +133,8 @@ fn the_modules_give_the_same_units(machine: &mut Machine) {
     assert_eq!(all.iter().map(String::as_str).collect::<BTreeSet<_>>(), enabled);
     assert_eq!(nixos["users"]["users"]["ada"]["linger"], true);
     assert_eq!(nixos["systemd"]["packages"], json!([nixos["services"]["forge"]["package"]]));
-    // What is written is what was meant, and what forge cannot read is not built.
+    // The written configuration matches the settings, and a configuration that forge cannot read does not
+    // build.
     let file = |settings: &str| {
         let drv = ".environment.etc.\"forge/forge.toml\".source.drvPath";
         let drv = part(machine, "nixosModules", settings, drv, "raw").stdout;

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-/// How long what an installation set going may take.
+/// How long the jobs that an installation starts may take.
 const SOON: Duration = Duration::from_secs(30);
 
 pub(crate) fn tests() -> Vec<Test> {
@@ -28,7 +28,7 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
-/// The package that was built of this tree.
+/// The package that `make deb` built from this tree.
 fn package() -> PathBuf {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/deb");
     let name = format!("forge_{}_", env!("CARGO_PKG_VERSION"));
@@ -43,7 +43,7 @@ fn package() -> PathBuf {
         .unwrap_or_else(|| panic!("there is no {name}*.deb in {}: 'make deb' builds it", folder.display()))
 }
 
-/// The same, as an older version.
+/// The same package with an older version.
 fn older(machine: &Machine) -> PathBuf {
     let folder = machine.path("/var/tmp/older");
     let on_host = |argv: &[&str]| {
@@ -60,8 +60,8 @@ fn older(machine: &Machine) -> PathBuf {
     built.into()
 }
 
-/// A machine as it is before anybody installs forge: without the one that all machines of the tests
-/// have, and without what the test before left.
+/// A machine without forge: without the copy that every test machine has, and without leftovers of the
+/// previous test.
 fn without_forge(machine: &Machine) {
     machine.user(&["systemctl", "--user", "stop", "forge-spawn@*.service", "forge.slice"]).ok();
     machine.root(&["sh", "-c", "! dpkg -s forge >/dev/null 2>&1 || apt-get -q -y purge forge"]).ok();
@@ -71,7 +71,7 @@ fn without_forge(machine: &Machine) {
 #[track_caller]
 fn install(machine: &Machine, package: &Path) -> Ran {
     std::fs::copy(package, machine.path("/var/tmp/forge.deb")).expect("the package in the machine");
-    // As the README has it.
+    // As in the README.
     machine.root(&["sh", "-c", "cd /var/tmp && apt-get -q -y install ./forge.deb"]).ok()
 }
 
@@ -94,7 +94,7 @@ fn supervisor(machine: &Machine, name: &str) -> String {
         .to_owned()
 }
 
-/// What the user manager says of a unit.
+/// A property of a unit in the user manager.
 fn is(machine: &Machine, what: &str, unit: &str) -> String {
     machine.user(&["systemctl", "--user", what, unit]).stdout.trim().to_owned()
 }
@@ -116,7 +116,7 @@ fn untouched(machine: &Machine, (plain, kept): &(Value, Value)) {
     }
 }
 
-/// The same where there is no forge to ask.
+/// The same without forge.
 #[track_caller]
 fn alive(machine: &Machine, (plain, kept): &(Value, Value)) {
     for session in [plain, kept] {
@@ -127,7 +127,7 @@ fn alive(machine: &Machine, (plain, kept): &(Value, Value)) {
 fn after_an_install_the_first_example_works(machine: &mut Machine) {
     without_forge(machine);
     install(machine, &package());
-    // Somebody who never saw forge, and is logged in.
+    // A logged-in user who never used forge.
     let mallory = |line: &str| machine.as_user("mallory", &["sh", "-c", line]);
     let spawned = mallory("forge spawn demo -- top").ok();
     assert!(spawned.stdout.contains("spawned demo"), "{spawned}");
@@ -138,7 +138,7 @@ fn after_an_install_the_first_example_works(machine: &mut Machine) {
     assert!(mallory("forge stop demo").ok().stdout.contains("nothing is left"));
     assert!(mallory("forge doctor").stdout.contains("linger"), "the one step that is left");
     machine.root(&["loginctl", "enable-linger", "mallory"]).ok();
-    // The user manager that ran before knows the units, and the timer is at work.
+    // The user manager that ran before has loaded the units, and the timer is active.
     assert_eq!(is(machine, "is-active", "forge-tmux-socket-sweep.timer"), "active");
     let doctor = machine.user(&["forge", "doctor"]);
     assert_eq!(doctor.code, 0, "{doctor}");
@@ -174,10 +174,10 @@ fn the_package_is_complete(machine: &mut Machine) {
             assert_eq!(is(machine, "is-enabled", file.name), "enabled", "{}", file.name);
         }
     }
-    // A template is enabled for what its users want.
+    // A template is enabled for the instances that users want.
     assert_ne!(is(machine, "is-enabled", "forge-spawn@.service"), "enabled");
     machine.user(&["forge", "units", "verify"]).ok();
-    // It is built of these sources; what was changed since, git may have told later.
+    // The package is built from these sources; later changes may carry a newer git revision.
     let version = machine.user(&["forge", "--version"]).ok().stdout;
     let commit = env!("FORGE_VERSION").trim_end_matches(')').trim_end_matches("-dirty");
     assert!(
@@ -212,7 +212,7 @@ fn an_upgrade_ends_no_session(machine: &mut Machine) {
     untouched(machine, &before);
     let new = supervisor(machine, "kept");
     assert_eq!(machine.root(&["readlink", &format!("/proc/{new}/exe")]).ok().stdout, "/usr/bin/forge\n");
-    // It does its work.
+    // The sweep works.
     let pid = before.1["pane_pid"].to_string();
     machine.root(&["kill", "-9", &pid]).ok();
     wait_until(SOON, "the restart", || {
@@ -220,7 +220,7 @@ fn an_upgrade_ends_no_session(machine: &mut Machine) {
         now.code == 0 && now.json()["state"] == "running" && now.json()["pane_pid"] != before.1["pane_pid"]
     });
     assert_eq!(status(machine, "plain")["pane_pid"], before.0["pane_pid"]);
-    // So does the plain one's hook, which was set by the old one.
+    // The unsupervised session's hook, set by the old forge, works too.
     machine.root(&["kill", "-9", &before.0["pane_pid"].to_string()]).ok();
     wait_until(SOON, "the end", || machine.user(&["forge", "status", "plain"]).code == 1);
     user(machine, "forge stop kept");
@@ -263,7 +263,7 @@ fn a_removal_keeps_sessions_and_a_reinstall_adopts_them(machine: &mut Machine) {
     user(machine, "forge stop plain kept");
 }
 
-/// Its sessions are alive, whatever it does not say.
+/// The sessions stay alive although their user manager does not answer.
 fn an_unresponsive_manager_loses_no_session(machine: &mut Machine) {
     without_forge(machine);
     install(machine, &package());
@@ -273,14 +273,14 @@ fn an_unresponsive_manager_loses_no_session(machine: &mut Machine) {
     signal("-STOP");
     for what in [&["reinstall", "/var/tmp/forge.deb"], &["remove", "forge"]] {
         let command = machine.command("root", &[&["apt-get", "-q", "-y"], &what[..]].concat());
-        // Each of its scripts asks once, and waits for it.
+        // Each maintainer script makes one request and waits for it.
         let ended = ran::run(command, what[0], Duration::from_secs(300)).ok();
         // debconf may have put its scripts' stderr there.
         let told = format!("{}{}", ended.stdout, ended.stderr);
         assert!(told.contains("user manager of uid 1000 did not: "), "{ended}");
     }
     signal("-CONT");
-    // It does what it was asked meanwhile.
+    // The manager then executes the requests.
     machine.user(&["systemctl", "--user", "daemon-reload"]).ok();
     alive(machine, &before);
     install(machine, &package());
@@ -288,7 +288,7 @@ fn an_unresponsive_manager_loses_no_session(machine: &mut Machine) {
     user(machine, "forge stop plain kept");
 }
 
-/// All files but those that any package may change.
+/// All files except those that any package may change.
 fn files(machine: &Machine) -> Vec<String> {
     let line = "find / -xdev \\( -path /proc -o -path /sys -o -path /dev -o -path /run -o -path /tmp \
                 -o -path /var/tmp -o -path /var/log -o -path /var/cache -o -path /var/lib/dpkg \
@@ -305,7 +305,8 @@ fn after_a_purge_nothing_is_left(machine: &mut Machine) {
     assert_ne!(files(machine), before);
     machine.root(&["apt-get", "-q", "-y", "purge", "forge"]).ok();
     alive(machine, &sessions);
-    // As the removal says. What the supervisor's unit would run at its end is gone, too.
+    // As the removal script announces. The command that the supervisor's unit would run at its end is
+    // removed, too.
     machine.user(&["systemctl", "--user", "stop", "forge.slice"]).ok();
     wait_until(SOON, "the supervisor's end", || is(machine, "is-active", "forge-spawn@kept") != "active");
     machine.user(&["systemctl", "--user", "reset-failed"]).ok();

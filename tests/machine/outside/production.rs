@@ -1,5 +1,5 @@
-//! What root may do at any time: disturb the machine's own services, which are guarded, reboot the machine,
-//! and run something inside of what is a user's.
+//! Acts of root: disturb guarded system services, reboot the machine, and run processes inside a user's
+//! session.
 
 use crate::machine::Machine;
 use crate::suite::{Test, outside};
@@ -15,7 +15,7 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
-/// A service of the machine's.
+/// A system service.
 fn production(machine: &Machine) {
     let unit = "printf '[Unit]\\nStartLimitIntervalSec=0\\n[Service]\\nExecStart=/bin/sleep 10000\\nRestart=always\\nRestartSec=0\\n\
                 [Install]\\nWantedBy=multi-user.target\\n' > /etc/systemd/system/prod.service";
@@ -53,8 +53,8 @@ fn services_of_the_machine_are_guarded(machine: &mut Machine) {
     machine.root(&["systemctl", "stop", "prod"]).ok();
     machine.user(&["forge", "guard", "run", "--refuse-if-active", "prod", "--", "true"]).code(0);
     machine.root(&["systemctl", "start", "prod"]).ok();
-    // A system bus that goes away, and comes back. (After that no user manager can move a process out of
-    // a login session any more: it does not connect to that bus again.)
+    // The system bus is restarted. (Afterwards no user manager can move a process out of a login session: it
+    // does not connect to that bus again.)
     let running = machine.spawn_user(&guarded);
     std::thread::sleep(Duration::from_secs(1));
     machine
@@ -83,8 +83,8 @@ fn nothing_is_written_through_anothers_file(machine: &mut Machine) {
     production(machine);
     let snapshot =
         |to: &str| machine.user(&["forge", "guard", "snapshot", "--system-unit", "prod", "-o", to]);
-    // Under /tmp another user lies in wait under the name itself; the kernel's own protection of such
-    // directories is off.
+    // Another user has created a file of this name in /tmp; the kernel's protection of such directories is
+    // off.
     machine.root(&["sysctl", "-qw", "fs.protected_regular=0", "fs.protected_symlinks=0"]);
     machine.user(&["touch", "/home/ada/precious"]).ok();
     machine.as_user("mallory", &["ln", "-s", "/home/ada/precious", "/tmp/link.json"]).ok();
@@ -96,13 +96,13 @@ fn nothing_is_written_through_anothers_file(machine: &mut Machine) {
     }
     let taken = machine.user(&["forge", "guard", "check", "/tmp/fifo.json"]).code(125);
     assert!(taken.stderr.contains("hint:") || taken.stderr.contains("cannot read"), "{taken}");
-    // A device stays what it is, for root too.
+    // forge does not replace a device, as root neither.
     let root = ["forge", "guard", "snapshot", "--system-unit", "prod", "-o", "/dev/null"];
     machine.root(&root).code(2);
     machine.root(&["test", "-c", "/dev/null"]).ok();
 }
 
-/// As with `sudo`, whose command a user may not signal.
+/// As with `sudo`: the user may not signal the command.
 fn root_processes_in_a_session_are_ended(machine: &mut Machine) {
     const FORGE: &str = "/sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service/forge.slice";
     let runs_inside = |groups: &str| {

@@ -16,21 +16,21 @@ pub(crate) fn slice_of(name: &str) -> String {
     format!("/user.slice/user-1000.slice/user@1000.service/forge.slice/{slice}")
 }
 
-/// What a file of a cgroup says.
+/// The contents of a file of a cgroup.
 #[track_caller]
 pub(crate) fn cgroup_file(cgroup: &str, file: &str) -> String {
     let path = Path::new("/sys/fs/cgroup").join(cgroup.trim_start_matches('/')).join(file);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The value of a key in such a file.
+/// The value of a key in the text of such a file.
 #[track_caller]
 pub(crate) fn keyed(text: &str, key: &str) -> u64 {
     let value = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.parse().ok());
     value.unwrap_or_else(|| panic!("no {key} in: {text}"))
 }
 
-/// The processes in a cgroup and all below it; none when it is gone.
+/// The processes in a cgroup and below it; empty if the cgroup does not exist.
 pub(crate) fn processes_in(cgroup: &str) -> Vec<u32> {
     fn collect(folder: &Path, into: &mut Vec<u32>) {
         let procs = std::fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();

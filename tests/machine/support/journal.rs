@@ -5,8 +5,8 @@ use libsystemd::logging::{Priority, journal_send};
 use serde_json::Value;
 use std::time::Duration;
 
-/// Waits until journald has stored all that was sent to it so far: it takes records in their order,
-/// and nothing else tells how far it is.
+/// Waits until journald has stored every record sent so far. journald stores records in order, so a mark that
+/// is stored proves it.
 #[track_caller]
 pub(crate) fn journal_catches_up() {
     let mark = journal_cursor().to_string();
@@ -17,21 +17,21 @@ pub(crate) fn journal_catches_up() {
     });
 }
 
-/// Entries of the user's journal, oldest first; `args` narrow them down.
+/// Entries of the user's journal, oldest first; `args` filter them.
 #[track_caller]
 pub(crate) fn journal(args: &[&str]) -> Vec<Value> {
     journal_catches_up();
     let argv = [&["journalctl", "--user", "-o", "json", "--all", "--no-pager"], args].concat();
-    // journalctl ends with 1 when there is nothing to show.
+    // journalctl exits with 1 when no entry matches.
     run(&argv).stdout.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
-/// This moment, for `events_since`.
+/// The current time in microseconds, for `events_since`.
 pub(crate) fn journal_cursor() -> u128 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a clock").as_micros()
 }
 
-/// forge's own records since then, wherever journald keeps them.
+/// forge's records since `cursor`, from the user's and the system journal.
 #[track_caller]
 pub(crate) fn events_since(cursor: &u128) -> Vec<Value> {
     journal_catches_up();
@@ -45,7 +45,7 @@ pub(crate) fn events_since(cursor: &u128) -> Vec<Value> {
         .collect()
 }
 
-/// When a record was sent, in microseconds: on a busy machine journald takes it a good while later.
+/// When a record was sent, in microseconds: a busy journald stores it noticeably later.
 #[track_caller]
 pub(crate) fn sent_at(entry: &Value) -> u128 {
     let time = ["_SOURCE_REALTIME_TIMESTAMP", "__REALTIME_TIMESTAMP"];

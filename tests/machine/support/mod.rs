@@ -1,5 +1,4 @@
-//! What tests in a machine have in common: run forge and other programs, wait,
-//! read the journal, look into cgroups.
+//! Tools of the tests in a machine: run programs, wait, read the journal and cgroups.
 
 mod cgroups;
 mod journal;
@@ -15,7 +14,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// How long one program may take where a test says nothing.
+/// How long one program may take unless the test sets a deadline.
 const USUAL: Duration = Duration::from_secs(60);
 
 fn command(argv: &[&str]) -> (Command, String) {
@@ -49,13 +48,12 @@ pub(crate) fn shell(line: &str) -> Ran {
     run(&["sh", "-c", line])
 }
 
-/// Runs `forge`.
 #[track_caller]
 pub(crate) fn forge(args: &[&str]) -> Ran {
     run(&[&["forge"], args].concat())
 }
 
-/// Runs `forge --json`, wants success, and gives its one JSON object.
+/// Runs `forge --json`, asserts success and returns its JSON object.
 #[track_caller]
 pub(crate) fn forge_json(args: &[&str]) -> Value {
     forge(&[&["--json"], args].concat()).ok().json()
@@ -78,7 +76,7 @@ pub(crate) fn server_pid(label: &str) -> u32 {
     tmux(label, &["-N", "display", "-p", "#{pid}"]).ok().stdout.trim().parse().expect("a pid")
 }
 
-/// Ends the tmux server on the socket `label` and waits until it is gone: it answers, and it listens,
+/// Ends the tmux server on the socket `label` and waits until it is gone: a killed server answers and listens
 /// for a moment longer.
 #[track_caller]
 pub(crate) fn kill_server(label: &str) {
@@ -100,20 +98,19 @@ pub(crate) fn dead_socket(label: &str) -> PathBuf {
     socket(label)
 }
 
-/// Whether the process is there and no zombie.
+/// Whether the process exists and is not a zombie.
 pub(crate) fn alive(pid: u32) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/stat"))
         .is_ok_and(|stat| !stat.rsplit(')').next().unwrap_or_default().starts_with(" Z"))
 }
 
-/// Waits until `probe` is true; after `limit` the test fails and says what it
-/// waited for.
+/// Waits until `probe` is true. After `limit` the test fails and reports `what` it waited for.
 #[track_caller]
 pub(crate) fn wait_until(limit: Duration, what: &str, mut probe: impl FnMut() -> bool) {
     wait_for(limit, what, || probe().then_some(()));
 }
 
-/// Waits until `probe` gives something, and gives that.
+/// Waits until `probe` returns a value, and returns it; the limit is as in `wait_until`.
 #[track_caller]
 pub(crate) fn wait_for<T>(limit: Duration, what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
     let end = Instant::now() + limit;
@@ -122,19 +119,19 @@ pub(crate) fn wait_for<T>(limit: Duration, what: &str, mut probe: impl FnMut() -
             return found;
         }
         assert!(Instant::now() < end, "waited {} s in vain for {what}", limit.as_secs());
-        // From outside there is no one event for all that tests wait for.
+        // There is no single event for everything that tests wait for.
         std::thread::sleep(Duration::from_millis(20));
     }
 }
 
-/// A property of a user unit, as systemctl shows it.
+/// A property of a user unit, as `systemctl show` prints it.
 #[track_caller]
 pub(crate) fn user_unit_property(unit: &str, property: &str) -> String {
     let ran = run(&["systemctl", "--user", "show", "--value", "-p", property, unit]).ok();
     ran.stdout.trim_end().to_owned()
 }
 
-/// A file that is removed when the test is over.
+/// A file that is removed when the test ends.
 pub(crate) struct TestFile(PathBuf);
 
 impl TestFile {
@@ -154,20 +151,20 @@ impl Drop for TestFile {
     }
 }
 
-/// Asks the user manager for something.
+/// Runs `systemctl --user`.
 #[track_caller]
 pub(crate) fn systemctl(args: &[&str]) -> Ran {
     run(&[&["systemctl", "--user"], args].concat())
 }
 
-/// Sends a signal by its name.
+/// Sends a signal, given by name.
 #[track_caller]
 pub(crate) fn signal(signal: &str, pid: u32) {
     assert!(pid > 1, "no process");
     run(&["kill", "-s", signal, &pid.to_string()]);
 }
 
-/// forge's configuration, for the time of a test.
+/// Writes forge's configuration; it is removed when the test ends.
 #[track_caller]
 pub(crate) fn configured(text: &str) -> TestFile {
     TestFile::new(".config/forge/forge.toml", text)

@@ -9,7 +9,7 @@ use serde_json::Value;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// A session that is ended when the test is over, however it ends.
+/// A session that is stopped when the test ends, also by a panic.
 pub(crate) struct Session(pub(crate) String);
 
 impl Drop for Session {
@@ -18,7 +18,7 @@ impl Drop for Session {
     }
 }
 
-/// Spawns a session and gives what forge says of it.
+/// Spawns a session; returns it with the output of `forge --json spawn`.
 #[track_caller]
 pub(crate) fn spawn(name: &str, options: &[&str], command: &[&str]) -> (Session, Value) {
     let session = Session(name.to_owned());
@@ -26,7 +26,7 @@ pub(crate) fn spawn(name: &str, options: &[&str], command: &[&str]) -> (Session,
     (session, spawned)
 }
 
-/// A live tmux server that is nobody's business: its pid must never change.
+/// A live tmux server that forge must not touch: its pid must never change.
 pub(crate) struct Homebase(u32);
 
 impl Homebase {
@@ -36,7 +36,7 @@ impl Homebase {
         Self(server_pid("homebase"))
     }
 
-    /// The server is the same, and is reached.
+    /// Asserts that the server is the same and answers.
     #[track_caller]
     pub(crate) fn untouched(&self) {
         assert_eq!(server_pid("homebase"), self.0, "homebase is another server now");
@@ -50,7 +50,7 @@ impl Drop for Homebase {
     }
 }
 
-/// Nothing of the session is left: no unit, no process, no socket, no file.
+/// Asserts that nothing of the session is left: no unit, no process, no socket, no file.
 #[track_caller]
 pub(crate) fn nothing_left_of(name: &str) {
     let slice = format!("forge-{}.slice", name.replace('-', "\\x2d"));
@@ -74,7 +74,7 @@ pub(crate) struct Supervised {
 }
 
 impl Supervised {
-    /// Names one; nothing is started.
+    /// Installs the units and names a session without starting it.
     #[track_caller]
     pub(crate) fn named(name: &str) -> Self {
         forge(&["units", "install"]).ok();
@@ -97,38 +97,38 @@ impl Supervised {
         it
     }
 
-    /// A property of its service.
+    /// A property of the supervisor's service.
     #[track_caller]
     pub(crate) fn service(&self, property: &str) -> String {
         user_unit_property(&self.unit, property)
     }
 
-    /// The supervisor's pid; 0 where there is none.
+    /// The supervisor's pid; 0 if no supervisor runs.
     #[track_caller]
     pub(crate) fn pid(&self) -> u32 {
         self.service("MainPID").parse().expect("a pid")
     }
 
-    /// What forge says of the session; null where it says nothing.
+    /// The output of `forge --json status`; null if it fails.
     #[track_caller]
     pub(crate) fn status(&self) -> Value {
         let ran = forge(&["--json", "status", &self.name]);
         if ran.code == 0 { ran.json() } else { Value::Null }
     }
 
-    /// Its program's pid; 0 where it has none.
+    /// The program's pid; 0 if none runs.
     #[track_caller]
     pub(crate) fn program(&self) -> u32 {
         u32::try_from(self.status()["pane_pid"].as_u64().unwrap_or(0)).expect("a pid")
     }
 
-    /// Its server's pid; 0 where it has none.
+    /// The tmux server's pid; 0 if none runs.
     #[track_caller]
     pub(crate) fn server(&self) -> u32 {
         u32::try_from(self.status()["server_pid"].as_u64().unwrap_or(0)).expect("a pid")
     }
 
-    /// Waits until the session runs under a supervisor, and gives what forge says of it.
+    /// Waits until the session runs under a supervisor; returns its status.
     #[track_caller]
     pub(crate) fn up(&self) -> Value {
         wait_for(Duration::from_secs(60), &format!("{} to run under its supervisor", self.name), || {
@@ -140,7 +140,7 @@ impl Supervised {
         })
     }
 
-    /// Waits until it runs again as another program than that, and gives what forge says of it.
+    /// Waits until the session runs again with another pid than `program`; returns its status.
     #[track_caller]
     pub(crate) fn up_after(&self, program: u32) -> Value {
         wait_until(
@@ -151,7 +151,7 @@ impl Supervised {
         self.up()
     }
 
-    /// Waits until its service is in that state.
+    /// Waits until the service's ActiveState is `state`.
     #[track_caller]
     pub(crate) fn becomes(&self, state: &str) {
         wait_until(Duration::from_secs(60), &format!("{} to be {state}", self.unit), || {
@@ -168,7 +168,7 @@ impl Drop for Supervised {
     }
 }
 
-/// Settings of one supervisor's service, for the time of a test.
+/// A drop-in for one supervisor's service; it is removed when the test ends.
 pub(crate) struct DropIn {
     _file: TestFile,
 }

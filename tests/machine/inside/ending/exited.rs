@@ -24,7 +24,7 @@ pub(crate) fn tests() -> Vec<Test> {
 fn a_program_that_ends_takes_its_session_with_it() {
     for round in 0..16 {
         let cursor = journal_cursor();
-        // Two of them leave something behind that ends only when it is killed.
+        // Two of them leave a process behind that ends only when it is killed.
         let behind = if round % 8 == 0 { IMMUNE } else { "sleep 1000" };
         let program = format!("(setsid sh -c \"{behind}\" &); sleep 0.5; exit 4");
         let (_session, spawned) = spawn("brief", &[], &["sh", "-c", &program]);
@@ -45,14 +45,14 @@ fn a_program_that_ends_takes_its_session_with_it() {
         let event = event_since(&cursor, "crashed");
         assert_eq!((&event["FORGE_EXIT_STATUS"], &event["FORGE_SESSION"]), (&"4".into(), &"brief".into()));
         assert!(event["FORGE_CPU_USEC"].is_string() && event["FORGE_DURATION_USEC"].is_string(), "{event}");
-        // Who asks later is told the same.
+        // A later `forge wait` gets the same answer.
         assert_eq!(forge_json(&["wait", "brief", "--exit"])["status"], 4);
         let status = forge(&["status", "brief"]).code(1);
         assert!(status.stderr.contains("exit status 4"), "{status}");
     }
 }
 
-/// Its server, which calls forge at the end, has the session's environment.
+/// The session's server, which calls forge when the program exits, has the session's environment.
 fn a_session_with_its_own_home_ends_like_any_other() {
     let own = [
         "HOME=/tmp",
@@ -84,7 +84,7 @@ fn an_exit_without_a_socket_is_reported() {
     let ended = forge_json(&["wait", "mute", "--exit", "--timeout", "20"]);
     assert_eq!(ended["status"], 4);
     nothing_left_of("mute");
-    // A supervisor that is not told takes a clean end for a crash.
+    // A supervisor without that record takes a clean exit for a crash.
     let _going = going();
     let mute = Supervised::spawn("mute", &[], &[&program[..], &["0"]].concat());
     let cursor = journal_cursor();
@@ -133,7 +133,7 @@ fn run_notifies_systemd_when_it_is_ready() {
     let options = ["systemd-run", "--user", "--unit=engine", "-p", "Type=notify", "--quiet", "--collect"];
     let command =
         ["forge", "run", "engine", "--ready", "up", "--", "sh", "-c", "sleep 0.3; echo up; sleep 1000"];
-    // Returns when the service is ready.
+    // `systemctl start` returns when the service is ready.
     run(&[&options[..], &command[..]].concat()).ok();
     let _session = Session("engine".into());
     assert!(forge(&["capture", "engine"]).ok().stdout.contains("up"));
@@ -141,8 +141,7 @@ fn run_notifies_systemd_when_it_is_ready() {
     nothing_left_of("engine");
 }
 
-/// The forge that clears what a program left is held up at the worst moment, and the name is used
-/// again meanwhile.
+/// The forge that cleans up after a program is delayed at the worst moment, while the name is used again.
 fn ending_a_run_does_not_end_the_next() {
     let script = r#"
         units=/sys/fs/cgroup$(systemctl --user show -P ControlGroup)

@@ -1,4 +1,4 @@
-//! Ending a session ends all of it; a session that ends by itself leaves nothing either.
+//! Stopping a session ends all of its processes; a session whose program exits leaves nothing either.
 
 mod exited;
 mod stopped;

@@ -104,7 +104,8 @@ fn frozen_and_wedged_sessions_can_be_stopped() {
     nothing_left_of("wedged");
 }
 
-/// Many times: 257 keeps the name only where it is stopped within a millisecond or so of the thaw.
+/// Many rounds: systemd 257 keeps the name only if the session is stopped within about a millisecond of the
+/// thaw.
 fn a_session_killed_while_frozen_frees_its_name() {
     let killed = || {
         let (session, spawned) = spawn("ice", &[], &["sleep", "1000"]);
@@ -116,9 +117,9 @@ fn a_session_killed_while_frozen_frees_its_name() {
     for _ in 0..15 {
         let _first = killed();
         let _second = killed();
-        // 257 keeps the slice, frozen and empty.
+        // systemd 257 keeps the slice, frozen and empty.
         forge(&["stop", "ice"]).ok();
-        // The socket is the janitor's.
+        // The sweep removes the socket.
         forge(&["sweep"]).ok();
         nothing_left_of("ice");
     }
@@ -199,10 +200,10 @@ fn a_restore_skips_sessions_that_are_being_stopped() {
     wait_until(Duration::from_secs(3), "the stop", || {
         shell("systemctl --user list-jobs | grep -q forge-going.slice").code == 0
     });
-    // It is to come back, and by the time that it can it was stopped, and started otherwise.
+    // The session is due for a restore; before that it was stopped and started differently.
     let _ = std::fs::remove_file(".local/state/forge/restored.json");
     let restore = start(&["forge", "--json", "restore"]);
-    // Nothing tells when it waits.
+    // There is no event for the moment when it waits.
     std::thread::sleep(Duration::from_secs(1));
     let spawned = forge_json(&["spawn", "going", "--", "sleep", "1000"]);
     stop.wait(Duration::from_secs(20)).ok();
@@ -215,7 +216,7 @@ fn a_session_started_while_it_is_forgotten_is_stopped() {
     let (_session, _) = spawn("anew", &[], &["sh", "-c", IMMUNE]);
     std::fs::write(format!("/sys/fs/cgroup{}/cgroup.kill", slice_of("anew")), "1").expect("a kill of all");
     wait_until(Duration::from_secs(5), "its end", || forge(&["status", "anew"]).code != 0);
-    // It looks, finds nothing but the specification, and stands still before it forgets that.
+    // The stop finds only the specification, and pauses before it removes that.
     let late = "strace -qq -o looked -P $XDG_RUNTIME_DIR/forge/spawning/anew -e trace=openat \
                 -e inject=openat:delay_exit=2000000:when=1 forge stop anew --timeout 1";
     let stop = start(&["sh", "-c", late]);
@@ -272,7 +273,7 @@ fn one_session_that_cannot_be_stopped_does_not_block_the_others() {
     shell("rmdir /tmp/tmux-1000/spawn-m1.lock").ok();
     assert!(stopped.stderr.contains("spawn-m1"), "{stopped}");
     assert!(!alive(pid(&first["pane_pid"])) && !alive(pid(&second["pane_pid"])));
-    // Neither comes back after a boot.
+    // Neither session comes back after a boot.
     shell("! ls ~/.local/state/forge/sessions/m[12].json").ok();
     run(&["forge", "sweep"]).ok();
 }

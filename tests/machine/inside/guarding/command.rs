@@ -34,15 +34,15 @@ fn a_guarded_command_behaves_as_an_unguarded_one() {
         .code(100);
     let is_told = loud.stderr.lines().all(|line| line.starts_with("forge: web.service "));
     assert!(loud.stdout.is_empty() && is_told && !loud.stderr.is_empty(), "{loud}");
-    // Input, directory, environment and arguments of any bytes reach it.
+    // Input, directory, environment and arguments with any bytes reach the command.
     let line = "cd /tmp && printf 'a\\0b' | VAR=x forge guard run --unit web -- \
                 sh -c 'pwd; echo $VAR; od -An -c; printf %s \"$1\" | od -An -tx1' sh \"$(printf '\\377 \\042')\"";
     let ran = shell(line).ok();
     assert_eq!(ran.stdout, "/tmp\nx\n   a  \\0   b\n ff 20 22\n", "{ran}");
-    // In a pipeline, with a reader that goes away.
+    // In a pipeline whose reader exits.
     let ran = shell("forge guard run --unit web -- yes | head -1").ok();
     assert_eq!(ran.stdout, "y\n");
-    // Shells see which signal ended it.
+    // Shells see which signal ended the command.
     let ran = run(&[
         "python3",
         "-c",
@@ -60,7 +60,7 @@ fn the_whole_process_tree_is_ended() {
     assert_eq!(left(), "0", "{ran}");
     assert!(ran.json()["cleared"].as_u64() >= Some(3), "{ran}");
     nothing_left_of_guards();
-    // Unless they may stay: then they keep their limits, and nobody ends them.
+    // With --leave-children they stay, keep their limits, and nobody ends them.
     guarded(&web, &["--leave-children"], &["sh", "-c", "setsid sleep 2001 >/dev/null 2>&1 &"]).ok();
     std::thread::sleep(Duration::from_secs(1));
     assert_eq!(left(), "1");
@@ -88,7 +88,7 @@ fn a_command_has_its_limits() {
     }
     assert_eq!(user_unit_property(&scope, "Slice"), slice);
     assert_eq!(user_unit_property(&scope, "OOMPolicy"), "continue");
-    // Weights count among neighbours: of the slices too.
+    // Weights apply among siblings, so the slices need them too.
     assert_eq!(user_unit_property("forge-guard.slice", "CPUWeight"), "10");
     assert_eq!(user_unit_property("forge.slice", "CPUWeight"), "20");
     let pid = processes_in(&group)[0].to_string();
@@ -97,7 +97,7 @@ fn a_command_has_its_limits() {
     assert!(score.trim().parse::<i32>().expect("a number") >= 500, "{score}");
     signal("TERM", pid_of(&id));
     running.wait(Duration::from_secs(20)).code(143);
-    // What a person has set stays.
+    // Settings made by the user stay.
     systemctl(&["set-property", "--runtime", "forge.slice", "CPUWeight=77"]).ok();
     forge(&["guard", "run", "--cpu-weight", "33", "--", "true"]).ok();
     assert_eq!(user_unit_property("forge.slice", "CPUWeight"), "77");
@@ -107,7 +107,7 @@ fn a_command_has_its_limits() {
 fn unread_stderr_does_not_block_the_guard() {
     let web = Production::lasting("web");
     let cursor = journal_cursor();
-    // A pipe that is full, and that nobody reads.
+    // A full pipe that nobody reads.
     let line = "import os, subprocess, sys, time\nr, w = os.pipe()\nos.set_blocking(w, False)\ntry:\n  while True: os.write(w, b'x')\n\
                 except BlockingIOError: pass\nos.set_blocking(w, True)\n\
                 sys.exit(subprocess.run(['forge', 'guard', 'run', '--unit', 'web', '--', 'sleep', '4'], stderr=w, timeout=None).returncode)";

@@ -23,7 +23,7 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
-/// Numbers that are different each time; a failure says how it came.
+/// Random numbers, different in each run; a failure prints the values in use.
 struct Random(u64);
 
 impl Random {
@@ -40,7 +40,7 @@ impl Random {
     }
 }
 
-/// Ways to disturb a unit, for a shell. The last ones return before anything has happened.
+/// Shell commands that disturb a unit. The last two return before anything has happened.
 const BOUNCES: [&str; 8] = [
     "systemctl --user restart web",
     "kill -9 $(systemctl --user show -P MainPID web)",
@@ -52,7 +52,7 @@ const BOUNCES: [&str; 8] = [
     MAY_BE_CANCELLED,
 ];
 
-/// A start takes the place of a stop that the manager, when it is busy, has not begun.
+/// A start replaces a stop that a busy manager has not begun.
 const MAY_BE_CANCELLED: &str = "systemctl --user --no-block stop web; systemctl --user --no-block start web";
 
 fn each_kind_of_restart_is_detected() {
@@ -72,7 +72,7 @@ fn each_kind_of_restart_is_detected() {
         assert_eq!((&unit["unit"], &unit["disturbed"]), (&"web.service".into(), &true.into()));
         assert_ne!(unit["before"]["invocation"], unit["after"]["invocation"], "{bounce}: {report}");
     }
-    // What does not come back, what fails, and what only pretends to be the same.
+    // A unit that stays down, one that fails, and one that only looks the same afterwards.
     let once = Production::start("once", "ExecStart=/bin/sleep 10000");
     for (line, change) in [
         ("systemctl --user stop once", "stopped"),
@@ -88,12 +88,12 @@ fn each_kind_of_restart_is_detected() {
             .iter()
             .filter_map(|row| row["event"].as_str())
             .collect();
-        // Quick steps may be seen as one.
+        // The guard may see quick steps as one.
         let stopped = ["stopping", "stopped", "restarted"];
         let seen = changes.iter().any(|seen| *seen == change || change != "failed" && stopped.contains(seen));
         assert!(seen, "{line}: {changes:?}");
     }
-    // A main process that hands over to another.
+    // A main process that hands over to another process.
     let hand = Production::start(
         "hand",
         "Type=notify\nNotifyAccess=all\nExecStart=/bin/sh -c 'sleep 10000 & systemd-notify --ready; \
@@ -113,13 +113,13 @@ fn a_disturbance_is_reported_while_the_command_runs() {
     let begun = event_since(&cursor, "guard_started");
     let before = web.pid();
     signal("KILL", before);
-    // Its end is far away.
+    // The command has not ended yet.
     let told = event_since(&cursor, "guard_disturbed");
     assert_eq!((&told["FORGE_UNIT"], &told["FORGE_GUARD"]), (&"web.service".into(), &begun["FORGE_GUARD"]));
     assert_eq!(told["FORGE_PID_BEFORE"], before.to_string());
     assert_eq!(told["FORGE_SESSIONS"], "bystander");
     assert_eq!(told["FORGE_COMMANDS"], begun["FORGE_GUARD"]);
-    // The unit's own journal has it, too.
+    // The record is also in the unit's journal.
     assert!(
         crate::support::journal(&["--user-unit", "web"])
             .iter()
@@ -138,7 +138,7 @@ fn none_of_two_hundred_restarts_is_missed() {
     let (mut missed, mut bounces) = (Vec::new(), 0);
     while bounces < 200 {
         let bounce = BOUNCES[usize::try_from(random.below(8)).expect("an index")];
-        // A third each at the very first and the very last millisecond of the command.
+        // One third of the restarts falls on the command's first millisecond, one third on its last.
         let mut pause = |is_none: bool| if is_none { 0 } else { random.below(150) };
         let (before, after) = (pause(bounces % 3 == 0), pause(bounces % 3 == 1));
         let line = format!("sleep 0.{before:03}; {bounce}; exec sleep 0.{after:03}");
@@ -165,7 +165,7 @@ fn a_cancelled_stop_is_not_a_disturbance() {
          systemctl --user start web"
     );
     let mut kinds = [0, 0];
-    // Which of the two the manager reads first is a matter of chance.
+    // The order in which the manager reads the two is random.
     for _ in 0..20 {
         let (ran, bounced) = web.bounced_by(|| guarded(&web, &[], &["sh", "-c", &line]));
         assert_eq!(ran.code, if bounced { 100 } else { 0 }, "bounced: {bounced}\n{ran}");
@@ -180,7 +180,7 @@ fn none_of_two_hundred_quiet_runs_is_reported_as_disturbed() {
     let _fails = TestFile::new(".config/systemd/user/fails.service", "[Service]\nExecStart=/bin/false\n");
     let _other = Production::lasting("other");
     systemctl(&["daemon-reload"]).ok();
-    // What else happens on a machine.
+    // Unrelated activity of other units.
     let mut noise = start(&[
         "sh",
         "-c",
@@ -211,27 +211,27 @@ fn none_of_two_hundred_quiet_runs_is_reported_as_disturbed() {
 }
 
 fn normal_unit_activity_is_not_a_disturbance() {
-    // A job that a timer starts, which does its work and ends.
+    // A job like that of a timer, which does its work and exits.
     let job = Production::start("job", "Type=oneshot\nExecStart=/bin/sleep 0.1");
     let report = report(&job, "systemctl --user start job; sleep 0.3");
     assert_eq!(report["exit_status"], 0, "{report}");
     let mut events =
         report["timeline"].as_array().expect("rows").iter().filter_map(|row| row["event"].as_str());
     assert!(events.any(|event| event == "done"), "{report}");
-    // One that fails is one.
+    // A job that fails is a disturbance.
     let bad = Production::start("bad", "Type=oneshot\nExecStart=/bin/sh -c '! test -e /tmp/bad'");
     let failing = "touch /tmp/bad; systemctl --user start bad; rm /tmp/bad";
     assert_eq!(self::report(&bad, failing)["exit_status"], 100);
     assert_eq!(self::report(&bad, "true")["exit_status"], 0, "that it had failed before is not news");
-    // A service that reads its configuration again.
+    // A service that reloads its configuration.
     let reloads = Production::start("reloads", "ExecStart=/bin/sleep 10000\nExecReload=/bin/sleep 0.2");
     let report = self::report(&reloads, "systemctl --user reload reloads");
     assert_eq!(report["exit_status"], 0, "{report}");
-    // One that is started and was not up.
+    // A unit that was down and is started.
     let late = Production::start("late", "ExecStart=/bin/sleep 10000");
     systemctl(&["stop", "late"]).ok();
     assert_eq!(self::report(&late, "systemctl --user start late")["exit_status"], 0);
-    // One that stands still does nothing for anybody.
+    // A frozen service is disturbed: it serves nobody.
     let still = Production::start("still", "ExecStart=/bin/sleep 10000");
     for line in [
         "systemctl --user freeze still; sleep 1; systemctl --user thaw still",
@@ -242,7 +242,7 @@ fn normal_unit_activity_is_not_a_disturbance() {
         assert!(report["timeline"].to_string().contains("\"frozen\""), "{report}");
     }
     systemctl(&["thaw", "still"]).ok();
-    // A job with something to clear up.
+    // A job with an ExecStopPost=.
     let post = Production::start("post", "Type=oneshot\nExecStart=/bin/true\nExecStopPost=/bin/sleep 0.3");
     assert_eq!(self::report(&post, "systemctl --user start post; sleep 0.5")["exit_status"], 0);
 }
@@ -250,14 +250,14 @@ fn normal_unit_activity_is_not_a_disturbance() {
 fn a_guard_survives_a_restart_of_the_bus() {
     let web = Production::lasting("web");
     let bus = user_unit_property("dbus.service", "MainPID");
-    // Alone it is no disturbance; with one meanwhile it is.
+    // A restart of the bus alone is not a disturbance; a restart of the unit meanwhile is.
     let quiet = format!("kill -9 {bus}; sleep 1");
     let report = report(&web, &quiet);
     assert_eq!(report["exit_status"], 0, "{report}");
     assert!(report["timeline"].to_string().contains("\"away\""), "{report}");
     systemctl(&["is-active", "dbus.service"]).ok();
     web.is_up();
-    // (systemctl does not need the bus.)
+    // systemctl does not need the bus.
     let bounced = format!(
         "systemctl --user stop dbus.socket dbus.service; kill -9 {}; sleep 1; systemctl --user start dbus.socket",
         web.pid()
@@ -265,7 +265,7 @@ fn a_guard_survives_a_restart_of_the_bus() {
     let report = self::report(&web, &bounced);
     assert_eq!(report["exit_status"], 100, "{report}");
     assert_eq!(report["units"][0]["after"]["restarts"], 1, "{report}");
-    // A bus that does nothing for a while.
+    // A bus that is stopped for a while.
     web.is_up();
     let (bus, pid) = (user_unit_property("dbus.service", "MainPID"), web.pid());
     for (line, status) in [("true".to_owned(), 0), (format!("kill -9 {pid}"), 100)] {
@@ -298,7 +298,7 @@ fn many_guards_at_once() {
         (0..20).map(|_| start(&["forge", "guard", "run", "--unit", &web.unit, "--", "sleep", "3"])).collect();
     let runs: Vec<_> = runs.into_iter().map(|run| run.wait(Duration::from_secs(60)).code(0)).collect();
     assert_eq!(runs.len(), 20);
-    // All of them see what happens to one unit.
+    // All guards report the disturbance of one unit.
     let cursor = journal_cursor();
     let runs: Vec<_> =
         (0..20).map(|_| start(&["forge", "guard", "run", "--unit", &web.unit, "--", "sleep", "8"])).collect();
@@ -314,7 +314,7 @@ fn many_guards_at_once() {
 
 fn a_pending_job_delays_the_verdict() {
     let web = Production::lasting("web");
-    // It has to end first, and takes its time.
+    // This unit must stop first, which takes long.
     let _slow = Production::start(
         "slow",
         "ExecStart=/bin/sleep 10000\nExecStop=/bin/sleep 20\n[Unit]\nAfter=web.service\nBindsTo=web.service",
@@ -322,7 +322,7 @@ fn a_pending_job_delays_the_verdict() {
     let ran = guarded(&web, &[], &["systemctl", "--user", "--no-block", "stop", "web"]).code(100);
     assert!(ran.stderr.contains("systemd still has a job for web.service"), "{ran}");
     systemctl(&["kill", "-s", "KILL", "slow"]);
-    // One that goes down before the command begins is not the command's doing.
+    // A unit that goes down before the command begins was not disturbed by the command.
     let stops = Production::start("stops", "ExecStart=/bin/sleep 10000\nExecStop=/bin/sleep 1");
     systemctl(&["--no-block", "restart", &stops.unit]).ok();
     guarded(&stops, &[], &["sleep", "2"]).code(0);

@@ -35,7 +35,7 @@ fn a_guard_that_is_killed_leaves_nothing() {
         }
         nothing_left_of_guards();
     }
-    // One that may leave its children is thawed, and left.
+    // With --leave-children the keeper thaws the processes and leaves them.
     let (running, id, group) = running(&["--unit", "web", "--leave-children"], &["sleep", "1000"]);
     systemctl(&["freeze", &format!("forge-guard-{id}.scope")]).ok();
     signal("KILL", pid_of(&id));
@@ -88,7 +88,7 @@ fn a_command_that_leaves_its_cgroup_is_reported() {
     let away = "G=/sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service/away; mkdir -p $G; echo $$ > $G/cgroup.procs; exec sleep 2";
     let ran = guarded(&web, &[], &["sh", "-c", away]).code(0);
     assert!(ran.stderr.contains("has moved to the control group"), "{ran}");
-    // It does not outlive its guard.
+    // The moved command does not outlive its guard.
     let cursor = journal_cursor();
     let running = start(&[
         "forge",

@@ -9,7 +9,7 @@ pub(crate) fn tests() -> Vec<Test> {
     vec![inside!(listening_is_denied), inside!(listening_is_watched_where_the_kernel_cannot_deny_it)]
 }
 
-/// Python that listens in some way, and says what came of it.
+/// A Python program that listens in this way and prints the result.
 fn listens(how: &str) -> Vec<String> {
     let program = format!(
         "import socket, time, os, sys\ntry:\n  {}\nexcept OSError as error:\n  print('refused', flush=True); sys.exit(7)\n\
@@ -42,7 +42,7 @@ fn deny(prefix: &[&str]) {
         let ran = run(&argv);
         assert!(!ran.stdout.contains("still there"), "{name}: {ran}");
         if ran.stdout.contains("refused") {
-            // By the kernel: that is the command's to deal with.
+            // The kernel refused the call; the command handles that error itself.
             assert_eq!(ran.code, 7, "{name}: {ran}");
             assert!(prefix.is_empty(), "{name}: {ran}");
         } else {
@@ -51,7 +51,7 @@ fn deny(prefix: &[&str]) {
             assert_eq!(event["FORGE_PROCESS"], "python3", "{name}: {event}");
         }
     }
-    // A process that nobody may look into (PR_SET_DUMPABLE).
+    // A process that no other may inspect (PR_SET_DUMPABLE).
     let hidden = "syscall(157, 4, 0, 0, 0, 0); socket(S, PF_INET, SOCK_STREAM, 0); listen(S, 5); sleep 20; print qq(still there)";
     let command = [
         "forge",
@@ -68,7 +68,7 @@ fn deny(prefix: &[&str]) {
     ];
     let ran = run(&[prefix, &command].concat()).code(101);
     assert!(ran.stderr.contains("perl (process "), "{ran}");
-    // What stays allowed.
+    // Uses of sockets that stay allowed.
     for allowed in [
         "s = socket.socket(socket.AF_UNIX); s.bind('/tmp/guarded.sock'); s.listen(); os.unlink('/tmp/guarded.sock'); sys.exit(0)",
         "s = socket.create_connection(('127.0.0.1', 8124)); sys.exit(0)",
@@ -97,14 +97,14 @@ fn listening_is_denied() {
     let ran = forge(&["guard", "run", "--deny-listen", "--", "true"]).ok();
     assert!(ran.stderr.contains("the kernel refuses it (Landlock)"), "{ran}");
     deny(&[]);
-    // A listener that the caller hands on is the caller's.
+    // A listening socket that the caller passes on counts as the caller's.
     let hands_on = "import socket, subprocess, sys\ns = socket.create_server(('127.0.0.1', 0)); s.set_inheritable(True)\n\
                     sys.exit(subprocess.run(['forge', 'guard', 'run', '--deny-listen', '--', 'sleep', '1'], close_fds=False).returncode)";
     run(&["python3", "-c", hands_on]).ok();
 }
 
 fn listening_is_watched_where_the_kernel_cannot_deny_it() {
-    // A kernel without Landlock answers so.
+    // A kernel without Landlock returns this error.
     let prefix = [
         "systemd-run",
         "--user",

@@ -1,5 +1,4 @@
-//! Guarded commands: what a disturbance is, and that none is missed; what a command may do, and how it
-//! ends.
+//! `forge guard`: disturbances of units, and the commands that run under a guard.
 
 mod command;
 mod disturbances;
@@ -40,7 +39,7 @@ pub(crate) fn tests() -> Vec<Test> {
     .collect()
 }
 
-/// A service that others depend on. It ends with the test.
+/// A guarded service; it ends with the test.
 pub(crate) struct Production {
     pub(crate) unit: String,
     _file: TestFile,
@@ -59,7 +58,7 @@ impl Production {
         Self { unit, _file: file }
     }
 
-    /// One that is started again whenever it fails, at once.
+    /// Starts a service that systemd restarts at once whenever it fails.
     #[track_caller]
     pub(crate) fn lasting(name: &str) -> Self {
         Self::start(name, "ExecStart=/bin/sleep 10000\nRestart=always\nRestartSec=0")
@@ -70,7 +69,8 @@ impl Production {
         user_unit_property(&self.unit, "MainPID").parse().expect("a pid")
     }
 
-    /// Does something while it is up, and says whether it was bounced meanwhile, by its manager's word.
+    /// Runs `act` while the unit is up, and returns whether the unit was restarted meanwhile, as its manager
+    /// reports.
     #[track_caller]
     fn bounced_by<T>(&self, act: impl FnOnce() -> T) -> (T, bool) {
         let invocation = || user_unit_property(&self.unit, "InvocationID");
@@ -100,13 +100,13 @@ impl Drop for Production {
     }
 }
 
-/// Runs a command under a guard over that unit.
+/// Runs a command under a guard of this unit.
 #[track_caller]
 fn guarded(unit: &Production, options: &[&str], command: &[&str]) -> Ran {
     forge(&[&["guard", "run", "--unit", &unit.unit], options, &["--"], command].concat())
 }
 
-/// The same with a line of shell; gives the report.
+/// Runs a shell command line under a guard of this unit; returns the report.
 #[track_caller]
 fn report(unit: &Production, line: &str) -> Value {
     forge(&["--json", "guard", "run", "--unit", &unit.unit, "--", "sh", "-c", line]).json()
@@ -121,7 +121,7 @@ fn nothing_left_of_guards() {
     });
 }
 
-/// A guarded command that runs: what was started, its guard's id and its control group.
+/// Starts a guarded command; returns the process, the guard's id and the command's control group.
 #[track_caller]
 fn running(options: &[&str], command: &[&str]) -> (crate::ran::Background, String, String) {
     let cursor = journal_cursor();
@@ -131,7 +131,7 @@ fn running(options: &[&str], command: &[&str]) -> (crate::ran::Background, Strin
     (running, id, group)
 }
 
-/// The pid of a guard, which its id begins with.
+/// The pid of a guard; the guard's id begins with it.
 pub(crate) fn pid_of(id: &str) -> u32 {
     id.split('_').next().and_then(|pid| pid.parse().ok()).expect("a pid")
 }

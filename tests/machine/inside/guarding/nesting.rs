@@ -24,7 +24,7 @@ fn a_guard_in_a_session_stays_in_it() {
     });
     let group = cgroup_of(pid);
     assert!(group.contains(&format!("/forge-outer.slice/forge-outer-{id}.slice/")), "{group}");
-    // What holds for the session holds for it.
+    // The session's freezer applies to the guarded command.
     forge(&["freeze", "outer"]).ok();
     let events = std::fs::read_to_string(format!("/sys/fs/cgroup{group}/cgroup.events")).expect("its events");
     assert!(events.contains("frozen 1"), "{events}");

@@ -31,15 +31,15 @@ pub(crate) fn pressure_freezes_and_thaws() {
             .is_ok_and(|text| text.contains("frozen 1"))
     };
     assert!(is_frozen());
-    // Somebody who thaws it has a reason.
+    // forge respects a thaw by the user.
     systemctl(&["thaw", &slice]).ok();
     std::thread::sleep(Duration::from_secs(8));
     assert!(!is_frozen(), "it is left running for a while");
     wait_until(Duration::from_secs(60), "the next freeze", is_frozen);
-    // Production has what it needs: it runs again.
+    // Without pressure the command runs again.
     systemctl(&["stop", "busy"]).ok();
     wait_until(Duration::from_secs(60), "the thaw", || !is_frozen());
-    // A signal is heard, frozen or not.
+    // A signal reaches the command, frozen or not.
     signal("TERM", pid_of(&id));
     let report = running.wait(Duration::from_secs(30)).code(100).json();
     assert_eq!(report["signal"], 15);

@@ -31,15 +31,15 @@ fn refused_commands_do_not_run() {
         let _configuration = configured("[guard]\nunit = ['web']\n");
         refused(&[], "unknown key 'unit'");
     }
-    // One that ends while it is asked for is up until it has ended.
+    // A unit that is stopping counts as active until it has stopped.
     let slow = Production::start("slow", "ExecStart=/bin/sleep 1000\nExecStop=/bin/sleep 5");
     systemctl(&["--no-block", "stop", &slow.unit]).ok();
     refused(&["--refuse-if-active", "slow"], "is deactivating");
-    // A name that neither manager knows may be another host's.
+    // A name that neither manager knows may belong to another host.
     let ran =
         forge(&["guard", "run", "--refuse-if-active", "elsewhere", "--unit", &web.unit, "--", "true"]).ok();
     assert!(ran.stderr.contains("neither manager knows elsewhere.service"), "{ran}");
-    // What cannot be executed never ran.
+    // A file that is not executable never runs.
     for (command, why) in [("/no/such", "No such file"), ("/etc/passwd", "Permission denied")] {
         let ran = guarded(&web, &[], &[command]).code(125);
         assert!(ran.stderr.contains(why), "{ran}");

@@ -52,7 +52,7 @@ fn the_report_names_what_is_known() {
     assert_eq!((&rows[0]["event"], &rows.last().expect("rows")["event"]), (&"began".into(), &"ended".into()));
     let journal = report["units"][0]["journal"].to_string();
     assert!(journal.contains("Stopped") && journal.contains("Started"), "{journal}");
-    // Nobody claims to know who did it when nobody does.
+    // Without evidence, the report does not name a cause.
     let line = "sh -c 'sleep 0.5; kill -9 '$(systemctl --user show -P MainPID web)' ' & exec forge guard run --unit web -- sleep 2";
     let ran = shell(line).code(100);
     let likely =
@@ -62,7 +62,7 @@ fn the_report_names_what_is_known() {
     for part in ["after", "what happened", "unit", "before", "journal of web.service:", "highest pressure"] {
         assert!(ran.stderr.contains(part), "{part}: {ran}");
     }
-    // Arguments may hold secrets: nothing of them is in the report or the journal.
+    // Arguments may hold secrets: neither the report nor the journal contains them.
     let cursor = journal_cursor();
     let secret = forge(&["guard", "run", "--unit", "web", "--", "sh", "-c", "true s3cr3t; exit 1"]).code(1);
     assert!(!secret.stderr.contains("s3cr3t"));

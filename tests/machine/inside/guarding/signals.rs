@@ -24,7 +24,7 @@ fn signals_are_passed_on() {
         let ran = running.wait(Duration::from_secs(20)).code(code);
         assert_eq!(ran.stdout, "got\n", "{ran}");
     }
-    // `timeout` ends a guard as it ends anything else.
+    // `timeout` ends a guard like any other program.
     let begin = Instant::now();
     run(&["timeout", "1", "forge", "guard", "run", "--unit", &web.unit, "--", "sleep", "1000"]).code(124);
     assert!(begin.elapsed() < Duration::from_secs(30));
@@ -45,7 +45,7 @@ fn terminal_keys_reach_the_command() {
         }
     };
     shows("ready>");
-    // It reads from the terminal, and has it.
+    // The command reads from the terminal and is in its foreground.
     keys(&[
         "forge guard run --unit web -- sh -c 'test -t 0 && test -t 1 && echo pl\\ease && read x && echo got:$x'",
         "Enter",
@@ -53,7 +53,7 @@ fn terminal_keys_reach_the_command() {
     shows("please");
     keys(&["typed", "Enter"]);
     shows("got:typed");
-    // Ctrl-C ends it, and the shell knows.
+    // Ctrl-C ends the command, and the shell sees the signal.
     keys(&[
         "clear; forge guard run --unit web -- sh -c 'echo beg\\un; exec sleep 1000'; echo status=$?",
         "Enter",
@@ -62,14 +62,14 @@ fn terminal_keys_reach_the_command() {
     keys(&["C-c"]);
     wait_until(Duration::from_secs(20), "the end of the job", || screen().trim_end().ends_with("ready>"));
     assert!(!screen().contains("status="), "the shell gave the line up, as after Ctrl-C:\n{}", screen());
-    // Ctrl-Z stops it, fg continues it.
+    // Ctrl-Z stops the command, fg continues it.
     keys(&[
         "clear; forge guard run --unit web -- sh -c 'echo wo\\rks; sleep 1.5; sleep 1; echo do\\ne'",
         "Enter",
     ]);
     shows("works");
-    // A shell between vfork and exec cannot be stopped: its child stops, and it waits for that one for
-    // ever, whoever started it (dash 0.5.12: 8 of 400 that were stopped right after their first line).
+    // A shell between vfork and exec cannot be stopped: its child stops, and the shell waits for the child
+    // for ever, with or without forge (dash 0.5.12: 8 of 400 that were stopped right after their first line).
     wait_until(Duration::from_secs(20), "its first sleep", || run(&["pgrep", "-xf", "sleep 1.5"]).code == 0);
     keys(&["C-z"]);
     shows("Stopped");
@@ -78,7 +78,7 @@ fn terminal_keys_reach_the_command() {
     keys(&["fg", "Enter"]);
     shows("done");
     shows("undisturbed: web.service");
-    // A program that puts its terminal in order before it stops.
+    // A program that restores its terminal before it stops.
     let top = "clear; forge guard run --unit web -- python3 -c 'import os,signal,time\n";
     let top = top.to_owned()
         + "def stop(*_):\n time.sleep(0.3); print(\"in order\"); os.kill(os.getpid(), signal.SIGSTOP); print(\"again\")\n\

@@ -24,7 +24,7 @@ fn snapshots_are_compared() {
     assert_eq!((&quiet["verdict"], &quiet["rebooted"]), (&"undisturbed".into(), &false.into()));
     systemctl(&["daemon-reload"]).ok();
     check().ok();
-    // A kill right before, which the manager may not have seen yet.
+    // The unit is killed right before the check, and the manager may not have noticed yet.
     for _ in 0..10 {
         web.is_up();
         forge(&["guard", "snapshot", "--unit", "web", "-o", file]).ok();
@@ -36,7 +36,7 @@ fn snapshots_are_compared() {
     web.is_up();
     forge(&["guard", "snapshot", "--unit", "web", "-o", file]).ok();
     systemctl(&["restart", "web"]).ok();
-    // A broken configuration is no reason not to know.
+    // A broken configuration does not prevent the check.
     let _configuration = configured("[nonsense\n");
     let disturbed = check().code(100).json();
     assert_eq!(disturbed["units"][0]["disturbed"], true);
@@ -74,7 +74,7 @@ fn unusable_snapshots_are_reported() {
     let ran = forge(&["guard", "snapshot", "-o", good]).code(2);
     assert!(ran.stderr.contains("no unit to guard"), "{ran}");
     assert_eq!(std::fs::read_to_string(good).expect("it"), text);
-    // Where another's file lies in wait under the temporary name nothing is written into it.
+    // forge does not write into another user's file at the temporary name.
     let ran = forge(&["guard", "snapshot", "--unit", "web", "-o", "/proc/none/x.json"]).code(1);
     assert!(ran.stderr.contains("/proc/none/x.json"), "{ran}");
 }

@@ -1,4 +1,4 @@
-//! A session under a supervisor: started, adopted, reloaded, stopped; and all that by systemd.
+//! Sessions under a supervisor that systemd runs: start, adoption, reload, stop.
 
 mod replaced;
 mod restarting;
@@ -16,7 +16,7 @@ pub(crate) fn tests() -> Vec<Test> {
         .collect()
 }
 
-/// Nothing of it runs; how to start it again is still known.
+/// Asserts that nothing of the session runs and its specification is kept.
 #[track_caller]
 fn nothing_left_of_but_the_file(name: &str) {
     let _ = std::fs::remove_file(format!(".local/state/forge/sessions/{name}.json"));

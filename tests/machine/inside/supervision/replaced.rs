@@ -32,7 +32,7 @@ fn a_killed_supervisor_is_replaced_and_the_session_adopted() {
         assert_eq!((&after["server_pid"], &after["pane_pid"]), (&before["server_pid"], &before["pane_pid"]));
         assert_ne!(it.pid(), pid);
     }
-    // It was no failure of the session's.
+    // That does not count as a failure of the session.
     assert_eq!(it.service("NRestarts"), "0");
     signal("KILL", it.program());
     it.up_after(it.program());
@@ -42,7 +42,7 @@ fn a_hung_supervisor_is_replaced_and_the_session_adopted() {
     let _settings = DropIn::new("hung", "[Service]\nWatchdogSec=2s\nTimeoutAbortSec=1s\n");
     let it = Supervised::spawn("hung", &[], &["sleep", "1000"]);
     let (before, pid) = (it.up(), it.pid());
-    // One that is well is left alone.
+    // A healthy supervisor is left alone.
     std::thread::sleep(Duration::from_secs(4));
     assert_eq!(it.pid(), pid);
     let cursor = journal_cursor();
@@ -64,7 +64,7 @@ fn an_upgraded_or_restarted_supervisor_adopts_the_session() {
     let after = it.up();
     assert_eq!((&after["server_pid"], &after["pane_pid"]), (&before["server_pid"], &before["pane_pid"]));
     assert_ne!(it.pid(), pid);
-    // A new file at the same place: the supervisor becomes that, in place.
+    // A new executable at the same path: the supervisor executes it in place.
     let pid = it.pid();
     let runs = || run(&["readlink", &format!("/proc/{pid}/exe")]).stdout.trim().to_owned();
     shell("cp /usr/bin/forge forge-new && mv forge-new forge-copy").ok();
@@ -106,10 +106,10 @@ fn a_session_survives_restarts_of_the_manager_and_the_bus() {
     for what in [
         "systemctl --user daemon-reload",
         "systemctl --user daemon-reexec",
-        // Its own limit for starts is not what this is about.
+        // This test is not about systemd's start limit.
         "systemctl --user reset-failed dbus.service dbus.socket; systemctl --user restart dbus.service",
     ] {
-        // At some moments of the start, and while it runs.
+        // The kill hits several moments of the start, and the running session.
         for delay in ["0", "0.02", "0.05", "0.1", "0.3"] {
             let it = Supervised::named("meanwhile");
             systemctl(&["start", "--no-block", &it.unit]).ok();
@@ -140,11 +140,11 @@ fn a_terminated_supervisor_is_replaced() {
         let (cursor, pid) = (journal_cursor(), it.pid());
         signal(name, pid);
         if name == "HUP" {
-            // That asks it to look.
+            // SIGHUP asks the supervisor to observe its session.
             std::thread::sleep(Duration::from_secs(1));
             assert_eq!(it.pid(), pid);
         } else {
-            // Only systemd's own stop ends the session, or leaves it without a supervisor.
+            // Only a stop by systemd ends the session or leaves it without a supervisor.
             event_since(&cursor, "adopted");
         }
         assert_eq!(it.up()["pane_pid"], before["pane_pid"], "SIG{name}");

@@ -34,7 +34,7 @@ fn stop_and_restart_act_through_the_supervisor() {
         events_since(&cursor).iter().map(|event| event["FORGE_EVENT"].to_string()).collect();
     assert_eq!(events, ["\"stopped\""]);
     nothing_left_of("managed");
-    // While it waits for its next try.
+    // forge waits for the next try.
     let _settings = DropIn::new("managed", "[Service]\nRestartSec=10min\nRestartMaxDelaySec=20min\n");
     let it = Supervised::spawn("managed", &[], &["sleep", "1000"]);
     signal("KILL", it.program());
@@ -56,7 +56,7 @@ fn the_kernel_kills_the_program_first_when_out_of_memory() {
     assert!(score(it.program()) > score(it.pid()));
     let child = run(&["pgrep", "-P", &it.program().to_string()]).ok().stdout;
     assert_eq!(score(child.trim().parse().expect("a pid")), score(it.program()), "what it starts, too");
-    // And without a supervisor; and where the server would go with it, it does not.
+    // The same without a supervisor. Where a restart would end the server, it does not happen.
     let (_session, plain) = spawn("plain", &[], &["sleep", "1000"]);
     let pid = |key: &str| u32::try_from(plain[key].as_u64().expect("a pid")).expect("a pid");
     assert!(score(pid("pane_pid")) > score(pid("server_pid")));
@@ -67,7 +67,7 @@ fn the_kernel_kills_the_program_first_when_out_of_memory() {
 }
 
 fn sessions_restart_after_reset_failed() {
-    // Between the end of a supervisor and the next.
+    // reset-failed runs between the end of a supervisor and the start of the next.
     let _settings = DropIn::new("reset", "[Service]\nRestartSec=50ms\nExecStopPost=sleep 1\n");
     let it = Supervised::spawn("reset", &[], &["sleep", "1000"]);
     let before = it.up();
@@ -126,7 +126,7 @@ fn a_missing_or_broken_record_is_survived() {
     signal("KILL", it.pid());
     event_since(&cursor, "adopted");
     assert_eq!(it.up()["pane_pid"], before["pane_pid"]);
-    // What it was is not known any more, so it is not started again; it is told, and cleared.
+    // The specification is lost, so the session is not started again; forge reports and clears it.
     std::fs::remove_file(file).expect("its removal");
     let cursor = journal_cursor();
     signal("KILL", it.program());

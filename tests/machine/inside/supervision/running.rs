@@ -46,7 +46,7 @@ fn a_poke_looks_at_once() {
     assert_eq!(event_since(&cursor, "socket_healed")["FORGE_SOCKET"], socket);
     let after = it.up();
     assert_eq!((&after["pane_pid"], it.pid()), (&before["pane_pid"], pid));
-    // In the pause before a restart it means: now.
+    // During the pause before a restart, a poke starts the session at once.
     let _settings = DropIn::new("poked", "[Service]\nRestartSec=10min\nRestartMaxDelaySec=20min\n");
     signal("KILL", it.program());
     wait_until(Duration::from_secs(5), "the pause", || it.service("SubState") == "auto-restart");

@@ -36,7 +36,7 @@ fn a_start_returns_when_the_session_is_ready() {
     let told = web.service("StatusText");
     let program = web.program();
     assert!(told.starts_with(&format!("running: sh is process {program}, up since 20")), "{told}");
-    // Beside the session, not in it.
+    // The supervisor runs beside the session, not inside it.
     assert!(cgroup_of(web.pid()).ends_with("/forge-spawn@web.service"));
     assert!(cgroup_of(program).contains("/forge.slice/forge-web.slice/"));
     assert_eq!(event_since(&cursor, "ready")["FORGE_SESSION"], "web");
@@ -59,13 +59,13 @@ fn a_failed_start_reports_the_reason() {
         assert!(it.service("StatusText").contains(why), "{}", it.service("StatusText"));
         let failed = event_since(&cursor, "spawn_failed");
         assert!(failed["FORGE_ERROR"].as_str().expect("an error").contains(why), "{failed}");
-        // The manager tries again, which a person may wait for, or call off.
+        // The manager tries again; the user may wait for that or cancel it.
         assert_eq!(it.status()["state"], "starting");
         systemctl(&["stop", &it.unit]).ok();
         assert_eq!(it.service("ActiveState"), "inactive");
         nothing_left_of_but_the_file(name);
     }
-    // A configuration that cannot be used is no reason to try again.
+    // With an unusable configuration the manager does not try again.
     let _broken = configured("[sessions.gone\n");
     let it = Supervised::named("unknown");
     assert_ne!(systemctl(&["start", &it.unit]).code, 0);
@@ -78,7 +78,7 @@ fn an_unconfigured_session_is_a_shell() {
     let status = it.up();
     let command = status["command"].as_array().expect("a command");
     assert!(command.last().expect("words") == "-l" && status["cwd"] == "/home/ada", "{status}");
-    // A shell that waits for its user ends of the hang-up that its server's end is: nothing is killed.
+    // An interactive shell exits on the SIGHUP that its server's end causes: forge kills nothing.
     let cursor = journal_cursor();
     systemctl(&["stop", &it.unit]).ok();
     let stopped = event_since(&cursor, "stopped");
@@ -91,14 +91,14 @@ fn a_session_that_runs_already_is_adopted() {
     let it = Supervised::start("adhoc");
     assert_eq!(event_since(&cursor, "adopted")["FORGE_PANE_PID"], spawned["pane_pid"].to_string());
     assert_eq!(it.up()["pane_pid"], spawned["pane_pid"]);
-    // From now on it has a supervisor in all that happens.
+    // The session is supervised from now on.
     signal("KILL", it.program());
     let again = it.up_after(u32::try_from(spawned["pane_pid"].as_u64().expect("a pid")).expect("a pid"));
     assert_eq!(again["command"], serde_json::json!(["sleep", "1000"]));
     systemctl(&["stop", &it.unit]).ok();
     assert_eq!(it.status(), serde_json::Value::Null);
     forge(&["stop", "adhoc"]).ok();
-    // One that 'forge run' keeps is not taken from it.
+    // A supervisor does not adopt a session of 'forge run'.
     let _end = Session("ran".into());
     let mut ran = start(&["forge", "run", "ran", "--", "sleep", "1000"]);
     wait_until(Duration::from_secs(10), "the session", || forge(&["status", "ran"]).code == 0);
@@ -113,7 +113,7 @@ fn there_is_one_supervisor_and_systemd_starts_it() {
     let it = Supervised::spawn("one", &[], &["sleep", "1000"]);
     let refused = forge(&["supervise", "one"]).code(2);
     assert!(refused.stderr.contains(&format!("hint: systemctl --user start {}", it.unit)), "{refused}");
-    // Also from a unit of another name, and from inside of the right one.
+    // The same from a unit of another name, and from inside the right one.
     let other =
         run(&["systemd-run", "--user", "--wait", "--pipe", "-q", "forge", "supervise", "one"]).code(2);
     assert!(other.stderr.contains("started by systemd"), "{other}");
@@ -135,7 +135,7 @@ fn spawn_supervised_prints_what_spawn_prints() {
     assert_eq!(keys(&told), keys(&plain));
     assert_eq!((told["swept"].as_array().expect("a list").len(), &told["ready"]), (1, &true.into()));
     assert_eq!(told["pane_pid"], it.up()["pane_pid"]);
-    // A failure is told as it is without, and nothing is left.
+    // A failure is reported as without a supervisor, and nothing is left.
     for options in
         [vec!["--", "nosuchprogram"], vec!["--ready", "x", "--ready-timeout", "1", "--", "sleep", "9"]]
     {
@@ -171,7 +171,7 @@ fn two_simultaneous_starts_make_one_session() {
             assert_eq!(lost.json()["error"]["kind"], "taken", "{lost}");
         }
         it.up();
-        // An ordinary spawn does not take it away either, whatever its supervisor is doing.
+        // An ordinary spawn does not take the name either, whatever the supervisor is doing.
         signal("KILL", it.program());
         let refused = forge(&["--json", "spawn", &name, "--", "sleep", "1"]).code(1).json();
         assert_eq!(refused["error"]["kind"], "taken", "{refused}");
@@ -189,7 +189,7 @@ fn a_refused_spawn_does_not_disturb_a_start() {
     let second = Supervised::named("second");
     systemctl(&["start", "--no-block", &second.unit]).ok();
     wait_until(Duration::from_secs(3), "its waiting", || second.service("StatusText").contains("its turn"));
-    // One that has the name until its sweep is done, and sees only then that it is taken.
+    // This spawn claims the name until its sweep is done, and finds only then that the name is taken.
     dead_socket("dead");
     let late = "strace -f -qq -o /dev/null -e trace=unlinkat -e inject=unlinkat:delay_enter=6000000:when=1 \
                 forge --json spawn second -- sleep 1";
@@ -211,7 +211,7 @@ fn fifty_at_once_take_turns() {
     let spawns: Vec<_> = names
         .iter()
         .map(|name| {
-            // Each writes when it is being started and when it is up; one never comes up.
+            // Each session logs its start and when it is up; one never comes up.
             let script = if name == "turn-7" {
                 "exit 9".to_owned()
             } else {
@@ -232,7 +232,7 @@ fn fifty_at_once_take_turns() {
     let sessions = list["sessions"].as_array().expect("sessions");
     let good = sessions.iter().filter(|one| one["state"] == "running" && one["supervised"] == true).count();
     assert_eq!((sessions.len(), good), (49, 49), "{list}");
-    // At no moment were more than three between their begin and their end.
+    // At most three starts ran at any moment.
     let times = |file: &str| -> Vec<(u64, i32)> {
         let change = if file.ends_with("begin") { 1 } else { -1 };
         let text = std::fs::read_to_string(file).expect("times");

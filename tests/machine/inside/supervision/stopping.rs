@@ -38,12 +38,12 @@ fn a_stop_ends_every_process_of_the_session() {
 }
 
 fn a_stop_between_two_supervisors_ends_the_session() {
-    // One child is in a scope of its own where tmux makes such, and hears no hang-up.
+    // One child ignores SIGHUP; where tmux creates scopes, it is in its own.
     let script = "(trap '' HUP; exec setsid sleep 1000) & sleep 1000 & echo up; wait";
     let it = Supervised::spawn("gap", &["--ready", "up"], &["sh", "-c", script]);
     let group = cgroup_of(it.server()).split("/forge-spawn-gap.scope").next().expect("a slice").to_owned();
     let pause = || crate::support::user_unit_property("forge-pause-gap.service", "ActiveState");
-    // While the manager waits to start the next supervisor, nothing of this service runs.
+    // While the manager waits to start the next supervisor, this service has no process.
     signal("KILL", it.pid());
     wait_until(Duration::from_secs(5), "the pause", || it.service("SubState") == "auto-restart");
     assert_eq!(it.status()["state"], "running");
@@ -52,8 +52,7 @@ fn a_stop_between_two_supervisors_ends_the_session() {
     assert_eq!((processes_in(&group), it.service("ActiveState")), (vec![], "inactive".into()));
     assert_eq!(event_since(&cursor, "stopped")["FORGE_SESSION"], "gap");
     is_not_restored("gap");
-    // Also where the session has crashed, and there is nothing but the service; and after a pause that
-    // nobody stopped in.
+    // The same after a crash, when only the service exists, and after a pause without a stop.
     systemctl(&["start", &it.unit]).ok();
     assert_eq!(pause(), "inactive");
     signal("KILL", it.pid());
@@ -68,7 +67,7 @@ fn a_stop_between_two_supervisors_ends_the_session() {
     nothing_left_of_but_the_file("gap");
 }
 
-/// The session is stopped, and how to start it again is still known.
+/// Asserts that the session is stopped and its specification is kept.
 #[track_caller]
 fn is_not_restored(name: &str) {
     let plan = forge(&["--json", "restore", "--dry-run"]).ok().json()["plan"].clone();
@@ -87,7 +86,7 @@ fn an_exit_between_two_supervisors_ends_the_session() {
     wait_until(Duration::from_secs(5), "the end of the program", || !alive(program));
     assert_eq!(event_since(&cursor, "exited")["FORGE_SESSION"], "unseen");
     it.becomes("inactive");
-    // Another supervisor would come after a pause.
+    // systemd would start another supervisor after a pause.
     std::thread::sleep(Duration::from_secs(2));
     assert_eq!((it.service("ActiveState"), it.status()), ("inactive".into(), serde_json::Value::Null));
     assert!(!events_since(&cursor).iter().any(|event| event["FORGE_EVENT"] == "spawned"));
@@ -97,7 +96,7 @@ fn an_exit_between_two_supervisors_ends_the_session() {
 }
 
 fn an_exit_is_final_after_reset_failed() {
-    // While the next supervisor is about to look: then the manager's count of restarts is 0.
+    // The next supervisor is about to observe the session; the manager's restart count is 0 then.
     let _settings = DropIn::new("forgiven", "[Service]\nExecStartPre=sleep 2\n");
     let it = Supervised::spawn("forgiven", &[], &["sh", "-c", "read x; exit 0"]);
     let (cursor, program) = (journal_cursor(), it.program());
@@ -110,7 +109,7 @@ fn an_exit_is_final_after_reset_failed() {
     assert_eq!(event_since(&cursor, "exited")["FORGE_SESSION"], "forgiven");
     it.becomes("inactive");
     assert!(!events_since(&cursor).iter().any(|event| event["FORGE_EVENT"] == "spawned"));
-    // Whoever starts it then gets another run.
+    // The next start makes another run.
     systemctl(&["start", &it.unit]).ok();
     it.up_after(program);
 }
@@ -127,7 +126,7 @@ fn a_stopped_session_can_start_again_and_a_forgotten_one_cannot() {
     forge(&["stop", "again"]).ok();
     nothing_left_of("again");
     assert_eq!(it.service("ActiveState"), "inactive");
-    // Stopped and not running: then it is forgotten.
+    // `forge stop` of a session that is not running forgets it.
     systemctl(&["start", &it.unit]).ok();
     systemctl(&["stop", &it.unit]).ok();
     assert!(forge(&["stop", "again"]).ok().stdout.contains("was not running"));
@@ -142,7 +141,7 @@ fn a_restore_does_not_cancel_a_stop() {
     let (file, kept) = (".local/state/forge/sessions/late.json", "late.json");
     std::fs::copy(file, kept).expect("a copy");
     forge(&["stop", "--timeout", "1", "late"]).ok();
-    // Lost, and planned to be restored after one that takes its time.
+    // The session is lost, and planned to be restored after a slow one.
     std::fs::rename(kept, file).expect("its file");
     let (first, _) = spawn(
         "early",
@@ -158,7 +157,7 @@ fn a_restore_does_not_cancel_a_stop() {
     let _ = std::fs::remove_file(".local/state/forge/restored.json");
     let restore = start(&["forge", "--json", "restore"]);
     wait_until(Duration::from_secs(5), "the restore of the first", || forge(&["status", "early"]).code == 0);
-    // Meanwhile it is started, and is being stopped when its turn comes.
+    // Meanwhile the session is started, and a stop of it is running when the restore reaches it.
     systemctl(&["start", &it.unit]).ok();
     systemctl(&["stop", "--no-block", &it.unit]).ok();
     assert_eq!(forge_json(&["status", "early"])["state"], "starting", "its turn is still to come");

@@ -1,4 +1,4 @@
-//! What is sent arrives as it was sent: once, whole, with its line breaks, and its keys in their order.
+//! Text arrives once, completely and with its line breaks; keys arrive in order.
 
 use super::{TEN_S, is_submitted, keys, of, refusal, result, send, send_input};
 use crate::input_box::log::Event;
@@ -90,7 +90,7 @@ fn text_without_enter_stays_in_the_input_line() {
         it.again(&of(kind));
         assert_eq!(result(send(&it.name, &["--no-enter", "half a"]), 0), ("typed".to_owned(), 0));
         assert_eq!((it.standing().as_str(), it.submitted()), ("half a", vec![]));
-        // What stands there is not glued to the next text, and nothing is typed.
+        // forge does not append to text that is in the box already: it types nothing.
         let (kind, message) = refusal(&send(&it.name, &["another"]));
         assert_eq!(kind, "input");
         assert!(message.contains("'half a'"), "{message}");
@@ -116,7 +116,7 @@ fn replace_input_empties_the_line_first() {
         is_submitted(send(&it.name, &["--replace-input", "the text"]));
         assert_eq!(it.submitted(), ["the text"], "{kind:?} {standing:?}");
     }
-    // The kernel's line editor, too.
+    // The kernel's line editor behaves the same.
     it.again(&of(Kind::Canonical));
     tmux("spawn-replaced", &["-N", "send-keys", "-l", "left over"]).ok();
     wait_until(TEN_S, "it", || it.screen().contains("left over"));
@@ -130,7 +130,7 @@ fn keys_go_in_the_order_of_the_command_line() {
         send(&it.name, &["--key", "F1", "--key", "Up", "a text", "--key", "C-a", "--key", "BTab"]).ok();
     assert_eq!(said.json()["attempts"], 0, "{said}");
     assert_eq!(keys(&it), ["^[OP", "Up", "C-a", "BTab"].map(|key| key.replace("^[OP", "F1")));
-    // A key behind the text is in the place of forge's Enter.
+    // A key after the text replaces forge's Enter.
     assert_eq!((it.standing().as_str(), it.submitted()), ("a text", vec![]));
     send(&it.name, &["--key", "C-u", "--key", "x", "--key", "Enter"]).ok();
     it.event("the text", |event| matches!(event, Event::Submitted { .. }));
@@ -146,13 +146,13 @@ fn keys_go_in_the_order_of_the_command_line() {
 
 fn a_text_comes_from_standard_input_or_a_file() {
     let it = Played::spawn("input", &of(Kind::Bracketed), &[]);
-    // Longer than an argument can be.
+    // The text is longer than an argument can be.
     let long = "0123456789 abcde\n".repeat(16_000);
     let text = long.trim_end();
     is_submitted(send_input(&it.name, &["-"], long.as_bytes()));
     is_submitted(send(&it.name, &["--file", "/tmp/input.input"]));
     assert!(it.submitted() == [text, text], "{}", it.story());
-    // 1 MiB is the most, and it is the most for every way.
+    // The limit is 1 MiB, for arguments, files and standard input.
     let most = "x".repeat(1 << 20);
     is_submitted(send_input(&it.name, &["-"], most.as_bytes()));
     it.again(&of(Kind::Bracketed));

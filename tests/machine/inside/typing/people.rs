@@ -1,4 +1,4 @@
-//! People who are attached: nobody's keys are mixed with forge's, and a pane in copy mode takes no text.
+//! Attached users: their keys are never mixed with forge's, and forge types nothing into a pane in copy mode.
 
 use super::{TEN_S, is_submitted, is_untouched, of, refusal, send};
 use crate::input_box::options::Kind;
@@ -17,7 +17,7 @@ pub(super) fn tests() -> Vec<Test> {
     ]
 }
 
-/// Somebody at a terminal, whose keys a line of shell makes.
+/// A user at a terminal; a shell command line generates the keys.
 struct Person(Background);
 
 impl Person {
@@ -78,7 +78,7 @@ fn text_is_not_mixed_with_a_typing_users() {
     assert!(begun.elapsed() >= Duration::from_secs(8), "forge waits before it gives up");
     let standing = it.standing();
     assert!(standing.chars().all(|c| c == 'z') && it.submitted().is_empty(), "{}", it.story());
-    // Who stops is waited for; what that one left is not glued to the text.
+    // forge waits until the user stops, and does not append its text to what the user left.
     drop(person);
     let (kind, message) = refusal(&send(&it.name, &["a text"]));
     assert_eq!(kind, "input", "{message}");
@@ -89,7 +89,7 @@ fn text_is_not_mixed_with_a_typing_users() {
 fn an_idle_attached_user_does_not_block_a_send() {
     let it = Played::spawn("idle", &of(Kind::Bracketed), &[]);
     let _person = Person::attach(&it, "sleep 1000");
-    // Who has just come counts as one who has just typed, and is waited for.
+    // forge treats a user who has just attached as one who has just typed, and waits.
     is_submitted(send(&it.name, &["a text"]));
     let lines = ["several lines"; 50].join("\n");
     is_submitted(send(&it.name, &[&lines]));

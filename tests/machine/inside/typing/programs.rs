@@ -4,7 +4,7 @@ use super::{TEN_S, is_submitted, refusal, result, send};
 use crate::suite::{Test, inside};
 use crate::support::{forge, spawn, tmux, wait_until};
 
-/// What the machine has for it beside its other packages.
+/// Packages that this group's machine needs in addition.
 pub(super) const PACKAGES: &str = ",less,python3,vim-tiny";
 
 pub(super) fn tests() -> Vec<Test> {
@@ -31,7 +31,7 @@ fn shows(session: &str, text: &str) {
     wait_until(TEN_S, &format!("{text:?} in {session}"), || screen(session).contains(text));
 }
 
-/// How many lines of a file are this one.
+/// Counts the lines of a file that equal this text.
 fn count(file: &str, line: &str) -> usize {
     std::fs::read_to_string(file).unwrap_or_default().lines().filter(|found| *found == line).count()
 }
@@ -51,7 +51,7 @@ fn bash_runs_a_command_once() {
     let long = "x".repeat(3_000);
     is_submitted(send("bash", &[&format!("echo {long} >>/tmp/bash.out")]));
     ran_once("/tmp/bash.out", &long);
-    // What stands there is not run with the next command.
+    // Text in the input line is not run with the next command.
     tmux("spawn-bash", &["-N", "send-keys", "-l", "rm -rf /tmp/precious "]).ok();
     shows("bash", "precious");
     let (kind, message) = refusal(&send("bash", &["echo two >>/tmp/bash.out"]));
@@ -59,7 +59,7 @@ fn bash_runs_a_command_once() {
     assert!(message.contains("rm -rf /tmp/precious"), "{message}");
     is_submitted(send("bash", &["--replace-input", "echo two >>/tmp/bash.out"]));
     ran_once("/tmp/bash.out", "two");
-    // While a command runs that reads nothing, the kernel has the text, and shows it.
+    // While a command runs that reads nothing, the kernel buffers and echoes the text.
     is_submitted(send("bash", &["sleep 1; echo three >>/tmp/bash.out"]));
     ran_once("/tmp/bash.out", "three");
 }
@@ -144,7 +144,7 @@ fn an_editors_command_line_is_an_input_line() {
     let _ = std::fs::remove_file("/tmp/quit.txt");
     let (_session, _) = spawn("quits", &[], &["vim.tiny", "-u", "NONE", "-N", "/tmp/quit.txt"]);
     shows("quits", "/tmp/quit.txt");
-    // A colon, as a key, opens the command line; the rest is a text that is shown there.
+    // The key `:` opens the command line, which shows the rest of the text.
     send("quits", &["--key", ":"]).ok();
     shows("quits", "\n:");
     is_submitted(send("quits", &["w /tmp/quit.txt"]));
@@ -155,7 +155,8 @@ fn a_pager_that_takes_keys_gets_no_text() {
     std::fs::write("/tmp/pages", "a line\n".repeat(500)).expect("the pages");
     let (_session, _) = spawn("pager", &[], &["less", "/tmp/pages"]);
     shows("pager", "/tmp/pages");
-    // Its first key opens the help, which is no echo of it: 'q' and 'y' behind it are not typed, and no Enter.
+    // The first key opens the help instead of an echo, so forge types neither the 'q' and 'y' after it nor
+    // Enter.
     let (kind, message) = refusal(&send("pager", &["hey, quit"]));
     assert_eq!(kind, "not_shown", "{message}");
     assert!(forge(&["status", "pager"]).code == 0, "it runs still");

@@ -1,4 +1,4 @@
-//! What is not typed, and what does not get an Enter: questions stay unanswered.
+//! Texts that forge does not type or does not submit: questions stay unanswered.
 
 use super::{TEN_S, is_unanswered, is_untouched, keys, of, question, refusal, result, send};
 use crate::input_box::log::Event;
@@ -35,10 +35,10 @@ fn a_password_is_typed_once_and_the_next_question_stays() {
     let screen = || forge(&["capture", "hunter"]).stdout;
     assert_eq!(result(send("hunter", &["hunter2"]), 0), ("unconfirmed".to_owned(), 1));
     wait_until(TEN_S, "the second question", || screen().contains("Keep the data?"));
-    // A second Enter would have come within a second, and is looked for longer than that.
+    // A second Enter would arrive within one second; the test watches for longer than that.
     std::thread::sleep(Duration::from_millis(1500));
     assert!(!screen().contains("answered") && !screen().contains("hunter2"), "{}", screen());
-    // The same with the program that counts.
+    // The same with the program that counts keys.
     let options = Options { question: Some(question(Form::Menu, When::Enter(2_000))), ..of(Kind::Password) };
     let it = Played::spawn("secret", &options, &[]);
     assert_eq!(result(send(&it.name, &["hunter2"]), 0), ("unconfirmed".to_owned(), 1));
@@ -58,7 +58,7 @@ fn an_escape_character_is_refused_by_name() {
     let hint = ran.json()["error"]["hint"].as_str().expect("a hint").to_owned();
     assert!(hint.contains("--key Escape"), "{hint}");
     is_untouched(&it);
-    // As a key it is pressed, and cancels.
+    // Sent as a key, Escape is pressed and cancels.
     send(&it.name, &["--key", "Escape"]).ok();
     it.event("Escape", |event| *event == Event::Cancelled { by: "Escape".into() });
     assert_eq!(keys(&it), ["Escape"]);
@@ -86,7 +86,7 @@ fn a_busy_program_gets_no_second_enter() {
             let busy = Busy { for_ms: 1_500, at_enter: true, ..Busy::default() };
             let options = Options { busy, question: Some(question(form, When::Enter(0))), ..of(kind) };
             let it = Played::spawn("busy", &options, &[]);
-            // What it says is its own affair: the text was there, and then a question.
+            // The reported result may differ here: the text was in the box before the question appeared.
             send(&it.name, &["go on"]);
             it.event("the question", |event| matches!(event, Event::Question { .. }));
             std::thread::sleep(Duration::from_millis(500));
@@ -107,7 +107,7 @@ fn nothing_is_typed_while_a_question_is_shown() {
         assert_eq!((kind.as_str(), ran.code), ("asking", 1));
         let shown = if form == Form::Menu { "Run on production?" } else { "Overwrite the file?" };
         assert!(message.contains(shown), "{message}");
-        // Keys that would answer are refused, too.
+        // forge also refuses keys that would answer.
         assert_eq!(refusal(&send(&it.name, &["--key", "Enter"])).0, "asking");
         assert_eq!(refusal(&send(&it.name, &["--key", "y"])).0, "asking");
         is_untouched(&it);
@@ -119,7 +119,7 @@ fn nothing_is_typed_while_a_question_is_shown() {
 }
 
 fn a_question_that_comes_up_behind_the_text_gets_no_enter() {
-    // Where the text is on the screen, and forge waits for rest: the question comes 1 ms after the text.
+    // The question appears 1 ms after the text, while forge waits for the screen to settle.
     for kind in [Kind::Line, Kind::Bracketed] {
         let options = Options { question: Some(question(Form::Menu, When::Quiet(1))), ..of(kind) };
         let it = Played::spawn("behind", &options, &ASKING);
@@ -127,7 +127,7 @@ fn a_question_that_comes_up_behind_the_text_gets_no_enter() {
         assert_eq!(kind, "asking");
         assert!(message.contains("Run on production?"), "{message}");
         is_unanswered(&it);
-        // A program without bracketed paste gets its first character alone.
+        // forge first sends a single character to a program without bracketed paste.
         let standing = it.standing();
         assert!("a text".starts_with(&standing) && !standing.is_empty(), "{}", it.story());
         assert_eq!(it.submitted(), Vec::<String>::new());
@@ -148,7 +148,8 @@ fn a_menu_without_a_pattern_gets_no_enter() {
 }
 
 fn one_character_is_not_found_in_the_row_above() {
-    // The row above the cursor ends with it, and tmux scrolls a screen that is cleared from its first cell.
+    // The row above the cursor ends with the character, and tmux scrolls a screen that is cleared from its
+    // first cell.
     for kind in [Kind::Line, Kind::Bracketed] {
         let options = Options { question: Some(question(Form::Menu, When::Start)), ..of(kind) };
         let it = Played::spawn("above", &options, &[]);
@@ -182,7 +183,7 @@ fn a_question_of_a_single_key_gets_no_key_where_there_is_a_pattern() {
         assert!(["asking", "not_ready"].contains(&kind.as_str()), "{kind}");
         is_untouched(&it);
     }
-    // What ends like `[y/n]` asks without one, too.
+    // A line that ends like `[y/n]` is a question without a question mark, too.
     let options = Options { question: Some(question(Form::SingleKey, When::Start)), ..of(Kind::Line) };
     let it = Played::spawn("known", &options, &[]);
     assert_eq!(refusal(&send(&it.name, &["yes"])).0, "asking");
@@ -197,7 +198,7 @@ fn questions_are_answered_where_that_is_asked_for() {
     let shows = |text: &str| {
         wait_until(TEN_S, text, || forge(&["capture", "asked"]).stdout.contains(text));
     };
-    // By whole lines, by a single key, and by a line editor.
+    // The program reads lines, single keys, or through a line editor.
     for (question, answer, enters, then) in
         [("[Y/n]", "y", 1, "got y"), ("(y/n)", "n", 0, "then n"), ("[yes/no]", "yes", 1, "at last yes")]
     {
@@ -226,7 +227,7 @@ fn a_program_that_is_not_ready_gets_nothing() {
     assert_eq!((kind.as_str(), ran.code), ("not_ready", 1));
     assert!(message.contains("^> ") && message.contains("Run on production?"), "{message}");
     is_untouched(&it);
-    // Once it is, it gets the text.
+    // forge types the text once the program is ready.
     it.again(&of(Kind::Line));
     super::is_submitted(send(&it.name, &["a text"]));
 }
@@ -239,7 +240,7 @@ fn a_text_that_does_not_appear_gets_no_enter() {
         assert_eq!((kind.as_str(), ran.code), ("not_shown", 1));
         assert!(message.contains("Enter was not pressed") && message.contains("\n  | "), "{message}");
         assert_eq!((keys(&it), it.submitted()), (vec![], vec![]), "{}", it.story());
-        // Who knows that it shows nothing can have it typed all the same.
+        // A user who knows that the program shows nothing can still have the text typed.
         it.again(&Options { silent: true, ..of(Kind::Line) });
         assert_eq!(result(send(&it.name, &["--blind", "a text"]), 0), ("unconfirmed".to_owned(), 1));
         it.event("the text", |event| matches!(event, Event::Submitted { .. }));

@@ -15,7 +15,7 @@ pub(super) fn tests() -> Vec<Test> {
     ]
 }
 
-/// A text of so many bytes on so many lines, in which what is cut or doubled anywhere shows.
+/// A text of this many bytes and lines; any cut or repeated part is visible in it.
 fn text(bytes: usize, lines: usize) -> String {
     let line = |at: usize| {
         let mut line = String::new();
@@ -29,7 +29,7 @@ fn text(bytes: usize, lines: usize) -> String {
     if bytes == 1 { "y".to_owned() } else { (0..lines).map(line).collect::<Vec<_>>().join("\n") }
 }
 
-/// Waits until the file has this text, and then for what might come too much.
+/// Waits until the file holds this text, and then until nothing more could arrive.
 #[track_caller]
 fn holds(file: &str, text: &str) {
     let read = || std::fs::read_to_string(file).unwrap_or_default();
@@ -85,7 +85,7 @@ fn an_editor_gets_texts_of_every_size() {
     for bytes in [1, 40, 500, 3_000, 100_000] {
         for lines in [1, 2, 50] {
             if bytes == 100_000 && lines < 50 {
-                // vim 9.1 takes 26 to 46 s for lines of this length, which says nothing about forge.
+                // vim 9.1 takes 26 to 46 s for lines of this length, independently of forge.
                 continue;
             }
             let _ = std::fs::remove_file("/tmp/sizes.txt");

@@ -1,4 +1,4 @@
-//! Waiting for the end of the turn that a text began.
+//! `forge send --wait`: waiting for the end of the turn that the text began.
 
 use super::{TEN_S, of, question, refusal, send};
 use crate::input_box::options::{Form, Kind, Options, When};
@@ -36,7 +36,7 @@ fn send_waits_for_the_end_of_the_turn_and_prints_what_was_added() {
     assert!(output.contains("● done") && !output.contains("Working"), "{output}");
     assert!(begun.elapsed() >= Duration::from_millis(1_500), "it waited");
     assert_eq!(it.submitted(), ["a text"]);
-    // Nothing else tells the end of a turn.
+    // There is no other sign of the end of a turn.
     let it = Played::spawn("patternless", &works(100), &[]);
     let (kind, message) = refusal(&send(&it.name, &["--wait", "a text"]));
     assert_eq!(kind, "usage");

@@ -76,7 +76,7 @@ fn installing_twice_changes_nothing() {
     let again = forge_json(&["units", "install", "--now"]);
     assert!(changes(&again).iter().all(|(_, change)| change == "unchanged"), "{again}");
     assert_eq!((tree().stdout, times()), (before.stdout, old));
-    // The old ones are written over by a forge that is elsewhere.
+    // A forge at another path overwrites the old units.
     shell("mkdir -p 'tools of mine' && cp /usr/bin/forge 'tools of mine/forge'").ok();
     let moved = run(&["/home/ada/tools of mine/forge", "--json", "units", "install"]).ok().json();
     assert_eq!(changes(&moved).iter().filter(|(_, change)| change == "updated").count(), 7, "{moved}");
@@ -85,7 +85,7 @@ fn installing_twice_changes_nothing() {
     assert!(line.contains("/home/ada/tools of mine/forge"), "{line}");
     forge(&["units", "install"]).ok();
     shell("rm -r 'tools of mine'").ok();
-    // Two at once.
+    // Two installations at once.
     let one = crate::support::start(&["forge", "units", "install"]);
     let two = crate::support::start(&["forge", "units", "install"]);
     one.wait(Duration::from_secs(30)).ok();
@@ -109,7 +109,7 @@ fn the_manager_has_the_order() {
     }
     has("forge-tmux-socket-sweep.timer", "WantedBy", "timers.target");
     assert!(!user_unit_property("forge-boot-notify.service", "Requires").contains("post-boot"));
-    // Each session is saved before it is ended.
+    // Each session is saved before it ends.
     let (_session, _) = spawn("ordered", &[], &["sleep", "1000"]);
     has("forge-spawn-ordered.scope", "Before", "forge-session-save.service");
     has("forge-spawn-ordered.scope", "Before", "forge-spawn@ordered.service");
@@ -157,14 +157,14 @@ fn a_dry_run_changes_nothing() {
 
 fn drop_ins_survive_and_the_timer_fires() {
     let _units = Units::install();
-    // From the drop-in on a reload is enough to make the timer fire.
+    // With the drop-in, a reload is enough to make the timer fire.
     run(&["systemctl", "--user", "stop", "forge-tmux-socket-sweep.timer"]).ok();
     let socket = dead_socket("rot");
     let _override = TestFile::new(
         ".config/systemd/user/forge-tmux-socket-sweep.timer.d/override.conf",
         "[Timer]\nOnCalendar=\nOnCalendar=*:*:0/1\nAccuracySec=100ms\n",
     );
-    // An upgrade: the files are those of another forge.
+    // An upgrade: the files are from another forge.
     shell("cp /usr/bin/forge ~/forge2; ~/forge2 units install; forge units install; rm ~/forge2").ok();
     assert!(user_dir().join("forge-tmux-socket-sweep.timer.d/override.conf").exists());
     assert!(socket.exists());
@@ -173,7 +173,7 @@ fn drop_ins_survive_and_the_timer_fires() {
     let probe = forge_json(&["probe"]);
     assert_eq!(probe["sockets_dead"], 0, "{probe}");
     assert!(probe["last_sweep"]["at"].is_string(), "{probe}");
-    // In its sandbox it heals, too.
+    // The sweep also heals inside its sandbox.
     let (_session, spawned) = spawn("sandboxed", &[], &["sleep", "1000"]);
     let socket = Path::new(spawned["socket"].as_str().expect("a socket")).to_owned();
     std::fs::remove_file(&socket).expect("its removal");
@@ -191,9 +191,9 @@ fn files_of_others_are_left() {
     let text = |name: &str| std::fs::read_to_string(user_dir().join(name)).expect("a file");
     assert_eq!(text("forge-boot-notify.service"), "[Service]\nExecStart=/bin/true\n");
     assert_eq!(user_unit_property("forge-session-save.service", "LoadState"), "masked");
-    // The others are there.
+    // The other units are installed.
     assert_eq!(user_unit_property("forge-tmux-socket-sweep.timer", "ActiveState"), "active");
-    // One that somebody changed.
+    // A unit that the user changed.
     shell("echo 'Nice=19' >>~/.config/systemd/user/forge-tmux-socket-sweep.service").ok();
     let ran = forge(&["units", "install"]).code(1);
     assert!(ran.stdout.contains("changed by hand"), "{ran}");
@@ -208,7 +208,7 @@ fn files_of_others_are_left() {
 
 fn a_package_comes_first() {
     let _units = Units::install();
-    // A directory that the manager looks into behind the user's own, as a package's.
+    // A directory that the manager searches after the user's own, like a package's.
     shell(
         "mkdir -p ~/.local/share/systemd/user/tmux-spawn-.scope.d && cd ~/.config/systemd/user && \
            for u in $(ls -d forge*[a-z] */forge.conf | grep -v wants); do \
@@ -281,7 +281,7 @@ fn a_killed_install_can_be_repeated() {
     let before = shell("mkdir -p ~/.config/systemd/user; find ~/.config/systemd | sort").ok().stdout;
     let units = Units;
     for step in 0..16 {
-        // The manager is asked in between, so the moments are spread over all that is done.
+        // Calls to the manager spread the moments of the kill over the whole installation.
         let verb = if step % 4 == 3 { "uninstall" } else { "install" };
         let delay = format!("0.{:03}", 1 + step * 8);
         run(&["timeout", "-s", "KILL", &delay, "forge", "units", verb]);

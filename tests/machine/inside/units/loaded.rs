@@ -32,7 +32,7 @@ fn verify_reports_each_fault() {
     let _units = Units::install();
     let _session = Session("none".into());
     {
-        // In a user manager there is no such target; systemd itself says nothing.
+        // A user manager has no such target; systemd itself does not report it.
         let _drop_in = TestFile::new(
             ".config/systemd/user/forge-post-boot-sessions.service.d/net.conf",
             "[Unit]\nAfter=network-online.target\n",

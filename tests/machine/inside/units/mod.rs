@@ -1,4 +1,4 @@
-//! forge's units in the user manager: installed, kept apart from the user's own, taken away again.
+//! forge's units in the user manager: installed, kept apart from the user's own, removed.
 
 mod installing;
 mod loaded;
@@ -10,7 +10,7 @@ pub(crate) fn tests() -> Vec<Test> {
     [installing::tests(), loaded::tests()].into_iter().flatten().collect()
 }
 
-/// The units, away again when the test is over.
+/// Installed units; dropping this uninstalls them.
 struct Units;
 
 impl Units {

@@ -24,7 +24,7 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
-/// A supervisor that looks every second.
+/// Makes the supervisor observe its session every second.
 const CLOSELY: &str = "[Service]\nWatchdogSec=3s\nRestartSec=50ms\n";
 
 fn kinds_since(cursor: &u128) -> Vec<String> {
@@ -66,13 +66,13 @@ fn deliberately_stopped_sessions_are_left_alone() {
             "{how}"
         );
         assert_eq!(it.pid(), supervisor, "{how}");
-        // What is silent on its own is told, from then on.
+        // Silence of the program itself is reported, counted from then on.
         event_since(&cursor, "stuck");
     }
 }
 
 fn tmux_lets_a_stopped_program_go_on() {
-    // So of the programs only a debugger can hold one; what a shell stops is another process.
+    // Only a debugger can hold a pane's program; a process that a shell stops is another one.
     let (_session, spawned) = spawn("stopped", &[], &["sleep", "1000"]);
     let pid = u32::try_from(spawned["pane_pid"].as_u64().expect("a pid")).expect("a pid");
     let state = || {
@@ -96,7 +96,7 @@ fn a_wedged_server_is_restarted_only_after_its_timeout() {
     assert_eq!((&told["FORGE_MISSING"], &told["FORGE_RESTARTED"]), (&"server".into(), &"false".into()));
     assert_eq!(it.status()["state"], "wedged");
     wait_until(Duration::from_secs(5), "the status", || it.service("StatusText").starts_with("wedged"));
-    // Pokes in between do not give it more time, nor less.
+    // Pokes in between neither extend nor shorten its time.
     forge(&["poke", "wedge"]).ok();
     std::thread::sleep(Duration::from_secs(2));
     assert_eq!(it.status()["pane_pid"], before["pane_pid"], "not before its deadline");
@@ -123,7 +123,7 @@ fn a_wedged_server_that_recovers_is_left_alone() {
         std::thread::sleep(Duration::from_secs(3));
     }
     assert_eq!(it.up()["pane_pid"], before["pane_pid"]);
-    // Where nothing is said of it, the deadline is far; and restart = never means never.
+    // The default deadline is far away, and restart = never means never.
     let _configuration =
         configured("[sessions.hiccup]\ncommand = 'sleep 1000'\nstuck_restart_after = 2\nrestart = 'never'\n");
     forge(&["poke", "hiccup"]).ok();
@@ -143,7 +143,7 @@ fn a_session_without_a_beat_is_reported_nudged_and_restarted() {
     let it = Supervised::start("mute");
     let before = it.up();
     let cursor = journal_cursor();
-    // As long as it beats nothing happens.
+    // Nothing happens as long as the session beats.
     for _ in 0..5 {
         forge(&["beat", "mute"]).ok();
         std::thread::sleep(Duration::from_secs(1));
@@ -220,7 +220,7 @@ fn output_and_cpu_time_are_signs_of_life() {
         let it = Supervised::start("sign");
         let told = event_since(&cursor, "stuck");
         assert_eq!(told["FORGE_MISSING"], by);
-        // Told once, as long as nothing changes; and without stuck_restart_after that is all.
+        // forge reports it once while nothing changes, and does nothing else without stuck_restart_after.
         std::thread::sleep(Duration::from_secs(12));
         let kinds = kinds_since(&cursor);
         assert_eq!(kinds.iter().filter(|kind| *kind == "stuck").count(), 1, "{by}: {kinds:?}");
@@ -246,8 +246,8 @@ fn a_typing_user_is_not_disturbed() {
     let it = Supervised::start("busy");
     let before = it.up();
     let cursor = journal_cursor();
-    // A person at a terminal: who has just come counts as one who has just typed. (script would type the
-    // end of its input, so that has none.)
+    // A user at a terminal who has just attached counts as one who has just typed. (`script` would type the
+    // end of its input, so it has no input.)
     let attach = "sleep 1000 | TERM=xterm script -qec 'forge attach busy' /dev/null";
     let mut person = start(&["sh", "-c", attach]);
     wait_until(Duration::from_secs(10), "the person", || it.status()["attached"] == true);
@@ -260,7 +260,7 @@ fn a_typing_user_is_not_disturbed() {
     );
     assert_eq!(it.status()["pane_pid"], before["pane_pid"]);
     person.kill();
-    // Once nobody is there any more it goes on.
+    // The watch continues once the user has detached.
     tmux("spawn-busy", &["detach-client", "-s", "busy"]);
     event_since(&cursor, "stuck");
     wait_until(Duration::from_secs(60), "the restart", || {
@@ -279,7 +279,7 @@ fn a_reloaded_setting_counts_from_then_on() {
     drop(configuration);
     let _configuration =
         configured(&format!("{command}stuck_after = 10\nstuck_by = ['output']\nstuck_restart_after = 14\n"));
-    // And however often it is poked, what it prints counts.
+    // The program's output counts, however often the session is poked.
     for _ in 0..11 {
         forge(&["poke", "later"]).ok();
         std::thread::sleep(Duration::from_secs(2));

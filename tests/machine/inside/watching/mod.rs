@@ -1,5 +1,4 @@
-//! What a supervisor sees of a session that lives: what is left alone, what is healed, what is called
-//! stuck, and what comes of that. And the ports that a session needs.
+//! A supervisor's watch over a running session: signs of life, repairs, stuck sessions and ports.
 
 mod alive;
 mod ports;

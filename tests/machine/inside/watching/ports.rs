@@ -14,7 +14,7 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
-/// Listens on an address, for the time of a test.
+/// A program that listens on an address until the test ends.
 struct Listener(u32);
 
 impl Listener {
@@ -51,7 +51,7 @@ fn a_port_held_by_another_program_is_reported() {
         }
         crate::support::nothing_left_of("needy");
     }
-    // Another session is named as one.
+    // forge names another session as such.
     let (_other, _) = spawn(
         "holder",
         &[],
@@ -67,7 +67,7 @@ fn a_port_held_by_another_program_is_reported() {
         refused.stderr.contains("of session holder") && refused.stderr.contains("forge stop holder"),
         "{refused}"
     );
-    // Other ports, and connections, are nobody's business.
+    // Other ports and outgoing connections do not matter.
     let (_session, _) = spawn("needy", &["--port", "7891", "--port", "7892"], &["sleep", "1000"]);
     for bad in ["0", "65536", "x"] {
         forge(&["spawn", "other", "--port", bad, "--", "sleep", "1"]).code(2);
@@ -75,7 +75,7 @@ fn a_port_held_by_another_program_is_reported() {
 }
 
 fn a_port_held_by_an_earlier_run_is_freed() {
-    // A bridge that outlives its session: its server is killed with SIGKILL, and nobody sees the end.
+    // A bridge outlives its session: the server is killed with SIGKILL, and no hook runs.
     let bridge = "import os,signal,socket,time\nsignal.signal(signal.SIGHUP,signal.SIG_IGN)\nos.setsid() if os.fork()==0 else time.sleep(1000)\ns=socket.create_server(('::',7893),family=socket.AF_INET6)\nprint('up',flush=True)\ntime.sleep(1000)";
     let (_session, first) =
         spawn("bridged", &["--port", "7893", "--ready", "up"], &["python3", "-c", bridge]);
@@ -92,7 +92,7 @@ fn a_port_held_by_an_earlier_run_is_freed() {
         serde_json::json!([{"port": 7893, "pid": holder.parse::<u32>().expect("a pid"), "process": "python3"}])
     );
     assert_eq!(shell("ss -ltnH sport = :7893 | wc -l").ok().stdout.trim(), "0");
-    // The session itself, while it runs, is not an earlier run.
+    // The running session itself is not an earlier run.
     forge(&["stop", "bridged"]).ok();
     let (_session, _) = spawn("bridged", &["--port", "7893", "--ready", "up"], &["python3", "-c", bridge]);
     let taken = forge(&["--json", "spawn", "bridged", "--port", "7893", "--", "sleep", "1"]).code(1).json();
@@ -106,7 +106,7 @@ fn ports_of_a_supervised_session() {
         "[sessions.served]\ncommand = ['python3', '-c', \"\"\"{bridge}\"\"\"]\nready = 'up'\nports = [7894]\n"
     ));
     let it = Supervised::start("served");
-    // Each run has the port to itself, whatever ended the last one.
+    // Each run gets the port, however the last one ended.
     for kill in ["server", "program"] {
         let before = it.up();
         signal("KILL", if kill == "server" { it.server() } else { it.program() });

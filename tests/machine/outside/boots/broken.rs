@@ -25,7 +25,7 @@ fn a_missing_directory_does_not_block_the_other_sessions(machine: &mut Machine) 
     assert_eq!(running(machine), ["b"]);
     assert_eq!(restored["failed"][0]["session"], "a");
     assert!(restored["failed"][0]["error"].as_str().expect("why").contains("/home/ada/gone"), "{restored}");
-    // It is not forgotten.
+    // The session is not forgotten.
     sh(machine, "mkdir gone; forge restart a");
     assert_eq!(running(machine), ["a", "b"]);
     machine.user(&["forge", "stop", "--all"]).ok();
@@ -50,7 +50,7 @@ fn sessions_that_could_not_be_planned_are_kept(machine: &mut Machine) {
     sh(machine, "rm -r .config/forge");
 }
 
-/// The state directory may once have been open to all.
+/// The state directory may have been writable by everybody at some time.
 fn files_of_another_user_are_not_started(machine: &mut Machine) {
     let file = "/home/ada/.local/state/forge/sessions/planted.json";
     sh(

@@ -1,4 +1,4 @@
-//! What comes back after a reboot and after a power cut, in which order, and what does not.
+//! Reboots and power cuts: the sessions that come back, their order, and those that do not.
 
 mod broken;
 mod reboots;
@@ -19,7 +19,7 @@ pub(crate) fn tests() -> Vec<Test> {
         .collect()
 }
 
-/// Notes every notice that is posted to it in a file, and answers the first one with 503.
+/// Logs every notice that is posted to it in a file, and answers the first one with 503.
 const SERVER: &str = r"
 import socket
 server = socket.socket()
@@ -49,7 +49,7 @@ while True:
 const SERVER_UNIT: &str = "[Service]\nExecStart=/usr/bin/python3 /usr/local/lib/notices.py\nRestart=always\n\
                            [Install]\nWantedBy=multi-user.target\n";
 
-/// Says how it was called, and stays.
+/// Prints its arguments and stays.
 const AGENT: &str =
     "#!/bin/sh\necho \"called: $*; key=$KEY; path=$PATH\" >>$HOME/agent.log\necho ready\nexec sleep 10000\n";
 
@@ -123,7 +123,7 @@ fn set_up(machine: &Machine) {
     write(machine, USER, config, CONFIG);
 }
 
-/// Waits until the units of a boot are through.
+/// Waits until the restore units of a boot have finished.
 #[track_caller]
 pub(super) fn wait_for_restore(machine: &Machine) {
     let end = Instant::now() + Duration::from_secs(60);

@@ -31,7 +31,7 @@ fn monotonic(machine: &Machine, unit: &str, property: &str) -> u64 {
     shown.trim().parse().unwrap_or_else(|_| panic!("{unit} {property}: {shown}"))
 }
 
-/// What happened, for a failure: forge's and the manager's records of this boot and the last one.
+/// Describes a failure: forge's and the manager's records of this boot and the last one.
 fn story(machine: &Machine) -> Ran {
     let forge = "journalctl -b -1 --no-pager -o short-precise _UID=1000 | tail -n 150; \
                  journalctl -b --no-pager -o short-precise _UID=1000 | head -n 80; cat /home/ada/agent.log";
@@ -58,12 +58,12 @@ fn a_reboot_brings_back_what_was_running(machine: &mut Machine) {
     machine.reboot();
     wait_for_restore(machine);
 
-    // The order, by the manager's own clock.
+    // The order, by the manager's timestamps.
     let swept = monotonic(machine, "forge-tmux-socket-sweep.service", "ExecMainExitTimestampMonotonic");
     let began = monotonic(machine, "forge-post-boot-sessions.service", "ExecMainStartTimestampMonotonic");
     assert!(swept > 0 && swept <= began, "the sweep ended at {swept}, the restore began at {began}");
 
-    // What runs, each on its own socket.
+    // The running sessions, each on its own socket.
     assert_eq!(running(machine), ["adhoc", "agent", "configured", "fresh"], "{}", story(machine));
     for session in ["adhoc", "agent", "configured", "fresh"] {
         let name =
@@ -85,7 +85,7 @@ fn a_reboot_brings_back_what_was_running(machine: &mut Machine) {
     assert!(of("fresh")["FORGE_FRESH"].as_str().expect("a reason").contains("no conversation"));
     assert_eq!(of("adhoc")["FORGE_RESUME_ID"], Value::Null);
 
-    // The one whose program is missing is told, and held up nobody.
+    // forge reports the session whose program is missing, and starts the others.
     let failed = events(machine, "restore_failed");
     assert_eq!(failed.len(), 1, "{failed:?}");
     assert_eq!(failed[0]["FORGE_SESSION"], "missing");
@@ -100,7 +100,7 @@ fn a_reboot_brings_back_what_was_running(machine: &mut Machine) {
     assert!(problems.contains("missing") && problems.contains("forge restart missing"), "{problems}");
     assert_eq!(sh(machine, "ls /var/tmp/old/tmux-1000 | grep -v lock || true").stdout, "");
 
-    // The notice arrived once by each way, and Telegram's came through at the second try.
+    // The notice arrived once through each channel, Telegram's at the second try.
     wait_until("the notices", || machine.root(&["cat", "/var/log/notices"]).stdout.lines().count() >= 2);
     let notices = machine.root(&["cat", "/var/log/notices"]).ok().stdout;
     let hooks: Vec<&str> = notices.lines().filter(|line| line.starts_with("/hook ")).collect();
@@ -121,12 +121,12 @@ fn a_reboot_brings_back_what_was_running(machine: &mut Machine) {
     let journal = machine.root(&["journalctl", "-b", "-o", "json", "--all"]).ok().stdout;
     assert!(!journal.contains("123:secret"), "no secret in the journal");
 
-    // Once in a boot.
+    // forge restores once per boot.
     let second = machine.user(&["forge", "--json", "restore"]).ok().json();
     assert_eq!(second["already"], true);
     assert_eq!(running(machine).len(), 4);
     assert_eq!(events(machine, "restored").len(), 4);
-    // By hand, once the reason is gone.
+    // A restart by hand works once the cause is fixed.
     write(machine, USER, "/home/ada/bin/no-such-program", "#!/bin/sh\nexec sleep 1000\n");
     sh(machine, "PATH=$HOME/bin:$PATH forge restart missing");
     assert!(running(machine).contains(&"missing".to_owned()));
@@ -148,7 +148,7 @@ fn a_power_cut_loses_nothing(machine: &mut Machine) {
     assert_eq!(running(machine), ["adhoc", "agent", "configured"]);
     assert!(sh(machine, "cat agent.log").stdout.contains("called: --resume new; "));
     assert_eq!(machine.user(&["forge", "--json", "probe"]).json()["sockets_dead"], 0);
-    // And once more, in the middle of many.
+    // A second power cut hits the restore of many sessions.
     sh(machine, "for n in 1 2 3 4 5 6; do forge spawn m$n -- sleep 10000; done; sync");
     machine.power_cut();
     wait_for_restore(machine);
@@ -178,7 +178,7 @@ fn screen_contents_stay_out_of_the_journal(machine: &mut Machine) {
     sh(machine, "rm notice");
 }
 
-/// Two agents in one directory: none is ever given the conversation of the other.
+/// Two agents in one directory: neither ever gets the conversation of the other.
 fn sessions_of_one_directory_keep_their_own_conversations(machine: &mut Machine) {
     set_up(machine);
     write(
@@ -189,7 +189,7 @@ fn sessions_of_one_directory_keep_their_own_conversations(machine: &mut Machine)
          resume_id = 'claude'\n[sessions.two]\ncommand = 'agent --new'\ncwd = '~/my.project'\n\
          resume = 'agent --resume {resume_id}'\nresume_id = 'claude'\n",
     );
-    // The first has its conversation before the second comes.
+    // The first has its conversation before the second starts.
     sh(
         machine,
         "export PATH=$HOME/bin:$PATH; rm -f agent.log; forge spawn one; forge restart one; forge spawn two; \
@@ -214,7 +214,7 @@ fn sixty_sessions_come_back(machine: &mut Machine) {
         "rm -rf .config/forge; forge units install --now; for n in $(seq 60); do forge spawn -q many-$n -- sleep 10000; done",
     );
     machine.reboot();
-    // The manager reads its units again in the middle of it.
+    // The manager reloads its units during the restore.
     sh(machine, "for n in 1 2 3 4 5; do systemctl --user daemon-reload; sleep 0.2; done");
     wait_for_restore(machine);
     assert_eq!(running(machine).len(), 60, "{}", story(machine));
@@ -234,7 +234,7 @@ fn a_manager_that_is_restarted_brings_its_sessions_back(machine: &mut Machine) {
     machine.user(&["forge", "stop", "--all"]).ok();
 }
 
-/// Everybody who is to have a supervisor has one, and runs once.
+/// Asserts that every supervised session has its supervisor and runs once.
 #[track_caller]
 fn all_supervised(machine: &Machine, wanted: &[&str]) {
     wait_until("all to be up under their supervisors", || {
@@ -271,7 +271,7 @@ fn supervised_sessions_come_back_supervised(machine: &mut Machine) {
     wait_for_restore(machine);
     all_supervised(machine, &["adhoc", "both", "enabled", "talk"]);
     assert!(sh(machine, "pgrep -a -x sleep").stdout.contains("sleep 2222"), "resumed");
-    // A shutdown is nobody's crash, and no stop.
+    // A shutdown counts neither as a crash nor as a stop.
     assert_eq!(events(machine, "crashed").len() + events(machine, "breaker_open").len(), 0);
     assert!(
         monotonic(machine, "forge-spawn@enabled.service", "ActiveEnterTimestampMonotonic")

@@ -80,7 +80,7 @@ fn a_restore_starts_a_few_sessions_at_a_time(machine: &mut Machine) {
     sh(machine, "rm -r .config/forge starts");
 }
 
-/// One is stopped while it waits for its turn, one while it is being started.
+/// One session is stopped while it waits for its turn, one while it is being started.
 fn a_session_stopped_during_another_restore_stays_stopped(machine: &mut Machine) {
     write(machine, USER, "/home/ada/.config/forge/forge.toml", "[restore]\nconcurrency = 1\n");
     sh(
@@ -98,19 +98,19 @@ fn a_session_stopped_during_another_restore_stays_stopped(machine: &mut Machine)
     );
     assert!(told.stdout.contains("left b1: b1 was stopped, or started otherwise, meanwhile"), "{told}");
     assert_eq!(running(machine), ["b2"]);
-    // Not what the writers left that an earlier test killed.
+    // Files left by writers that an earlier test killed do not count.
     assert_eq!(sh(machine, "cd .local/state/forge/sessions; ls *.json").stdout, "b2.json\n");
     machine.user(&["forge", "stop", "--all"]).ok();
     sh(machine, "rm -r .config/forge");
 }
 
 fn a_session_stopped_during_its_restore_stays_stopped(machine: &mut Machine) {
-    // The second is what a stop does that looked just before.
+    // The second is what a stop does that observed the session just before.
     for stop in ["forge stop c1", "rm .local/state/forge/sessions/c1.json"] {
         sh(machine, "forge units uninstall; forge spawn c1 -- sleep 10000");
         machine.power_cut();
-        // The restore of c1 stands still in the sweep before its spawn, at a dead socket: its
-        // specification was read, and none of its units is there.
+        // The restore of c1 is held in the sweep before its spawn, at a dead socket: the specification was
+        // read, and none of its units exists.
         let told = sh(
             machine,
             &format!(

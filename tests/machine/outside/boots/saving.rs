@@ -19,14 +19,14 @@ fn the_resume_ids_are_saved_at_shutdown(machine: &mut Machine) {
     let spec = ".local/state/forge/sessions/printed.json";
     assert!(!sh(machine, &format!("cat {spec}")).stdout.contains("id-7"));
     machine.reboot();
-    // The command that prints the id was asked before the boot: now it would fail.
+    // The command that prints the id ran before the boot; now it would fail.
     wait_for_restore(machine);
     let log = sh(machine, "cat agent.log").stdout;
     assert!(log.contains("called: --resume id-7; "), "{log}");
     let saved =
         machine.root(&["journalctl", "-b", "-1", "-t", "forge", "-o", "cat", "FORGE_EVENT=saved"]).ok();
     assert!(saved.stdout.contains("saved printed: resumes with id-7"), "{saved}");
-    // By hand; and one whose id cannot be had keeps the older one.
+    // `forge save` by hand. A session whose id could not be read keeps the older one.
     sh(machine, "rm id-of-printed");
     let by_hand = machine.user(&["forge", "--json", "save"]).ok().json();
     assert!(by_hand["failed"].to_string().contains("printed"), "{by_hand}");
@@ -36,8 +36,8 @@ fn the_resume_ids_are_saved_at_shutdown(machine: &mut Machine) {
     machine.user(&["forge", "stop", "--all"]).ok();
 }
 
-/// The command that prints the id needs the program: at a stop of the manager, of which logind
-/// knows nothing and so delays nothing, the save still comes before the ends of the panes.
+/// The command that prints the id needs the running program. When the user manager stops, logind is not
+/// involved and delays nothing; the save still runs before the panes end.
 fn a_program_lives_until_its_id_is_saved(machine: &mut Machine) {
     set_up(machine);
     write(
@@ -65,7 +65,7 @@ fn a_shutdown_is_delayed_for_the_save(machine: &mut Machine) {
     let inhibitors = machine.user(&["systemd-inhibit", "--list", "--no-legend"]).ok();
     assert!(inhibitors.stdout.contains("forge"), "{inhibitors}");
     sh(machine, "export PATH=$HOME/bin:$PATH; forge spawn printed");
-    // Were it not for the delay, everything would be killed before anything is saved.
+    // Without the delay everything would be killed before anything is saved.
     write(
         machine,
         USER,

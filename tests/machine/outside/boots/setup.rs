@@ -52,7 +52,7 @@ fn the_system_sweep_runs_before_the_user_manager(machine: &mut Machine) {
 
 fn missing_lingering_is_reported(machine: &mut Machine) {
     machine.root(&["loginctl", "disable-linger", USER]).ok();
-    // The manager stays a while after the last login.
+    // The manager stays for a while after the last logout.
     let probe = machine.user(&["forge", "--json", "probe"]);
     let doctor = machine.user(&["forge", "doctor"]).code(5);
     let install = machine.user(&["forge", "units", "install"]).ok();
@@ -64,7 +64,7 @@ fn missing_lingering_is_reported(machine: &mut Machine) {
     assert!(doctor.stdout.contains("sudo loginctl enable-linger ada"), "{doctor}");
     assert!(install.stdout.contains("lingering is off"), "{install}");
     match machine.debian() {
-        // With polkit a user may.
+        // With polkit the user may enable it.
         Debian::Trixie => assert_eq!((linger.code, state.stdout.trim()), (0, "yes"), "{linger}"),
         Debian::Bookworm => {
             assert_eq!((linger.code, state.stdout.trim()), (1, "no"), "{linger}");
