@@ -1,4 +1,4 @@
-//! What forge does. Each operation takes the [`Context`] and values of `model`, and uses `sys`.
+//! The operations of forge. Each takes the [`Context`] and values of `model`, and uses `sys`.
 //!
 //! Imports between the modules run one way. Each line may import only from the lines below it:
 //!

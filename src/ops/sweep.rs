@@ -26,7 +26,7 @@ use crate::sys::tmux::ping::{PendingPing, Ping, answers};
 /// How long a starting server may refuse connections. In practice this takes microseconds.
 const STARTING: Duration = Duration::from_millis(2);
 
-/// What a sweep covers, and what it may do.
+/// The scope and limits of a sweep.
 #[derive(Debug, Clone)]
 pub struct SweepPlan {
     pub directories: Vec<PathBuf>,
@@ -236,7 +236,7 @@ fn remove_orphaned_lock(directory: &Directory, socket: &OsStr) -> Result<()> {
     if directory.stat(socket)?.is_none() { directory.remove_lock(lock) } else { Ok(()) }
 }
 
-/// What became of a socket that refused a connection.
+/// The fate of a socket that refused a connection.
 #[derive(Debug, PartialEq, Eq)]
 pub enum SocketFate {
     /// The socket was dead, and was removed.

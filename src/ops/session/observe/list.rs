@@ -59,7 +59,7 @@ impl ObservedSession {
         self.mark.as_ref().ok_or_else(|| {
             let yet = if self.state() == State::Starting { " yet" } else { "" };
             Error::failed(format!("{} is {}: it has no program{yet}", self.id, self.state().word()))
-                .hint(format!("'forge status {}' tells more", self.id))
+                .hint(format!("'forge status {}' shows its state", self.id))
         })
     }
 }

@@ -26,7 +26,7 @@ pub fn existing(context: &Context, id: &SessionId) -> Result<ObservedSession> {
     Err(match (context.store.end(id), is_over) {
         (Ok(Some(end)), is_over) => {
             no_session(format!(" any more: it ended with {}", end.words())).hint(format!(
-                "'forge logs {id}' tells what happened{}",
+                "'forge logs {id}' shows what happened{}",
                 if is_over.is_some() { format!("; {again}") } else { String::new() }
             ))
         }
@@ -34,7 +34,7 @@ pub fn existing(context: &Context, id: &SessionId) -> Result<ObservedSession> {
             let how = if is_over { "" } else { ", and nobody stopped it: its server is gone" };
             no_session(format!(" any more{how}")).hint(format!("{again}, 'forge stop {id}' forgets it"))
         }
-        (_, None) => no_session(String::new()).hint("'forge list' shows the sessions that there are"),
+        (_, None) => no_session(String::new()).hint("'forge list' shows all sessions"),
     })
 }
 
@@ -101,7 +101,7 @@ fn check_all_match(
                     .unwrap_or_else(|| Error::failed(format!("{id} just appeared"))));
             }
             return Err(Error::new(Kind::NoSession, format!("no session matches '{}'", pattern.as_str()))
-                .hint("'forge list' shows the sessions that there are"));
+                .hint("'forge list' shows all sessions"));
         }
     }
     Ok(())

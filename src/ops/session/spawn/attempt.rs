@@ -2,29 +2,27 @@
 
 use std::path::PathBuf;
 use std::process::Child;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::order::{SpawnMode, SpawnOrder};
+use super::ready::StartedProgram;
 use super::refusal::stopped_meanwhile;
 use crate::model::error::{Error, Kind, Result, Trying};
-use crate::model::event::Event;
 use crate::model::internal_command::InternalCommand;
-use crate::model::session::command::Argv;
 use crate::model::session::spec::Spec;
 use crate::model::session::{Mark, environment};
 use crate::model::tmux::Ids;
 use crate::model::unit;
 use crate::ops::Context;
-use crate::ops::session::exited;
 use crate::sys::cgroup::{self, Cgroup};
-use crate::sys::clock::{Deadline, millis_since, now_us};
+use crate::sys::clock::{Deadline, now_us};
 use crate::sys::command;
+use crate::sys::env;
 use crate::sys::gate::{Gate, Held};
 use crate::sys::proc::process_id;
 use crate::sys::process::Process;
 use crate::sys::systemd::{Scope, StartError};
-use crate::sys::tmux::{self, Server, watch};
-use crate::sys::{env, journal};
+use crate::sys::tmux::{self, Server};
 
 /// How long the manager may take to create the units.
 const UNITS: Duration = Duration::from_secs(20);
@@ -33,9 +31,6 @@ const UNITS: Duration = Duration::from_secs(20);
 /// seconds.
 const START: Duration = Duration::from_secs(15);
 
-/// How long a program without a ready pattern must run to count as started.
-const SETTLE: Duration = Duration::from_millis(50);
-
 /// Why an attempt failed.
 #[derive(Debug)]
 pub(super) enum AttemptError {
@@ -43,7 +38,7 @@ pub(super) enum AttemptError {
     Exists,
     /// The attempt failed before it created a unit. Units of that name belong to somebody else.
     BeforeUnits(Error),
-    /// The attempt failed later, and its units are left.
+    /// The attempt failed later. Its units may be left.
     AfterUnits(Error),
 }
 
@@ -184,69 +179,14 @@ fn start_program(order: SpawnOrder<'_>, gate: &Gate, ids: &Ids, forge: &std::pat
 
     // The program runs from here on. A failure is no longer an error of the socket that a second attempt
     // may fix: a second start would repeat the program's work, or undo a stop.
-    wait_until_up(order, &mark, &program, &cgroup, forge).map_err(|error| {
+    let server = Server::new(&env::tmux()?, &mark.socket);
+    let started = StartedProgram { spec, argv, mark: &mark, process: &program, cgroup: &cgroup, server };
+    started.wait_until_up(forge).map_err(|error| {
         if error.kind == Kind::Socket { Error { kind: Kind::Ended, ..error } } else { error }
     })?;
     mark.up = true;
     cgroup.set_mark(&mark)?;
     Ok(mark)
-}
-
-/// Waits until the program is up, and sets the server's hook that reports the program's end.
-fn wait_until_up(
-    order: SpawnOrder<'_>,
-    mark: &Mark,
-    program: &Process,
-    cgroup: &Cgroup,
-    forge: &std::path::Path,
-) -> Result<()> {
-    let SpawnOrder { spec, argv, .. } = order;
-    let start = Instant::now();
-    let server = Server::new(&env::tmux()?, &mark.socket);
-    let ended = || ended_early(spec, argv, &server, mark, cgroup);
-    match &spec.ready {
-        Some(ready) => {
-            let limit = Duration::from_secs(spec.ready_timeout_s);
-            journal::progress!("waiting for {} to be ready ('{}')", spec.session, ready.as_str());
-            let deadline = Deadline::after(limit);
-            let prompts = spec.prompts();
-            let seen = watch::until(&server, mark, program, deadline, |screen| prompts.is_ready(screen))?;
-            match seen {
-                watch::ScreenWait::Found => {
-                    let elapsed_ms = millis_since(start);
-                    journal::record(&Event::Ready { session: spec.session.clone(), elapsed_ms });
-                }
-                watch::ScreenWait::ProgramEnded => return Err(ended()),
-                watch::ScreenWait::ServerGone => {
-                    return Err(Error::new(
-                        Kind::Ended,
-                        format!("the tmux server of {} ended while it was starting", spec.session),
-                    ));
-                }
-                watch::ScreenWait::Late => return Err(never_ready(spec, &server, mark, limit)),
-            }
-        }
-        None => {
-            if program.wait(Deadline::after(SETTLE)) {
-                return Err(ended());
-            }
-        }
-    }
-    // The session may be given another HOME. The hook finds forge's files with this process's variables.
-    let given = spec.env.iter().map(|(name, _)| name.as_str());
-    let own: Vec<_> = given
-        .filter(|name| environment::PLACE.contains(name))
-        .map(|name| (name, env::variable(name)))
-        .collect();
-    let command = InternalCommand::PaneDied { session: spec.session.to_string() }.words();
-    let hook = tmux::on_end(mark, forge, &command, &own)?;
-    // Set the hook first, then check: the hook reports every later end, and this check finds every earlier
-    // one.
-    server.tell(&hook.iter().map(String::as_str).collect::<Vec<_>>(), Deadline::after(tmux::ANSWER))?;
-    if program.ended() {
-        return Err(ended());
-    }
-    Ok(())
 }
 
 /// Checks that server and program run in the session's slice, and returns the slice's cgroup.
@@ -268,59 +208,6 @@ fn check_contained(spec: &Spec, ids: &Ids) -> Result<Cgroup> {
     };
     slice_of(ids.server_pid)?;
     slice_of(ids.pane_pid)
-}
-
-/// The error for a program that ended before the session was up: how it ended, and its last screen.
-fn ended_early(spec: &Spec, argv: &Argv, server: &Server, mark: &Mark, cgroup: &Cgroup) -> Error {
-    let end = match exited::query_end(&spec.session, mark, cgroup.oom_kills()) {
-        Ok(end) => end,
-        Err(error) => return error.while_("the program ended, and its server does not report how"),
-    };
-    let (name, how) = (argv.name(), end.words());
-    let error = Error::new(
-        Kind::Ended,
-        format!("{name} ended before {} was up: {how}; {}", spec.session, quoted_screen(server, mark)),
-    )
-    .hint(format!("run it by hand in {} to see why", spec.cwd.display()));
-    Error { program_status: Some(end.shell_status()), ..error }
-}
-
-/// The error for a ready pattern that did not match in time.
-fn never_ready(spec: &Spec, server: &Server, mark: &Mark, limit: Duration) -> Error {
-    let pattern = spec.ready.as_ref().map_or("", |ready| ready.as_str());
-    let now = server.screen(&mark.pane, None, Deadline::after(tmux::ANSWER)).unwrap_or_default();
-    let prompts = spec.prompts();
-    let blocking = prompts.blocking(&now);
-    let what = blocking.map_or_else(String::new, |blocking| format!("{blocking} is "));
-    let message = format!(
-        "boot failed: the prompt never appeared ('{pattern}', waited {} s); {what}{}",
-        limit.as_secs(),
-        quoted_screen(server, mark)
-    );
-    Error::new(Kind::Deadline, message).hint(match blocking {
-        None => "is the pattern right, and is --ready-timeout long enough?".to_owned(),
-        Some(_) => {
-            format!("run it by hand in {} once and answer that; or is the pattern right?", spec.cwd.display())
-        }
-    })
-}
-
-/// The last lines of the screen, for the end of a message.
-fn quoted_screen(server: &Server, mark: &Mark) -> String {
-    const LINES: usize = 20;
-    // Read some history too: tmux scrolls a dead pane up to print at the bottom that it is dead.
-    let screen = server.screen(&mark.pane, Some(50), Deadline::after(tmux::ANSWER));
-    let Ok(screen) = screen else { return "its screen could not be read".to_owned() };
-    let lines: Vec<&str> = screen
-        .lines()
-        .map(str::trim_end)
-        .filter(|line| !line.is_empty() && !line.starts_with("Pane is dead"))
-        .collect();
-    if lines.is_empty() {
-        return "its screen was empty".to_owned();
-    }
-    let last = &lines[lines.len().saturating_sub(LINES)..];
-    last.iter().fold("on its screen:".to_owned(), |text, line| format!("{text}\n  | {line}"))
 }
 
 /// Waits up to 20 seconds until the last attempt's processes have ended, so that a new server does not meet

@@ -4,6 +4,7 @@
 mod attempt;
 pub mod order;
 pub mod ports;
+mod ready;
 pub mod refusal;
 
 use std::path::PathBuf;
@@ -94,7 +95,7 @@ impl Spawned {
 /// [`SpawnMode::Restored`].
 pub fn spawn(context: &Context, order: SpawnOrder<'_>) -> Result<Spawned> {
     let spec = order.spec;
-    let spawned = spawn_unrecorded(context, order);
+    let spawned = spawn_claimed(context, order);
     if let Err(error) = &spawned {
         // A refusal has changed nothing, and is not a failure of the session that has the name.
         if error.kind != Kind::Taken {
@@ -109,48 +110,15 @@ pub fn spawn(context: &Context, order: SpawnOrder<'_>) -> Result<Spawned> {
     spawned
 }
 
-/// Starts a session, without a record of a failure.
-fn spawn_unrecorded(context: &Context, order: SpawnOrder<'_>) -> Result<Spawned> {
+/// Starts a session, and records the spawn in the journal. The caller records a failure.
+fn spawn_claimed(context: &Context, order: SpawnOrder<'_>) -> Result<Spawned> {
     let start = Instant::now();
-    let id = &order.spec.session;
-    context.manager()?;
-    if let SpawnMode::Restored(planned) = order.mode {
-        // Before claiming the name, wait for a `forge stop` or `forge restart` of the session to finish.
-        drop(context.store.clearing_turn(id, Deadline::after(LAST_RUN))?);
-        check_unchanged(context, id, planned)?;
-    }
     // Hold the claim until the end. If the next spawn finds a half-started session and no claim, it knows that
     // the session was abandoned.
-    let _claim = claim_name(context, order)?;
-    drop(context.store.clearing_turn(id, Deadline::after(LAST_RUN))?);
-    if let SpawnMode::Restored(planned) = order.mode {
-        check_unchanged(context, id, planned)?;
-        if planned.is_none() {
-            // Write the specification now: if the session does not start, `forge restart` finds it.
-            context.store.write_spec(order.spec)?;
-        }
-    }
-    env::tmux()?;
-    check_socket_dir(&context.paths.socket_dir())?;
-    if order.keeps_spec() {
-        // The directory existed when the session ran. Without this check, the program's error would not name
-        // the directory.
-        env::check_working_directory(&order.spec.cwd)
-            .map_err(|error| Error { kind: Kind::Failed, ..error })?;
-    }
+    let _claim = claim_and_wait(context, order)?;
+    check_surroundings(context, order)?;
     let mut report = sweep_before_spawn(context);
-    match order.mode {
-        SpawnMode::Replacing => {
-            if let Some(old) = observe::one(context, id)? {
-                stop::stop(context, &[old], stop::TIMEOUT)?;
-            }
-        }
-        SpawnMode::Again(Some(old)) => stop::clear(context, std::slice::from_ref(old), stop::TIMEOUT)?,
-        SpawnMode::Supervised => {}
-        SpawnMode::New | SpawnMode::Again(None) | SpawnMode::Restored(_) => {
-            check_not_supervised(context, id)?
-        }
-    }
+    make_way(context, order)?;
     let freed = ports::free_ports(context, order.spec)?;
     let (mark, attempts) = start_with_retry(context, order, &mut report)?;
     let spawned = Spawned {
@@ -158,10 +126,10 @@ fn spawn_unrecorded(context: &Context, order: SpawnOrder<'_>) -> Result<Spawned>
         swept: report.removed,
         freed,
         elapsed_ms: millis_since(start),
-        ..Spawned::of(id, &mark)
+        ..Spawned::of(&order.spec.session, &mark)
     };
     journal::record(&Event::Spawned {
-        session: id.clone(),
+        session: order.spec.session.clone(),
         program: order.argv.name().to_owned(),
         socket: spawned.socket.clone(),
         server_pid: spawned.server_pid,
@@ -172,6 +140,58 @@ fn spawn_unrecorded(context: &Context, order: SpawnOrder<'_>) -> Result<Spawned>
         elapsed_ms: spawned.elapsed_ms,
     });
     Ok(spawned)
+}
+
+/// Claims the session's name, and waits until no other process is clearing the session.
+///
+/// # Errors
+/// [`Kind::Taken`] if another process holds the claim, or if a session that is to be restored was stopped or
+/// started since the restore was planned; [`Kind::Deadline`] if clearing takes longer than 30 seconds.
+fn claim_and_wait(context: &Context, order: SpawnOrder<'_>) -> Result<Claim> {
+    let id = &order.spec.session;
+    context.manager()?;
+    if let SpawnMode::Restored(planned) = order.mode {
+        // Before claiming the name, wait for a `forge stop` or `forge restart` of the session to finish.
+        drop(context.store.clearing_turn(id, Deadline::after(LAST_RUN))?);
+        check_unchanged(context, id, planned)?;
+    }
+    let claim = claim_name(context, order)?;
+    drop(context.store.clearing_turn(id, Deadline::after(LAST_RUN))?);
+    if let SpawnMode::Restored(planned) = order.mode {
+        check_unchanged(context, id, planned)?;
+        if planned.is_none() {
+            // Write the specification now: if the session does not start, `forge restart` finds it.
+            context.store.write_spec(order.spec)?;
+        }
+    }
+    Ok(claim)
+}
+
+/// Checks that tmux is installed, that its socket directory is safe, and that the working directory exists.
+fn check_surroundings(context: &Context, order: SpawnOrder<'_>) -> Result<()> {
+    env::tmux()?;
+    check_socket_dir(&context.paths.socket_dir())?;
+    if order.keeps_spec() {
+        // The directory existed when the session ran. Without this check, the program's error would not name
+        // the directory.
+        env::check_working_directory(&order.spec.cwd)
+            .map_err(|error| Error { kind: Kind::Failed, ..error })?;
+    }
+    Ok(())
+}
+
+/// Ends an existing session of the name, or refuses to, as the order's mode says.
+fn make_way(context: &Context, order: SpawnOrder<'_>) -> Result<()> {
+    let id = &order.spec.session;
+    match order.mode {
+        SpawnMode::Replacing => match observe::one(context, id)? {
+            Some(old) => stop::stop(context, &[old], stop::TIMEOUT).map(drop),
+            None => Ok(()),
+        },
+        SpawnMode::Again(Some(old)) => stop::clear(context, std::slice::from_ref(old), stop::TIMEOUT),
+        SpawnMode::Supervised => Ok(()),
+        SpawnMode::New | SpawnMode::Again(None) | SpawnMode::Restored(_) => check_not_supervised(context, id),
+    }
 }
 
 /// Claims the session's name.

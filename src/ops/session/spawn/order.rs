@@ -14,7 +14,7 @@ pub struct SpawnOrder<'a> {
     pub mode: SpawnMode<'a>,
 }
 
-/// How a spawn treats an existing session of the name.
+/// Selects how a spawn treats an existing session of the name.
 #[derive(Debug, Clone, Copy)]
 pub enum SpawnMode<'a> {
     /// The name must be free.

@@ -1,0 +1,146 @@
+//! Waits until a started program is up: its ready pattern matches, or it has run for a moment.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::model::error::{Error, Kind, Result};
+use crate::model::event::Event;
+use crate::model::internal_command::InternalCommand;
+use crate::model::session::command::Argv;
+use crate::model::session::spec::Spec;
+use crate::model::session::{Mark, environment};
+use crate::ops::session::exited;
+use crate::sys::cgroup::Cgroup;
+use crate::sys::clock::{Deadline, millis_since};
+use crate::sys::process::Process;
+use crate::sys::tmux::watch::{ScreenWait, until};
+use crate::sys::tmux::{ANSWER, Server, on_end};
+use crate::sys::{env, journal};
+
+/// How long a program without a ready pattern must run to count as up.
+const SETTLE: Duration = Duration::from_millis(50);
+
+/// A program that has been started in its pane.
+pub(super) struct StartedProgram<'a> {
+    pub spec: &'a Spec,
+    pub argv: &'a Argv,
+    pub mark: &'a Mark,
+    pub process: &'a Process,
+    /// The cgroup of the session's slice.
+    pub cgroup: &'a Cgroup,
+    pub server: Server,
+}
+
+impl StartedProgram<'_> {
+    /// Waits until the program is up, and sets the server's hook that reports the program's end.
+    ///
+    /// # Errors
+    /// [`Kind::Ended`] if the program or its server ends; [`Kind::Deadline`] if the ready pattern does not match
+    /// within the session's ready timeout.
+    pub(super) fn wait_until_up(&self, forge: &Path) -> Result<()> {
+        if self.spec.ready.is_some() {
+            self.wait_until_ready()?;
+        } else if self.process.wait(Deadline::after(SETTLE)) {
+            return Err(self.ended_error());
+        }
+        // Set the hook first, then check: the hook reports every later end, and this check finds every earlier
+        // one.
+        self.set_end_hook(forge)?;
+        if self.process.ended() { Err(self.ended_error()) } else { Ok(()) }
+    }
+
+    /// Waits until the ready pattern matches the screen, and records that in the journal.
+    fn wait_until_ready(&self) -> Result<()> {
+        let (start, spec) = (Instant::now(), self.spec);
+        let limit = Duration::from_secs(spec.ready_timeout_s);
+        journal::progress!("waiting for {} to be ready ('{}')", spec.session, self.ready_pattern());
+        let prompts = spec.prompts();
+        let is_ready = |screen: &str| prompts.is_ready(screen);
+        match until(&self.server, self.mark, self.process, Deadline::after(limit), is_ready)? {
+            ScreenWait::Found => {
+                let elapsed_ms = millis_since(start);
+                journal::record(&Event::Ready { session: spec.session.clone(), elapsed_ms });
+                Ok(())
+            }
+            ScreenWait::ProgramEnded => Err(self.ended_error()),
+            ScreenWait::ServerGone => Err(Error::new(
+                Kind::Ended,
+                format!("the tmux server of {} ended while it was starting", spec.session),
+            )),
+            ScreenWait::Late => Err(self.never_ready_error(limit)),
+        }
+    }
+
+    fn ready_pattern(&self) -> &str {
+        self.spec.ready.as_ref().map_or("", |ready| ready.as_str())
+    }
+
+    /// Makes the server run forge when the program ends.
+    fn set_end_hook(&self, forge: &Path) -> Result<()> {
+        // The session may be given another HOME. The hook finds forge's files with this process's variables.
+        let given = self.spec.env.iter().map(|(name, _)| name.as_str());
+        let own: Vec<_> = given
+            .filter(|name| environment::PLACE.contains(name))
+            .map(|name| (name, env::variable(name)))
+            .collect();
+        let command = InternalCommand::PaneDied { session: self.spec.session.to_string() }.words();
+        let hook = on_end(self.mark, forge, &command, &own)?;
+        let hook: Vec<&str> = hook.iter().map(String::as_str).collect();
+        self.server.tell(&hook, Deadline::after(ANSWER)).map(drop)
+    }
+
+    /// The error for a program that ended before the session was up: how it ended, and its last screen.
+    fn ended_error(&self) -> Error {
+        let Self { spec, argv, mark, cgroup, .. } = self;
+        let end = match exited::query_end(&spec.session, mark, cgroup.oom_kills()) {
+            Ok(end) => end,
+            Err(error) => return error.while_("the program ended, and its server does not report how"),
+        };
+        let (name, how) = (argv.name(), end.words());
+        let error = Error::new(
+            Kind::Ended,
+            format!("{name} ended before {} was up: {how}; {}", spec.session, self.quoted_screen()),
+        )
+        .hint(format!("run it by hand in {} to see why", spec.cwd.display()));
+        Error { program_status: Some(end.shell_status()), ..error }
+    }
+
+    /// The error for a ready pattern that did not match in time.
+    fn never_ready_error(&self, limit: Duration) -> Error {
+        let screen = self.server.screen(&self.mark.pane, None, Deadline::after(ANSWER)).unwrap_or_default();
+        let prompts = self.spec.prompts();
+        let blocking = prompts.blocking(&screen);
+        let what = blocking.map_or_else(String::new, |blocking| format!("{blocking} is "));
+        let message = format!(
+            "boot failed: the prompt never appeared ('{}', waited {} s); {what}{}",
+            self.ready_pattern(),
+            limit.as_secs(),
+            self.quoted_screen()
+        );
+        Error::new(Kind::Deadline, message).hint(match blocking {
+            None => "is the pattern right, and is --ready-timeout long enough?".to_owned(),
+            Some(_) => format!(
+                "run it by hand in {} once and answer the question; or is the pattern right?",
+                self.spec.cwd.display()
+            ),
+        })
+    }
+
+    /// The last lines of the screen, for the end of a message.
+    fn quoted_screen(&self) -> String {
+        const LINES: usize = 20;
+        // Read some history too: tmux scrolls a dead pane up to print at the bottom that it is dead.
+        let screen = self.server.screen(&self.mark.pane, Some(50), Deadline::after(ANSWER));
+        let Ok(screen) = screen else { return "its screen could not be read".to_owned() };
+        let lines: Vec<&str> = screen
+            .lines()
+            .map(str::trim_end)
+            .filter(|line| !line.is_empty() && !line.starts_with("Pane is dead"))
+            .collect();
+        if lines.is_empty() {
+            return "its screen was empty".to_owned();
+        }
+        let last = &lines[lines.len().saturating_sub(LINES)..];
+        last.iter().fold("on its screen:".to_owned(), |text, line| format!("{text}\n  | {line}"))
+    }
+}
