@@ -27,7 +27,7 @@ pub fn restart(context: &Context, session: &SessionId, found: Option<ObservedSes
             .hint(format!("'forge spawn {session} --replace -- COMMAND' starts a new one"))
     })?;
     let all = Conversations::read(&context.store)?;
-    // Ask for the id first: some ids only the running program can print.
+    // Find the id while the program runs: some ids only the running program can print.
     let running = found.as_ref().and_then(|_| find_id(&context.paths.home, &all, &kept, None).ok());
     let spec = Spec { over: false, saved_id: running.or(kept.saved_id.clone()), ..kept.clone() };
     let spawned = if kept.keeper == Keeper::Supervisor {

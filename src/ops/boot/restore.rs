@@ -83,7 +83,7 @@ fn last_restore_in(context: &Context, life: &ManagerLife) -> Option<Restored> {
 /// fails to start, the others still start, and the failure is in the result.
 pub fn restore(context: &Context, configured: bool) -> Result<RestoreOutcome> {
     // If two restores run at once, the second waits, and then finds that the first has done the work.
-    let _turn = context.store.restore_turn(Deadline::after(OTHER_RESTORE))?;
+    let _lock = context.store.restore_turn(Deadline::after(OTHER_RESTORE))?;
     let life = current_life(context)?;
     if let Some(restored) = last_restore_in(context, &life) {
         return Ok(RestoreOutcome::Already(restored));
@@ -165,14 +165,16 @@ fn carry_out(context: &Context, id: &SessionId, step: RestoreStep) -> Vec<Sessio
         }
         RestoreStep::Forget(spec) => match context.store.remove_that_spec(&spec) {
             Ok(()) => Vec::new(),
-            Err(error) => vec![failed(id, &error, None)],
+            Err(error) => vec![record_failed(id, &error, None)],
         },
-        RestoreStep::Refuse(why) => vec![failed(id, &Error::failed(why), None)],
+        RestoreStep::Refuse(why) => vec![record_failed(id, &Error::failed(why), None)],
         RestoreStep::SetAside { why, configured } => {
             let error = Error::failed(format!("its file could not be read ({why})"));
             let mut results = vec![match context.store.set_aside(id) {
-                Ok(path) => failed(id, &error.while_(format!("set aside as {}", path.display())), Some(path)),
-                Err(other) => failed(id, &other, None),
+                Ok(path) => {
+                    record_failed(id, &error.while_(format!("set aside as {}", path.display())), Some(path))
+                }
+                Err(other) => record_failed(id, &other, None),
             }];
             if configured {
                 results.extend(carry_out(context, id, RestoreStep::Configured { before: None }));
@@ -184,7 +186,7 @@ fn carry_out(context: &Context, id: &SessionId, step: RestoreStep) -> Vec<Sessio
             let ran = before.as_deref().filter(|before| !before.over);
             match specify::from_config_and_last_run(context, id, ran) {
                 Ok(spec) => vec![start(context, &spec, before.as_deref())],
-                Err(error) => vec![failed(id, &error, None)],
+                Err(error) => vec![record_failed(id, &error, None)],
             }
         }
     }
@@ -202,12 +204,12 @@ fn start(context: &Context, spec: &Spec, planned: Option<&Spec>) -> SessionOutco
         context,
         SpawnOrder { spec: &spec, argv: &resumption.argv, mode: SpawnMode::Restored(planned) },
     ) {
-        Ok(spawned) => restored(session, &spawned, resumption.id, resumption.fresh),
+        Ok(spawned) => record_restored(session, &spawned, resumption.id, resumption.fresh),
         // Another forge has started it in the meantime.
         Err(error) if error.kind == Kind::Taken => {
             SessionOutcome::Left(Left { session, reason: error.message })
         }
-        Err(error) => failed(&session, &error, None),
+        Err(error) => record_failed(&session, &error, None),
     }
 }
 
@@ -217,18 +219,18 @@ fn start_supervised(context: &Context, id: &SessionId, planned: Option<&Spec>) -
     match client::restore(context, id, planned) {
         Ok(spawned) => {
             let resume_id = context.store.spec(id).ok().flatten().and_then(|spec| spec.saved_id);
-            restored(session, &spawned, resume_id, None)
+            record_restored(session, &spawned, resume_id, None)
         }
         // Another forge has started it in the meantime.
         Err(error) if error.kind == Kind::Taken => {
             SessionOutcome::Left(Left { session, reason: error.message })
         }
-        Err(error) => failed(id, &error, None),
+        Err(error) => record_failed(id, &error, None),
     }
 }
 
-/// Records the restore of a session in the journal.
-fn restored(
+/// Records in the journal that a session was restored.
+fn record_restored(
     session: SessionId,
     spawned: &Spawned,
     resume_id: Option<String>,
@@ -243,8 +245,8 @@ fn restored(
     SessionOutcome::Again(Again { session, resume_id, fresh, pane_pid, elapsed_ms })
 }
 
-/// Records that a session could not be restored in the journal.
-fn failed(id: &SessionId, error: &Error, set_aside: Option<PathBuf>) -> SessionOutcome {
+/// Records in the journal that a session could not be restored.
+fn record_failed(id: &SessionId, error: &Error, set_aside: Option<PathBuf>) -> SessionOutcome {
     let kind = error.kind.word();
     // Only the first line: the others quote the screen, which may hold secrets, and this message goes to
     // the journal and into notices. `forge restart` shows all lines.

@@ -38,7 +38,7 @@ pub fn end_after_program(context: &Context, id: &SessionId) -> Result<()> {
     if observe::one(context, id)?.is_some_and(|found| found.is_supervised()) {
         return Ok(());
     }
-    let _lock = clearing_turn(context, id, Deadline::after(SPAWN))?;
+    let _lock = clearing_turn_without_spawn(context, id, Deadline::after(SPAWN))?;
     let Some(found) = observe::one(context, id)? else { return Ok(()) };
     // At a shutdown of the machine or of the user manager, services that the program needs end at the same
     // time. The program did not end by itself, and forge restores the session after the boot.
@@ -78,7 +78,11 @@ pub fn end_after_program(context: &Context, id: &SessionId) -> Result<()> {
 ///
 /// # Errors
 /// [`Kind::Deadline`] if a spawn, or another holder of the lock, has not finished by the deadline.
-pub(crate) fn clearing_turn(context: &Context, id: &SessionId, deadline: Deadline) -> Result<Claim> {
+pub(crate) fn clearing_turn_without_spawn(
+    context: &Context,
+    id: &SessionId,
+    deadline: Deadline,
+) -> Result<Claim> {
     loop {
         while context.store.is_claimed(id) && !deadline.passed() {
             pause(Duration::from_millis(20));

@@ -71,6 +71,9 @@ pub fn until_exit(context: &Context, found: &ObservedSession, deadline: Deadline
 
 /// Waits up to 10 seconds for the recorded end of a run. If the server ended together with the program,
 /// nobody records the end, and the result is unknown.
+///
+/// # Errors
+/// [`Kind::Failed`] if forge cannot read or watch the recorded ends.
 pub fn recorded_end(context: &Context, id: &SessionId, mark: &Mark) -> Result<End> {
     let deadline = Deadline::after(RESULT);
     let ends = FileWatch::in_directory(context.store.ends_dir()?)?;

@@ -261,7 +261,11 @@ impl Supervisor {
     ) -> Result<u8> {
         // `forge stop` holds this lock until it has recorded the stop. Wait for it; otherwise a stop would
         // look like a crash.
-        let _turn = match session_exited::clearing_turn(context, &self.id, Deadline::after(CLEARING_TURN)) {
+        let _turn = match session_exited::clearing_turn_without_spawn(
+            context,
+            &self.id,
+            Deadline::after(CLEARING_TURN),
+        ) {
             // The next supervisor finds the result.
             Err(error) if error.kind == Kind::Deadline => return Ok(status::FAILED),
             turn => turn?,

@@ -1,5 +1,5 @@
-//! Waits until a typed text appears where the program reads and the screen is at rest; takes the text back if it does
-//! not appear.
+//! Waits until a typed text appears where the program reads and the screen is at rest; takes the text back if
+//! it does not appear.
 
 use std::time::{Duration, Instant};
 
@@ -8,24 +8,24 @@ use crate::model::error::{Error, Kind, Result};
 use crate::model::screen::{Screen, TypedText};
 use crate::sys::clock::Deadline;
 
-/// How long a text may take to appear while the screen does not change, and in total. A long text takes time to appear
-/// in a busy program.
+/// How long a text may take to appear while the screen does not change, and in total. A long text takes time
+/// to appear in a busy program.
 pub(super) const APPEARS: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
 
-/// Bounds for the rest after a text. The screen is at rest after no output for twice the time that the text took to
-/// appear: a program that draws slowly also reads slowly.
+/// Bounds for the rest after a text. The screen is at rest after no output for twice the time that the text
+/// took to appear: a program that draws slowly also reads slowly.
 pub(super) const REST: (Duration, Duration) = (Duration::from_millis(3), Duration::from_secs(1));
 
-/// The least rest after a fast run of keys. Programs without bracketed paste recognise a paste by its speed, and treat an
-/// Enter that follows too soon as a line break (seen up to 120 ms).
+/// The least rest after a fast run of keys. Programs without bracketed paste recognise a paste by its speed,
+/// and treat an Enter that follows too soon as a line break (seen up to 120 ms).
 pub(super) const REST_AFTER_KEYS: Duration = Duration::from_millis(250);
 
 /// The longest wait for a screen that does not come to rest, for instance because of a spinner.
 pub(super) const RESTLESS: Duration = Duration::from_millis(1500);
 
 impl Typist<'_> {
-    /// Waits until the text is on the screen and the screen is at rest. Returns the screen; `None` if the text does not
-    /// appear.
+    /// Waits until the text is on the screen and the screen is at rest. Returns the screen; `None` if the
+    /// text does not appear.
     pub(super) fn wait_until_shown(
         &self,
         typed: &TypedText,
@@ -39,7 +39,7 @@ impl Typist<'_> {
             let wrote = self.output_within(Deadline::after(again).min(patience));
             let elapsed = start.elapsed();
             let screen = self.input.look()?;
-            self.check_takes_keys(&screen, "Enter was not pressed behind the text")?;
+            self.check_takes_keys(&screen, "Enter was not pressed after the text")?;
             if typed.shows(before, &screen) {
                 let rest = least_rest().max(rest_for(elapsed));
                 return self.wait_until_at_rest(typed, rest, before, screen).map(Some);
@@ -68,7 +68,7 @@ impl Typist<'_> {
         let deadline = Deadline::after(RESTLESS.max(rest));
         while self.output_within(Deadline::after(rest)) && !deadline.passed() {
             let now = self.input.look()?;
-            self.check_takes_keys(&now, "Enter was not pressed behind the text")?;
+            self.check_takes_keys(&now, "Enter was not pressed after the text")?;
             if typed.shows(before, &now) {
                 screen = now;
             }
@@ -76,8 +76,8 @@ impl Typist<'_> {
         Ok(screen)
     }
 
-    /// Takes the typed text back if that is safe, and returns the error that says so. Only the kernel's line editor is
-    /// safe: a program that reads single keys may give any key another meaning.
+    /// Takes the typed text back if that is safe, and returns the error that says so. Only the kernel's line
+    /// editor is safe: a program that reads single keys may give any key another meaning.
     pub(super) fn take_back(&self, before: &Screen, what: &str) -> Error {
         let Ok(screen) = self.input.look() else { return self.ended_error() };
         let mode = mode(&screen);
@@ -106,7 +106,8 @@ impl Typist<'_> {
     }
 }
 
-/// How long the program must print nothing for the screen to be at rest, if the text took `appeared` to appear.
+/// How long the program must print nothing for the screen to be at rest, if the text took `appeared` to
+/// appear.
 fn rest_for(appeared: Duration) -> Duration {
     (appeared * 2).clamp(REST.0, REST.1)
 }

@@ -9,10 +9,12 @@ use crate::model::screen::typing::{Sent, TextFate};
 use crate::model::screen::{After, Screen, TypedText};
 use crate::sys::clock::{Deadline, pause};
 
-/// The rest before forge presses Enter a second time: the first Enter also counts as part of the fast run of keys.
+/// The rest before forge presses Enter a second time: the first Enter also counts as part of the fast run of
+/// keys.
 const REST_BEFORE_AGAIN: Duration = Duration::from_secs(1);
 
-/// How long the text may stay in the input line after Enter: if the program has read the Enter, and if it has not.
+/// How long the text may stay in the input line after Enter: if the program has read the Enter, and if it has
+/// not.
 const LEAVES: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(15));
 
 /// How long an input box may be covered, for instance while a program redraws its screen.
@@ -22,8 +24,8 @@ const COVERED: Duration = Duration::from_millis(700);
 const GONE: Duration = Duration::from_millis(10);
 
 impl Typist<'_> {
-    /// Presses Enter after a text in the input line, and sets the text's fate in `sent`. If the program treated the first
-    /// Enter as a line break, presses Enter a second time.
+    /// Presses Enter after a text in the input line, and sets the text's fate in `sent`. If the program
+    /// treated the first Enter as a line break, presses Enter a second time.
     pub(super) fn press_enter(
         &self,
         typed: &TypedText,
@@ -62,7 +64,7 @@ impl Typist<'_> {
     fn press_enter_once(&self, typed: &TypedText, mut screen: Screen) -> Result<Screen> {
         let (deadline, first) = (Deadline::after(UNSTEADY), screen.clone());
         loop {
-            self.check_takes_keys(&screen, "Enter was not pressed behind the text")?;
+            self.check_takes_keys(&screen, "Enter was not pressed after the text")?;
             self.discard_output();
             if self.input.enter_if(&screen, typed.token(&screen))? {
                 return Ok(screen);

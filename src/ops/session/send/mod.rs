@@ -1,9 +1,9 @@
 //! Types into a session's program as a careful person does: checks that the program reads, types the text,
 //! checks that the text is in the input line, presses Enter, and checks that the text has left the line.
 //!
-//! Only the program knows the meaning of a key. So forge presses Enter only after a text that it has seen on the
-//! screen, and not while the program shows a question. One race remains: the program may draw a question after tmux
-//! has passed on the Enter. A person at the keyboard has the same race, with slower hands.
+//! Only the program knows the meaning of a key. So forge presses Enter only after a text that it has seen on
+//! the screen, and not while the program shows a question. One race remains: the program may draw a question
+//! after tmux has passed on the Enter. A person at the keyboard has the same race, with slower hands.
 
 mod appears;
 mod enter;

@@ -11,24 +11,24 @@ use crate::sys::clock::Deadline;
 use crate::sys::terminal::Mode;
 use crate::sys::tmux::input::Pasted;
 
-/// The longest text, in bytes, that programs show as it is. For a longer one, or one of several lines, they show a
-/// placeholder.
+/// The longest text, in bytes, that programs show as it is. For a longer one, or one of several lines, they
+/// show a placeholder.
 const SHORT: usize = 256;
 
-/// The least rest after such a text. (Measured: Gemini CLI 0.61.0 treats an Enter up to 100 ms after a paste of 20,000
-/// bytes as a line break; Qwen Code 0.24.4 then submits the placeholder instead of the text.)
+/// The least rest after such a text. (Measured: Gemini CLI 0.61.0 treats an Enter up to 100 ms after a paste
+/// of 20,000 bytes as a line break; Qwen Code 0.24.4 then submits the placeholder instead of the text.)
 const REST_AFTER_LONG: Duration = Duration::from_millis(300);
 
-/// The least rest after a short paste into an input box. (Gemini CLI 0.61.0 treats an Enter within 30 ms as a line
-/// break.)
+/// The least rest after a short paste into an input box. (Gemini CLI 0.61.0 treats an Enter within 30 ms as a
+/// line break.)
 const REST_IN_BOX: Duration = Duration::from_millis(150);
 
-/// The longest run of keys that forge types at once, in bytes. It is a prime: otherwise a text of one repeated character
-/// could add exactly one full row, and the cursor's row would screen unchanged.
+/// The longest run of keys that forge types at once, in bytes. It is a prime: otherwise a text of one
+/// repeated character could add exactly one full row, and the cursor's row would screen unchanged.
 const PIECE: usize = 997;
 
-/// How often forge asks tmux whether the program has requested bracketed paste, while an attached person disturbs the
-/// answer.
+/// How often forge asks tmux whether the program has requested bracketed paste, while an attached person
+/// disturbs the answer.
 const BRACKETS_TRIES: usize = 3;
 
 impl Typist<'_> {
@@ -113,8 +113,8 @@ impl Typist<'_> {
         }
     }
 
-    /// Empties the input line with the keys that line editors and the kernel use for it: Ctrl-U, and in an empty line of
-    /// several Backspace, which joins the line to the previous one. Returns the screen.
+    /// Empties the input line with the keys that line editors and the kernel use for it: Ctrl-U, and in an
+    /// empty line of several Backspace, which joins the line to the previous one. Returns the screen.
     ///
     /// # Errors
     /// [`Kind::Input`] if the line is not empty afterwards; [`Kind::Asking`] if the program asks a question.
@@ -167,7 +167,8 @@ impl Typist<'_> {
             check_no_tab(line)?;
             return Ok((false, screen));
         }
-        // For a short line, typing it shows whether the program wants brackets, unless the first character is typed alone.
+        // For a short line, typing it shows whether the program wants brackets, unless the first character is
+        // typed alone.
         let mut screen = screen;
         let is_asked = text.contains(['\n', '\t']) || text.len() > PIECE || self.prompts.ready.is_none();
         for _ in 0..BRACKETS_TRIES {
@@ -189,7 +190,8 @@ impl Typist<'_> {
         Ok((screen.bracketed != Some(false), screen))
     }
 
-    /// Types the text, and waits until it is where the program reads and the screen is at rest. Returns the screen.
+    /// Types the text, and waits until it is where the program reads and the screen is at rest. Returns the
+    /// screen.
     ///
     /// # Errors
     /// [`Kind::NotShown`] if the text does not appear.
@@ -220,9 +222,10 @@ impl Typist<'_> {
         }
     }
 
-    /// Types the text as keys, for a program that reads single keys, in pieces: each piece must appear before forge types
-    /// the next, so that no other reader takes a part of the text unnoticed. The first piece is one character, which does
-    /// the least harm to a program that reads no text.
+    /// Types the text as keys, for a program that reads single keys, in pieces: each piece must appear before
+    /// forge types the next, so that a dialog that appears in between cannot take a part of the text
+    /// unnoticed. The first piece is one character, which does the least harm to a program that reads no
+    /// text.
     ///
     /// # Errors
     /// [`Kind::NotShown`] if a piece does not appear; [`Kind::Usage`] if the text cannot be typed as keys.
@@ -260,8 +263,8 @@ impl Typist<'_> {
         Ok(shown.unwrap_or_else(|| screen.clone()))
     }
 
-    /// Pastes the text while the pane still shows `screen`, and returns the screen at that moment. If the pane has changed,
-    /// the new screen must pass the same checks as the first one.
+    /// Pastes the text while the pane still shows `screen`, and returns the screen at that moment. If the
+    /// pane has changed, the new screen must pass the same checks as the first one.
     ///
     /// # Errors
     /// [`Kind::NotShown`] if the screen keeps changing for 3 seconds; otherwise as for the checks.

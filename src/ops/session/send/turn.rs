@@ -18,8 +18,8 @@ use crate::sys::process::{Process, is_alive};
 use crate::sys::tmux::input::Input;
 use crate::sys::tmux::{ANSWER, Server};
 
-/// A program that reads, and has printed nothing for this long, has finished its turn. While they work, Codex counts
-/// seconds and Claude Code turns a spinner: both print more often than this.
+/// A program that reads, and has printed nothing for this long, has finished its turn. While they work, Codex
+/// counts seconds and Claude Code turns a spinner: both print more often than this.
 const REST: Duration = Duration::from_millis(2500);
 
 /// How many lines of scrolled-off output to search for new lines.
@@ -39,7 +39,8 @@ impl<'a> Turn<'a> {
     /// Begins a turn: saves the screen.
     ///
     /// # Errors
-    /// [`Kind::Usage`] if the session has no ready pattern: only the pattern shows that the program reads again.
+    /// [`Kind::Usage`] if the session has no ready pattern: only the pattern shows that the program reads
+    /// again.
     pub fn begin(context: &Context, id: &'a SessionId, mark: &'a Mark) -> Result<Self> {
         let prompts = context.store.spec(id)?.map(|spec| spec.prompts()).unwrap_or_default();
         if prompts.ready.is_none() {
@@ -53,12 +54,12 @@ impl<'a> Turn<'a> {
         Ok(Self { id, mark, server, prompts, before })
     }
 
-    /// Waits until the program prints nothing more and the ready pattern matches. Returns the lines that are new on the
-    /// screen.
+    /// Waits until the program prints nothing more and the ready pattern matches. Returns the lines that are
+    /// new on the screen.
     ///
     /// # Errors
-    /// [`Kind::Deadline`] if the turn has not ended by the deadline; [`Kind::Asking`] if the program asks a question;
-    /// [`Kind::Ended`] if the program ends.
+    /// [`Kind::Deadline`] if the turn has not ended by the deadline; [`Kind::Asking`] if the program asks a
+    /// question; [`Kind::Ended`] if the program ends.
     pub fn end(&self, deadline: Deadline) -> Result<String> {
         let ended = || {
             Error::new(Kind::Ended, format!("the program of {} ended", self.id))

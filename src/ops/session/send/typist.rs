@@ -35,8 +35,8 @@ const TMUX_READS: Duration = Duration::from_millis(1);
 /// How long an echo usually takes.
 const SOON: Duration = Duration::from_millis(30);
 
-/// The first and the longest pause between two reads of the screen while the program prints nothing: tmux may not yet
-/// have read the earlier output. Each read starts a process.
+/// The first and the longest pause between two reads of the screen while the program prints nothing: tmux may
+/// not yet have read the earlier output. Each read starts a process.
 pub(super) const POLL: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(250));
 
 /// How long forge tries to press Enter, or to paste, while the screen keeps changing.
@@ -45,7 +45,7 @@ pub(super) const UNSTEADY: Duration = Duration::from_secs(3);
 /// How many rows of the screen an error message quotes.
 pub(super) const ROWS: usize = 12;
 
-/// Types into one session.
+/// Types into one session, and reads its screen.
 pub(super) struct Typist<'a> {
     pub(super) id: &'a SessionId,
     pub(super) input: Input<'a>,
@@ -55,8 +55,8 @@ pub(super) struct Typist<'a> {
     pub(super) terminal: PathBuf,
     /// The server's count of bytes read, when forge last asked for it.
     printed: Cell<Option<u64>>,
-    /// A watch for the program's output, set up at the first wait. `None`: the kernel cannot watch the terminal, and
-    /// forge only polls.
+    /// A watch for the program's output, set up at the first wait. `None`: the kernel cannot watch the
+    /// terminal, and forge only polls.
     output: OnceCell<Option<FileWatch>>,
 }
 
@@ -66,16 +66,17 @@ impl<'a> Typist<'a> {
         Self { id, input, prompts, request, terminal, printed, output }
     }
 
-    /// Waits until the pane takes keys: its program runs, no person types, and tmux is not in a mode that takes the keys
-    /// itself. Returns the screen.
+    /// Waits until the pane takes keys: its program runs, no person types, and tmux is not in a mode that
+    /// takes the keys itself. Returns the screen.
     ///
     /// # Errors
-    /// [`Kind::Ended`] if the program has ended; [`Kind::Attached`] if an attached person reads in copy mode, or types
-    /// for 10 seconds.
+    /// [`Kind::Ended`] if the program has ended; [`Kind::Attached`] if an attached person reads in copy mode,
+    /// or types for 10 seconds.
     pub(super) fn wait_until_typable(&self) -> Result<Screen> {
         let deadline = Deadline::after(LETS_TYPE);
         loop {
-            // Without patterns, only bracketed paste can show that the program reads a text: ask for it at once.
+            // Without patterns, only bracketed paste can show that the program reads a text: ask for it at
+            // once.
             let has_text = self.request.parts.iter().any(|part| matches!(part, Part::Text(_)));
             let screen = if has_text && self.prompts == Prompts::default() {
                 self.input.look_for_brackets()?
@@ -155,8 +156,8 @@ impl<'a> Typist<'a> {
     /// Checks that the pane still takes keys. `what` completes the message: "Enter was not pressed".
     ///
     /// # Errors
-    /// [`Kind::Ended`] if the program has ended; [`Kind::Attached`] if a person has put the pane into copy mode;
-    /// [`Kind::Asking`] if the program asks a question.
+    /// [`Kind::Ended`] if the program has ended; [`Kind::Attached`] if a person has put the pane into copy
+    /// mode; [`Kind::Asking`] if the program asks a question.
     pub(super) fn check_takes_keys(&self, screen: &Screen, what: &str) -> Result<()> {
         if screen.dead {
             return Err(self.ended_error());
@@ -182,7 +183,8 @@ impl<'a> Typist<'a> {
         let Some(question) = self.question(screen).filter(|_| !self.request.answer) else { return Ok(()) };
         let message = quoted(&format!("{} asks a question, so {what}:", self.id), question.lines());
         Err(Error::new(Kind::Asking, message).hint(format!(
-            "'forge attach {0}' to answer; '--answer' types the text as the answer; 'forge send {0} --key Escape' declines",
+            "'forge attach {0}' to answer; '--answer' types the text as the answer; \
+             'forge send {0} --key Escape' declines",
             self.id
         )))
     }
@@ -233,8 +235,9 @@ impl<'a> Typist<'a> {
 
     /// Waits until the program prints something, and usually until tmux has read it. Returns whether it did.
     ///
-    /// For the first 30 ms this polls the server's count of bytes read. An inotify watch is too slow while an echo takes
-    /// 1 ms: closing it takes the kernel 17 ms (measured on 6.18), which is most of the time of a `send`.
+    /// For the first 30 ms this polls the server's count of bytes read. An inotify watch is too slow while an
+    /// echo takes 1 ms: closing it takes the kernel 17 ms (measured on 6.18), which is most of the time of a
+    /// `send`.
     pub(super) fn output_within(&self, deadline: Deadline) -> bool {
         let soon = Deadline::after(SOON).min(deadline);
         loop {
@@ -270,8 +273,8 @@ impl<'a> Typist<'a> {
     }
 }
 
-/// The mode of the program's terminal. If forge cannot read the mode, it assumes the mode of most programs: single keys
-/// without echo.
+/// The mode of the program's terminal. If forge cannot read the mode, it assumes the mode of most programs:
+/// single keys without echo.
 pub(super) fn mode(screen: &Screen) -> terminal::Mode {
     terminal::mode(Path::new(&screen.terminal)).unwrap_or(terminal::Mode {
         canonical: false,

@@ -11,12 +11,13 @@ use crate::sys::clock::{Deadline, pause};
 use crate::sys::terminal::Mode;
 
 impl Typist<'_> {
-    /// Answers a question of a program that reads single keys. If the text alone ends the question, forge does not press
-    /// Enter; if the text appears, forge presses Enter after it. The text goes as keys, because Claude Code and Codex ignore
-    /// a paste in a question.
+    /// Answers a question of a program that reads single keys. If the text alone ends the question, forge
+    /// does not press Enter; if the text appears, forge presses Enter after it. The text goes as keys,
+    /// because Claude Code and Codex ignore a paste in a question.
     ///
     /// # Errors
-    /// [`Kind::NotShown`](crate::model::error::Kind::NotShown) if the question is still on the screen after 5 seconds.
+    /// [`Kind::NotShown`](crate::model::error::Kind::NotShown) if the question is still on the screen after 5
+    /// seconds.
     pub(super) fn type_answer(&self, text: &str, before: &Screen, sent: &mut Sent) -> Result<Screen> {
         only_line(text, "the program asks a question: each line break would be an Enter")?;
         check_no_tab(text)?;
@@ -69,7 +70,8 @@ impl Typist<'_> {
         Ok(now.unwrap_or(screen))
     }
 
-    /// Types a text that the program does not show, such as a secret, or that the user wants to type without a check.
+    /// Types a text that the program does not show, such as a secret, or that the user wants to type without
+    /// a check.
     pub(super) fn type_unseen(
         &self,
         text: &str,

@@ -90,9 +90,9 @@ impl Spawned {
 /// # Errors
 /// [`Kind::Taken`] if a session of that name exists; [`Kind::Port`] if another process listens on one of its
 /// ports; [`Kind::Ended`] if the program ended before the session was up; [`Kind::Deadline`] if the ready
-/// pattern did not match in time; [`Kind::Socket`] if tmux failed twice. After an error nothing of the session
-/// is left except its specification, which stays with [`SpawnMode::Again`], [`SpawnMode::Supervised`] and
-/// [`SpawnMode::Restored`].
+/// pattern did not match in time; [`Kind::Socket`] if tmux failed twice. After an error nothing of the
+/// session is left except its specification, which stays with [`SpawnMode::Again`], [`SpawnMode::Supervised`]
+/// and [`SpawnMode::Restored`].
 pub fn spawn(context: &Context, order: SpawnOrder<'_>) -> Result<Spawned> {
     let spec = order.spec;
     let spawned = spawn_claimed(context, order);
@@ -113,8 +113,8 @@ pub fn spawn(context: &Context, order: SpawnOrder<'_>) -> Result<Spawned> {
 /// Starts a session, and records the spawn in the journal. The caller records a failure.
 fn spawn_claimed(context: &Context, order: SpawnOrder<'_>) -> Result<Spawned> {
     let start = Instant::now();
-    // Hold the claim until the end. If the next spawn finds a half-started session and no claim, it knows that
-    // the session was abandoned.
+    // Hold the claim until the end. If the next spawn finds a half-started session and no claim, it knows
+    // that the session was abandoned.
     let _claim = claim_and_wait(context, order)?;
     check_surroundings(context, order)?;
     let mut report = sweep_before_spawn(context);
@@ -310,8 +310,8 @@ fn start_with_retry(
 }
 
 /// Whether the attempt failed because somebody stopped the session. The attempt has written the
-/// specification, and `forge stop` removes it before it releases the clearing lock. So if the specification is
-/// gone, the session was stopped.
+/// specification, and `forge stop` removes it before it releases the clearing lock. So if the specification
+/// is gone, the session was stopped.
 fn was_stopped(context: &Context, id: &SessionId) -> Result<bool> {
     drop(context.store.clearing_turn(id, Deadline::after(LAST_RUN))?);
     Ok(context.store.spec(id)?.is_none())

@@ -29,8 +29,8 @@ impl fmt::Display for Freed {
     }
 }
 
-/// Makes sure that no process listens on the session's ports: ends processes of an earlier run of this session,
-/// and returns them.
+/// Makes sure that no process listens on the session's ports: ends processes of an earlier run of this
+/// session, and returns them.
 ///
 /// # Errors
 /// [`Kind::Port`] if another process listens on a port; the message names it. [`Kind::Taken`] if the session

@@ -35,16 +35,16 @@ impl StartedProgram<'_> {
     /// Waits until the program is up, and sets the server's hook that reports the program's end.
     ///
     /// # Errors
-    /// [`Kind::Ended`] if the program or its server ends; [`Kind::Deadline`] if the ready pattern does not match
-    /// within the session's ready timeout.
+    /// [`Kind::Ended`] if the program or its server ends; [`Kind::Deadline`] if the ready pattern does not
+    /// match within the session's ready timeout.
     pub(super) fn wait_until_up(&self, forge: &Path) -> Result<()> {
         if self.spec.ready.is_some() {
             self.wait_until_ready()?;
         } else if self.process.wait(Deadline::after(SETTLE)) {
             return Err(self.ended_error());
         }
-        // Set the hook first, then check: the hook reports every later end, and this check finds every earlier
-        // one.
+        // Set the hook first, then check: the hook reports every later end, and this check finds every
+        // earlier one.
         self.set_end_hook(forge)?;
         if self.process.ended() { Err(self.ended_error()) } else { Ok(()) }
     }

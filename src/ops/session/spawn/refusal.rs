@@ -24,8 +24,8 @@ pub(crate) fn stopped_meanwhile(id: &SessionId) -> Error {
 }
 
 /// Whether forge may clear the session without losing anything: its spawn died before the program was up, or
-/// its server is gone, so that no terminal can reach it. The caller holds the claim, so no other spawn is under
-/// way.
+/// its server is gone, so that no terminal can reach it. The caller holds the claim, so no other spawn is
+/// under way.
 pub(crate) fn is_abandoned(found: &ObservedSession) -> bool {
     !found.has_scope || found.mark.as_ref().is_none_or(|mark| !mark.up || !is_alive(mark.server()))
 }
