@@ -9,7 +9,7 @@
 //! supervise              keeps one session running
 //! session                spawn, stop, observe, send … for one session
 //! sweep, units           remove dead sockets; install units
-//! heal                   repairs live servers
+//! heal, end_tree         repair a live server; end all processes of a cgroup
 //! ```
 
 pub mod boot;

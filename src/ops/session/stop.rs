@@ -284,6 +284,8 @@ struct Ended {
     failed: Option<Error>,
 }
 
+/// Ends the processes of the sessions in parallel: thaws the sessions, has the manager send SIGTERM, sends SIGKILL
+/// after `timeout`, and proves that no process is left. Then removes the sockets.
 fn end_trees(context: &Context, found: &[ObservedSession], timeout: Duration) -> Result<Ended> {
     let manager = context.manager()?;
     leave_if_inside(context, found)?;
