@@ -1,4 +1,4 @@
-# A machine of NixOS: what the module enables comes up with the boot, in its order, and sessions with it.
+# A test on NixOS: the units that the module enables start at boot in their order, and so do the sessions.
 {
   testers,
   writeShellScriptBin,
@@ -12,7 +12,7 @@ testers.runNixOSTest {
     users.users.ada = {
       isNormalUser = true;
       uid = 1000;
-      # A program that only her logins find.
+      # A program that only the PATH of her login shell has.
       packages = [ (writeShellScriptBin "idle" "exec sleep 1000") ];
     };
     services.forge = {
@@ -31,7 +31,7 @@ testers.runNixOSTest {
     as_ada = "sudo -u ada XDG_RUNTIME_DIR=/run/user/1000 "
 
     def check():
-        # A manager that lingers is nothing that multi-user.target waits for.
+        # multi-user.target does not wait for lingering user managers.
         machine.wait_for_unit("user@1000.service")
         machine.wait_for_unit("forge-post-boot-sessions.service", "ada")
         of_it = "FORGE_EVENT=sweep_done FORGE_EVENT=restored"

@@ -1,4 +1,4 @@
-# services.forge of home-manager: forge for one user.
+# services.forge for home-manager: forge for one user.
 flake:
 {
   config,
@@ -10,7 +10,7 @@ let
   cfg = config.services.forge;
   common = import ./settings.nix { inherit flake lib pkgs cfg; };
   units = "${cfg.package}/lib/systemd/user";
-  # A link for each unit, and for each that a target wants: as systemctl would make them.
+  # A link for each unit, and one for each unit that a target wants, as systemctl enable creates them.
   link = at: unit: {
     name = "systemd/user/${at}${unit}";
     value.source = "${units}/${unit}";

@@ -1,4 +1,4 @@
-# services.forge: forge for the whole machine, and the sessions of some of its users.
+# services.forge for NixOS: forge for the machine, and the sessions of some of its users.
 flake:
 {
   config,
@@ -18,9 +18,9 @@ in
       default = [ ];
       example = [ "ada" ];
       description = ''
-        Who has these settings and sessions. Their user managers run from the boot on (lingering), and
-        their ~/.config/forge/forge.toml is a link to /etc/forge/forge.toml, unless they have one of their
-        own.
+        Users with these settings and sessions. Their user managers start at boot (lingering). Their
+        ~/.config/forge/forge.toml becomes a link to /etc/forge/forge.toml, unless they already have this
+        file.
       '';
     };
   };
@@ -35,7 +35,7 @@ in
     systemd.packages = [ cfg.package ];
     systemd.user.services = lib.genAttrs (map (lib.removeSuffix ".service") (wanted "service")) (_: {
       wantedBy = [ "default.target" ];
-      # What they start finds its programs where a login does, not in the short PATH that NixOS gives to
+      # Sessions find their programs as a login shell does, not in the short PATH that NixOS sets for
       # services.
       environment.PATH = lib.mkForce null;
     });

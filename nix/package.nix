@@ -16,7 +16,7 @@ rustPlatform.buildRustPackage {
   };
   cargoLock.lockFile = ../Cargo.lock;
 
-  # The commit is for `forge --version`. tmux is for where PATH has none, as in services of NixOS.
+  # `forge --version` shows the commit. forge uses this tmux if PATH has none, as in services of NixOS.
   env = {
     FORGE_COMMIT = commit;
     FORGE_TMUX = "${tmux}/bin/tmux";
@@ -26,7 +26,7 @@ rustPlatform.buildRustPackage {
   postPatch = ''
     patchShebangs packaging
   '';
-  # The tests in tests/machine boot machines; a builder can only run these.
+  # The tests in tests/machine boot machines, which a builder cannot do.
   cargoTestFlags = [ "--lib" ];
 
   installPhase = ''

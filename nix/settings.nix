@@ -1,5 +1,4 @@
-# What both modules have in common: the options that become forge.toml, and that file, which forge itself
-# has read.
+# The common part of both modules: the options that become forge.toml, and the file itself, checked by forge.
 {
   flake,
   lib,
@@ -16,7 +15,7 @@ in
     package = lib.mkOption {
       type = lib.types.package;
       default = flake.packages.${pkgs.stdenv.hostPlatform.system}.forge;
-      description = "The forge to use.";
+      description = "Package of forge.";
     };
 
     settings = lib.mkOption {
@@ -26,7 +25,7 @@ in
         sweep.protect = [ "homebase" ];
         guard.system_units = [ "postgresql" ];
       };
-      description = "What is in forge.toml, see forge.toml(5).";
+      description = "Contents of forge.toml, see forge.toml(5).";
     };
 
     sessions = lib.mkOption {
@@ -37,7 +36,7 @@ in
         cwd = "~/src/project";
         boot = true;
       };
-      description = "The sessions of forge.toml by name, see forge.toml(5).";
+      description = "Sessions in forge.toml by name, see forge.toml(5).";
     };
   };
 
@@ -48,7 +47,7 @@ in
       };
       written = toml.generate "forge.toml" all;
     in
-    # Without a user manager forge ends with 3, after it has read its configuration.
+    # forge reads the configuration first, then exits with 3 because the builder has no user manager.
     pkgs.runCommand "forge.toml" { } ''
       status=0
       HOME=$TMPDIR XDG_RUNTIME_DIR=$TMPDIR DBUS_SESSION_BUS_ADDRESS= \
@@ -57,7 +56,7 @@ in
       cp ${written} $out
     '';
 
-  # What `forge units install` enables: NixOS and home-manager do not read [Install] sections.
+  # The units that `forge units install` enables: NixOS and home-manager do not read [Install] sections.
   wants = {
     "default.target" = [
       "forge-boot-notify.service"

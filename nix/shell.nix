@@ -1,5 +1,5 @@
-# `nix develop`: what building and the unit tests need; `make test` boots Debian machines and installs
-# its tools by apt.
+# `nix develop`: the tools for building and for the unit tests. `make test` boots Debian machines and installs its
+# tools with apt.
 {
   mkShell,
   cargo,

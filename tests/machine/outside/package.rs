@@ -277,7 +277,7 @@ fn an_unresponsive_manager_loses_no_session(machine: &mut Machine) {
         let ended = ran::run(command, what[0], Duration::from_secs(300)).ok();
         // debconf may have put its scripts' stderr there.
         let told = format!("{}{}", ended.stdout, ended.stderr);
-        assert!(told.contains("user manager of uid 1000 did not: "), "{ended}");
+        assert!(told.contains("user manager of uid 1000 failed to: "), "{ended}");
     }
     signal("-CONT");
     // The manager then executes the requests.
