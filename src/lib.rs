@@ -1,3 +1,11 @@
+#![cfg_attr(
+    test,
+    allow(
+        clippy::disallowed_methods,
+        clippy::disallowed_types,
+        reason = "unit tests prepare their own files and processes"
+    )
+)]
 //! forge keeps long-running tmux programs alive and harmless on a systemd machine.
 //!
 //! Five layers; each imports only from the layers below it:

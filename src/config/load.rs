@@ -10,6 +10,7 @@ use super::explain::explain;
 use super::{Config, Sweep};
 use crate::model::error::{Error, Kind, Result, Trying};
 use crate::model::session::environment;
+use crate::sys::files;
 
 /// Reads the file `given` alone, or else `forge.toml` and then `forge.toml.d/*.toml` in the order of their
 /// names. A later file overrides an earlier one key by key.
@@ -19,7 +20,7 @@ use crate::model::session::environment;
 pub fn load(dir: &Path, given: Option<&Path>) -> Result<Config> {
     let mut merged = Table::new();
     for file in files(dir, given)? {
-        let text = std::fs::read_to_string(&file)
+        let text = files::read_text(&file)
             .map_err(|error| Error::new(Kind::Config, format!("cannot read {}: {error}", file.display())))?;
         parse(&text).map_err(|error| error.while_(file.display()))?;
         merge(&mut merged, toml::from_str(&text).trying(file.display())?);
@@ -37,21 +38,17 @@ fn files(dir: &Path, given: Option<&Path>) -> Result<Vec<PathBuf>> {
         return Ok(vec![file.to_owned()]);
     }
     // If the kernel does not say whether a file exists, reading it reports the reason.
-    let is_there = |file: &PathBuf| file.try_exists().unwrap_or(true);
+    let is_there = |file: &PathBuf| files::may_exist(file);
     let mut files: Vec<PathBuf> = Some(dir.join("forge.toml")).filter(is_there).into_iter().collect();
     let fragments = dir.join("forge.toml.d");
     let doing = format!("cannot read {}", fragments.display());
-    let entries = match std::fs::read_dir(&fragments) {
-        Ok(entries) => entries,
+    let mut found = match files::paths_in(&fragments) {
+        Ok(found) => found,
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
             return Ok(files);
         }
         Err(error) => return Err(error).trying(doing),
     };
-    let mut found = Vec::new();
-    for entry in entries {
-        found.push(entry.trying(&doing)?.path());
-    }
     found.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
     found.sort();
     files.extend(found);
@@ -105,7 +102,7 @@ pub(super) fn parse(text: &str) -> Result<Config> {
 pub fn salvage_sweep(dir: &Path, given: Option<&Path>) -> Option<Sweep> {
     let mut merged = Table::new();
     for file in files(dir, given).ok()? {
-        merge(&mut merged, toml::from_str(&std::fs::read_to_string(file).ok()?).ok()?);
+        merge(&mut merged, toml::from_str(&files::read_text(&file).ok()?).ok()?);
     }
     match merged.remove("sweep") {
         None => Some(Sweep::default()),
@@ -187,8 +184,7 @@ mod tests {
     #[test]
     fn a_fragment_overrides_key_by_key() {
         let root = tempfile::tempdir().unwrap();
-        let write =
-            |name: &str, text: &str| crate::sys::files::write_text_for_tests(&root.path().join(name), text);
+        let write = |name: &str, text: &str| files::write_text_for_tests(&root.path().join(name), text);
         write("forge.toml", "[sessions.a]\ncommand = 'x'\nready = 'y'\n");
         write("forge.toml.d/10.toml", "[sessions.a]\ncommand = 'z'\n");
         write("forge.toml.d/notes.txt", "not toml");
@@ -216,8 +212,7 @@ mod tests {
     #[test]
     fn the_sweep_table_is_read_from_a_broken_file() {
         let root = tempfile::tempdir().unwrap();
-        let write =
-            |text: &str| crate::sys::files::write_text_for_tests(&root.path().join("forge.toml"), text);
+        let write = |text: &str| files::write_text_for_tests(&root.path().join("forge.toml"), text);
         write("[sweep]\nprotect = ['homebase']\n[nonsense]\n");
         assert!(load(root.path(), None).is_err());
         assert_eq!(salvage_sweep(root.path(), None).unwrap().protect, ["homebase"]);

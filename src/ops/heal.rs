@@ -19,6 +19,7 @@ use crate::model::session::name::SessionId;
 use crate::model::unit;
 use crate::sys::cgroup::{self, Cgroup};
 use crate::sys::clock::{Deadline, pause};
+use crate::sys::files;
 use crate::sys::journal;
 use crate::sys::proc::{Stat, stat};
 use crate::sys::process::{Process, is_alive};
@@ -62,7 +63,7 @@ pub fn reap_program(mark: &Mark) {
 /// Makes the server create its socket again if the file is gone, and waits up to 500 ms for it. Returns
 /// the path if the socket was restored.
 pub(crate) fn restore_socket(id: &SessionId, mark: &Mark) -> Option<PathBuf> {
-    let exists = || mark.socket.symlink_metadata().is_ok();
+    let exists = || files::exists(&mark.socket);
     if exists() {
         return None;
     }

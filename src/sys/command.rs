@@ -16,6 +16,7 @@ use super::clock::Deadline;
 use super::poll::readable;
 use super::process::Process;
 use crate::model::error::{Error, Kind, Result, Trying};
+use crate::model::session::command::Argv;
 
 /// Replaces this process with another program and keeps the signal mask. (`exec` of the standard
 /// library unblocks all signals, so a signal at the wrong moment would end the program.)
@@ -59,6 +60,25 @@ pub fn run_with_input(command: &mut Command, input: &[u8], deadline: Deadline) -
     let mut file = File::from(memory);
     file.write_all(input).and_then(|()| file.rewind()).trying(doing)?;
     run_from(command, file.into(), deadline)
+}
+
+/// Gives a process the idle I/O class (`ioprio_set(2)`): it uses a disk only when no other process does.
+/// A user manager has no such limit, because the io controller is not delegated to it. Returns whether
+/// `ionice` succeeded; it has 5 seconds.
+pub fn set_idle_io(pid: u32) -> bool {
+    let mut command = Command::new("ionice");
+    command.args(["-c", "3", "-p", &pid.to_string()]);
+    run(&mut command, Deadline::after(Duration::from_secs(5))).is_ok_and(|output| output.success)
+}
+
+/// Runs another program of the user, `argv`, with `input` on its standard input.
+///
+/// # Errors
+/// As for [`run`].
+pub fn run_argv(argv: &Argv, input: &[u8], deadline: Deadline) -> Result<CommandOutput> {
+    let mut command = Command::new(argv.program());
+    command.args(argv.as_slice().get(1..).unwrap_or_default());
+    run_with_input(&mut command, input, deadline)
 }
 
 fn run_from(command: &mut Command, input: Stdio, deadline: Deadline) -> Result<CommandOutput> {

@@ -1,5 +1,4 @@
 //! The one place that reads the environment and knows where things are.
-#![allow(clippy::disallowed_methods, reason = "this is the room that reads the environment")]
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};

@@ -3,7 +3,7 @@
 use std::fs::{DirBuilder, File, Metadata, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -257,9 +257,72 @@ fn contents(file: File) -> std::io::Result<Vec<u8>> {
     if bytes.len() > LARGEST { Err(ErrorKind::FileTooLarge.into()) } else { Ok(bytes) }
 }
 
+/// The kind of a directory entry. Links are not followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entry {
+    Missing,
+    /// A regular file.
+    File,
+    /// A link, a directory or a special file, or the kernel refuses to say.
+    Other,
+}
+
+/// The kind of the entry at this path.
+pub fn entry(path: &Path) -> Entry {
+    match path.symlink_metadata() {
+        Err(error) if error.kind() == ErrorKind::NotFound => Entry::Missing,
+        Ok(metadata) if metadata.is_file() => Entry::File,
+        _ => Entry::Other,
+    }
+}
+
+/// Whether there is an entry at this path, also a dangling link. False if the kernel refuses to say.
+pub fn exists(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
+}
+
+/// Whether the path leads to a regular file, through links too.
+pub fn is_file(path: &Path) -> bool {
+    path.is_file()
+}
+
+/// The mode bits of the file that the path leads to, through links too.
+///
+/// # Errors
+/// The kernel's.
+pub fn mode(path: &Path) -> std::io::Result<u32> {
+    path.metadata().map(|metadata| metadata.mode())
+}
+
+/// The nearest directory that exists: the path itself, or one above it.
+pub fn nearest_dir(path: &Path) -> Option<&Path> {
+    path.ancestors().find(|ancestor| ancestor.is_dir())
+}
+
+/// Reads a text file that the user named, through links too.
+///
+/// # Errors
+/// The kernel's, or that the file is not UTF-8.
+pub fn read_text(path: &Path) -> std::io::Result<String> {
+    std::fs::read_to_string(path)
+}
+
+/// The paths of a directory's entries, in no order.
+///
+/// # Errors
+/// The kernel's.
+pub fn paths_in(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
+    std::fs::read_dir(dir)?.map(|entry| entry.map(|entry| entry.path())).collect()
+}
+
+/// Whether the path leads to a file. True if the kernel refuses to say: reading the file then says why.
+pub fn may_exist(path: &Path) -> bool {
+    path.try_exists().unwrap_or(true)
+}
+
 /// The room on the disk of a directory, or of where it would be made, in bytes.
 pub fn room(path: &Path) -> Option<u64> {
-    let there = path.ancestors().find(|ancestor| ancestor.is_dir())?;
+    let there = nearest_dir(path)?;
     let room = rustix::fs::statvfs(there).ok()?;
     Some(room.f_bavail.saturating_mul(room.f_frsize))
 }

@@ -274,7 +274,13 @@ pub fn wait_then_exec_pane(name: &str) -> Result<u8> {
 ///
 /// # Errors
 /// When it cannot be started.
-pub fn start_guarded(gate: &Gate, command: &[OsString], stdout: Stdio) -> Result<Child> {
+pub fn start_guarded(gate: &Gate, command: &[OsString], to_stderr: bool) -> Result<Child> {
+    let stdout = if to_stderr {
+        let stderr = std::io::stderr().as_fd().try_clone_to_owned();
+        Stdio::from(stderr.trying("cannot duplicate standard error")?)
+    } else {
+        Stdio::inherit()
+    };
     Command::new("/proc/self/exe")
         .arg0("forge")
         .args(

@@ -1,4 +1,4 @@
-//! FileWatch of files, as the kernel tells them: inotify(7).
+//! Watches on files: inotify(7).
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
@@ -9,31 +9,31 @@ use super::clock::Deadline;
 use super::poll::readable;
 use crate::model::error::{Result, Trying};
 
-/// FileWatch since it was made, or since they were last taken.
+/// A watch. It is readable while it has events that have not been drained.
 #[derive(Debug)]
 pub struct FileWatch(Inotify);
 
 impl FileWatch {
-    /// Files that appear in a directory, or are written there.
+    /// Watches a directory for files that appear or are written.
     ///
     /// # Errors
-    /// When the kernel refuses.
+    /// `Failed` if the kernel refuses.
     pub fn in_directory(path: &Path) -> Result<Self> {
         Self::of(path, AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_CLOSE_WRITE)
     }
 
-    /// What is written to a file. A terminal is one too: what its program prints.
+    /// Watches a file for writes. The file may be a terminal: then its program's output counts.
     ///
     /// # Errors
-    /// When the kernel refuses.
+    /// `Failed` if the kernel refuses.
     pub fn of_file(path: &Path) -> Result<Self> {
         Self::of(path, AddWatchFlags::IN_MODIFY)
     }
 
-    /// What is written to a terminal, and what its program reads from it.
+    /// Watches a terminal for its program's output, and for reads by the program.
     ///
     /// # Errors
-    /// When the kernel refuses.
+    /// `Failed` if the kernel refuses.
     pub fn of_terminal(path: &Path) -> Result<Self> {
         Self::of(path, AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_ACCESS)
     }
@@ -45,20 +45,20 @@ impl FileWatch {
         Ok(Self(inotify))
     }
 
-    /// Takes those that there were.
-    pub fn take(&self) {
-        self.came();
+    /// Removes the pending events.
+    pub fn drain(&self) {
+        self.has_changed();
     }
 
-    /// The same; says whether there were any.
-    pub fn came(&self) -> bool {
+    /// Removes the pending events. Returns whether there were any.
+    pub fn has_changed(&self) -> bool {
         self.0.read_events().is_ok_and(|events| !events.is_empty())
     }
 
-    /// Waits for one; `false` when the deadline came first.
+    /// Waits for an event and drains the watch. Returns false if the deadline passes first.
     pub fn wait(&self, deadline: Deadline) -> bool {
         let changed = readable(&[self.as_fd()], deadline)[0];
-        self.take();
+        self.drain();
         changed
     }
 }

@@ -1,11 +1,14 @@
 //! Waiting for several file descriptors at once: poll(2) with a deadline.
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
 
 use super::clock::Deadline;
+use crate::model::error::{Error, Result, Trying};
 
 /// What to wait for on a file descriptor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,4 +51,28 @@ pub fn ready(fds: &[(BorrowedFd<'_>, Interest)], deadline: Deadline) -> Vec<bool
             _ => return polled.iter().map(|fd| fd.any().unwrap_or(false)).collect(),
         }
     }
+}
+
+/// Runs `work` on a thread of its own. Until it ends, calls `on_readable` each time `fd` has data.
+///
+/// # Errors
+/// `Failed` if the thread cannot be started, or panics.
+pub fn run_while_polling<T: Send>(
+    fd: BorrowedFd<'_>,
+    work: impl FnOnce() -> T + Send,
+    mut on_readable: impl FnMut(),
+) -> Result<T> {
+    let (done, at_work) = UnixStream::pair().trying("cannot make a pair of sockets")?;
+    std::thread::scope(|scope| {
+        let work = || {
+            let _closed_at_the_end = at_work;
+            work()
+        };
+        let thread = std::thread::Builder::new().spawn_scoped(scope, work).trying("cannot start a thread")?;
+        let forever = Deadline::after(Duration::MAX);
+        while !readable(&[done.as_fd(), fd], forever)[0] {
+            on_readable();
+        }
+        thread.join().map_err(|_| Error::failed("a thread panicked"))
+    })
 }

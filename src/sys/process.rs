@@ -1,7 +1,6 @@
 //! Processes: pidfds, and whether a process is alive.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::process::Command;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -12,7 +11,6 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 
 use super::clock::Deadline;
-use super::command::run;
 use super::poll::readable;
 use super::proc::read_stat;
 use super::signals::Signal;
@@ -104,15 +102,6 @@ impl AsFd for Process {
     }
 }
 
-/// Gives a process the idle I/O class (`ioprio_set(2)`): it uses a disk only when no other process does.
-/// A user manager has no such limit, because the io controller is not delegated to it. Returns whether
-/// `ionice` succeeded; it has 5 seconds.
-pub fn set_idle_io(pid: u32) -> bool {
-    let mut command = Command::new("ionice");
-    command.args(["-c", "3", "-p", &pid.to_string()]);
-    run(&mut command, Deadline::after(Duration::from_secs(5))).is_ok_and(|output| output.success)
-}
-
 /// A change of a child's state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChildEvent {
@@ -163,7 +152,7 @@ pub fn children_cpu_usec() -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use std::io::Read;
-    use std::process::Stdio;
+    use std::process::{Command, Stdio};
 
     use super::*;
     use crate::sys::proc::{is_ending, process_id, process_name};

@@ -18,6 +18,7 @@
 #![allow(
     clippy::case_sensitive_file_extension_comparisons,
     clippy::disallowed_methods,
+    clippy::disallowed_types,
     clippy::exit,
     clippy::expect_used,
     clippy::panic,

@@ -7,6 +7,7 @@
 #![allow(
     clippy::case_sensitive_file_extension_comparisons,
     clippy::disallowed_methods,
+    clippy::disallowed_types,
     clippy::format_collect,
     clippy::format_push_string,
     clippy::unwrap_used,

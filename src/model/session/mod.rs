@@ -27,7 +27,7 @@ use super::process::ProcessId;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mark {
     pub server_pid: u32,
-    /// When the server started, in clock ticks since the boot (field 22 of proc_pid_stat(5)). Pid and start
+    /// When the server started, in clock ticks since the boot (field 22 of `proc_pid_stat(5)`). Pid and start
     /// time together identify one process of this boot.
     pub server_start: u64,
     /// The pane of the session's program by its tmux name, for example `%0`.

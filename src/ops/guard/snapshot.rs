@@ -12,6 +12,7 @@ use crate::model::guard::unit_state::Guarded;
 use crate::ops::Context;
 use crate::sys::cgroup::Cgroup;
 use crate::sys::clock::now_us;
+use crate::sys::files::Entry;
 use crate::sys::systemd::unit_watch::BRIEFLY;
 use crate::sys::systemd::{self, Manager, boot_id};
 use crate::sys::{env, files, journal};
@@ -57,7 +58,7 @@ pub(super) fn is_of_this_boot(snapshot: &Snapshot) -> Result<bool> {
 pub fn write(path: &Path, snapshot: &Snapshot) -> Result<()> {
     // Resolve a symlink: forge replaces the file behind the link, not the link.
     let path = env::absolute(Some(path))?;
-    if path.symlink_metadata().is_ok_and(|metadata| !metadata.is_file()) || path.ends_with("-") {
+    if (files::exists(&path) && files::entry(&path) != Entry::File) || path.ends_with("-") {
         return Err(Error::usage(format!("{} is not a regular file", path.display()))
             .hint("name a new or existing file: -o before.json"));
     }

@@ -1,7 +1,5 @@
 //! The start of a guarded command: the checks before it, and its units.
 
-use std::os::fd::AsFd;
-use std::process::Stdio;
 use std::time::Duration;
 
 use super::listening::Listening;
@@ -9,7 +7,7 @@ use super::order::GuardOrder;
 use super::require_known;
 use super::running::{FORWARDED, Place, Running};
 use super::settle::wait_while_going_down;
-use crate::model::error::{Error, Kind, Result, Trying};
+use crate::model::error::{Error, Kind, Result};
 use crate::model::event::Event;
 use crate::model::guard::report::{Denial, GuardReport};
 use crate::model::guard::timeline::Ledger;
@@ -21,10 +19,11 @@ use crate::model::unit;
 use crate::ops::Context;
 use crate::sys::cgroup::{self, Cgroup};
 use crate::sys::clock::{Deadline, boot_us};
+use crate::sys::command;
 use crate::sys::gate::{self, Gate};
 use crate::sys::journal::{self, told};
 use crate::sys::proc::stat;
-use crate::sys::process::{self, Process};
+use crate::sys::process::Process;
 use crate::sys::signals::{self, Signal, Signals};
 use crate::sys::systemd::Guarding;
 use crate::sys::systemd::unit_watch::{BRIEFLY, UnitWatch, look, watch};
@@ -121,13 +120,7 @@ fn begin<'a>(context: &Context, order: &'a GuardOrder<'a>, ledger: Ledger) -> Re
     let denial = denial.transpose()?;
     let denied = denial.as_ref().map(|(denial, _)| *denial);
     let gate = Gate::new()?;
-    let stdout = if order.stdout_to_stderr {
-        let stderr = std::io::stderr().as_fd().try_clone_to_owned();
-        Stdio::from(stderr.trying("cannot duplicate standard error")?)
-    } else {
-        Stdio::inherit()
-    };
-    let child = gate::start_guarded(&gate, order.command, stdout)?;
+    let child = gate::start_guarded(&gate, order.command, order.stdout_to_stderr)?;
     let gone = || Error::failed("the process ended before it could execute the command");
     let process = Process::open(child.id())?.ok_or_else(gone)?;
     let started = gate.wait_for(child.id(), deadline).and_then(|waiting| {
@@ -154,7 +147,7 @@ fn begin<'a>(context: &Context, order: &'a GuardOrder<'a>, ledger: Ledger) -> Re
             },
             deadline,
         )?;
-        if !process::set_idle_io(child.id()) {
+        if !command::set_idle_io(child.id()) {
             told!("{program} runs without idle IO priority: ionice is missing or failed");
         }
         Ok(waiting)

@@ -2,9 +2,7 @@
 //! with the command that fixes it.
 
 use std::collections::BTreeSet;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use crate::config::{self, Config};
@@ -21,7 +19,7 @@ use crate::sys::clock::Deadline;
 use crate::sys::env::{self, Paths};
 use crate::sys::systemd::{Login, Manager, unit_watch};
 use crate::sys::tmux::directory::Directory;
-use crate::sys::{command, files, psi};
+use crate::sys::{files, psi, tmux};
 
 /// How long `tmux -V` may take.
 const VERSION: Duration = Duration::from_secs(5);
@@ -88,18 +86,14 @@ fn tmux() -> Option<Problem> {
         Ok(binary) => binary,
         Err(error) => return Some(of_error("tmux is missing", &error)),
     };
-    let output = command::run(Command::new(&binary).arg("-V"), Deadline::after(VERSION));
+    let output = tmux::version(&binary, Deadline::after(VERSION));
     match output {
         Err(error) => {
             Some(Problem::new(format!("could not run {}: {}", binary.display(), error.message), install))
         }
-        Ok(output) => match version_of(&output.stdout) {
+        Ok(output) => match version_of(&output) {
             Some(version) if version < OLDEST_TMUX => Some(Problem::new(
-                format!(
-                    "{} is {}, but forge needs tmux 3.3 or newer",
-                    binary.display(),
-                    output.stdout.trim()
-                ),
+                format!("{} is {}, but forge needs tmux 3.3 or newer", binary.display(), output.trim()),
                 install,
             )),
             // A version without a number is new: a build from tmux's current source.
@@ -142,7 +136,7 @@ fn directories(context: &Context, findings: &mut Findings) {
     });
     for dir in [&context.paths.state, &context.paths.runtime] {
         // If the directory does not exist yet, forge will create it.
-        let there = dir.ancestors().find(|ancestor| ancestor.is_dir()).unwrap_or(dir);
+        let there = files::nearest_dir(dir).unwrap_or(dir);
         findings.check((!files::is_writable(there)).then(|| {
             let chmod = format!("chmod 700 {}", there.display());
             Problem::new(format!("{} is not writable", there.display()), chmod)
@@ -190,12 +184,12 @@ fn notices(context: &Context, findings: &mut Findings) {
     ];
     for secret in secrets.into_iter().flatten() {
         let path = context.paths.in_home(secret);
-        findings.check(match path.metadata() {
+        findings.check(match files::mode(&path) {
             Err(error) => Some(Problem::new(
                 format!("the secret {} cannot be read: {error}", path.display()),
                 "create the file, then run: forge notify test",
             )),
-            Ok(metadata) if metadata.mode() & 0o077 != 0 => Some(Problem::new(
+            Ok(mode) if mode & 0o077 != 0 => Some(Problem::new(
                 format!("other users can read the secret {}", path.display()),
                 format!("chmod 600 {}", path.display()),
             )),

@@ -2,7 +2,6 @@
 
 use std::cell::Cell;
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use super::probe::probe;
@@ -180,13 +179,11 @@ fn deliver(
 
 /// Runs the user's command with the notice on its standard input, for at most 60 seconds.
 fn run(argv: &Argv, json: &str) -> std::result::Result<(), Refusal> {
-    let mut command = Command::new(argv.program());
-    command.args(argv.as_slice().get(1..).unwrap_or_default());
     // Do not try again if the program does not exist. A program that fails may need the network.
     if env::find_program(argv.program(), env::variable("PATH").as_deref().map(AsRef::as_ref)).is_none() {
         return Err(Refusal::ForGood(format!("the program {} does not exist", argv.program())));
     }
-    match command::run_with_input(&mut command, json.as_bytes(), Deadline::after(COMMAND)) {
+    match command::run_argv(argv, json.as_bytes(), Deadline::after(COMMAND)) {
         Ok(output) if output.success => Ok(()),
         Ok(output) => {
             let reason = output.stderr.lines().last().unwrap_or("it failed").to_owned();

@@ -15,6 +15,7 @@ use crate::sys::cgroup::Cgroup;
 use crate::sys::clock::now_us;
 use crate::sys::env::user_name;
 use crate::sys::files;
+use crate::sys::files::Entry;
 use crate::sys::systemd::Login;
 use crate::sys::tmux::ping::server_of;
 
@@ -72,7 +73,7 @@ pub fn probe(context: &Context, configuration: Option<&Error>) -> Result<Probe> 
         .collect();
     for failed in last_restore.iter_mut().flat_map(|restored| &mut restored.failed) {
         // A user has removed the file that forge set aside.
-        failed.set_aside = failed.set_aside.take().filter(|path| path.exists());
+        failed.set_aside = failed.set_aside.take().filter(|path| files::exists(path));
     }
     let facts = HealthFacts {
         now_us: now_us(),
@@ -115,5 +116,5 @@ pub fn probe(context: &Context, configuration: Option<&Error>) -> Result<Probe> 
 fn is_missing(found: &ObservedSession) -> bool {
     matches!(found.state(), State::Running | State::Frozen)
         && found.mark.is_some()
-        && found.socket.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+        && files::entry(&found.socket) == Entry::Missing
 }

@@ -154,13 +154,13 @@ impl QuestionWatch {
         if self.due().is_none_or(|due| now < due) {
             return false;
         }
-        let has_more_output = self.terminal.as_ref().is_some_and(FileWatch::came);
+        let has_more_output = self.terminal.as_ref().is_some_and(FileWatch::has_changed);
         self.looks.is_time(now, has_more_output)
     }
 
     /// Schedules a reading because the terminal changed.
     pub(super) fn terminal_changed(&mut self) {
-        self.terminal.iter().for_each(FileWatch::take);
+        self.terminal.iter().for_each(FileWatch::drain);
         self.looks.output(boot_us());
     }
 }

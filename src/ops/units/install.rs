@@ -11,6 +11,7 @@ use crate::model::unit::files::{BOOT_NOTICE, FileChange, There, USER, UnitFile, 
 use crate::model::unit::{FORGE_SLICE, SERVICE_PATTERN};
 use crate::ops::Context;
 use crate::sys::clock::Deadline;
+use crate::sys::files::Entry;
 use crate::sys::systemd::{Login, Manager};
 use crate::sys::{env, files};
 
@@ -40,13 +41,13 @@ pub fn directory(context: &Context) -> PathBuf {
 }
 
 fn there(path: &Path) -> There {
-    match path.symlink_metadata() {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => There::Nothing,
-        Ok(metadata) if metadata.is_file() => match files::read(path) {
+    match files::entry(path) {
+        Entry::Missing => There::Nothing,
+        Entry::File => match files::read(path) {
             Ok(Some(bytes)) => String::from_utf8(bytes).map_or(There::Other, There::Text),
             _ => There::Other,
         },
-        _ => There::Other,
+        Entry::Other => There::Other,
     }
 }
 
@@ -54,7 +55,7 @@ fn there(path: &Path) -> There {
 /// administrator.
 fn packaged(own: &Path, search: &[PathBuf], name: &str) -> Option<PathBuf> {
     let behind = search.iter().skip_while(|dir| *dir != own).skip(1);
-    behind.map(|dir| dir.join(name)).find(|path| path.is_file())
+    behind.map(|dir| dir.join(name)).find(|path| files::is_file(path))
 }
 
 /// The steps of an install.

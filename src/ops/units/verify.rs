@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use crate::model::error::Result;
@@ -11,8 +10,8 @@ use crate::model::unit::files::{USER, UnitFile};
 use crate::model::unit::graph::{Edge, cycles};
 use crate::ops::Context;
 use crate::sys::clock::Deadline;
-use crate::sys::command;
 use crate::sys::systemd::Loaded;
+use crate::sys::{files, systemd};
 
 /// How long systemd-analyze may take. It reads all units of the user.
 const ANALYZE: Duration = Duration::from_secs(60);
@@ -114,7 +113,7 @@ pub fn verify(context: &Context) -> Result<Verified> {
     // systemd shows drop-ins only of loaded units, and a pane's scope is rarely loaded.
     let search = manager.unit_path()?;
     for file in USER.into_iter().filter(|file| file.is_drop_in()) {
-        if !search.iter().any(|dir| dir.join(file.name).is_file()) {
+        if !search.iter().any(|dir| files::is_file(&dir.join(file.name))) {
             problems.push(Problem::new(format!("{} is not installed", file.name), install));
         }
     }
@@ -166,9 +165,6 @@ fn analyze(units: &[(UnitFile, Loaded)]) -> Result<Vec<String>> {
     if files.is_empty() {
         return Ok(Vec::new());
     }
-    // Manual pages may be missing, and do not matter for the order.
-    let mut command = Command::new("systemd-analyze");
-    command.args(["--user", "--man=no", "verify"]).args(files);
-    let output = command::run(&mut command, Deadline::after(ANALYZE))?;
+    let output = systemd::analyze(&files, Deadline::after(ANALYZE))?;
     Ok(output.stderr.lines().chain(output.stdout.lines()).map(ToOwned::to_owned).collect())
 }

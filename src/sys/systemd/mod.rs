@@ -4,6 +4,7 @@
 //! connection ([`runtime`]), and signals are subscribed to before the call that causes them (a subscription
 //! after the call was measured to lose 6 of 200 job results).
 
+mod analyze;
 mod guard;
 mod jobs;
 mod login;
@@ -18,6 +19,7 @@ pub mod unit_watch;
 use super::cgroup::Cgroup;
 use super::clock::{Deadline, pause};
 use crate::model::error::{Error, Kind, Result, Trying};
+pub use analyze::analyze;
 pub use guard::Guarding;
 pub use jobs::JobOutcome;
 pub use login::{Inhibitor, Login, Shutdowns};

@@ -10,8 +10,11 @@ pub mod listeners;
 pub mod ping;
 pub mod watch;
 
+use std::convert::Infallible;
 use std::ffi::OsString;
 use std::fmt::Write as _;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -19,7 +22,7 @@ use std::time::Duration;
 use super::clock::Deadline;
 use super::command::{self, CommandOutput};
 use super::env::Paths;
-use crate::model::error::{Error, Kind, Result};
+use crate::model::error::{Error, Kind, Result, Trying};
 use crate::model::session::Mark;
 use crate::model::session::name::SessionId;
 use crate::model::tmux::{self, IDS_FORMAT, PANE_FORMAT, Pane};
@@ -228,14 +231,30 @@ pub fn on_end(
     Ok(["set-hook", "-p", "-t", &mark.pane, "pane-died", &hook].map(ToOwned::to_owned).into())
 }
 
-/// The command that shows a session in this terminal, for exec.
-pub fn attach(server: &Server, id: &SessionId, read_only: bool) -> Command {
+/// Replaces this process with a tmux client that shows a session in this terminal.
+///
+/// # Errors
+/// `Failed` if tmux cannot be executed.
+pub fn attach(server: &Server, id: &SessionId, read_only: bool) -> Result<Infallible> {
     let mut command = server.client();
     command.args(["attach-session", "-t", &format!("={id}")]);
     if read_only {
         command.arg("-r");
     }
-    command
+    Err(command.exec()).trying("cannot run tmux")
+}
+
+/// Whether a client is attached to the server on this socket: tmux sets the socket's x bits while one is.
+pub fn is_attached(socket: &Path) -> bool {
+    socket.symlink_metadata().is_ok_and(|metadata| metadata.mode() & 0o100 != 0)
+}
+
+/// The output of `tmux -V`.
+///
+/// # Errors
+/// `Failed` if the program cannot be started; `Deadline` if it does not end in time.
+pub fn version(binary: &Path, deadline: Deadline) -> Result<String> {
+    Ok(command::run(Command::new(binary).arg("-V"), deadline)?.stdout)
 }
 
 /// The environment of the server: the directory of its sockets is the one that forge swept, and

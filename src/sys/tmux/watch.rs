@@ -80,7 +80,7 @@ pub fn until(
             return Ok(ScreenWait::ServerGone);
         }
         if ready.get(2) == Some(&true) {
-            output.iter().for_each(FileWatch::take);
+            output.iter().for_each(FileWatch::drain);
             again = AGAIN.0;
             pause(PACE);
         } else if deadline.passed() {

@@ -3,7 +3,6 @@
 mod report;
 
 use std::os::fd::AsFd;
-use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use super::child::Child;
@@ -14,7 +13,7 @@ use super::meter::Meter;
 use super::order::GuardOrder;
 use super::settle::{ChangeRecorder, wait_until_settled};
 use super::surroundings::{self, Surroundings};
-use crate::model::error::{Error, Result, Trying};
+use crate::model::error::Result;
 use crate::model::event::Event;
 use crate::model::guard::cause::{Cause, Clues, cause};
 use crate::model::guard::report::{Denial, GuardReport};
@@ -24,7 +23,7 @@ use crate::model::session::{End, EndCause};
 use crate::sys::cgroup::{self, Cgroup};
 use crate::sys::clock::{Deadline, boot_us, micros, now_us};
 use crate::sys::journal::{self, alarm};
-use crate::sys::poll::readable;
+use crate::sys::poll::{self, readable};
 use crate::sys::proc;
 use crate::sys::psi;
 use crate::sys::signals::{Origin, Signal, Signals};
@@ -168,20 +167,7 @@ impl<'a> Running<'a> {
     /// # Errors
     /// `Kind::Failed` when the thread cannot start, or panics.
     fn run_and_watch<T: Send>(&mut self, watch: &UnitWatch, act: impl FnOnce() -> T + Send) -> Result<T> {
-        let (done, at_work) = UnixStream::pair().trying("cannot make a pair of sockets")?;
-        std::thread::scope(|scope| {
-            let work = || {
-                let _closed_at_the_end = at_work;
-                act()
-            };
-            let thread =
-                std::thread::Builder::new().spawn_scoped(scope, work).trying("cannot start a thread")?;
-            let forever = Deadline::after(Duration::MAX);
-            while !readable(&[done.as_fd(), watch.as_fd()], forever)[0] {
-                self.record_watch_events(watch);
-            }
-            thread.join().map_err(|_| Error::failed("a thread panicked"))
-        })
+        poll::run_while_polling(watch.as_fd(), act, || self.record_watch_events(watch))
     }
 
     /// Handles signals, events of the units and measurements until the command ends.

@@ -2,7 +2,6 @@
 //! asks a question.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::MetadataExt;
 
 use super::list::{ALL_UNITS, ObservedSession, observe};
 use crate::model::error::Result;
@@ -16,6 +15,7 @@ use crate::ops::Context;
 use crate::sys::clock::{boot_us, now_us};
 use crate::sys::env;
 use crate::sys::proc::{stat, terminal_idle_s};
+use crate::sys::tmux;
 use crate::sys::tmux::Server;
 use crate::sys::tmux::input::Input;
 
@@ -137,8 +137,7 @@ fn without_activity(context: &Context, found: &ObservedSession) -> (Session, Pro
     let spec = context.store.spec(&found.id).ok().flatten();
     let mark = found.mark.as_ref();
     let pane = mark.filter(|_| found.program.is_there());
-    // tmux sets the x bits of the socket while a client is attached.
-    let attached = found.socket.symlink_metadata().is_ok_and(|metadata| metadata.mode() & 0o100 != 0);
+    let attached = tmux::is_attached(&found.socket);
     let prompts = spec.as_ref().map(Spec::prompts).unwrap_or_default();
     let session = Session {
         session: found.id.clone(),

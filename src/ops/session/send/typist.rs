@@ -230,7 +230,7 @@ impl<'a> Typist<'a> {
     /// Forgets the output so far, so that [`Self::output_within`] waits for new output.
     pub(super) fn discard_output(&self) {
         self.printed.set(self.input.printed());
-        self.output.get().into_iter().flatten().for_each(FileWatch::take);
+        self.output.get().into_iter().flatten().for_each(FileWatch::drain);
     }
 
     /// Waits until the program prints something, and usually until tmux has read it. Returns whether it did.
