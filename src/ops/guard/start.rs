@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::listening::Listening;
 use super::order::GuardOrder;
 use super::require_known;
-use super::running::{FORWARDED, Place, Running};
+use super::running::{FORWARDED, Placement, Running};
 use super::settle::wait_while_going_down;
 use crate::model::error::{Error, Kind, Result};
 use crate::model::event::Event;
@@ -47,7 +47,7 @@ pub fn run(context: &Context, order: &GuardOrder<'_>) -> Result<(GuardReport, En
     let (running, watch) = start(context, order).inspect_err(|error| {
         journal::record(&Event::GuardRefused { program: order.program(), error: error.message.clone() });
     })?;
-    let finished = running.finish(&signals, &watch);
+    let finished = running.run_to_end(&signals, &watch);
     // Drop the pending signals. Later ones may end the guard, on which nothing depends any more.
     while signals.next().is_some() {}
     signals.unblock();
@@ -84,13 +84,13 @@ fn refuse_if_impossible(order: &GuardOrder<'_>) -> Result<()> {
         return Err(Error::new(Kind::Missing, "this kernel does not measure pressure")
             .hint("boot it with psi=1, or leave out --freeze-on-pressure"));
     }
-    let mut asked = Vec::new();
+    let mut named = Vec::new();
     for name in order.refuse_if_active {
-        asked.push(Guarded::parse(ManagerKind::User, name)?);
-        asked.push(Guarded::parse(ManagerKind::System, name)?);
+        named.push(Guarded::parse(ManagerKind::User, name)?);
+        named.push(Guarded::parse(ManagerKind::System, name)?);
     }
-    let looks = look(&asked, BRIEFLY)?;
-    let mut known = asked.iter().zip(&looks).collect::<Vec<_>>();
+    let looks = look(&named, BRIEFLY)?;
+    let mut known = named.iter().zip(&looks).collect::<Vec<_>>();
     if let Some((unit, look)) = known.iter().find(|(_, look)| look.witness.is_up()) {
         let error = format!("{unit} is {}, and --refuse-if-active names it", look.witness.active);
         return Err(Error::failed(error).hint(format!("stop {} first, or wait for its end", unit.unit)));
@@ -123,7 +123,7 @@ fn begin<'a>(context: &Context, order: &'a GuardOrder<'a>, ledger: Ledger) -> Re
     let child = gate::start_guarded(&gate, order.command, order.stdout_to_stderr)?;
     let gone = || Error::failed("the process ended before it could execute the command");
     let process = Process::open(child.id())?.ok_or_else(gone)?;
-    let started = gate.wait_for(child.id(), deadline).and_then(|waiting| {
+    let waiting = gate.wait_for(child.id(), deadline).and_then(|waiting| {
         let id_of = |pid| ProcessId { pid, start: stat(pid).map(|stat| stat.start).unwrap_or_default() };
         let guard = id_of(own);
         let keeper = InternalCommand::GuardKeeper { slice: slice.clone(), guard };
@@ -151,8 +151,7 @@ fn begin<'a>(context: &Context, order: &'a GuardOrder<'a>, ledger: Ledger) -> Re
             told!("{program} runs without idle IO priority: ionice is missing or failed");
         }
         Ok(waiting)
-    });
-    let waiting = started?;
+    })?;
     // Take every step that can fail before the command begins; a failure after that would leave it unguarded.
     let manager_group = Cgroup::new(&manager.control_group()?);
     let group = manager_group.child(&unit::path_of_slice(&slice));
@@ -166,8 +165,8 @@ fn begin<'a>(context: &Context, order: &'a GuardOrder<'a>, ledger: Ledger) -> Re
     if order.units.is_empty() {
         told!("no unit is guarded; name units with --unit, --system-unit or in [guard]");
     }
-    let place = Place { id: id.clone(), slice, group, manager_group };
-    let running = Running::new(order, place, child.id(), ledger, denial);
+    let placement = Placement { id: id.clone(), slice, group, manager_group };
+    let running = Running::new(order, placement, child.id(), ledger, denial);
     waiting.release_guarded(denied == Some(Denial::KernelAndWatch), &program, deadline)?;
     let units = order.units.clone();
     journal::record(&Event::GuardStarted { guard: id, program, units, deny_listen: denied });

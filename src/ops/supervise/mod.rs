@@ -300,7 +300,7 @@ impl Supervisor {
             // The session recovered while this supervisor waited for the lock. The next supervisor adopts it.
             return Ok(status::FAILED);
         }
-        let end = how_it_ended(&self.id, mark, cause, oom);
+        let end = end_of_run(&self.id, mark, cause, oom);
         let status = self.conclude(context, found.as_ref(), Some(mark), &end)?.unwrap_or(status::FAILED);
         // Without the specification forge cannot start the same session again.
         Ok(if is_forgotten { status::FOR_GOOD } else { status })
@@ -358,8 +358,8 @@ impl Supervisor {
     }
 }
 
-/// How the program ended, as far as forge can know.
-fn how_it_ended(id: &SessionId, mark: &Mark, cause: Option<EndCause>, oom: bool) -> End {
+/// The end of the run, as far as forge can know it.
+fn end_of_run(id: &SessionId, mark: &Mark, cause: Option<EndCause>, oom: bool) -> End {
     let unknown = |cause| End::unknown(mark.since_us, now_us(), cause);
     if cause.is_some() {
         return unknown(cause);

@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use super::silence::last_output_us;
-use super::{SupervisedRun, Supervisor, how_it_ended};
+use super::{SupervisedRun, Supervisor, end_of_run};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::event::Event;
 use crate::model::session::condition::{Action, Condition};
@@ -177,7 +177,7 @@ impl Supervisor {
     ) -> Result<Option<u8>> {
         let mark = remains.and_then(|found| found.mark.as_ref()).filter(|mark| mark.up);
         let end = match mark {
-            Some(mark) => how_it_ended(&self.id, mark, None, false),
+            Some(mark) => end_of_run(&self.id, mark, None, false),
             None if since_us == 0 => return self.conclude_cut_start(context, remains),
             None => End::unknown(since_us, now_us(), Some(EndCause::ServerEnded)),
         };
@@ -219,7 +219,8 @@ impl Supervisor {
         let spawned = spawn(context, SpawnOrder { spec: &spec, argv, mode: SpawnMode::Supervised })?;
         drop(turn);
         if self.terms.restarts > 0 {
-            let why = self.record.failure.clone().unwrap_or_else(|| "an end without a supervisor".to_owned());
+            let why =
+                self.record.failure.clone().unwrap_or_else(|| "an end while it had no supervisor".to_owned());
             journal::record(&Event::Restarted { session: self.id.clone(), why });
         }
         (self.record.running_wall_us, self.record.by_itself) = (Some(spawned.since_us), false);

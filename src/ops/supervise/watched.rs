@@ -24,7 +24,7 @@ use crate::sys::{env, journal};
 /// The time between two checks of the session where systemd has set no watchdog for the supervisor.
 pub(super) const CHECK_EVERY: Duration = Duration::from_secs(90);
 
-/// What the supervisor goes by between two checks for signs of life.
+/// The state that the supervisor keeps between two checks for signs of life.
 #[derive(Debug, Default)]
 pub(super) struct SilenceCheck {
     /// When the next check is due, in microseconds since the boot.

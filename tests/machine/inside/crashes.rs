@@ -221,7 +221,7 @@ fn too_many_failures_open_the_breaker() {
     std::thread::sleep(Duration::from_secs(1));
     assert_eq!(std::fs::read_to_string(told).expect("a notice").matches("\"kind\"").count(), 1, "once");
     let text = notice["text"].as_str().expect("a text");
-    assert!(text.contains("flap is not started again, after exit status 3"), "{notice}");
+    assert!(text.contains("forge does not start flap again, after exit status 3"), "{notice}");
     assert_eq!(notice["unit"], it.unit);
     // Starts that succeeded counted nevertheless.
     let spawned = events_since(&cursor).iter().filter(|event| event["FORGE_EVENT"] == "spawned").count();
@@ -262,7 +262,7 @@ fn the_last_of_many_failures_is_reported() {
     let it = Supervised::start("many");
     it.becomes("failed");
     wait_until(Duration::from_secs(20), "the notice", || {
-        std::fs::read_to_string(told).is_ok_and(|text| text.contains("many is not started again"))
+        std::fs::read_to_string(told).is_ok_and(|text| text.contains("forge does not start many again"))
     });
     let _ = std::fs::remove_file(told);
 }

@@ -92,7 +92,10 @@ fn nothing_is_written_through_anothers_file(machine: &mut Machine) {
     machine.as_user("mallory", &["mkdir", "-m", "777", "/tmp/dir.json"]).ok();
     for bad in ["/tmp/fifo.json", "/tmp/dir.json", "/dev/null", "-"] {
         let refused = snapshot(bad).code(2);
-        assert!(refused.stderr.contains("is no file") && refused.stderr.contains("hint:"), "{refused}");
+        assert!(
+            refused.stderr.contains("is not a regular file") && refused.stderr.contains("hint:"),
+            "{refused}"
+        );
     }
     let taken = machine.user(&["forge", "guard", "check", "/tmp/fifo.json"]).code(125);
     assert!(taken.stderr.contains("hint:") || taken.stderr.contains("cannot read"), "{taken}");

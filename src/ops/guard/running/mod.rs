@@ -39,7 +39,7 @@ pub(super) const FORWARDED: [Signal; 6] =
 
 /// The ids and control groups of a guarded command.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct Placement {
     /// The id of the guarded command.
     pub(super) id: String,
     /// The name of its slice.
@@ -53,7 +53,7 @@ pub(super) struct Place {
 /// A guarded command that runs.
 pub(super) struct Running<'a> {
     order: &'a GuardOrder<'a>,
-    place: Place,
+    placement: Placement,
     child: Child,
     /// When the command began, in microseconds since the boot.
     began_us: u64,
@@ -64,7 +64,7 @@ pub(super) struct Running<'a> {
     listening: Option<Listening>,
     listened: bool,
     /// Whether the command has moved out of its control group.
-    has_left: bool,
+    has_moved: bool,
     freezing: Option<Freezing>,
     meter: Meter,
     /// When the next measurement is due, in microseconds since the boot.
@@ -79,14 +79,15 @@ impl<'a> Running<'a> {
     /// `pid` is the process that is about to execute the command.
     pub(super) fn new(
         order: &'a GuardOrder<'a>,
-        place: Place,
+        placement: Placement,
         pid: u32,
         mut ledger: Ledger,
         denial: Option<(Denial, Listening)>,
     ) -> Self {
         let (began_us, began_at_us) = (boot_us(), now_us());
         ledger.note(began_us, Happening::Began { program: order.program() });
-        let freezing = |percent| Freezing::new(percent, place.id.clone(), &place.slice, &place.group);
+        let freezing =
+            |percent| Freezing::new(percent, placement.id.clone(), &placement.slice, &placement.group);
         let (denial, listening) = denial.unzip();
         Self {
             order,
@@ -97,19 +98,19 @@ impl<'a> Running<'a> {
             denial,
             listening,
             listened: false,
-            has_left: false,
+            has_moved: false,
             freezing: order.freeze_on_pressure.map(freezing),
-            meter: Meter::new(&place.group),
+            meter: Meter::new(&placement.group),
             next_sample: began_us,
             oom_kills: psi::oom_kills(),
             first: None,
-            place,
+            placement,
         }
     }
 
     /// Accompanies the command to its end, and checks the units once more. After an error on the way, forge
     /// no longer knows the state of the units, and ends the command.
-    pub(super) fn finish(mut self, signals: &Signals, watch: &UnitWatch) -> (GuardReport, End) {
+    pub(super) fn run_to_end(mut self, signals: &Signals, watch: &UnitWatch) -> (GuardReport, End) {
         let ended = self.accompany(signals, watch);
         let elapsed_ms = boot_us().saturating_sub(self.began_us) / 1000;
         let mut failed = None;
@@ -146,10 +147,10 @@ impl<'a> Running<'a> {
         self.measure();
         self.thaw()?;
         if at_once {
-            self.place.group.kill()?;
+            self.placement.group.kill()?;
         }
-        thaw(&self.place.slice, &self.place.group)?;
-        let (group, slice) = (self.place.group.clone(), self.place.slice.clone());
+        thaw(&self.placement.slice, &self.placement.group)?;
+        let (group, slice) = (self.placement.group.clone(), self.placement.slice.clone());
         let cleared =
             if self.order.leave_children { 0 } else { self.run_and_watch(watch, || end_processes(&group))?? };
         if cleared > 0 {
@@ -200,8 +201,8 @@ impl<'a> Running<'a> {
 
     /// Records the changes that the managers reported.
     fn record_watch_events(&mut self, watch: &UnitWatch) {
-        for seen in watch.take() {
-            match seen {
+        for event in watch.take() {
+            match event {
                 WatchEvent::Unit { at_us, unit, witness } => self.record_state(at_us, &unit, *witness),
                 WatchEvent::Away { at_us, manager } => self.ledger.note(at_us, Happening::Away(manager)),
                 WatchEvent::Back { at_us, manager } => self.ledger.note(at_us, Happening::Back(manager)),
@@ -214,7 +215,7 @@ impl<'a> Running<'a> {
     fn acting_on(&self, unit: &Guarded, main_pid: u32) -> Vec<String> {
         let argv: Vec<_> =
             self.order.command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
-        let mut names = surroundings::acting_on(&self.place.group, unit, main_pid);
+        let mut names = surroundings::acting_on(&self.placement.group, unit, main_pid);
         if surroundings::names_tool_and_unit(&argv, unit, main_pid) && !names.contains(&self.order.program())
         {
             names.push(self.order.program());
@@ -236,9 +237,7 @@ impl<'a> Running<'a> {
                     self.thaw()?;
                 }
                 // A process that continues the guard means the command.
-                (Signal::SIGCONT, _) => {
-                    self.child.resume();
-                }
+                (Signal::SIGCONT, _) => self.child.resume(),
                 (signal, origin) => {
                     // A frozen process does not receive signals.
                     self.thaw()?;
@@ -254,11 +253,11 @@ impl<'a> Running<'a> {
     /// Kills the command if it listens although the guard denies that.
     fn check_listeners(&mut self) -> Result<()> {
         let Some(listening) = &mut self.listening else { return Ok(()) };
-        let Some((row, holder)) = listening.find_listener(&self.place.group)? else { return Ok(()) };
+        let Some((row, holder)) = listening.find_listener(&self.placement.group)? else { return Ok(()) };
         // One listener is enough.
         self.listening = None;
         self.listened = true;
-        self.place.group.kill()?;
+        self.placement.group.kill()?;
         let (address, process) = (row.address.to_string(), holder.name);
         alarm!(
             "{process} (process {}) listens on {address}, which is denied: forge ends the command",
@@ -267,7 +266,7 @@ impl<'a> Running<'a> {
         self.ledger
             .note(boot_us(), Happening::Listened { address: address.clone(), process: process.clone() });
         journal::record(&Event::GuardListen {
-            guard: self.place.id.clone(),
+            guard: self.placement.id.clone(),
             address,
             process,
             pid: holder.pid,
@@ -283,7 +282,7 @@ impl<'a> Running<'a> {
 
     /// Records which units are frozen, from the kernel: not every systemd reports that (252 does not).
     fn record_frozen(&mut self) {
-        let looks: Vec<(Guarded, UnitState)> = self
+        let states: Vec<(Guarded, UnitState)> = self
             .ledger
             .units()
             .iter()
@@ -293,7 +292,7 @@ impl<'a> Running<'a> {
                 (known.unit.clone(), UnitState { frozen, ..known.last.clone() })
             })
             .collect();
-        for (unit, witness) in looks {
+        for (unit, witness) in states {
             self.record_state(boot_us(), &unit, witness);
         }
     }
@@ -324,12 +323,12 @@ impl<'a> Running<'a> {
     /// apply.
     fn report_if_moved(&mut self) {
         let pid = self.child.pid();
-        let Some(group) = cgroup::of_process(pid).filter(|path| !self.place.group.holds(path)) else {
+        let Some(group) = cgroup::of_process(pid).filter(|path| !self.placement.group.holds(path)) else {
             return;
         };
         // The kernel shows a zombie in the root group.
-        if !self.has_left && proc::stat(pid).is_some_and(|stat| !stat.has_ended()) {
-            self.has_left = true;
+        if !self.has_moved && proc::stat(pid).is_some_and(|stat| !stat.has_ended()) {
+            self.has_moved = true;
             alarm!(
                 "the command has moved to the control group {group}: limits and freezing do not apply there"
             );
@@ -349,10 +348,10 @@ impl ChangeRecorder for Running<'_> {
         }
         // Read the processes first, since they may end soon. The cause is that of the first disturbance.
         let acting = self.first.is_none().then(|| self.acting_on(&changed.unit, changed.before.main_pid));
-        let surroundings = surroundings::surroundings(&self.place.manager_group);
+        let surroundings = surroundings::surroundings(&self.placement.manager_group);
         let ms = boot_us().saturating_sub(self.began_us) / 1000;
         journal::record(&Event::GuardDisturbed {
-            guard: Some(self.place.id.clone()),
+            guard: Some(self.placement.id.clone()),
             changed: Box::new(changed.clone()),
             sessions: surroundings.sessions.clone(),
             commands: surroundings.commands.clone(),

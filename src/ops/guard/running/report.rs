@@ -48,7 +48,7 @@ impl Running<'_> {
         // The kernel counts the children that this process waited for even where it does not count the group.
         let cpu_usec = self.meter.cpu_usec.max(process::children_cpu_usec());
         journal::record(&Event::GuardFinished {
-            guard: self.place.id.clone(),
+            guard: self.placement.id.clone(),
             program: program.clone(),
             verdict,
             result: end.words(),
@@ -57,10 +57,10 @@ impl Running<'_> {
         });
         let (cause, sessions) = match self.first.take() {
             Some((cause, surroundings)) => (Some(cause), surroundings.sessions),
-            None => (None, surroundings::surroundings(&self.place.manager_group).sessions),
+            None => (None, surroundings::surroundings(&self.placement.manager_group).sessions),
         };
         GuardReport {
-            guard: self.place.id.clone(),
+            guard: self.placement.id.clone(),
             program,
             verdict,
             exit_status,

@@ -69,7 +69,7 @@ fn unusable_snapshots_are_reported() {
         drop(file);
     }
     let ran = forge(&["guard", "check", "/tmp/none.json"]).code(125);
-    assert!(ran.stderr.contains("no such file") && ran.stderr.contains("hint:"), "{ran}");
+    assert!(ran.stderr.contains("does not exist") && ran.stderr.contains("hint:"), "{ran}");
     forge(&["guard", "snapshot", "--unit", "nope", "-o", good]).code(3);
     let ran = forge(&["guard", "snapshot", "-o", good]).code(2);
     assert!(ran.stderr.contains("no unit to guard"), "{ran}");
