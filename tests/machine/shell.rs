@@ -1,4 +1,4 @@
-//! `--shell` and `--run`: a machine for a person's hands.
+//! `--shell` and `--run`: a machine for interactive use.
 
 use crate::host::{self, Run};
 use crate::machine::{Machine, USER, exit_code};
@@ -42,20 +42,20 @@ pub(crate) fn main(args: &[String]) -> i32 {
     })
 }
 
-/// In the namespaces: boots, runs the command, and gives its status.
+/// In the namespaces: boots, runs the command and returns its status.
 pub(crate) fn in_namespace(run: &Run, args: &[String]) -> i32 {
     let Some(Wanted { debian, user, argv }) = parse(args) else {
         return 2;
     };
     let mut machine = Machine::new(debian, "", run);
-    // The person's command has no deadline.
+    // The user's command has no deadline.
     machine.deadline = Instant::now() + Duration::from_secs(86_400 * 365);
     let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     let line = match argv {
         [] => "exec bash -l".to_owned(),
         argv => format!("exec {}", argv.iter().map(|arg| quoted(arg)).collect::<Vec<_>>().join(" ")),
     };
-    // The host's terminal has no name in the machine: script gives one that has.
+    // The host's terminal has no name in the machine; `script` provides one that has.
     let argv: &[&str] = if terminal {
         &["script", "--quiet", "--return", "--command", &line, "/dev/null"]
     } else {

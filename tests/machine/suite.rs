@@ -1,4 +1,4 @@
-//! What a test is: a name, a body that runs in or outside the machine, a deadline.
+//! Definition of a test: a name, a body that runs inside or outside the machine, a deadline.
 
 use crate::machine::Machine;
 use std::time::Duration;
@@ -25,23 +25,23 @@ impl Debian {
     }
 }
 
-/// The lists of tests; a run is of one of them.
+/// The lists of tests; each run uses one of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum List {
-    /// What `cargo test` runs, in containers of systemd-nspawn.
+    /// The tests that `cargo test` runs, in systemd-nspawn containers.
     Usual,
-    /// The long form of the faults, in containers too.
+    /// The long form of the fault tests, in containers too.
     Faults,
-    /// What needs a virtual machine.
+    /// The tests that need a virtual machine.
     Virtual,
-    /// What needs real coding agents, in containers too.
+    /// The tests that need real coding agents, in containers too.
     Agents,
 }
 
 impl List {
     pub(crate) const ALL: [Self; 4] = [Self::Usual, Self::Faults, Self::Virtual, Self::Agents];
 
-    /// The argument that asks for it; the usual one is for who asks for none.
+    /// The list that this argument selects. Without such an argument the list is `Usual`.
     pub(crate) fn named(argument: &str) -> Option<Self> {
         match argument {
             "--faults" => Some(Self::Faults),
@@ -74,13 +74,13 @@ impl Test {
         Self { name, body, limit: Duration::from_secs(120), only: None }
     }
 
-    /// The test's own deadline, in place of 120 s.
+    /// Sets the test's deadline; the default is 120 s.
     pub(crate) fn limit_s(mut self, seconds: u64) -> Self {
         self.limit = Duration::from_secs(seconds);
         self
     }
 
-    /// For what one release alone can do.
+    /// Restricts the test to one release.
     pub(crate) fn only(mut self, debian: Debian) -> Self {
         self.only = Some(debian);
         self
@@ -111,16 +111,16 @@ pub(crate) use {inside, outside};
 pub(crate) struct Group {
     pub(crate) name: &'static str,
     pub(crate) tests: Vec<Test>,
-    /// Debian's packages that its container has beside those of all, each with a comma in front.
+    /// Debian packages that its container needs in addition, each preceded by a comma.
     pub(crate) packages: &'static str,
 }
 
-/// A group that needs nothing special.
+/// A group without additional packages.
 pub(crate) fn group(name: &'static str, tests: Vec<Test>) -> Group {
     Group { name, tests, packages: "" }
 }
 
-/// The groups of a list; inside and outside tests of one name share a machine.
+/// The groups of a list. Inside and outside groups of the same name share a machine.
 pub(crate) fn groups(list: List) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     let listed: Vec<Group> = match list {

@@ -1,5 +1,4 @@
-//! The trials: two machines at a time, in each the tests of one group, one
-//! after another.
+//! Runs the trials: several machines at a time, and in each the tests of one group, one after another.
 
 use crate::host::{self, Run};
 use crate::machine::{self, Machine, USER};
@@ -16,7 +15,7 @@ use std::time::{Duration, Instant};
 
 type Outcome = Result<(), String>;
 
-/// A machine that is up.
+/// A booted machine.
 enum Booted {
     Container(Box<Machine>),
     Virtual(Box<Vm>),
@@ -30,8 +29,8 @@ struct Job {
     tests: Vec<(Test, Sender<Outcome>)>,
 }
 
-/// On the host: runs the trials in the namespaces, or says in every one of
-/// them why that cannot be. None is ever skipped.
+/// On the host: runs the trials in the namespaces. If that is impossible, every trial fails with the reason;
+/// none is ever skipped.
 pub(crate) fn main(args: &[String]) -> i32 {
     let (_, parsed) = parse(args);
     if parsed.list {
@@ -52,13 +51,13 @@ fn parse(args: &[String]) -> (List, Arguments) {
     )
 }
 
-/// Runs the selected trials; without a `Run`, all of them fail for that reason.
+/// Runs the selected trials; without a `Run`, all of them fail with its error.
 pub(crate) fn run(args: &[String], run: &Result<Run, String>) -> i32 {
     let (list, mut args) = parse(args);
     let mut trials = Vec::new();
     let mut jobs = VecDeque::new();
-    // Release within group: the first two machines need both images, which
-    // are then built side by side.
+    // The releases of a group follow each other: the first two machines need both images, so these are built
+    // in parallel.
     for group in suite::groups(list) {
         for debian in Debian::ALL {
             let mut job = Job { debian, group: group.name, packages: group.packages, tests: Vec::new() };
@@ -83,7 +82,7 @@ pub(crate) fn run(args: &[String], run: &Result<Run, String>) -> i32 {
     let machines = args.test_threads.unwrap_or(match list {
         // Tests wait more than they compute.
         List::Usual => 4,
-        // An emulated processor computes all the time, and so do faults one after another, and agents.
+        // An emulated processor computes all the time, and so do the fault tests and agents.
         List::Faults | List::Virtual | List::Agents => 2,
     });
     let jobs = Arc::new(Mutex::new(jobs));
@@ -103,10 +102,10 @@ pub(crate) fn run(args: &[String], run: &Result<Run, String>) -> i32 {
     i32::from(conclusion.has_failed()) * 101
 }
 
-/// Runs the tests of one job, in a machine that lives no longer than needed.
+/// Runs the tests of one job in a machine that exists no longer than needed.
 fn work(list: List, job: Job, run: &Result<Run, String>) {
     let mut machine: Option<Booted> = None;
-    // What kept one machine from booting keeps the next: no second wait for it.
+    // A reason that prevented one boot prevents the next, so it is not tried twice.
     let mut no_boot: Option<String> = None;
     for (test, sender) in job.tests {
         let outcome = match run {
@@ -123,7 +122,7 @@ fn work(list: List, job: Job, run: &Result<Run, String>) {
                     (None, reason) => Err(reason.clone().unwrap_or_default()),
                 };
                 if outcome.is_err() {
-                    // A failed test may leave anything behind.
+                    // A failed test may leave anything behind, so the next one gets a new machine.
                     let _ = caught(|| drop(machine.take()));
                 }
                 outcome
@@ -154,7 +153,7 @@ fn one(list: List, booted: &mut Booted, group: &str, test: &Test) -> Outcome {
                     let command = machine.command(USER, &argv);
                     let ran = ran::run(command, &wanted, test.limit);
                     if list == List::Faults || list == List::Agents {
-                        // How much was tried is what a long run is for, and it is long to its end.
+                        // A long run prints how much it tried; its end is far away.
                         print!("{}", ran.stdout);
                     }
                     ran.ok();
@@ -184,8 +183,7 @@ thread_local! {
     static LAST_PANIC: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
-/// Panics of the workers are outcomes: they belong in the report and not
-/// between its lines.
+/// A worker's panic is the outcome of a test; it belongs in the report, not between its lines.
 fn keep_panics() {
     std::panic::set_hook(Box::new(|info| {
         LAST_PANIC.replace(info.to_string());

@@ -1,4 +1,4 @@
-//! The agents: how each is started without its first-run questions, and what it shows.
+//! The agents: start without first-run questions, and the patterns of their screens.
 
 use super::model::{Model, PORT, write};
 use crate::ran::Ran;
@@ -6,10 +6,10 @@ use crate::support::{forge, forge_json, wait_until};
 use std::path::Path;
 use std::time::Duration;
 
-/// A folder that the agents' settings call trusted.
+/// A folder that the agents' settings mark as trusted.
 pub(crate) const WORK: &str = "/home/ada/work";
 
-/// A folder that nothing says anything of, a git checkout: some agents ask about those alone.
+/// A git checkout that no settings mention: some agents ask only about those.
 pub(crate) const FOREIGN: &str = "/home/ada/foreign";
 
 pub(crate) struct Agent {
@@ -21,13 +21,13 @@ pub(crate) struct Agent {
     pub(crate) ready: &'static str,
     pub(crate) not_ready: &'static str,
     pub(crate) asking: &'static str,
-    /// A part of its question whether a folder is to be trusted.
+    /// A part of the question whether the folder is trusted.
     pub(crate) trust: &'static str,
 }
 
 pub(crate) const CLAUDE: Agent = Agent {
     name: "claude",
-    // As people run it who want to be asked.
+    // The mode in which the agent asks for permission.
     command: &["claude", "--permission-mode", "default"],
     env: &[
         "ANTHROPIC_BASE_URL=http://127.0.0.1:8099",
@@ -48,7 +48,7 @@ pub(crate) const CLAUDE: Agent = Agent {
         });
         write("/home/ada/.claude.json", &settings.to_string());
     },
-    // The input box; the row that is chosen in a menu begins with a blank.
+    // The input box; the selected row of a menu begins with a blank.
     ready: r"(?m)^❯\u{a0}",
     not_ready: "Enter to confirm",
     asking: r"(?m)^ +❯ |Enter to confirm",
@@ -57,7 +57,7 @@ pub(crate) const CLAUDE: Agent = Agent {
 
 pub(crate) const CODEX: Agent = Agent {
     name: "codex",
-    // Without a daemon, which would run the commands of all sessions in one of them.
+    // Without the daemon, which would run the commands of all sessions in one of them.
     command: &["codex", "--no-daemon", "-a", "on-request"],
     env: &["MODEL_KEY=none"],
     settle: || {
@@ -69,8 +69,8 @@ pub(crate) const CODEX: Agent = Agent {
         );
         write("/home/ada/.codex/config.toml", &settings);
     },
-    // Codex draws its input box before it asks whether the folder is to be trusted; the row below the box names
-    // the model and the folder only when the session is there.
+    // Codex draws its input box before it asks whether the folder is trusted; the row below the box names the
+    // model and the folder only once the session exists.
     ready: r"(?m)^› [\s\S]*^  \S.* · [~/]",
     not_ready: "enter continue · esc back|[Pp]ress enter to continue",
     asking: r"(?m)^› \d+\. ",
@@ -78,7 +78,7 @@ pub(crate) const CODEX: Agent = Agent {
 };
 
 impl Agent {
-    /// Everything that it needs before it is started.
+    /// Prepares everything that the agent needs before its start.
     #[track_caller]
     pub(crate) fn settled(&self) -> Model {
         for folder in [WORK, FOREIGN] {
@@ -95,7 +95,7 @@ impl Agent {
         Model::started()
     }
 
-    /// What `forge spawn` gets for it beside a name.
+    /// The arguments of `forge spawn` after the name.
     pub(crate) fn spawned_in<'a>(&self, folder: &'a str) -> Vec<&'a str>
     where
         'static: 'a,
@@ -107,7 +107,7 @@ impl Agent {
         options
     }
 
-    /// The variables that it needs, each as NAME=VALUE.
+    /// Its environment variables, each as NAME=VALUE.
     pub(crate) fn variables(&self) -> impl Iterator<Item = &'static str> {
         self.env.iter().copied().chain(["PATH=/opt/agents/bin:/usr/bin:/bin"])
     }
@@ -120,7 +120,7 @@ impl Agent {
             let ready = ["--ready", self.ready, "--not-ready", self.not_ready, "--ready-timeout", "40"];
             let args = [&["spawn", self.name][..], &self.spawned_in(WORK), &ready, &["--"], self.command];
             forge_json(&args.concat());
-            // It says that it is ready before it takes keys.
+            // The agent shows its prompt before it accepts keys.
             session.rests();
         }
         session
@@ -133,13 +133,13 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// What is on its screen.
+    /// The text on the screen.
     #[track_caller]
     pub(crate) fn screen(&self) -> String {
         forge(&["capture", self.name]).ok().stdout
     }
 
-    /// Waits until that is on its screen.
+    /// Waits until the screen contains this text.
     #[track_caller]
     pub(crate) fn shows(&self, text: &str) {
         wait_until(Duration::from_secs(30), &format!("'{text}' on the screen of {}", self.name), || {
@@ -147,7 +147,7 @@ impl Session {
         });
     }
 
-    /// Waits until its screen stays as it is.
+    /// Waits until the screen no longer changes.
     #[track_caller]
     pub(crate) fn rests(&self) {
         let mut before = self.screen();
@@ -166,7 +166,7 @@ impl Session {
         forge(&[&["--json", "send", self.name], args].concat())
     }
 
-    /// `forge send` is refused for that reason.
+    /// Asserts that `forge send` is refused for this reason.
     #[track_caller]
     pub(crate) fn refuses(&self, kind: &str, args: &[&str]) {
         let ran = self.send(args);

@@ -1,7 +1,7 @@
 //! Tests with real coding agents: `make test-agents`. Their model is a server in the machine
-//! (`tests/agents/model.js`), which has no network but loopback. One group for each agent.
+//! (`tests/agents/model.js`); the machine has only loopback. One group for each agent.
 //!
-//! An agent starts slowly, so the tests of a group share one session (`Agent::session`).
+//! Agents start slowly, so the tests of a group share one session (`Agent::session`).
 
 mod agent;
 mod model;
@@ -15,7 +15,7 @@ pub(crate) fn groups() -> Vec<Group> {
     vec![group("claude", tests(claude::tests())), group("codex", tests(codex::tests()))]
 }
 
-/// The tests of one agent: the same for each, under its own name.
+/// The tests of one agent: each agent has the same ones in its own group.
 macro_rules! tests_of {
     ($module:ident, $agent:expr) => {
         mod $module {

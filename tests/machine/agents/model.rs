@@ -1,4 +1,4 @@
-//! The model server, as a user unit, and what the agents said to it.
+//! The model server, as a user unit, and its log of the agents' requests.
 
 use crate::support::{systemctl, wait_for, wait_until};
 use serde_json::Value;
@@ -12,19 +12,19 @@ pub(crate) const PORT: u16 = 8099;
 const LOG: &str = "/home/ada/model.log";
 const HOLD: &str = "/home/ada/model.hold";
 
-/// The model server; it runs on for the tests that come after.
+/// The model server; it keeps running for the next tests.
 pub(crate) struct Model {
     log: &'static Path,
     hold: &'static Path,
 }
 
-/// What a request said: the texts of its user, in their order.
+/// The user's texts in one request, in order.
 struct Request {
     n: u64,
     said: Vec<u64>,
 }
 
-/// All that was logged so far.
+/// Everything logged so far.
 #[derive(Default)]
 struct Log {
     texts: HashMap<u64, String>,
@@ -33,7 +33,7 @@ struct Log {
 }
 
 impl Model {
-    /// Starts it where it does not run yet.
+    /// Starts the server unless it runs.
     #[track_caller]
     pub(crate) fn started() -> Self {
         if systemctl(&["is-active", "model.service"]).code != 0 {
@@ -54,17 +54,17 @@ impl Model {
         model
     }
 
-    /// From now on no answer comes to its end.
+    /// Holds all answers back from now on: none is completed.
     pub(crate) fn hold(&self) {
         fs::write(self.hold, "").expect("the file that holds answers");
     }
 
-    /// The end of that.
+    /// Completes the answers again.
     pub(crate) fn go_on(&self) {
         let _ = fs::remove_file(self.hold);
     }
 
-    /// Waits until a conversation has that text.
+    /// Waits until a conversation contains this text.
     #[track_caller]
     pub(crate) fn hears(&self, text: &str) {
         wait_until(Duration::from_secs(30), &format!("the model to hear '{}'", start_of(text)), || {
@@ -72,7 +72,7 @@ impl Model {
         });
     }
 
-    /// Waits until every request has had its answer, or was given up for a later one.
+    /// Waits until every request is answered or was abandoned for a later one.
     #[track_caller]
     pub(crate) fn answers(&self) {
         wait_for(Duration::from_secs(30), "the model's answers", || {
@@ -82,8 +82,8 @@ impl Model {
         });
     }
 
-    /// How often a text, in whole, stands in a conversation: the most in any of them. The first word of a
-    /// text names it, so a part of the text alone fails the test.
+    /// How often a conversation contains the complete text: the maximum over all conversations. The first
+    /// word of a text identifies it, so an incomplete text fails the test.
     #[track_caller]
     pub(crate) fn times(&self, text: &str) -> usize {
         let name = text.split_whitespace().next().expect("a word");
@@ -105,7 +105,7 @@ impl Log {
     fn read(path: &Path) -> Self {
         let mut log = Self::default();
         let text = fs::read_to_string(path).unwrap_or_default();
-        // The last line may be half there.
+        // The last line may be incomplete.
         for entry in text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
             if let (Some(id), Some(is)) = (entry["text"].as_u64(), entry["is"].as_str()) {
                 log.texts.insert(id, is.to_owned());
@@ -119,7 +119,7 @@ impl Log {
     }
 }
 
-/// Writes a file of the user, with the folders that it needs.
+/// Writes a file in the user's home, and creates its directories.
 #[track_caller]
 pub(crate) fn write(path: &str, text: &str) {
     let path = Path::new(path);

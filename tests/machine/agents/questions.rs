@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 /// The folder that the agent wants to remove.
 const VICTIM: &str = "/home/ada/work/victim";
 
-/// What the agent's user says to have that removed.
+/// The text that makes the agent remove the folder.
 const REMOVE: &str = "TOOL rm -rf /home/ada/work/victim";
 
-/// An agent takes no keys right after it has drawn its question, so that nobody answers by mistake.
+/// An agent ignores keys right after it has drawn its question, to prevent accidental answers.
 const TAKES_KEYS: Duration = Duration::from_secs(2);
 
 #[track_caller]
@@ -72,7 +72,7 @@ fn approved(session: &Session, folder: &Path) {
     }
 }
 
-/// Declines the question: that key needs no permission.
+/// Declines the question: Escape needs no permission.
 #[track_caller]
 fn declined(session: &Session, agent: &Agent) {
     std::thread::sleep(TAKES_KEYS);
@@ -81,7 +81,7 @@ fn declined(session: &Session, agent: &Agent) {
     assert!(!is_asking(session, agent), "{}", session.screen());
 }
 
-/// A text that is on its way when the question comes up.
+/// A text is being typed when the question appears.
 pub(crate) fn race(agent: &Agent) {
     const ROUNDS: u64 = 20;
     let model = agent.settled();
@@ -94,15 +94,15 @@ pub(crate) fn race(agent: &Agent) {
         session.send(&["--replace-input", REMOVE]).ok();
         let text = format!("{name}: wait, what is this?");
         let early = start(&["forge", "--json", "send", agent.name, &text]);
-        // The text takes some time, and the question comes up at any moment of that.
+        // Typing takes some time; the question appears at any moment of it.
         std::thread::sleep(Duration::from_millis(round * 60));
         model.go_on();
         let ran = early.wait(Duration::from_secs(60));
         let said: serde_json::Value = ran.json();
         let fate = said["result"].as_str().or(said["error"]["kind"].as_str()).unwrap_or("?");
         let _ = write!(fates, " {fate}");
-        // Where the text reached the model first, there may be no question. What is queued behind a question
-        // comes when that is answered, and is given back when it is declined.
+        // If the text reached the model first, there may be no question. The agent sends text queued behind a
+        // question once the question is answered, and returns it when the question is declined.
         let submitted = fate == "submitted";
         let end = Instant::now() + Duration::from_secs(30);
         while is_asking(&session, agent) || (submitted && model.times(&text) == 0) {
@@ -151,7 +151,7 @@ pub(crate) fn trust(agent: &Agent) {
     agent.settled();
     let ready = ["--ready", agent.ready, "--not-ready", agent.not_ready];
     let options = agent.spawned_in(FOREIGN);
-    // Not ready, however long: a text would go to the question.
+    // The session is not ready, however long it waits: a text would go to the question.
     let args = [
         &["--json", "spawn", "trust"][..],
         &options,
@@ -163,7 +163,7 @@ pub(crate) fn trust(agent: &Agent) {
     assert_ne!(failed.code, 0, "{failed}");
     assert!(failed.stdout.contains(agent.trust), "{failed}");
     forge(&["stop", "trust"]);
-    // A session that is called up by nothing has the question on its screen, and no text answers it.
+    // A session without a ready pattern shows the question, and no text answers it.
     let args = [&["spawn", "trust"][..], &options, &["--"], agent.command];
     forge_json(&args.concat());
     let session = Session { name: "trust" };
@@ -178,9 +178,9 @@ pub(crate) fn trust(agent: &Agent) {
 }
 
 impl Agent {
-    /// The section of the configuration for a session of this agent.
+    /// The configuration section of a session of this agent.
     fn section(&self, name: &str, more: &str) -> String {
-        // A list of strings is written in TOML as in JSON.
+        // TOML and JSON write a list of strings the same way.
         let command = serde_json::to_string(self.command).expect("a command");
         let variables: Vec<String> = self
             .variables()

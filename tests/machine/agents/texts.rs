@@ -1,4 +1,4 @@
-//! Texts of all sizes, of one line and of many, into an agent that waits and into one that works.
+//! Texts of all sizes, with one line and many, sent to an idle agent and to a working one.
 
 use super::agent::{Agent, Session, WORK};
 use super::model::{Model, write};
@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 /// Bytes.
 const SIZES: [usize; 4] = [40, 600, 3_000, 20_000];
 
-/// How many texts of each size.
+/// How many texts of each size are sent.
 const ROUNDS: usize = 20;
 
 /// One line of the report.
@@ -18,7 +18,7 @@ struct Tally {
     slowest_ms: u64,
 }
 
-/// A text of exactly so many bytes. Its first word is its name, and occurs nowhere else.
+/// A text of exactly this many bytes. Its first word identifies it and occurs nowhere else.
 fn text(name: &str, bytes: usize, lines: bool) -> String {
     let words = ["plain", "words", "größer", "→", "with", "\"quotes\"", "and", "(others)", "日本語", "end."];
     let mut text = format!("{name}:");
@@ -29,14 +29,14 @@ fn text(name: &str, bytes: usize, lines: bool) -> String {
         text.push(if lines && at % 9 == 8 { '\n' } else { ' ' });
         text.push_str(word);
     }
-    // A text ends with no blank: agents cut those off.
+    // The text must not end with a blank: agents strip those.
     while text.len() < bytes {
         text.push('.');
     }
     text
 }
 
-/// Sends a text, and tells whether it was submitted.
+/// Sends a text; returns whether forge reports it as submitted.
 #[track_caller]
 fn send(session: &Session, text: &str, tally: &mut Tally) -> bool {
     write("/home/ada/text", text);
@@ -48,7 +48,7 @@ fn send(session: &Session, text: &str, tally: &mut Tally) -> bool {
         tally.submitted += 1;
         return true;
     }
-    // A text that is unconfirmed may stand there in another form: a completion has taken the Enter.
+    // An unconfirmed text may be in the box in another form: a completion has taken the Enter.
     assert!(ran.code != 0 || said["result"] == "unconfirmed", "{ran}");
     println!("{} bytes were not submitted: {ran}{}", text.len(), session.screen());
     tally.reported += 1;
@@ -56,14 +56,14 @@ fn send(session: &Session, text: &str, tally: &mut Tally) -> bool {
     false
 }
 
-/// Empties the input box: a list of completions is closed, then the line is removed.
+/// Empties the input box: closes a completion list, then removes the line.
 #[track_caller]
 fn emptied(session: &Session) {
     session.send(&["--key", "Escape", "--key", "C-u"]).ok();
     session.rests();
 }
 
-/// What was called submitted was so once, and nothing else was.
+/// Asserts that each text reported as submitted arrived once, and no other arrived.
 #[track_caller]
 fn check(model: &Model, sent: &[(String, bool)]) {
     for (text, submitted) in sent {
@@ -135,7 +135,7 @@ pub(crate) fn working(agent: &Agent) {
     report(agent, "at work", &tallies);
 }
 
-/// Texts whose end opens a list of completions, which takes the Enter: to a file, to a name.
+/// Texts whose end opens a completion list, of files or of names, which takes the Enter.
 pub(crate) fn completions(agent: &Agent) {
     let model = agent.settled();
     let session = agent.session();

@@ -1,15 +1,15 @@
-//! What the tests of a machine in need have in common: the user's programs without a login, and those
-//! who have nothing to do with it all.
+//! Tools of the fault tests: the user's programs without a login, and bystanders.
 
 use crate::machine::Machine;
 use crate::ran::{self, Background, Ran};
 use serde_json::Value;
 use std::time::{Duration, Instant};
 
-/// No forge may take longer, whatever stands still: two calls of 20 s each, and what a slow machine adds.
+/// The deadline of every forge, whatever is stopped: two calls of 20 s each, plus the delay of a slow
+/// machine.
 pub(super) const DEADLINE: Duration = Duration::from_secs(90);
 
-/// Starts a line of the user's shell. Without a login, which a manager that stands still would hold up.
+/// Starts a shell command line as the user, without a login, which a stopped manager would block.
 #[track_caller]
 pub(super) fn start(machine: &Machine, line: &str) -> Background {
     let line = format!("cd && {line}");
@@ -17,13 +17,13 @@ pub(super) fn start(machine: &Machine, line: &str) -> Background {
     ran::start(machine.command("root", &[&argv[..], &["sh", "-c", &line]].concat()), &line)
 }
 
-/// Runs one to its end.
+/// Runs a shell command line as the user to its end.
 #[track_caller]
 pub(super) fn sh(machine: &Machine, line: &str) -> Ran {
     start(machine, line).wait(DEADLINE)
 }
 
-/// It may fail, and says why; it does not panic, and is not ended by a signal.
+/// Asserts that a failed forge reports the reason, does not panic and is not ended by a signal.
 #[track_caller]
 pub(super) fn is_orderly(ran: &Ran) {
     assert!(ran.code == 0 || ran.stderr.starts_with("forge: ") || ran.code == 5, "without a word: {ran}");
@@ -48,7 +48,7 @@ pub(super) fn manager_pid(machine: &Machine) -> String {
     machine.root(&["systemctl", "show", "-P", "MainPID", "user@1000"]).ok().stdout.trim().to_owned()
 }
 
-/// The sessions, and how they are.
+/// The sessions and their states.
 #[track_caller]
 pub(super) fn sessions(machine: &Machine) -> Vec<(String, String)> {
     let list = sh(machine, "forge --json list").ok().json();
@@ -57,7 +57,7 @@ pub(super) fn sessions(machine: &Machine) -> Vec<(String, String)> {
     sessions.map(|session| (text(&session["session"]), text(&session["state"]))).collect()
 }
 
-/// A session and a tmux server that must be the same after it all; gone with [`Bystanders::leave`].
+/// A session and a tmux server that must be the same afterwards; [`Bystanders::leave`] ends them.
 pub(super) struct Bystanders {
     server: String,
     program: String,
@@ -97,7 +97,7 @@ pub(super) fn program(machine: &Machine, session: &str) -> String {
     status["pane_pid"].as_u64().map(|pid| pid.to_string()).unwrap_or_default()
 }
 
-/// The tree is clean: no session, no unit, no process behind a gate, no half-written file.
+/// Asserts that no session, unit, gated process or half-written file is left.
 #[track_caller]
 pub(super) fn nothing_is_left(machine: &Machine) {
     assert_eq!(sessions(machine), []);

@@ -1,6 +1,6 @@
-//! Each system call of the verbs that change something fails once, is interrupted, comes late, or is
-//! the last: no live server is lost, nobody else's socket is touched, no half-written file is read as
-//! good, and the next run of the same verb succeeds and leaves nothing behind.
+//! Each system call of the changing commands fails once, is interrupted, comes late, or is the last one: no
+//! live server is lost, no foreign socket is touched, no half-written file is accepted, and the next run of
+//! the same command succeeds and leaves nothing behind.
 
 mod bystanders;
 mod inject;
@@ -19,7 +19,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The short form: one fault of so many.
+/// The short form: a sample of the faults.
 pub(crate) fn tests() -> Vec<Test> {
     vec![
         inside!(a_spawn_with_some_faults).limit_s(240),
@@ -45,21 +45,21 @@ pub(crate) fn long_tests() -> Vec<Test> {
     ]
 }
 
-/// How many of the faults are tried.
+/// The selection of faults to try.
 #[derive(Clone, Copy)]
 enum Breadth {
-    /// So many, evenly spread, and the nasty ones.
+    /// This many, evenly spread, and the known difficult ones.
     Some(usize),
     Every,
 }
 
-/// As many as take 15 s.
+/// As many as fit into 15 s.
 const SOME: Breadth = Breadth::Some(40);
 
-/// After so many broken invariants the others tell nothing new.
+/// After this many broken invariants further ones add nothing.
 const ENOUGH: usize = 30;
 
-/// Tries the faults of one command line. `before` sets the stage, and `after` looks at what came of it.
+/// Tries the faults of one command line. `before` prepares the machine, `after` checks the result.
 fn try_faults(breadth: Breadth, arguments: &[&str], mut before: impl FnMut(), mut after: impl FnMut(&Hit)) {
     let bystanders = Bystanders::new();
     before();
@@ -113,7 +113,7 @@ fn try_faults(breadth: Breadth, arguments: &[&str], mut before: impl FnMut(), mu
     assert!(broken.is_empty(), "{} invariants broken:\n\n{}", broken.len(), broken.join("\n\n"));
 }
 
-/// No process waits behind a gate that nobody will open.
+/// Asserts that no process waits behind a gate that nobody will open.
 fn gates_are_gone() {
     wait_until(Duration::from_secs(10), "the processes behind the gates to end", || {
         programs("gate-server") + programs("gate-pane") == 0
@@ -134,7 +134,7 @@ fn spawns(breadth: Breadth, arguments: &[&str]) {
         if hit.ran.code == 0 {
             assert!(there, "it was said to be spawned");
         } else if !hit.died() && !there {
-            // What failed says so, and leaves nothing.
+            // A failed run reports the error and leaves nothing.
             nothing_left_of("cut");
         }
         files.age();
@@ -221,7 +221,7 @@ fn stops(breadth: Breadth) {
             assert!(next.code == 0 || next.json()["error"]["kind"] == "no_session", "{next}");
         }
         if socket("spawn-cut").exists() || socket("spawn-cut.lock").exists() {
-            // Of one that is gone, or where it could not be told: they go with the next sweep, or spawn.
+            // Lock files of a removed or unreadable socket: the next sweep or spawn removes them.
             forge(&["sweep"]).ok();
         }
         assert_eq!(programs("sleep 1000"), 0, "the program");
@@ -239,7 +239,7 @@ fn a_stop_with_every_fault() {
     stops(Breadth::Every);
 }
 
-/// The programs of the two sessions that are to be restored: one was running, one is configured.
+/// The programs of the two sessions to restore: one was running, one is configured.
 const RESTORED: [(&str, &str); 2] = [("kept", "sleep 1001"), ("configured", "sleep 1002")];
 
 fn restores(breadth: Breadth) {
@@ -253,7 +253,7 @@ fn restores(breadth: Breadth) {
         "[restore]\nconcurrency = 1\n[sessions.configured]\ncommand = ['sleep', '1002']\nboot = true\n",
     );
     let before = || {
-        // As if this life of the manager had just begun.
+        // As if this instance of the manager had just started.
         let _ = std::fs::remove_file(&noted);
         std::fs::write(&spec, &kept).expect("a specification");
     };
@@ -265,13 +265,13 @@ fn restores(breadth: Breadth) {
         let told: serde_json::Value = serde_json::from_str(&told).expect("JSON");
         for (name, program) in RESTORED {
             if !is_running(name) {
-                // Told, and not lost: it failed, or somebody else seemed to be starting it.
+                // The session is reported and not lost: it failed, or another forge seemed to be starting it.
                 let is_told = |list: &str| {
                     told[list].as_array().expect("a list").iter().any(|told| told["session"] == name)
                 };
                 assert!(is_told("left") || is_told("failed"), "{name}: {told}");
                 assert!(hit.ran.code != 0 || is_told("left"), "{name} was said to be restored");
-                // Where not even its specification could be written, the configuration has it.
+                // If forge could not even write the specification, the configuration has the session.
                 let again =
                     if files.state(&format!("sessions/{name}.json")).exists() { "restart" } else { "spawn" };
                 forge(&[again, name]).ok();

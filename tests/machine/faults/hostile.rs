@@ -1,4 +1,4 @@
-//! `/tmp` is hostile: what another user plants there is not followed, removed or waited for.
+//! A hostile `/tmp`: forge does not follow, remove or wait for files that another user plants there.
 
 mod planted;
 
@@ -21,11 +21,11 @@ pub(super) fn long_tests() -> Vec<Test> {
     ]
 }
 
-/// How long a sweep may take here, where only the first two seconds are its own: two processors have
-/// four machines to serve.
+/// How long a sweep may take here. Only the first two seconds are its own: four machines share two
+/// processors.
 const SWEEP: u64 = 2_000 + 6_000;
 
-/// What is ada's and outside of all directories that are swept: nothing in it may change.
+/// ada's files outside all swept directories: nothing in them may change.
 struct Precious {
     before: String,
     listener: Background,
@@ -61,7 +61,7 @@ impl Precious {
     }
 }
 
-/// ada's live servers: one that is nobody's business, and a session.
+/// ada's live servers: one unrelated to forge, and a session.
 struct Live {
     before: Vec<String>,
 }
@@ -91,7 +91,7 @@ impl Live {
     }
 }
 
-/// A directory of ada's sockets in which mallory may write too, as tmux has it: by her group.
+/// A directory of ada's sockets that mallory can write to through its group, as with tmux.
 const SHARED: &str = "/tmp/shared/tmux-1000";
 
 fn share(machine: &Machine) {
@@ -101,14 +101,14 @@ fn share(machine: &Machine) {
     machine.root(&["chmod", "770", SHARED]).ok();
 }
 
-/// Leaves dead sockets of ada's.
+/// Creates dead sockets of ada's.
 fn dead_sockets(machine: &Machine, dir: &str, names: &[&str]) {
     let bind = "import os, socket, sys\nos.chdir(sys.argv[1])\n\
                 for name in sys.argv[2:]: socket.socket(socket.AF_UNIX).bind(name)";
     machine.user(&[&["python3", "-c", bind, dir], names].concat()).ok();
 }
 
-/// The file names of a list in a sweep's report.
+/// The file names in a list of a sweep's report.
 #[track_caller]
 fn names<'a>(report: &'a Value, key: &str) -> Vec<&'a str> {
     let paths = report[key].as_array().unwrap_or_else(|| panic!("{key} in {report}"));
@@ -116,7 +116,7 @@ fn names<'a>(report: &'a Value, key: &str) -> Vec<&'a str> {
     paths.iter().map(|one| path(one).strip_prefix("/tmp/shared/tmux-1000/").unwrap_or(path(one))).collect()
 }
 
-/// Swaps at full speed, with no moment in which nothing is there: renameat2(2) with `RENAME_EXCHANGE`.
+/// Swaps at full speed, and the name always exists: renameat2(2) with `RENAME_EXCHANGE`.
 const SWAPS: &str = r#"
 use POSIX; use Config;
 my ($seconds, @pairs) = @ARGV;
@@ -137,7 +137,7 @@ fn swapping(machine: &Machine, seconds: u64, pairs: &[&str]) -> Background {
     ran::start(machine.command("mallory", &argv), "the attacker")
 }
 
-/// Runs a command of ada's again and again while the attacker is at work; gives what each said.
+/// Runs a command as ada repeatedly while the attacker runs; returns each output.
 const AGAIN: &str =
     "end=$(($(date +%s) + $0)); while [ $(date +%s) -lt $end ]; do \"$@\" 2>/dev/null; done; true";
 
@@ -154,8 +154,8 @@ fn a_racing_attacker_for_a_minute(machine: &mut Machine) {
     race(machine, 60);
 }
 
-/// mallory swaps ada's directory in one that is mallory's against links and other directories, and
-/// entries in the shared one, while ada sweeps, spawns and stops there.
+/// mallory swaps ada's directory, inside one that mallory owns, with links and other directories, and swaps
+/// entries in the shared directory, while ada sweeps, spawns and stops there.
 fn race(machine: &mut Machine, seconds: u64) {
     let (live, precious) = (Live::start(machine), Precious::new(machine));
     share(machine);
@@ -240,7 +240,7 @@ fn a_race_for_the_first_socket_for_a_minute(machine: &mut Machine) {
     race_for_the_first(machine, 60);
 }
 
-/// Before ada has a directory of sockets at all, mallory has one by that name, and swaps it.
+/// Before ada's socket directory exists, mallory creates one of that name and swaps it.
 fn race_for_the_first(machine: &mut Machine, seconds: u64) {
     machine.root(&["rm", "-rf", "/tmp/tmux-1000"]).ok();
     let precious = Precious::new(machine);

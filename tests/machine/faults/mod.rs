@@ -1,9 +1,7 @@
-//! What goes wrong around forge: system calls that fail, a machine that has no room, what stands
-//! still, another user who means harm, texts typed into programs at the wrong moment, and much of everything at
-//! once. One file per group.
+//! Faults around forge: failing system calls, full disks, stopped services, a hostile user, texts typed at
+//! the wrong moment, and a churn of everything at once. One file per group.
 //!
-//! Each has a short form, which is part of the usual tests, and nearly all have a long one: `make
-//! test-faults`.
+//! Each has a short form in the usual tests, and nearly all have a long one: `make test-faults`.
 
 mod around;
 mod calls;
@@ -16,7 +14,7 @@ mod versions;
 
 use crate::suite::{Group, group};
 
-/// What `cargo test` runs.
+/// The groups that `cargo test` runs.
 pub(crate) fn groups() -> Vec<Group> {
     vec![
         group("standstill", standstill::tests()),
@@ -29,7 +27,7 @@ pub(crate) fn groups() -> Vec<Group> {
     ]
 }
 
-/// The long form.
+/// The groups that `make test-faults` runs.
 pub(crate) fn long_groups() -> Vec<Group> {
     vec![
         group("calls", calls::long_tests()),

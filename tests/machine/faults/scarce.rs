@@ -1,4 +1,4 @@
-//! No room, no inodes, nothing to write to, no descriptors, no processes.
+//! No disk space, no inodes, a read-only file system, no descriptors, no processes.
 
 use super::around::{Bystanders, is_orderly, nothing_is_left, program, sessions, sh};
 use crate::machine::Machine;
@@ -26,7 +26,7 @@ pub(crate) fn long_tests() -> Vec<Test> {
 const STATE: &str = "/home/ada/.local/state/forge";
 const RUNTIME: &str = "/run/user/1000/forge";
 
-/// What is scarce on a file system.
+/// The scarce resource of a file system.
 #[derive(Clone, Copy, Debug)]
 enum Want {
     Room,
@@ -36,7 +36,7 @@ enum Want {
 
 const WANTS: [Want; 3] = [Want::Room, Want::Inodes, Want::Writing];
 
-/// A file system of its own on one of the user's directories, with what was there.
+/// A separate file system on one of the user's directories, with the previous contents.
 struct Own<'a> {
     machine: &'a Machine,
     path: &'a str,
@@ -76,7 +76,7 @@ impl<'a> Own<'a> {
     }
 }
 
-/// The kernel's word for it, as an error has it.
+/// The kernel's error text for it.
 fn is_told(want: Want, text: &str) -> bool {
     text.contains(match want {
         Want::Room | Want::Inodes => "No space left on device",
@@ -84,7 +84,7 @@ fn is_told(want: Want, text: &str) -> bool {
     })
 }
 
-/// A session with a resume id of its own, so that a save has something to write.
+/// A session with a resume id, so that a save has something to write.
 const CONFIG: &str = "[sessions.resumed]\ncommand = 'sleep 10000'\nresume = 'sleep {resume_id}'\n\
                       resume_id = ['sh', '-c', 'cat /home/ada/id']\n";
 
@@ -107,7 +107,7 @@ fn a_full_state_directory_is_reported(machine: &mut Machine) {
         assert!(saved.stdout.contains("\"failed\":[{"), "{want:?}: {saved}");
         assert_eq!(kept(), before, "{want:?}: the old file is whole");
         sh(machine, "forge sweep").ok();
-        // What runs ends; that it is forgotten takes a directory that can be written.
+        // The session ends; to forget it, forge needs a writable directory.
         let pid = program(machine, "ending");
         let stopped = sh(machine, "forge stop ending");
         assert_eq!(stopped.code, i32::from(matches!(want, Want::Writing)), "{want:?}: {stopped}");
@@ -133,7 +133,7 @@ fn a_full_runtime_directory_is_reported(machine: &mut Machine) {
         sh(machine, "forge spawn -q ending -- sleep 10000; forge spawn -q --supervise kept -- sleep 10000")
             .ok();
         let kept = program(machine, "kept");
-        // Its supervisor writes once more when it comes to rest, which makes room for a moment.
+        // The supervisor writes once more before it becomes idle, which frees space for a moment.
         std::thread::sleep(Duration::from_secs(1));
         own.exhaust(want);
         for verb in [
@@ -142,7 +142,7 @@ fn a_full_runtime_directory_is_reported(machine: &mut Machine) {
         ] {
             let spawned = sh(machine, &format!("forge {verb}"));
             if spawned.code == 0 {
-                // A page that somebody had given back, a lock's file that was there.
+                // A freed page, or a lock file that existed.
                 assert!(!matches!(want, Want::Writing), "{want:?}: {verb}: {spawned}");
                 sh(machine, "forge stop late; rm /tmp/ran").ok();
                 continue;
@@ -157,7 +157,7 @@ fn a_full_runtime_directory_is_reported(machine: &mut Machine) {
         bystanders.untouched(machine);
         assert_eq!(program(machine, "kept"), kept, "{want:?}: its supervisor leaves it alone");
         own.relieve();
-        // It is still looked after.
+        // The session is still supervised.
         sh(machine, &format!("kill -9 {kept}")).ok();
         crate::support::wait_until(Duration::from_secs(60), "another run of kept", || {
             let now = sh(machine, "forge --json status kept");
@@ -185,7 +185,7 @@ fn a_full_socket_directory_is_reported(machine: &mut Machine) {
         assert!(!machine.path("/tmp/ran").exists(), "{want:?}");
         let swept = sh(machine, "forge --json sweep").ok().json();
         let told = swept["skipped"].to_string();
-        // Without a lock it is not known that nobody starts a server there.
+        // Without a lock forge cannot know that nobody starts a server there.
         assert!(told.contains("dead") && is_told(want, &told), "{want:?}: {swept}");
         sh(machine, "forge list").ok();
         bystanders.untouched(machine);
@@ -220,7 +220,7 @@ fn a_full_unit_directory_is_reported(machine: &mut Machine) {
     own.unmount();
 }
 
-/// Runs the verbs behind that, with bystanders, and says how many succeeded.
+/// Runs the commands behind this prefix, with bystanders; prints how many succeeded.
 fn under(machine: &Machine, bystanders: &Bystanders, limit: &str) -> usize {
     let mut succeeded = 0;
     for verb in ["sweep", "list", "spawn cut -- sleep 10000", "restore", "save", "stop cut"] {
@@ -228,7 +228,7 @@ fn under(machine: &Machine, bystanders: &Bystanders, limit: &str) -> usize {
         if ran.stderr.starts_with("forge: ") || ran.code == 0 {
             is_orderly(&ran);
         } else {
-            // Before its first line there are the loader and the runtime.
+            // The loader and the runtime run before forge's first line.
             assert!(!ran.stderr.contains("panicked at src"), "{ran}");
         }
         succeeded += usize::from(ran.code == 0);
@@ -239,7 +239,7 @@ fn under(machine: &Machine, bystanders: &Bystanders, limit: &str) -> usize {
     succeeded
 }
 
-/// From a number that is too small to one that suffices. With 3 not even the loader finds its libraries.
+/// Limits from too small to sufficient. With 3 not even the loader finds its libraries.
 fn descriptors(machine: &Machine, numbers: impl Iterator<Item = u32>) {
     let bystanders = Bystanders::start(machine);
     let mut succeeded = Vec::new();
@@ -259,7 +259,7 @@ fn every_number_of_descriptors(machine: &mut Machine) {
     descriptors(machine, 4..48);
 }
 
-/// In a user namespace of its own, so that only what is started there counts.
+/// In a separate user namespace, so that only processes started there count.
 fn processes(machine: &Machine, numbers: impl Iterator<Item = u32>) {
     let bystanders = Bystanders::start(machine);
     let mut succeeded = Vec::new();

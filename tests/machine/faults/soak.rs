@@ -1,5 +1,5 @@
-//! Much of everything at once: sessions are spawned, killed, stopped, frozen and restored at random,
-//! beside sweeps, and a model knows what must be running in the end.
+//! A churn of everything at once: sessions are spawned, killed, stopped, frozen and restored at random,
+//! beside sweeps; a model knows which must be running in the end.
 
 mod checks;
 mod disturb;
@@ -28,10 +28,10 @@ pub(super) fn long_tests() -> Vec<Test> {
     vec![outside!(an_hours_churn).limit_s(1800)]
 }
 
-/// How long one thing may take; most take a tenth of a second.
+/// How long one action may take; most take a tenth of a second.
 const LONGEST: Duration = Duration::from_secs(120);
 
-/// By these two a run can be made longer, and one that failed repeated.
+/// These two variables make a run longer, or repeat a failed one.
 const SECONDS: &str = "FORGE_SOAK_SECONDS";
 const SEED: &str = "FORGE_SOAK_SEED";
 
@@ -47,12 +47,12 @@ fn an_hours_churn(machine: &mut Machine) {
     println!("{}", ran.stdout);
 }
 
-/// A number from the environment, where it is set.
+/// A number from the environment, if set.
 fn number(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).ok().map_or(otherwise, |text| text.parse().expect("a number"))
 }
 
-/// What was done, for who looks into a failure.
+/// The actions, for the analysis of a failure.
 struct History(Mutex<Vec<String>>, Instant);
 
 impl History {
@@ -62,7 +62,7 @@ impl History {
     }
 }
 
-/// What else tells something of a failure.
+/// Further information about a failure.
 const WHAT_IS_THERE: &str = "ps -u ada -o pid,ppid,stat,args; \
     systemctl --user list-units --all 'forge-*' 'tmux-*'; \
     ls -la /tmp/tmux-1000 .local/state/forge/sessions | grep -v foreign-; \
@@ -70,7 +70,7 @@ const WHAT_IS_THERE: &str = "ps -u ada -o pid,ppid,stat,args; \
 
 const WORKERS: usize = 4;
 const NAMES: usize = 3;
-/// What each worker does between two looks at everything.
+/// The number of actions of each worker between two full checks.
 const STEPS: usize = 12;
 
 fn churn() {
@@ -90,11 +90,11 @@ fn churned(seed: u64, history: &History) {
     let end = Instant::now() + Duration::from_secs(number(SECONDS, 40));
     let homebase = Homebase::start();
     forge(&["units", "install"]).ok();
-    // No breaker, and short pauses.
+    // Without a breaker, and with short pauses.
     let _settings = DropIn::new("", "[Unit]\nStartLimitIntervalSec=0\n[Service]\nRestartSec=50ms\n");
-    // Each sweep waits for servers that are stopped, and here there are always some.
+    // Each sweep waits for stopped servers, and here some are always stopped.
     let _configuration = configured("[sweep]\ntimeout_ms = 200\n");
-    // One that nobody disturbs but by looking at it, through all of it.
+    // One supervised session that is only observed, during the whole churn.
     forge(&["spawn", "long", "--supervise", "--", "sleep", "999999"]).ok();
     forge(&["poke", "long"]).ok();
     let long = Supervisor::of("long");
@@ -139,7 +139,7 @@ fn churned(seed: u64, history: &History) {
     );
 }
 
-/// What happens beside, to all of them.
+/// Actions beside the workers that affect all sessions.
 struct Weather<'a> {
     chance: Chance,
     history: &'a History,
@@ -171,7 +171,7 @@ impl<'a> Weather<'a> {
                     assert!([0, 5].contains(&probe.code), "{probe}");
                 }
                 5 => {
-                    // As if it had not been done in this boot.
+                    // As if no restore had run in this boot.
                     let _ = std::fs::remove_file(".local/state/forge/restored.json");
                     self.restores += 1;
                     self.history.note("a restore");
@@ -183,7 +183,7 @@ impl<'a> Weather<'a> {
                     self.pokes += 1;
                 }
                 8..12 => {
-                    // Of servers that are nobody's any more.
+                    // Sockets of servers that no longer belong to a session.
                     self.sockets += 1;
                     drop(UnixListener::bind(socket(&format!("foreign-{}", self.sockets))));
                 }

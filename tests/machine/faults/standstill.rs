@@ -1,4 +1,4 @@
-//! A manager, a bus or a journal that stands still, is away, or ends in the middle of a call.
+//! A manager, bus or journal that is stopped, is absent, or ends in the middle of a call.
 
 use super::around::{
     Bystanders, DEADLINE, is_orderly, main_pid, manager_pid, nothing_is_left, sessions, sh, signal, start,
@@ -27,7 +27,7 @@ pub(crate) fn long_tests() -> Vec<Test> {
     ]
 }
 
-/// What is asked while nobody answers, each with how it ends.
+/// The commands that run while nobody answers, each with its exit status.
 const VERBS: [(&str, i32); 11] = [
     ("list", 4),
     ("status stays", 4),
@@ -42,7 +42,7 @@ const VERBS: [(&str, i32); 11] = [
     ("sweep", 0),
 ];
 
-/// Asks all that side by side, while the process stands still.
+/// Runs all these commands in parallel while the process is stopped.
 fn while_it_stands_still(machine: &Machine, pid: &str) {
     let bystanders = Bystanders::start(machine);
     dead_socket(machine, "dead");
@@ -79,8 +79,8 @@ fn a_stopped_bus_meets_the_deadline(machine: &mut Machine) {
     while_it_stands_still(machine, &main_pid(machine, "dbus.service"));
 }
 
-/// Listens, and: never accepts; accepts and is silent; ends each connection at once, or after the
-/// handshake; is silent after it.
+/// Listens and, by its mode: never accepts; accepts and stays silent; closes each connection at once, or
+/// after the handshake; stays silent after the handshake.
 const BUS: &str = r"
 import os, socket, sys
 how, path = sys.argv[1:]
@@ -151,14 +151,15 @@ fn a_silent_bus_meets_the_deadline(machine: &mut Machine) {
     bystanders.leave(machine);
 }
 
-/// Kills the bus so many milliseconds after the start of a verb.
+/// Kills the bus this many milliseconds after the start of a command.
 fn bus_killed_after(machine: &Machine, verb: &str, delay: u64) {
     sh(machine, "systemctl --user reset-failed dbus.service dbus.socket; busctl --user status >/dev/null")
         .ok();
     let bus = main_pid(machine, "dbus.service");
-    // It may be killed when the verb is done: nothing else is to be asked before.
+    // The bus may be killed after the command has finished: nothing else may use it before.
     let line = format!("(sleep 0.{delay:03}; kill -9 {bus}) & forge {verb}; status=$?; wait; exit $status");
-    // A manager whose bus is killed may hang for 90 s: it calls a bus that it would have to start itself.
+    // A manager whose bus is killed may hang for 90 s: it calls a bus that the manager itself would have to
+    // start.
     let (in_time, ran) = start(machine, &line).end(Duration::from_secs(240));
     assert!(in_time, "{verb}, the bus killed after {delay} ms: no end: {ran}");
     is_orderly(&ran);
@@ -178,7 +179,7 @@ fn buses_ending(machine: &Machine, delays: &[u64]) {
     for delay in delays {
         bus_killed_after(machine, "spawn cut -- sleep 10000", *delay);
         bystanders.untouched(machine);
-        // The same verb again: it is up, or it is taken because it came up.
+        // The same command again: the session starts, or its name is taken because it did start.
         let again = sh(machine, "forge --json spawn cut -- sleep 10000");
         if again.code != 0 {
             assert_eq!(again.json()["error"]["kind"], "taken", "after {delay} ms: {again}");
@@ -205,7 +206,7 @@ fn a_bus_that_closes_mid_request_often_is_reported(machine: &mut Machine) {
     buses_ending(machine, &delays);
 }
 
-/// Has the manager execute itself again, and read its units again, while sessions come and go.
+/// Makes the manager re-execute itself and reload its units while sessions start and stop.
 fn executed_again(machine: &Machine, rounds: u32) {
     let bystanders = Bystanders::start(machine);
     let again = "while [ ! -e /tmp/enough ]; do systemctl --user daemon-reexec; sleep 0.1; \
@@ -218,7 +219,7 @@ fn executed_again(machine: &Machine, rounds: u32) {
             let ran = sh(machine, &format!("forge {verb}"));
             is_orderly(&ran);
             if ran.code != 0 {
-                // A call that is lost is no failure of its own: who supervises makes it again.
+                // A lost call is not a failure: the supervisor repeats it.
                 assert!(!ran.stderr.contains("org.freedesktop.DBus"), "{ran}");
                 failed += 1;
                 println!("{verb}: {}", ran.stderr.lines().next().unwrap_or_default());
@@ -243,7 +244,7 @@ fn forge_works_during_long_daemon_reexec(machine: &mut Machine) {
     executed_again(machine, 100);
 }
 
-/// Fills journald's queue, from several sockets: each may only have so much on its way.
+/// Fills journald's queue from several sockets, because each may only have a limited amount in transit.
 const FILL: &str = r"
 import socket, time
 sockets = [socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in range(8)]
@@ -274,7 +275,7 @@ fn a_stopped_journald_does_not_block_forge(machine: &mut Machine) {
     crate::support::wait_until(Duration::from_secs(20), "a full queue", || {
         std::fs::read_to_string(&filled).is_ok_and(|text| text.contains("full"))
     });
-    // What needs nothing of the manager: that one stands still now, too.
+    // Commands that do not need the manager, which is stopped now, too.
     let (in_time, swept) = start(machine, "forge sweep").end(DEADLINE);
     signal(machine, "CONT", &journald);
     filler.kill();

@@ -1,5 +1,5 @@
-//! Typing at random: programs that read in any way, texts of any size, questions at any moment. No question
-//! is ever answered, and no text is lost, doubled or cut without being reported.
+//! Typing at random: programs that read in different ways, texts of any size, questions at any moment. forge
+//! never answers a question, and never loses, doubles or cuts a text without a report.
 
 mod case;
 mod model;
@@ -27,17 +27,17 @@ pub(super) fn long_tests() -> Vec<Test> {
     vec![outside!(two_thousand_texts).limit_s(3600)]
 }
 
-/// By these a run can be made longer, and a case that failed repeated: its seed, and 1.
+/// These variables make a run longer, or repeat a failed case (its seed, and 1 case).
 const CASES: &str = "FORGE_TYPING_CASES";
 const SEED: &str = "FORGE_TYPING_SEED";
 
-/// How many sessions are typed into at once. A typing forge waits more than it computes.
+/// How many sessions get text at once. forge waits more than it computes.
 const WORKERS: u64 = 4;
 
 /// How long one forge may take: 100,000 bytes as keys take the longest.
 const LONGEST: Duration = Duration::from_secs(120);
 
-/// After so many failures the rest would say nothing new.
+/// After this many failures further ones add nothing.
 const ENOUGH: usize = 30;
 
 fn two_thousand_texts(machine: &mut Machine) {
@@ -51,25 +51,25 @@ fn two_thousand_texts(machine: &mut Machine) {
     println!("{}", ran.stdout);
 }
 
-/// A number from the environment, where it is set.
+/// A number from the environment, if set.
 fn number(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).ok().map_or(otherwise, |text| text.parse().expect("a number"))
 }
 
-/// What is counted over all cases.
+/// Counts over all cases.
 #[derive(Default)]
 struct Summary {
-    /// By the name of the case, how often forge said what.
+    /// Per case name, how often forge reported each result.
     said: BTreeMap<String, BTreeMap<String, usize>>,
     races: usize,
     first_keys: usize,
     stray: usize,
     cut: usize,
     late: usize,
-    /// The cases with such answers.
+    /// The cases with answers in transit.
     raced: Vec<String>,
     failures: Vec<String>,
-    /// The longest forge, and its case.
+    /// The longest run of forge, and its case.
     longest: (Duration, String),
 }
 
@@ -101,25 +101,25 @@ fn typing_at_random() {
     assert!(summary.failures.is_empty(), "{}", summary.failures.join("\n\n"));
 }
 
-/// One who sends texts one after another, into sessions of its own.
+/// A sender of texts, one after another, into its own sessions.
 struct Worker {
     number: u64,
-    /// Each once it is needed.
+    /// Its sessions, each created when first needed.
     sessions: [Option<Attended>; SESSIONS],
 }
 
-/// A session, and who is attached to it.
+/// A session and its attached user.
 struct Attended {
     session: Played,
     person: Option<Background>,
 }
 
 impl Attended {
-    /// Spawns it; with a person, waits until that one counts as idle.
+    /// Spawns the session; waits until an attached user counts as idle.
     fn spawn(name: &str, case: &Case) -> Self {
         let session = Played::spawn(name, &Options::default(), &case.patterns.options());
         let person = case.attended.then(|| {
-            // script would type the end of its input, so that has none.
+            // `script` would type the end of its input, so it has no input.
             let line = format!("sleep 100000 | TERM=xterm script -qec 'forge attach {name}' /dev/null");
             let person = start(&["sh", "-c", &line]);
             wait_until(LONGEST, "the person", || forge_json(&["status", name])["attached"] == true);
@@ -165,7 +165,7 @@ impl Worker {
         let begun = Instant::now();
         let ran = run_within(LONGEST, &argv);
         let took = begun.elapsed();
-        // What the screen is now explains what forge said, where that is wrong.
+        // The current screen explains a wrong result.
         let screen = session.screen();
         let standing = session.standing();
         let told = Told::parse(&ran);
@@ -183,14 +183,14 @@ impl Worker {
             )
         });
         if failure.is_some() {
-            // A failed case may leave anything behind.
+            // A failed case may leave anything behind, so its session is replaced.
             self.sessions[at] = None;
         }
         Tried { told, verdict, failure, took }
     }
 }
 
-/// A case that is over.
+/// A finished case.
 struct Tried {
     told: Result<Told, String>,
     verdict: Verdict,

@@ -1,8 +1,8 @@
 //! tmux is upgraded under running servers, to one of another protocol.
 //!
-//! All releases since 2.1 have protocol 8. So the machine's own tmux is installed once more with
-//! another number in it, at the two places where it is: what the client sends, and what each side
-//! compares with. That the two do not understand each other is the first thing that is tested.
+//! All releases since 2.1 have protocol 8. The test therefore installs the machine's tmux a second time with
+//! another number at its two places: the number that the client sends, and the one that each side compares
+//! with. The test first proves that the two do not understand each other.
 
 use super::around::{nothing_is_left, program, sessions, sh};
 use crate::machine::Machine;
@@ -14,7 +14,7 @@ pub(crate) fn tests() -> Vec<Test> {
     vec![outside!(servers_of_another_version_live_on).limit_s(300)]
 }
 
-/// Where those bytes are.
+/// The offsets of these bytes.
 fn places(all: &[u8], wanted: &[u8]) -> Vec<usize> {
     all.windows(wanted.len()).enumerate().filter(|(_, bytes)| *bytes == wanted).map(|(at, _)| at).collect()
 }
@@ -48,7 +48,7 @@ fn servers_of_another_version_live_on(machine: &mut Machine) {
     let before = names.map(|name| program(machine, name));
     let homebase = sh(machine, "tmux -N -L homebase display -p '#{pid}'").ok().stdout.trim().to_owned();
 
-    // As dpkg does it: a new file takes the name.
+    // As dpkg does: a new file replaces the old one.
     let old = std::fs::read(machine.path("/usr/bin/tmux")).expect("tmux");
     std::fs::write(machine.path("/usr/bin/tmux.new"), upgraded(&old)).expect("another tmux");
     machine
@@ -67,7 +67,7 @@ fn servers_of_another_version_live_on(machine: &mut Machine) {
     )
     .ok();
 
-    // Nothing that looks takes them for dead, or ends them.
+    // No observing command takes the servers for dead or ends them.
     let list = sessions(machine);
     assert!(list.len() == 4 && list.iter().all(|(_, state)| state == "running"), "{list:?}");
     sh(machine, "forge poke kept && forge probe && forge restore && forge save").ok();
@@ -77,7 +77,7 @@ fn servers_of_another_version_live_on(machine: &mut Machine) {
         (&serde_json::json!([]), Some(5)),
         "{swept}"
     );
-    // What only the servers know, they are asked by a client of their own version.
+    // forge asks the servers with a client of their own version.
     sh(machine, "forge capture plain && forge send plain hello && forge capture plain | grep hello").ok();
     assert_eq!(sh(machine, "forge --json spawn plain -- true").code(1).json()["error"]["kind"], "taken");
     assert_eq!(names.map(|name| program(machine, name)), before);
@@ -86,14 +86,14 @@ fn servers_of_another_version_live_on(machine: &mut Machine) {
             && machine.path("/tmp/tmux-1000/homebase").exists()
     );
 
-    // A program that ends is told, and what it leaves is cleared.
+    // An exit of the program is reported, and its leftovers are removed.
     sh(machine, &format!("kill -9 {}", before[2])).ok();
     support::wait_until(Duration::from_secs(30), "the end of a session of the old version", || {
         !sessions(machine).iter().any(|(name, _)| name == "ending")
     });
     let told = sh(machine, "forge logs ending").ok().stdout;
     assert!(told.contains("ending crashed: signal 9"), "{told}");
-    // A supervised one runs again, in the new version.
+    // A supervised session runs again, in the new version.
     sh(machine, &format!("kill -9 {}", before[3])).ok();
     support::wait_until(Duration::from_secs(60), "another run of kept", || {
         sessions(machine).contains(&("kept".into(), "running".into()))
@@ -101,7 +101,7 @@ fn servers_of_another_version_live_on(machine: &mut Machine) {
     });
     sh(machine, "forge capture kept").ok();
     sh(machine, "forge restart moved && forge capture moved && forge send moved hello").ok();
-    // And each is ended.
+    // Each session can be stopped.
     sh(machine, "forge stop plain moved kept && forge units uninstall").ok();
     sh(machine, &format!("kill {homebase}; sleep 0.5; forge sweep; rm -f /tmp/tmux-1000/*.lock")).ok();
     nothing_is_left(machine);

@@ -1,11 +1,11 @@
-//! Who is there beside what forge is to change, and must not be touched by it.
+//! Bystanders that forge must not touch.
 
 use super::left::programs;
 use crate::support::{Homebase, Session, run, socket, spawn, tmux};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use std::os::unix::net::{UnixListener, UnixStream};
 
-/// Servers that are alive, and nobody's business.
+/// Live tmux servers that are unrelated to forge.
 pub(crate) struct Bystanders {
     homebase: Homebase,
     _neighbour: Session,
@@ -20,7 +20,7 @@ impl Bystanders {
         Self { homebase, _neighbour: neighbour, servers }
     }
 
-    /// They are the same, and are reached.
+    /// Asserts that the servers are the same and answer.
     pub(crate) fn untouched(&self) {
         for (label, pid) in self.servers {
             assert_eq!(listener(label), pid, "the server of {label}");
@@ -37,7 +37,7 @@ impl Drop for Bystanders {
     }
 }
 
-/// The process that listens on the socket, by the kernel's word; 0 where none does.
+/// The process that listens on the socket, according to the kernel; 0 if there is none.
 fn listener(label: &str) -> i32 {
     let Ok(stream) = UnixStream::connect(socket(label)) else { return 0 };
     getsockopt(&stream, PeerCredentials).map_or(0, |peer| peer.pid())
@@ -49,7 +49,7 @@ pub(crate) fn dead(label: &str) {
     drop(UnixListener::bind(socket(label)).expect("a socket"));
 }
 
-/// A server that stands still: it is wedged, and not dead.
+/// A stopped server: it is wedged, not dead.
 pub(crate) struct Wedged(pub(crate) i32);
 
 impl Wedged {

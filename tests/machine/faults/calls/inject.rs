@@ -1,5 +1,5 @@
-//! One fault at a time, by strace: a system call of forge fails, is interrupted, comes late, or is
-//! the last thing that forge does.
+//! One fault at a time, injected by strace: a system call of forge fails, is interrupted, comes late, or is
+//! forge's last.
 
 use crate::ran::Ran;
 use crate::support::start;
@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-/// Where strace writes what it saw.
+/// The file that strace writes.
 const TRACE: &str = "/tmp/calls";
 
-/// The longest of forge's own deadlines that one fault can lead to is 30 s.
+/// The longest of forge's own deadlines that one fault can reach is 30 s.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// What can fail, and how. EINTR stands where the kernel interrupts that call.
+/// The calls that can fail, and their errors. EINTR is listed where the kernel interrupts that call.
 const CAN_FAIL: [(&str, &[&str]); 54] = [
     ("accept4", &["EMFILE", "ECONNABORTED", "EINTR"]),
     ("access", &["EACCES"]),
@@ -71,11 +71,11 @@ const CAN_FAIL: [(&str, &[&str]); 54] = [
     ("write", &["ENOSPC", "EIO", "EINTR"]),
 ];
 
-/// What waits or changes something, and does not fail with right arguments. (Of a close the kernel may
-/// tell an error, and has closed all the same.)
+/// Calls that wait or change something and do not fail with valid arguments. (close may return an error, but
+/// has closed the descriptor nevertheless.)
 const CANNOT_FAIL: [&str; 4] = ["close", "futex", "timerfd_settime", "wait4"];
 
-/// What neither fails nor matters: a fault at the call before or after it is the same.
+/// Calls that neither fail nor matter: a fault at the call before or after is equivalent.
 const OF_NO_CONSEQUENCE: [&str; 24] = [
     "arch_prctl",
     "exit",
@@ -103,11 +103,11 @@ const OF_NO_CONSEQUENCE: [&str; 24] = [
     "sigaltstack",
 ];
 
-/// Where there is no memory and no thread to be had the runtimes below forge, Rust's and zbus's, may
-/// end the process at once. Then it is as if it had been killed.
+/// Without memory or threads, the runtimes below forge (Rust's and zbus's) may abort the process. That is
+/// equivalent to a kill.
 const MAY_END_IT: [&str; 4] = ["brk", "clone3", "mmap", "mprotect"];
 
-/// What is done to a call.
+/// The fault of a call.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Error(&'static str),
@@ -130,14 +130,14 @@ impl fmt::Display for Kind {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Error(name) => write!(out, "error={name}"),
-            // Longer than all that forge does takes, so that others are faster.
+            // Longer than all of forge's work, so that other processes are faster.
             Self::Delay => out.write_str("delay_enter=30000"),
             Self::Kill => out.write_str("signal=KILL"),
         }
     }
 }
 
-/// What has broken something, or would be the first to: the short form has all of it.
+/// Faults that once broke something, or are the most likely to: the short form tries all of them.
 const NASTY: [(&str, Kind); 5] = [
     ("connect", Kind::Error("ECONNREFUSED")),
     ("flock", Kind::Error("EINTR")),
@@ -146,8 +146,8 @@ const NASTY: [(&str, Kind); 5] = [
     ("unlinkat", Kind::Kill),
 ];
 
-/// One fault, at the `nth` such call: of the main thread alone; or of each thread, and of each child
-/// until it is executed.
+/// One fault, at the `nth` such call: of the main thread only, or of each thread and of each child before its
+/// exec.
 pub(crate) struct Fault {
     call: String,
     kind: Kind,
@@ -162,29 +162,29 @@ impl fmt::Display for Fault {
     }
 }
 
-/// What came of a fault.
+/// The result of a fault.
 pub(crate) struct Hit {
     pub(crate) ran: Ran,
     pub(crate) took: Duration,
-    /// The call as strace shows it; `None` where forge did not come to it.
+    /// The call as strace prints it; `None` if forge did not reach it.
     pub(crate) reached: Option<String>,
     in_time: bool,
     may_end_it: bool,
 }
 
 impl Hit {
-    /// A run without a fault, that went well.
+    /// A successful run without a fault.
     pub(crate) fn none() -> Self {
         let ran = Ran { argv: String::new(), code: 0, stdout: String::new(), stderr: String::new() };
         Self { ran, took: Duration::ZERO, reached: None, in_time: true, may_end_it: false }
     }
 
-    /// Whether forge was killed, and could say nothing any more.
+    /// Whether forge was killed and could not report anything.
     pub(crate) fn died(&self) -> bool {
         self.ran.code > 128 || (self.may_end_it && self.ran.code == 101)
     }
 
-    /// forge came to its end in time, with a status of its table, and said why.
+    /// Checks that forge ended in time, with a documented status, and reported the reason.
     pub(crate) fn check(&self, fault: &Fault) {
         assert!(self.in_time, "no end after {} s", LIMIT.as_secs());
         if fault.kind == Kind::Kill || (self.may_end_it && self.died()) {
@@ -203,12 +203,12 @@ impl Fault {
         NASTY.contains(&(self.call.as_str(), self.kind))
     }
 
-    /// What is counted.
+    /// The row that counts this fault.
     pub(crate) fn word(&self) -> &'static str {
         self.kind.word()
     }
 
-    /// Runs forge with it.
+    /// Runs forge with this fault.
     pub(crate) fn strike(&self, arguments: &[&str]) -> Hit {
         let trace = format!("trace={}", self.call);
         let inject = format!("inject={}:{}:when={}", self.call, self.kind, self.nth);
@@ -230,18 +230,18 @@ fn strace<'a>(everywhere: bool, options: &[&'a str], arguments: &[&'a str]) -> V
     [&["strace", "-qqq", "-o", TRACE], follow, options, &["forge"], arguments].concat()
 }
 
-/// How often a call is made.
+/// How often each call is made.
 #[derive(Default)]
 struct Count {
-    /// By the dynamic loader: a fault there only means that forge cannot be executed.
+    /// By the dynamic loader: a fault there only prevents the execution of forge.
     loading: usize,
-    /// By the main thread, with the loader's.
+    /// By the main thread, the loader's included.
     main: usize,
-    /// By that one of the other threads, or of the children until they are executed, that makes most.
+    /// The maximum over the other threads, and over the children before their exec.
     others: usize,
 }
 
-/// Runs forge without a fault, and gives all the faults that there can be in such a run.
+/// Runs forge without a fault; returns all faults that such a run can have.
 pub(crate) fn faults_of(arguments: &[&str]) -> Vec<Fault> {
     start(&strace(true, &[], arguments)).wait(LIMIT).ok();
     let seen = std::fs::read_to_string(TRACE).expect("what strace saw");
@@ -265,20 +265,20 @@ pub(crate) fn faults_of(arguments: &[&str]) -> Vec<Fault> {
     faults
 }
 
-/// The calls in what `strace -f` wrote.
+/// The calls in the output of `strace -f`.
 fn counted(seen: &str) -> BTreeMap<String, Count> {
     let calls = || {
         seen.lines().filter_map(|line| {
             let (pid, rest) = line.split_once(' ')?;
             let (call, _) = rest.trim_start().split_once('(')?;
-            // Not the second half of one, nor a signal.
+            // Skips second halves of calls, and signals.
             call.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_').then_some((pid, call))
         })
     };
     let main = calls().next().expect("a call").0;
     let mut counts: BTreeMap<String, Count> = BTreeMap::new();
     let mut others: BTreeMap<(&str, &str), usize> = BTreeMap::new();
-    // The first thing that Rust's runtime does is a poll of the three standard descriptors.
+    // Rust's runtime first polls the three standard descriptors.
     let mut loading = true;
     for (pid, call) in calls() {
         loading &= call != "poll";

@@ -1,4 +1,4 @@
-//! What forge leaves: its files, and its processes.
+//! Leftovers of forge: files and processes.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -7,13 +7,13 @@ use std::time::{Duration, SystemTime};
 pub(crate) struct Files(Vec<PathBuf>);
 
 impl Files {
-    /// Those of the state of sessions, and of the runtime.
+    /// The state and runtime directories of sessions.
     pub(crate) fn of_sessions() -> Self {
         let runtime = format!("/run/user/{}/forge", nix::unistd::getuid());
         Self(vec![".local/state/forge".into(), runtime.into()])
     }
 
-    /// Those of the units.
+    /// The directories of units.
     pub(crate) fn of_units() -> Self {
         Self(vec![".config/systemd/user".into()])
     }
@@ -43,13 +43,13 @@ impl Files {
         self.paths().into_iter().filter(is_temporary).collect()
     }
 
-    /// All files with what is in them, links followed.
+    /// All files with their contents, links followed.
     pub(crate) fn all(&self) -> Vec<(PathBuf, Vec<u8>)> {
         let read = |path: PathBuf| (path.clone(), std::fs::read(path).unwrap_or_default());
         self.paths().into_iter().map(read).collect()
     }
 
-    /// What is to be read is whole.
+    /// Asserts that the files that forge reads are complete.
     #[track_caller]
     pub(crate) fn are_whole(&self) {
         for (path, text) in self.all() {
@@ -60,7 +60,7 @@ impl Files {
         }
     }
 
-    /// What a killed writer left becomes as old as what no writer has open any more.
+    /// Makes temporary files of killed writers as old as abandoned ones.
     pub(crate) fn age(&self) {
         for path in self.unnamed() {
             let old = SystemTime::now() - Duration::from_secs(120);
@@ -78,7 +78,7 @@ impl Files {
     }
 }
 
-/// How many processes have that in their command line.
+/// How many processes have this text in their command line.
 pub(crate) fn programs(part: &str) -> usize {
     let is_it = |folder: &Path| {
         let line = std::fs::read(folder.join("cmdline")).unwrap_or_default();

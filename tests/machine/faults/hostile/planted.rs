@@ -1,4 +1,4 @@
-//! What another user has planted before a sweep.
+//! Files that another user has planted before a sweep.
 
 use super::{Live, Precious, SHARED, SWEEP, dead_sockets, names, share};
 use crate::machine::Machine;
@@ -34,8 +34,8 @@ fn a_directory_of_somebody_else(machine: &mut Machine) {
     machine.user(&["forge", "stop", "x"]).ok();
 }
 
-/// mallory's zoo. Each name says what it is; what begins with `ada-` is a dead socket of ada's, whose
-/// lock is mallory's.
+/// mallory's files, named by their kind. Names that begin with `ada-` are dead sockets of ada's with a lock
+/// of mallory's.
 const PLANTS: &str = r#"
 use Socket; use Fcntl qw(:DEFAULT :flock);
 chdir shift or die;
@@ -93,7 +93,7 @@ fn planted_files_are_left(machine: &mut Machine) {
     for key in ["live", "unresponsive", "protected"] {
         assert!(names(&report, key).is_empty(), "{key}: nobody of mallory's is asked");
     }
-    // Of sockets: the dead ones, but for the lock that went, and two new locks.
+    // Only dead sockets changed, except for one removed lock and two new locks.
     assert_eq!(listing(), before - 3 + 2, "all that is planted is there");
     let skipped = names(&report, "skipped");
     assert!(locked.iter().all(|name| skipped.contains(&name.as_str())), "{skipped:?}");
@@ -106,7 +106,7 @@ fn planted_files_are_left(machine: &mut Machine) {
         begin.elapsed().as_millis()
     );
 
-    // What is shown has no line of mallory's making, and nothing that a terminal obeys.
+    // The output contains no line made by mallory, and no terminal control sequence.
     let whole = machine.user(&["forge", "sweep", "--dir", SHARED]).ok();
     let config =
         format!("mkdir -p .config/forge && echo \"[sweep]\ndirs = ['{SHARED}']\" >.config/forge/forge.toml");
@@ -125,7 +125,7 @@ fn planted_files_are_left(machine: &mut Machine) {
         machine.root(&["journalctl", "-t", "forge", "-o", "cat", "--all", "--no-pager"]).ok().stdout;
     assert!(journal.contains("ada-\\u{1b}[31m\\n") && !journal.contains('\u{1b}'), "{journal:?}");
 
-    // A spawn where a lock of its socket is held for ever has its deadlines.
+    // A spawn meets its deadlines when a lock of its socket is held for ever.
     let begin = Instant::now();
     let held = ["env", "TMUX_TMPDIR=/tmp/shared", "forge", "--json", "spawn", "ada-held", "--", "sleep", "9"];
     let refused = machine.user(&held).code(4);

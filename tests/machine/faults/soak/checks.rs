@@ -1,4 +1,4 @@
-//! Whether model and machine agree, and whether anything is left in the end.
+//! Checks that model and machine agree, and that nothing is left in the end.
 
 use super::LONGEST;
 use super::model::{Expect, Program, Session};
@@ -8,8 +8,7 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-/// Lets the world come to rest, until it is as the model has it; the model takes over what it could not
-/// know.
+/// Waits until the machine matches the model; the model adopts facts that it could not know.
 #[track_caller]
 pub(super) fn settle(mut sessions: Vec<&mut Session>, was_restored: bool) {
     for session in &mut sessions {
@@ -25,7 +24,7 @@ pub(super) fn settle(mut sessions: Vec<&mut Session>, was_restored: bool) {
     }
 }
 
-/// What there is on the machine.
+/// The observed state of the machine.
 struct Seen {
     listed: BTreeMap<String, Value>,
     lines: Vec<String>,
@@ -93,7 +92,7 @@ fn agree(sessions: &mut [&mut Session], was_restored: bool) -> Result<(), String
         let is_running = listed.is_some_and(|one| one["state"] == "running");
         match &mut session.now {
             now @ Expect::Lost(_) if was_restored && is_running => {
-                // A restore found it before we did.
+                // A restore found it before this check did.
                 let run = now.run_mut().expect("a run").clone();
                 *now = Expect::Up(run);
             }
@@ -109,7 +108,7 @@ fn agree(sessions: &mut [&mut Session], was_restored: bool) -> Result<(), String
     nothing_else(sessions, &seen)
 }
 
-/// Whether a session is as the model has it, in all places.
+/// Checks that a session matches the model everywhere.
 fn is_as_expected(session: &mut Session, seen: &Seen, was_restored: bool) -> Result<(), String> {
     let Session { name, now } = session;
     let listed = seen.listed.get(name);
@@ -140,7 +139,7 @@ fn is_as_expected(session: &mut Session, seen: &Seen, was_restored: bool) -> Res
             wanted((servers, supervisors) == (1, usize::from(run.supervised)), state)?;
             let children = count(&format!("sleep {}", SLEEPS + run.serial));
             wanted(children == run.children, || format!("{children} children of {run:?}"))?;
-            // The server, the program, and those.
+            // The server, the program and the children.
             let processes = processes_in(&slice_of(name)).len();
             wanted(processes == 2 + run.children, || format!("{processes} processes in its slice"))?;
             (run.program, run.in_flux) = (Program::Is(pid), false);
@@ -174,7 +173,7 @@ fn is_as_expected(session: &mut Session, seen: &Seen, was_restored: bool) -> Res
     Ok(())
 }
 
-/// Whether there is nothing beside what the model has.
+/// Checks that nothing exists beside the model's sessions.
 fn nothing_else(sessions: &[&mut Session], seen: &Seen) -> Result<(), String> {
     let mut serials = BTreeSet::new();
     let mut up = 0;
@@ -213,7 +212,7 @@ fn nothing_else(sessions: &[&mut Session], seen: &Seen) -> Result<(), String> {
     wanted(runtime.is_empty(), || format!("half-written files: {runtime}"))
 }
 
-/// What a process has of the machine.
+/// Resources that a process holds.
 fn footprint(pid: u32) -> (usize, u64) {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("its status");
     let rss =
@@ -222,7 +221,7 @@ fn footprint(pid: u32) -> (usize, u64) {
     (open, rss.expect("its memory"))
 }
 
-/// A supervisor through all of it.
+/// One supervisor that lives through the whole churn.
 pub(super) struct Supervisor {
     name: String,
     pid: u32,
@@ -233,7 +232,7 @@ impl Supervisor {
     #[track_caller]
     pub(super) fn of(name: &str) -> Self {
         let pid = Self::pid(name);
-        // It executes itself anew after it was poked.
+        // The supervisor executes itself again after a poke.
         std::thread::sleep(Duration::from_secs(2));
         Self { name: name.to_owned(), pid, before: footprint(pid) }
     }
@@ -244,7 +243,7 @@ impl Supervisor {
         systemctl(&["show", "--value", "-p", "MainPID", &unit]).ok().stdout.trim().parse().expect("a pid")
     }
 
-    /// It is the same, and has grown by nothing.
+    /// Asserts that the supervisor is the same process and holds no more resources.
     #[track_caller]
     pub(super) fn is_as_before(&self) {
         assert_eq!(Self::pid(&self.name), self.pid, "the supervisor of {} is another", self.name);
@@ -256,7 +255,7 @@ impl Supervisor {
     }
 }
 
-/// What there is before the churn, and must be all that is there after it.
+/// The state before the churn, which must be the state after it.
 pub(super) struct Leaks {
     manager: u32,
     open: usize,
@@ -278,7 +277,7 @@ impl Leaks {
         units().into_iter().map(|unit| unit.name).collect()
     }
 
-    /// What is there now, and was not before.
+    /// Things that exist now and did not before.
     fn left(&self) -> Vec<String> {
         let open = footprint(self.manager).0;
         let mut left: Vec<String> = Self::units().difference(&self.units).cloned().collect();

@@ -1,4 +1,4 @@
-//! What is done to a session by force, and what must come of it.
+//! Forced disturbances of a session and their expected results.
 
 use super::LONGEST;
 use super::model::{Expect, Program, Run};
@@ -7,11 +7,11 @@ use crate::ran;
 use crate::support::{alive, signal, slice_of, socket, systemctl, wait_until};
 
 impl Worker<'_> {
-    /// What ends a session by force, or gets in its way.
+    /// Ends a session by force or disturbs it.
     pub(super) fn disturb(&mut self, at: usize, act: Act) -> String {
         let name = self.sessions[at].name.clone();
         let status = forge(&["status", &name]);
-        // Only what is wedged or frozen has no answer.
+        // Only a wedged or frozen program does not answer.
         self.expected(at, status.code == 0, &status);
         let status = status.json();
         let pid = |key: &str| u32::try_from(status[key].as_u64().unwrap_or(0)).expect("a pid");
@@ -20,11 +20,11 @@ impl Worker<'_> {
         let Expect::Up(run) = &self.sessions[at].now else { return "nothing to disturb".into() };
         let mut run = run.clone();
         if run.supervised {
-            // Where pauses grow, they begin anew.
+            // Growing pauses start from the beginning again.
             systemctl(&["reset-failed", &unit]);
         }
         if matches!(act, Act::End | Act::Fail) {
-            // Its traps are set once its children run.
+            // The program has set its traps once its children run.
             wait_until(LONGEST, &format!("the children of {name}"), || children(program) >= run.children);
         }
         let gone = Run { in_flux: true, program: Program::IsNot(program), ..run.clone() };
@@ -43,7 +43,7 @@ impl Worker<'_> {
             Act::KillScope => {
                 systemctl(&["kill", "-s", "KILL", &format!("forge-spawn-{name}.scope")]);
                 wait_until(LONGEST, "the end of a server", || !alive(server));
-                // Whichever of the two was killed first; the program may be in a scope of its own.
+                // Either may have been killed first; the program may be in its own scope.
                 crashed(Expect::Lost)
             }
             Act::KillAll => {
@@ -105,7 +105,7 @@ fn killed(pid: u32) {
     }
 }
 
-/// The supervisor's pid; between two there is none.
+/// The supervisor's pid; `None` between two supervisors.
 fn supervisor(unit: &str) -> Option<u32> {
     let shown = systemctl(&["show", "--value", "-p", "MainPID", unit]).stdout;
     shown.trim().parse().ok().filter(|pid| *pid > 1)

@@ -1,43 +1,42 @@
-//! What must be running, as far as what was done tells.
+//! The sessions that must be running, derived from the actions.
 
-/// What is known of a program's pid.
+/// Knowledge of a program's pid.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Program {
-    /// Nothing happened to it: it is this one.
+    /// Nothing happened to the program: its pid is this.
     Is(u32),
-    /// It was killed or started anew: it is any but this one.
+    /// The program was killed or restarted: its pid is not this.
     IsNot(u32),
 }
 
 /// One run of a session.
 #[derive(Clone, Debug)]
 pub(crate) struct Run {
-    /// Which of all spawns it is of; its program's children have it in their command lines.
+    /// The number of its spawn; the program's children have it in their command lines.
     pub(crate) serial: u32,
     pub(crate) supervised: bool,
     /// How many children its program has.
     pub(crate) children: usize,
     pub(crate) program: Program,
-    /// Its server, where that is stopped.
+    /// The pid of its server, if that is stopped.
     pub(crate) stopped: Option<u32>,
     pub(crate) frozen: bool,
-    /// Its supervisor is starting it again, or giving it up: nothing is known of pids.
+    /// The supervisor is restarting it or giving up: no pid is known.
     pub(crate) in_flux: bool,
 }
 
-/// What must be there of a session.
+/// The expected state of a session.
 #[derive(Clone, Debug)]
 pub(crate) enum Expect {
     /// Nothing.
     Absent,
-    /// Nothing in the end: its program ended, and it is being cleared.
+    /// Nothing in the end: its program exited, and forge is cleaning up.
     Ending,
     /// A run of it.
     Up(Run),
-    /// Its server was killed and nobody starts it again, but a restore: how it is started is known.
+    /// Its server was killed; only a restore starts it again, because its specification is kept.
     Lost(Run),
-    /// Its program came to its end, or its service was stopped: it can be started again, and is not
-    /// restored.
+    /// Its program exited or its service was stopped: it can be started again, but is not restored.
     Over(Run),
 }
 

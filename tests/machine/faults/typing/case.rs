@@ -1,10 +1,10 @@
-//! One case of typing at random: a program, a text, and how forge is called.
+//! One case of typing at random: a program, a text and forge's arguments.
 
 use crate::chance::Chance;
 use crate::input_box::options::{Busy, Chip, Form, Frame, Kind, Options, Question, When};
 use std::fmt::Write as _;
 
-/// What the session says of its screen.
+/// The screen patterns of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Patterns {
     None,
@@ -16,7 +16,7 @@ pub(super) enum Patterns {
 impl Patterns {
     pub(super) const ALL: [Self; 4] = [Self::None, Self::Asking, Self::Ready, Self::Both];
 
-    /// The options of `forge spawn` that set them.
+    /// The options of `forge spawn` that set the patterns.
     pub(super) fn options(self) -> Vec<&'static str> {
         let ready = ["--ready", r"\? for shortcuts|^> *$|^Password: *$"];
         let asking = ["--asking", r"^Run on production\?|^Overwrite the file\?|Keep the data\?"];
@@ -29,7 +29,7 @@ impl Patterns {
     }
 }
 
-/// How forge gets the text.
+/// The channel by which forge gets the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum By {
     Argument,
@@ -37,7 +37,7 @@ pub(super) enum By {
     File,
 }
 
-/// The sessions differ by their patterns, and by whether somebody is attached.
+/// The sessions differ in their patterns and in whether a user is attached.
 pub(super) const SESSIONS: usize = 2 * Patterns::ALL.len();
 
 #[derive(Clone, Debug)]
@@ -48,9 +48,9 @@ pub(super) struct Case {
     pub(super) patterns: Patterns,
     pub(super) text: String,
     pub(super) by: By,
-    /// Somebody is attached to the session, and idle.
+    /// An idle user is attached to the session.
     pub(super) attended: bool,
-    /// The session is made for this case.
+    /// The session is created for this case.
     pub(super) fresh: bool,
     pub(super) lines: bool,
     pub(super) no_enter: bool,
@@ -59,7 +59,7 @@ pub(super) struct Case {
 
 impl Case {
     pub(super) fn of(seed: u64) -> Self {
-        // Neighbouring seeds are to have nothing in common.
+        // Neighbouring seeds must have nothing in common.
         let mut chance = Chance(seed.wrapping_mul(0x2545_f491_4f6c_dd1d));
         let kinds = [
             (Kind::Line, 4),
@@ -76,11 +76,11 @@ impl Case {
         let text = text(&mut chance, bytes, lines, kind == Kind::Bracketed);
         let mut options = program(&mut chance, kind, &text);
         let no_enter = chance.one_in(8);
-        // 50 lines of 100,000 bytes, each typed by keys, take minutes and show nothing new.
+        // 50 lines of 100,000 bytes typed as keys take minutes and show nothing new.
         let may_be_entries = kind != Kind::Bracketed && text.contains('\n') && bytes < 10_000 && !no_enter;
         let lines = may_be_entries && !chance.one_in(3);
         if lines {
-            // Each of 50 entries would wait for the end of the work of the one before.
+            // Each of 50 entries would wait until the previous one is done.
             options.work_ms = options.work_ms.min(50);
             options.busy.for_ms = options.busy.for_ms.min(300);
         }
@@ -98,13 +98,13 @@ impl Case {
         }
     }
 
-    /// Which of [`SESSIONS`] it needs.
+    /// The index in [`SESSIONS`] of the session that the case needs.
     pub(super) fn session(&self) -> usize {
         let patterns = Patterns::ALL.iter().position(|patterns| *patterns == self.patterns).expect("a place");
         2 * patterns + usize::from(self.attended)
     }
 
-    /// The entries that the text is.
+    /// The entries that make up the text.
     pub(super) fn entries(&self) -> Vec<String> {
         if self.lines {
             self.text.lines().filter(|line| !line.is_empty()).map(ToOwned::to_owned).collect()
@@ -113,7 +113,7 @@ impl Case {
         }
     }
 
-    /// The arguments of forge.
+    /// The arguments of `forge send`.
     pub(super) fn argv(&self, session: &str, file: &str) -> Vec<String> {
         let mut argv: Vec<&str> = match self.by {
             By::StandardInput => vec!["sh", "-c", r#"exec "$@" <"$0""#, file],
@@ -131,7 +131,7 @@ impl Case {
         argv.into_iter().map(ToOwned::to_owned).collect()
     }
 
-    /// Whether nothing hinders the text, so that forge has no reason not to send it.
+    /// Whether nothing hinders the text, so that forge must send it.
     pub(super) fn is_calm(&self) -> bool {
         let options = &self.options;
         options.question.is_none()
@@ -139,7 +139,7 @@ impl Case {
             && (options.standing.is_empty() || self.replace_input)
     }
 
-    /// The line of the table that counts it.
+    /// The row of the table that counts the case.
     pub(super) fn name(&self) -> String {
         let options = &self.options;
         let mut name = format!("{:?}", options.kind).to_lowercase();
@@ -170,7 +170,7 @@ fn weighted<T: Copy>(chance: &mut Chance, things: &[(T, usize)]) -> T {
     things[0].0
 }
 
-/// A text of about so many bytes on so many lines. It begins with no hyphen, and has no line break at its end.
+/// A text of about this many bytes and lines, without a hyphen at its start or a line break at its end.
 fn text(chance: &mut Chance, bytes: usize, lines: usize, is_pasted: bool) -> String {
     const WORDS: [&str; 24] = [
         "go", "on", "yes", "no", "naïve", "дом", "漢字", "한글", "🦀", "fn", "{", "}", "\"x\"", "'", "$HOME",
@@ -183,7 +183,7 @@ fn text(chance: &mut Chance, bytes: usize, lines: usize, is_pasted: bool) -> Str
     let line = |chance: &mut Chance, at: usize| {
         let mut line =
             if at > 0 && is_pasted { chance.one_of(&["", "    ", "\t"]).to_owned() } else { String::new() };
-        // A word of its own to begin and to end with: what is cut anywhere shows.
+        // A unique word at both ends makes any cut visible.
         let _ = write!(line, "l{at}");
         while line.len() + 8 < each {
             line.push(if chance.one_in(30) { '.' } else { ' ' });
@@ -195,7 +195,7 @@ fn text(chance: &mut Chance, bytes: usize, lines: usize, is_pasted: bool) -> Str
     (0..lines).map(|at| line(chance, at)).collect::<Vec<_>>().join("\n")
 }
 
-/// A program of that kind, with what it does beside reading.
+/// A program of this kind with random behaviour beside reading.
 fn program(chance: &mut Chance, kind: Kind, text: &str) -> Options {
     let mut options = Options { kind, seed: chance.below(1 << 30) as u64, ..Options::default() };
     if kind == Kind::Bracketed {
@@ -208,8 +208,8 @@ fn program(chance: &mut Chance, kind: Kind, text: &str) -> Options {
     }
     if !kind.is_canonical() {
         options.alternate = chance.one_in(4);
-        // A cursor that is elsewhere hides what stands in the box, and a line break in it. No agent was seen to
-        // keep it elsewhere while it shows its box.
+        // A cursor elsewhere hides the text in the box and its line breaks. No agent was seen to keep it
+        // elsewhere while it shows its box.
         if chance.one_in(3) && kind != Kind::List && !options.parked_cursor {
             options.paste_window_ms = chance.one_of(&[30, 120]);
         }

@@ -1,4 +1,4 @@
-//! What must be true of a case, by the log of its program and by what forge said.
+//! The invariants of a case, checked against the program's log and forge's output.
 
 use super::case::{Case, Patterns};
 use crate::input_box::log::{Entry, Event};
@@ -7,13 +7,13 @@ use crate::input_box::played::submitted;
 use crate::ran::Ran;
 use serde_json::Value;
 
-/// A key that is read so soon after a question was drawn was on its way before anybody could see the
-/// question: the program writes it, tmux reads and draws it, forge asks tmux for the screen, and the key
-/// goes the same way back, each with a wait for one of two busy processors. A person has the same race,
-/// with eyes that are slower. It is counted, and is no failure.
+/// A key that is read this soon after a question was drawn was sent before anybody could see the question:
+/// the program writes it, tmux reads and draws it, forge asks tmux for the screen, and the key takes the same
+/// way back, each step with a wait for one of two busy processors. Users have the same race, and slower eyes.
+/// The key is counted, not a failure.
 const ON_ITS_WAY_US: u64 = 30_000;
 
-/// What forge said of a text.
+/// The result that forge reported for a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Told {
     Submitted { attempts: u64 },
@@ -23,7 +23,7 @@ pub(super) enum Told {
 }
 
 impl Told {
-    /// What the output says; a reason where it says nothing that forge may say.
+    /// The result in the output; an error if forge must not print it.
     pub(super) fn parse(ran: &Ran) -> Result<Self, String> {
         let said: Value = serde_json::from_str(&ran.stdout).map_err(|error| format!("no JSON: {error}"))?;
         if let Some(kind) = said["error"]["kind"].as_str() {
@@ -43,7 +43,7 @@ impl Told {
         }
     }
 
-    /// The column of the table that counts it.
+    /// The column of the table that counts this result.
     pub(super) fn name(&self) -> &str {
         match self {
             Self::Submitted { .. } => "submitted",
@@ -54,20 +54,20 @@ impl Told {
     }
 }
 
-/// What came of a case.
+/// The outcome of a case.
 #[derive(Debug, Default)]
 pub(super) struct Verdict {
     pub(super) failures: Vec<String>,
-    /// Answers that were on their way when the question was drawn.
+    /// Answers that were in transit when the question was drawn.
     pub(super) races: usize,
-    /// The first keys of texts that met a question of a single key, in a session without a pattern.
+    /// First keys of texts that reached a single-key question, in a session without a pattern.
     pub(super) first_keys: usize,
-    /// Characters of a text that a question got, and that are no answer to it.
+    /// Characters of a text that reached a question without answering it.
     pub(super) stray: usize,
-    /// Texts that such an answer was a part of, so that the program got the rest alone.
+    /// Texts of which such an answer was a part, so that the program got only the rest.
     pub(super) cut: usize,
-    /// Texts that forge called typed, because the program had read Enter and drew nothing for longer than
-    /// forge waits: they stood there then, and left later.
+    /// Texts that forge reported as typed, because the program had read Enter and drew nothing for longer
+    /// than forge waits: the texts were in the box then, and were submitted later.
     pub(super) late: usize,
 }
 
@@ -95,10 +95,10 @@ pub(super) fn judge(case: &Case, told: &Result<Told, String>, log: &[Entry], sta
     verdict
 }
 
-/// No question is answered.
+/// Checks that no question was answered.
 fn questions(case: &Case, log: &[Entry]) -> Verdict {
     let mut verdict = Verdict::default();
-    // How many Enters were read that were no line breaks; for entries of their own, of the present one.
+    // Enters read that were not line breaks; for separate entries, those of the current one.
     let mut enters = 0;
     let by_design = case.patterns == Patterns::None
         && case.options.question.is_some_and(|question| question.form != Form::Menu)
@@ -139,7 +139,7 @@ fn questions(case: &Case, log: &[Entry]) -> Verdict {
     verdict
 }
 
-/// Whether a key that a question got may have been typed before the question could be seen.
+/// Whether a key that reached a question may have been typed before the question was visible.
 fn is_on_its_way(case: &Case, key: &str, since_us: u64, pending: bool, enters: usize) -> bool {
     if !pending {
         return since_us <= ON_ITS_WAY_US;
@@ -147,9 +147,9 @@ fn is_on_its_way(case: &Case, key: &str, since_us: u64, pending: bool, enters: u
     if key != "Enter" {
         return true;
     }
-    // The first Enter was pressed when its text was seen. One more may only be pressed once the program has
-    // read that, so that it waits for nobody. The kernel shows the lines for a program that reads none: whether
-    // it reads is known by the ready pattern alone.
+    // forge pressed the first Enter when it saw the text. It may press another only after the program has
+    // read the first. The kernel echoes lines for a program that does not read: only the ready pattern shows
+    // whether it reads.
     let is_told = matches!(case.patterns, Patterns::Ready | Patterns::Both);
     enters == 1 && !(case.lines && case.options.kind.is_canonical() && is_told)
 }
@@ -163,7 +163,7 @@ fn is_enter(event: &Event) -> bool {
     }
 }
 
-/// No text is lost, doubled or cut without being reported.
+/// Checks that no text is lost, doubled or cut without a report.
 fn texts(case: &Case, told: &Told, submitted: &[String], standing: &str) -> Option<String> {
     let entries = case.entries();
     let is_whole = submitted == entries;
@@ -197,7 +197,7 @@ fn texts(case: &Case, told: &Told, submitted: &[String], standing: &str) -> Opti
     }
 }
 
-/// Whether a busy program submitted the text that forge saw standing.
+/// Whether a busy program later submitted the text that forge saw in the box.
 fn is_late(case: &Case, told: &Told, submitted: &[String], standing: &str) -> bool {
     let entries = case.entries();
     let is_busy = case.options.busy.for_ms >= 1_000;
@@ -208,10 +208,10 @@ fn is_late(case: &Case, told: &Told, submitted: &[String], standing: &str) -> bo
         && standing.is_empty()
 }
 
-/// Whether the text stands in the box as it must after `typed`.
+/// Whether the text is in the box as `typed` requires.
 fn stands(case: &Case, standing: &str, submitted: usize) -> bool {
     if case.options.kind.is_canonical() {
-        // The kernel has it.
+        // The kernel has buffered the text.
         return true;
     }
     let before = if case.replace_input { "" } else { &case.options.standing };
@@ -219,7 +219,7 @@ fn stands(case: &Case, standing: &str, submitted: usize) -> bool {
     standing.trim_end_matches('\n') == format!("{before}{wanted}")
 }
 
-/// Enter is pressed as often as forge says, and twice at most.
+/// Checks that Enter was pressed as often as forge reports, and at most twice.
 fn enters(case: &Case, told: &Told, log: &[Entry]) -> Option<String> {
     let (Told::Submitted { attempts } | Told::Typed { attempts } | Told::Unconfirmed { attempts }) = told
     else {
@@ -235,12 +235,12 @@ fn enters(case: &Case, told: &Told, log: &[Entry]) -> Option<String> {
     if pressed > most {
         return Some(format!("Enter was pressed {pressed} times"));
     }
-    // The kernel's line editor shows no Enter of its own.
+    // The kernel's line editor does not show an Enter.
     (pressed != *attempts && !case.lines && !case.options.kind.is_canonical())
         .then(|| format!("forge says {attempts} Enters, and the program read {pressed}"))
 }
 
-/// Where nothing hinders it, a text arrives.
+/// Checks that an unhindered text arrives.
 fn calm(case: &Case, told: &Told) -> Option<String> {
     let kind = case.options.kind;
     let longest = case.entries().iter().map(String::len).max().unwrap_or(0);
@@ -256,13 +256,13 @@ fn calm(case: &Case, told: &Told) -> Option<String> {
         &["submitted"]
     };
     if case.options.parked_cursor && told.name() == "not_shown" && longest < 4 {
-        // So few characters may be found anywhere.
+        // So few characters may occur anywhere by chance.
         return None;
     }
     (!wanted.contains(&told.name())).then(|| format!("nothing hindered the text, and forge said {told:?}"))
 }
 
-/// A text for a message.
+/// The text, shortened for a message.
 pub(super) fn brief(text: &str) -> String {
     let count = text.chars().count();
     let part: String = text.chars().take(60).collect();
