@@ -1,5 +1,5 @@
-// A model server for the agents under test: what they say to it is logged, and its answers are short.
-// It speaks Anthropic's messages and OpenAI's responses, on loopback alone.
+// A model server for the agents under test. It logs their requests and gives short answers. It speaks
+// Anthropic's messages and OpenAI's responses, on loopback alone.
 //
 //   MODEL_PORT  the port
 //   MODEL_LOG   a file of JSON lines: {"text": ID, "is": "…"} for each new text of a user,
@@ -18,7 +18,7 @@ const SHELLS = ['Bash', 'exec_command', 'shell_command', 'shell'];
 const log = (entry) => fs.appendFileSync(MODEL_LOG, JSON.stringify(entry) + '\n');
 const sleep = (ms) => new Promise((wake) => setTimeout(wake, ms));
 
-// The texts that the user has said, in their order. The agents put notes of their own between tags beside them.
+// The user's texts, in order. The agents add their own notes between tags.
 const NOTE = /<([a-z_-]+)>[\s\S]*?<\/\1>/g;
 const partsOf = (content) => (typeof content === 'string' ? [{ text: content }] : content || []);
 function said(messages) {
@@ -38,7 +38,7 @@ function idOf(text) {
   return known.get(text);
 }
 
-// What the answer is: the words, or the command for the agent's shell.
+// The answer: words, or a command for the agent's shell.
 function answerTo(texts, toolEnded, tools) {
   const last = texts[texts.length - 1] || '';
   const shell = SHELLS.find((name) => tools.includes(name));
@@ -48,7 +48,7 @@ function answerTo(texts, toolEnded, tools) {
 
 const held = (response) => MODEL_HOLD && fs.existsSync(MODEL_HOLD) && !response.destroyed;
 
-// The words, piece by piece, and no end while the file for it exists.
+// Sends the words piece by piece, and does not finish while MODEL_HOLD exists.
 async function* pieces(words, response) {
   while (held(response)) {
     yield '. ';

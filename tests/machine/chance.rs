@@ -1,6 +1,6 @@
-//! Chance for tests that try what comes at random.
+//! Random numbers for tests.
 
-/// Chance that can be repeated (splitmix64).
+/// Reproducible random numbers (splitmix64).
 pub(crate) struct Chance(pub(crate) u64);
 
 impl Chance {

@@ -1,13 +1,12 @@
-//! The way into a machine that runs: its namespaces, its cgroups, a login.
+//! Enters a running machine: its namespaces, its cgroups, a login.
 
 use crate::host;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// Joins cgroups, then becomes what follows `--`. nsenter enters the
-/// namespace of cgroups only; outside the machine's own tree a process would
-/// be one that the machine's systemd cannot move.
+/// Joins cgroups, then executes the command after `--`. nsenter enters only the namespace of cgroups; the
+/// machine's systemd could not move a process outside its own tree.
 pub(crate) const JOIN: &str = r#"while [ "$1" != -- ]; do echo $$ >"$1"; shift; done; shift; exec "$@""#;
 
 /// A command that runs `argv` in the machine whose PID 1 is `leader`.
@@ -19,21 +18,20 @@ pub(crate) fn command(leader: u32, user: &str, argv: &[&str]) -> Command {
         .args(["-c", JOIN, "join"])
         .args(joinable(leader))
         .args(["--", "nsenter", "-t", &leader.to_string()])
-        // -r: where the harness itself is in a chroot, the root of the mount
-        // namespace is not the root of the machine.
+        // -r: if the harness itself is in a chroot, the root of the mount namespace is not the root of the
+        // machine.
         .args(["-m", "-u", "-i", "-n", "-p", "-C", "-r", "--"]);
     command.args(login(user, argv));
     command
 }
 
-/// What runs `argv` as that user.
+/// The command line that runs `argv` as this user.
 pub(crate) fn login<'a>(user: &'a str, argv: &[&'a str]) -> Vec<&'a str> {
     let before: &[&str] = if user == "root" {
         let path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
         &["env", "HOME=/root", "LANG=C.UTF-8", "SYSTEMD_PAGER=", path]
     } else {
-        // A login as by ssh: PAM makes the session, its scope, and the
-        // environment that belongs to it.
+        // A login as by ssh: PAM creates the session, its scope and its environment.
         &["runuser", "-l", "-c", r#"exec env LANG=C.UTF-8 "$@""#, "--", user, "sh"]
     };
     [before, argv].concat()
@@ -66,7 +64,7 @@ fn joinable(leader: u32) -> Vec<PathBuf> {
         .collect()
 }
 
-/// A terminal's name is all that a machine sees of the host's environment.
+/// The terminal's type is the only variable that a machine gets from the host's environment.
 fn kept_environment() -> impl Iterator<Item = (&'static str, std::ffi::OsString)> {
     ["PATH", "TERM"].into_iter().filter_map(|name| Some((name, std::env::var_os(name)?)))
 }

@@ -1,10 +1,8 @@
-//! The host's side of a run: become root, go into namespaces of our own, and
-//! leave nothing behind.
+//! The host's side of a run: become root, enter separate namespaces, and leave nothing behind.
 //!
-//! All machines of a run live in one mount and one PID namespace. When the run
-//! ends, however it ends, the kernel kills all that is in them and takes the
-//! mounts down; only empty cgroup folders can stay, and the next run removes
-//! those.
+//! All machines of a run live in one mount and one PID namespace. When the run ends, even by a kill, the
+//! kernel kills all processes in them and removes the mounts. Only empty cgroup directories can stay; the
+//! next run removes those.
 
 use crate::ran;
 use crate::suite::List;
@@ -16,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::UNIX_EPOCH;
 
-/// First argument of the copy of this program in the namespaces.
+/// The first argument of this program's copy in the namespaces.
 pub(crate) const IN_NAMESPACE: &str = "--in-namespace";
 
 const RUNS: &str = "/run/forge-machines";
@@ -24,14 +22,14 @@ const RUNS: &str = "/run/forge-machines";
 /// One run of the harness, seen from within its namespaces.
 #[derive(Clone, Debug)]
 pub(crate) struct Run {
-    /// Begins the names of its cgroups.
+    /// The prefix of its cgroups' names.
     pub(crate) id: String,
-    /// A tmpfs of its own.
+    /// A tmpfs for the run's files.
     pub(crate) dir: PathBuf,
 }
 
-/// Where cgroups are made: version 2 wherever it is mounted, and systemd's
-/// own version 1 hierarchy, by which systemd-nspawn would go.
+/// The hierarchies in which cgroups are created: version 2 wherever it is mounted, and systemd's own version
+/// 1 hierarchy, which systemd-nspawn would use.
 pub(crate) fn cgroup_roots() -> Vec<PathBuf> {
     ["/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd", "/sys/fs/cgroup"]
         .map(PathBuf::from)
@@ -40,7 +38,7 @@ pub(crate) fn cgroup_roots() -> Vec<PathBuf> {
         .collect()
 }
 
-/// Removes a cgroup and what is below it, as far as it is empty.
+/// Removes a cgroup and those below it, as far as they are empty.
 pub(crate) fn remove_cgroup(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
@@ -50,8 +48,8 @@ pub(crate) fn remove_cgroup(folder: &Path) {
     let _ = fs::remove_dir(folder);
 }
 
-/// Runs this program again in namespaces of its own, with `args`, to its end.
-/// An error is the reason why machines cannot run here.
+/// Runs this program to its end in separate namespaces, with `args`. An error is the reason why machines
+/// cannot run here.
 pub(crate) fn enter(args: &[String]) -> Result<i32, String> {
     let me = std::env::current_exe().map_err(|error| format!("this program's path: {error}"))?;
     if !nix::unistd::geteuid().is_root() {
@@ -60,7 +58,7 @@ pub(crate) fn enter(args: &[String]) -> Result<i32, String> {
         if !(asks || may) {
             return Err("machines need root, and sudo cannot give it without a terminal".to_owned());
         }
-        // On success exec does not return.
+        // exec does not return on success.
         let kept = "--preserve-env=FORGE_MACHINE_CACHE,FORGE_PROGRAM,FORGE_SOAK_SEED,FORGE_SOAK_SECONDS,FORGE_TYPING_CASES,FORGE_TYPING_SEED,PATH,RUST_BACKTRACE,TERM";
         let error = Command::new("sudo").arg(kept).arg(me).args(args).exec();
         return Err(format!("machines need root, and sudo cannot be run: {error}"));
@@ -90,15 +88,15 @@ pub(crate) fn enter(args: &[String]) -> Result<i32, String> {
         }
     }
     remove_leftovers();
-    // The time too: containers that share a tree of cgroups repeat their pids.
+    // The name includes the time: containers that share a cgroup tree repeat their pids.
     let since = UNIX_EPOCH.elapsed().unwrap_or_default().as_millis();
     let id = format!("forge-machines-{}-{since:x}", std::process::id());
     let dir = Path::new(RUNS).join(&id);
     fs::create_dir_all(&dir).map_err(|error| format!("cannot make {}: {error}", dir.display()))?;
-    // Held while this process lives: it tells a run from leftovers of one.
+    // The lock is held while this process lives; it distinguishes a run from leftovers.
     let lock = File::create(dir.join("lock")).map_err(|error| format!("the run's lock: {error}"))?;
     lock.try_lock().map_err(|error| format!("the run's lock: {error}"))?;
-    // setpriv: when this process dies, the whole PID namespace goes with it.
+    // setpriv: when this process dies, the kernel ends the PID namespace with it.
     let status = Command::new("setpriv")
         .args(["--pdeathsig", "KILL", "unshare", "--mount", "--propagation", "private"])
         .args(["--pid", "--fork", "--kill-child", "--mount-proc", "--"])
@@ -129,7 +127,7 @@ pub(crate) fn init(args: &[String]) -> i32 {
     }
 }
 
-/// Removes what a killed run left; a live one holds its lock.
+/// Removes leftovers of killed runs; a live run holds its lock.
 fn remove_leftovers() {
     for entry in fs::read_dir(RUNS).into_iter().flatten().flatten() {
         let Ok(lock) = File::open(entry.path().join("lock")) else {
@@ -153,24 +151,23 @@ fn remove_run(dir: &Path) {
             }
         }
     }
-    // Mounts in it were in the namespace and are gone; so are their files.
+    // Its mounts belonged to the namespace and are gone with their files.
     let _ = fs::remove_file(dir.join("lock"));
     let _ = fs::remove_dir(dir);
 }
 
 impl Run {
-    /// Takes up the run's place: called first of all in the namespaces.
+    /// Sets up the run's directories; the first step in the namespaces.
     pub(crate) fn here(id: &str) -> Self {
         let dir = Path::new(RUNS).join(id);
         mount_tmpfs(&dir);
-        // systemd-nspawn wants a tmpfs here; where /run is none it would end
-        // with `Attempted to remove disk file system`.
+        // systemd-nspawn needs a tmpfs here; if /run is not a tmpfs, it fails with `Attempted to remove disk
+        // file system`.
         fs::create_dir_all("/run/systemd/nspawn").expect("/run/systemd/nspawn");
         mount_tmpfs(Path::new("/run/systemd/nspawn"));
         let run = Self { id: id.to_owned(), dir };
-        // A layer over the image that has the programs under test; one copy
-        // serves all machines.
-        // The demo shows a release build by a harness that is none.
+        // A layer over the image with the programs under test; one copy serves all machines. The demo shows a
+        // release build, although the harness itself is a debug build.
         let forge = std::env::var_os("FORGE_PROGRAM")
             .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_forge")), PathBuf::from);
         let me = std::env::current_exe().expect("this program's path");
@@ -196,7 +193,7 @@ fn mount_tmpfs(on: &Path) {
     mount("tmpfs", "mode=755", on);
 }
 
-/// Mounts a file system that has no device.
+/// Mounts a file system without a device.
 pub(crate) fn mount(kind: &str, options: &str, on: &Path) {
     let mut command = Command::new("mount");
     command.args(["-t", kind, "-o", options, kind]).arg(on);

@@ -1,5 +1,4 @@
-//! The Debian trees and disks that machines are made of, built once and kept
-//! outside the repository.
+//! The Debian trees and disks of the machines, built once and kept outside the repository.
 
 use crate::ran;
 use crate::suite::Debian;
@@ -10,15 +9,15 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-/// What a machine has beside Debian's smallest set.
+/// The packages of a machine beside Debian's minimal set.
 const PACKAGES: &str = "systemd,systemd-sysv,dbus,dbus-user-session,libpam-systemd,tmux,procps,\
     iproute2,login,passwd,util-linux,strace,python3-minimal,ncurses-base,ncurses-term";
 
-/// Of a virtual machine; what is not written takes no room.
+/// The disk of a virtual machine; unwritten blocks take no space.
 const DISK_SIZE: &str = "3G";
 
-/// What one release has and the other does not: with polkit logind lets users delay a shutdown and
-/// turn lingering on, without it refuses. Both kinds of machine are out there.
+/// Packages of one release only: with polkit, logind lets users delay a shutdown and enable lingering;
+/// without it, logind refuses. Both kinds of machine are in use.
 fn more_packages(debian: Debian) -> &'static str {
     match debian {
         Debian::Bookworm => "",
@@ -26,8 +25,8 @@ fn more_packages(debian: Debian) -> &'static str {
     }
 }
 
-/// Run in the new tree. `ada` is the user of the tests and lingers; `mallory`
-/// is another user, hostile where a test wants one.
+/// Commands to run in the new tree. `ada` is the tests' user and lingers; `mallory` is another user, hostile
+/// in some tests.
 const FINISH: &str = r"set -e
 useradd --create-home --shell /bin/bash --uid 1000 ada
 useradd --create-home --shell /bin/bash --uid 1001 mallory
@@ -41,22 +40,22 @@ systemctl mask apt-daily.timer apt-daily-upgrade.timer fstrim.timer e2scrub_all.
 rm -rf /var/cache/apt/archives/*.deb /var/lib/apt/lists/*
 ";
 
-/// The tree of a container with these packages too, built now if it is not there yet.
+/// The tree of a container with these additional packages, built now if it does not exist.
 pub(crate) fn tree(debian: Debian, packages: &str) -> PathBuf {
     let packages = [PACKAGES, more_packages(debian), packages];
     let recipe = [&packages[..], &[FINISH]].concat();
     cached(debian.name(), &recipe, |tree| build(debian, &packages, FINISH, tree))
 }
 
-/// What the agents' folder is made of.
+/// The files that define the agents' directory.
 const AGENTS: [&str; 3] = [
     include_str!("../agents/package.json"),
     include_str!("../agents/package-lock.json"),
     include_str!("../setup/agents"),
 ];
 
-/// A tree with the agents in `/opt/agents`, and no more: a layer over that of a container. Built now if
-/// it is not there yet.
+/// A tree with only the agents, in `/opt/agents`: a layer over a container's tree. Built now if it does not
+/// exist.
 pub(crate) fn agents() -> PathBuf {
     cached("agents", &AGENTS, |tree| {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/setup/agents");
@@ -66,11 +65,11 @@ pub(crate) fn agents() -> PathBuf {
     })
 }
 
-/// What a virtual machine needs besides. `udev` names the ports and loads what they need.
+/// Additional packages of a virtual machine. `udev` names the ports and loads their modules.
 const KERNEL: &str = ",linux-image-cloud-amd64,initramfs-tools,udev,kmod";
 
-/// The harness's programs come as an archive on the second disk, so that the first is the same for
-/// all runs; what they are told comes by a port.
+/// The harness's programs come as an archive on the second disk, so that the first is the same for all runs;
+/// orders come through a port.
 const AGENT: &str = r"
 cat >/etc/systemd/system/forge-tests.service <<EOF
 [Unit]
@@ -91,8 +90,8 @@ echo '[Service]
 Delegate=cpu io memory pids' >/etc/systemd/system/user@.service.d/delegate.conf
 ";
 
-/// A folder with the `disk` of a virtual machine, its `vmlinuz` and its `initrd.img`, built now if
-/// it is not there yet.
+/// A folder with the `disk` of a virtual machine, its `vmlinuz` and its `initrd.img`, built now if it does
+/// not exist.
 pub(crate) fn disk(debian: Debian) -> PathBuf {
     let name = format!("virtual-{}", debian.name());
     let packages = [PACKAGES, more_packages(debian), KERNEL];
@@ -112,7 +111,7 @@ pub(crate) fn disk(debian: Debian) -> PathBuf {
     })
 }
 
-/// What was built of that recipe, built now if it is not there yet.
+/// The result of this recipe, built now if it does not exist.
 fn cached(name: &str, recipe: &[&str], build: impl FnOnce(&Path)) -> PathBuf {
     let cache = std::env::var_os("FORGE_MACHINE_CACHE")
         .map_or_else(|| PathBuf::from("/var/cache/forge-machines"), PathBuf::from);
@@ -123,8 +122,8 @@ fn cached(name: &str, recipe: &[&str], build: impl FnOnce(&Path)) -> PathBuf {
     }
     let key = format!("{name}-{:016x}", hasher.finish());
     let built = cache.join(&key);
-    // Two runs must not build one image at once; the kernel drops the lock
-    // with the file, also of a run that was killed.
+    // Two runs must not build one image at once; the kernel releases the lock with the file, also for a
+    // killed run.
     let lock = File::create(cache.join(format!("{key}.lock"))).expect("the image's lock file");
     lock.lock().expect("the image's lock");
     if !built.exists() {
@@ -154,14 +153,14 @@ fn build(debian: Debian, packages: &[&str], finish: &str, into: &Path) {
             String::from_utf8_lossy(&output.stderr)
         );
     }
-    // The tree's own mode would be the root's: keep other users of the host's
-    // way in as it is on any Debian.
+    // The tree's own mode becomes that of the machine's root directory: other users of the machine must be
+    // able to enter it, as on any Debian.
     fs::set_permissions(into, fs::Permissions::from_mode(0o755)).expect("the mode of the tree");
 }
 
 fn remove(tree: &Path) {
     if tree.exists() {
-        // `rm` and not `remove_dir_all`, which gives up on the first oddity.
+        // `rm`, because `remove_dir_all` gives up on the first error.
         let _ = Command::new("rm").args(["-rf", "--one-file-system", "--"]).arg(tree).status();
     }
 }

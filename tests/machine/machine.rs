@@ -1,4 +1,4 @@
-//! One booted machine, and what can be done to it from the host.
+//! One booted machine, as the host controls it.
 
 use crate::enter;
 use crate::host::{self, Run};
@@ -17,7 +17,7 @@ pub(crate) const USER: &str = "ada";
 
 /// How long a boot may take; it takes one second.
 const BOOT: Duration = Duration::from_secs(60);
-/// How long one program may take where the test's deadline is further away.
+/// How long one program may take, unless the test's deadline is earlier.
 const USUAL: Duration = Duration::from_secs(60);
 /// systemd-nspawn's status when the machine asked for a reboot.
 const REBOOT_STATUS: i32 = 133;
@@ -29,13 +29,13 @@ pub(crate) struct Machine {
     dir: PathBuf,
     boots: u32,
     booted: Option<Booted>,
-    /// What the machine last said of its boot.
+    /// The machine's last console output during boot.
     said: String,
     /// The end of the running test; no wait goes beyond it.
     pub(crate) deadline: Instant,
 }
 
-/// What there is only while the machine runs.
+/// State that exists only while the machine runs.
 struct Booted {
     nspawn: Child,
     /// The machine's PID 1, as the host numbers it.
@@ -44,17 +44,17 @@ struct Booted {
 }
 
 impl Machine {
-    /// Makes and boots a fresh machine that has these packages too.
+    /// Creates and boots a new machine with these additional packages.
     pub(crate) fn new(debian: Debian, packages: &str, run: &Run) -> Self {
         Self::over(debian, &[image::tree(debian, packages)], run)
     }
 
-    /// Makes and boots a fresh machine that has the agents in `/opt/agents`.
+    /// Creates and boots a new machine with the agents in `/opt/agents`.
     pub(crate) fn with_agents(debian: Debian, packages: &str, run: &Run) -> Self {
         Self::over(debian, &[image::agents(), image::tree(debian, packages)], run)
     }
 
-    /// Makes and boots a fresh machine out of these trees, the upper ones first.
+    /// Creates and boots a new machine from these trees, the upper ones first.
     fn over(debian: Debian, trees: &[PathBuf], run: &Run) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(1);
         let name = format!("{}-{}", debian.name(), COUNT.fetch_add(1, Ordering::Relaxed));
@@ -123,7 +123,7 @@ impl Machine {
     }
 
     pub(crate) fn boot_id(&self) -> String {
-        // As journalctl writes it.
+        // The format of journalctl.
         let id = self.root(&["cat", "/proc/sys/kernel/random/boot_id"]).ok().stdout;
         id.trim().replace('-', "")
     }
@@ -131,7 +131,7 @@ impl Machine {
     /// An orderly reboot, until the user manager is up again.
     #[track_caller]
     pub(crate) fn reboot(&mut self) {
-        // The machine goes down under the command, so its status says nothing.
+        // The machine goes down during the command, so its status means nothing.
         let _ = self.root(&["systemctl", "reboot"]);
         let limit = self.left(BOOT);
         let mut booted = self.booted.take().expect("a booted machine");
@@ -149,7 +149,7 @@ impl Machine {
         self.boot();
     }
 
-    /// Everything dies at once, then a boot, until the user manager is up again.
+    /// Kills everything at once, then boots until the user manager is up again.
     #[track_caller]
     pub(crate) fn power_cut(&mut self) {
         self.kill();
@@ -177,8 +177,8 @@ impl Machine {
     #[track_caller]
     fn boot(&mut self) {
         self.boots += 1;
-        // A cgroup of its own for every boot: machines that shared one could
-        // not see it empty, and a reboot would wait for two minutes.
+        // Every boot gets its own cgroup: machines that shared one could not see it empty, and a reboot would
+        // wait for two minutes.
         let cgroup = format!("{}.{}.{}", self.run.id, self.name, self.boots);
         let folders = host::cgroup_roots().into_iter().map(|root| root.join(&cgroup));
         let procs: Vec<PathBuf> = folders
@@ -256,7 +256,7 @@ impl Machine {
     }
 }
 
-/// The cgroups empty themselves a moment after the last process.
+/// The kernel empties the cgroups a moment after the last process.
 fn remove_cgroups(cgroup: &str) {
     let end = Instant::now() + Duration::from_secs(5);
     for folder in host::cgroup_roots().into_iter().map(|root| root.join(cgroup)) {
@@ -270,13 +270,13 @@ fn remove_cgroups(cgroup: &str) {
 impl Drop for Machine {
     fn drop(&mut self) {
         self.kill();
-        // Lazily, because a process on the host may still look into it.
+        // Lazily, because a process on the host may still use it.
         let _ = Command::new("umount").arg("-l").arg(self.dir.join("root")).status();
         let _ = fs::remove_dir_all(&self.dir);
     }
 }
 
-/// The last lines on the console of a machine with that folder.
+/// The last console lines of a machine with this directory.
 pub(crate) fn console(name: &str, dir: &Path) -> String {
     let bytes = fs::read(dir.join("console")).unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
@@ -285,7 +285,7 @@ pub(crate) fn console(name: &str, dir: &Path) -> String {
     format!("--- {name}'s console:\n{tail}")
 }
 
-/// What can be said of a machine after a failure.
+/// Describes a machine after a failure.
 pub(crate) fn last_words(machine: &Machine) -> String {
     let end = machine
         .booted
@@ -300,7 +300,7 @@ pub(crate) fn last_words(machine: &Machine) -> String {
     format!("--- the end of {}'s journal:\n{}", machine.name, ran.stdout)
 }
 
-/// The status of a child as a shell gives it.
+/// The status of a child, as a shell reports it.
 pub(crate) fn exit_code(status: std::process::ExitStatus) -> i32 {
     status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
 }

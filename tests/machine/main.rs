@@ -1,19 +1,16 @@
 //! Tests on booted machines: a real systemd, user manager, journal and tmux.
 //!
-//! One program plays two parts. On the host it boots machines (as root, by
-//! systemd-nspawn) and reports; in a machine, called with `--inside`, it is the
-//! test itself. Trials are named `DEBIAN::GROUP::TEST` and filtered as usual:
-//! `cargo test --test machine -- trixie::sockets`.
+//! One program has two roles. On the host it boots machines (as root, with systemd-nspawn) and reports; in a
+//! machine, with `--inside`, it is the test itself. Trials are named `DEBIAN::GROUP::TEST` and filtered as
+//! usual: `cargo test --test machine -- trixie::sockets`.
 //!
-//! The tests in `vm` run in virtual machines, for what a container cannot show, and only when they
-//! are asked for: `cargo test --test machine -- --vm [FILTER]`. So do the long form of the faults:
-//! `cargo test --test machine -- --faults [FILTER]`, and the tests with real coding agents:
-//! `cargo test --test machine -- --agents [FILTER]`.
+//! The tests in `vm` need virtual machines and run only on request: `cargo test --test machine -- --vm
+//! [FILTER]`. So do the long form of the fault tests: `cargo test --test machine -- --faults [FILTER]`, and
+//! the tests with real coding agents: `cargo test --test machine -- --agents [FILTER]`.
 //!
-//! Two more modes are for hands and for `make demo`:
-//! `… --shell DEBIAN [--user USER]` and `… --run DEBIAN [--user USER] -- ARGV…`. One is for `make
-//! bench`: `… --bench [DEBIAN] [PART…]`. In a machine, `--input-box LOG OPTIONS` is a program that tests
-//! type into.
+//! Two more modes serve interactive use and `make demo`: `… --shell DEBIAN [--user USER]` and `… --run DEBIAN
+//! [--user USER] -- ARGV…`. One serves `make bench`: `… --bench [DEBIAN] [PART…]`. In a machine, `--input-box
+//! LOG OPTIONS` is the program that tests type into.
 
 #![allow(
     clippy::case_sensitive_file_extension_comparisons,
@@ -74,7 +71,7 @@ fn main() {
     }
 }
 
-/// One test, in the machine, as the user. A panic ends it with status 101.
+/// Runs one test in the machine, as the user. A panic ends it with status 101.
 fn inside_part(args: &[String]) -> i32 {
     let wanted = args.get(1).expect("--inside GROUP::TEST");
     for group in List::ALL.into_iter().flat_map(suite::groups) {

@@ -1,10 +1,10 @@
-//! A virtual machine: what a container cannot show, limits that are felt above all.
+//! A virtual machine, for tests that a container cannot run, above all of enforced limits.
 //!
-//! QEMU emulates the processor, too: many machines that run tests are virtual themselves, without
-//! another such machine in them. So it boots in half a minute, and everything in it is slow.
+//! QEMU emulates the processor, too: many machines that run tests are virtual themselves and do not offer
+//! nested virtualisation. So the machine boots in half a minute, and everything in it is slow.
 //!
-//! On the host this tells a program in the machine what to run, by a port that is QEMU's standard
-//! input and output here; `agent`, in the machine, does it.
+//! The host sends orders through a port that is QEMU's standard input and output; `agent`, in the machine,
+//! executes them.
 
 use crate::enter;
 use crate::host::Run;
@@ -22,19 +22,19 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-/// How long a boot may take; it takes half a minute where nothing else runs.
+/// How long a boot may take; it takes half a minute if nothing else runs.
 const BOOT: Duration = Duration::from_secs(600);
 
-/// How much later than the machine the host gives up on an answer.
+/// The host waits this much longer for an answer than the machine's own limit.
 const GRACE: Duration = Duration::from_secs(30);
 
 /// The port, as udev names it in the machine.
 const PORT: &str = "/dev/virtio-ports/forge";
 
-/// Where users have the machine's clock set: a line that date(1) takes.
+/// The file through which users set the machine's clock: an argument of date(1).
 pub(crate) const SET_CLOCK: &str = "/run/set-clock";
 
-/// One line to the machine.
+/// An order to the machine: one line.
 #[derive(Serialize, Deserialize)]
 struct Order {
     number: u64,
@@ -42,7 +42,7 @@ struct Order {
     limit: Duration,
 }
 
-/// One line from it. Past its limit the program was killed.
+/// An answer from the machine: one line. Without `in_time`, the program exceeded its limit and was killed.
 #[derive(Serialize, Deserialize)]
 struct Answer {
     number: u64,
@@ -52,7 +52,7 @@ struct Answer {
 
 pub(crate) struct Vm {
     name: String,
-    /// A folder for its console.
+    /// The directory of the console log.
     dir: PathBuf,
     qemu: Child,
     answers: Receiver<Answer>,
@@ -60,7 +60,7 @@ pub(crate) struct Vm {
 }
 
 impl Vm {
-    /// Boots a fresh machine, until its user's manager is up.
+    /// Boots a new machine and waits until the user manager is up.
     pub(crate) fn new(debian: Debian, run: &Run) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(1);
         let name = format!("virtual-{}-{}", debian.name(), COUNT.fetch_add(1, Ordering::Relaxed));
@@ -78,10 +78,10 @@ impl Vm {
             .arg("-initrd")
             .arg(image.join("initrd.img"))
             .arg("-append")
-            // One that does not come up ends. Without the mitigations, which protect nobody here, the
-            // emulation is quicker.
+            // A kernel that panics ends the machine. Without mitigations, which protect nobody here, the
+            // emulation is faster.
             .arg(format!("root=/dev/vda rw console=ttyS0 panic=1 mitigations=off systemd.hostname={name}"))
-            // What is written to the disk goes with the machine.
+            // Writes to the disk are discarded with the machine.
             .args(["-drive", &drive("snapshot=on", &image.join("disk"))])
             .args(["-drive", &drive("readonly=on", &programs(run))])
             .args(["-chardev", "stdio,id=port,signal=off", "-device", "virtio-serial"])
@@ -97,7 +97,7 @@ impl Vm {
         let lines = BufReader::new(qemu.stdout.take().expect("QEMU's output")).lines();
         std::thread::spawn(move || {
             let answers = lines.map_while(Result::ok).filter_map(|line| serde_json::from_str(&line).ok());
-            // Until QEMU ends, or nobody waits any more.
+            // Reads until QEMU ends or nobody waits.
             answers.map(|answer| sender.send(answer)).take_while(Result::is_ok).count()
         });
         let mut machine = Self { name, dir, qemu, answers, orders: 0 };
@@ -125,7 +125,7 @@ impl Vm {
         let order = Order { number: self.orders, argv: login, limit };
         let mut line = serde_json::to_vec(&order).expect("an order");
         line.push(b'\n');
-        // Of a QEMU that ended there is no answer either.
+        // If QEMU has ended, there is no answer either.
         let _ = self.qemu.stdin.as_mut().expect("QEMU's input").write_all(&line);
         let line = argv.join(" ");
         let end = Instant::now() + limit + GRACE;
@@ -146,7 +146,7 @@ impl Vm {
         machine::console(&self.name, &self.dir)
     }
 
-    /// What can be said of it after a failure.
+    /// Describes the machine after a failure.
     pub(crate) fn last_words(&mut self) -> String {
         let journal = ["journalctl", "-n", "60", "--no-pager", "-o", "short-precise"];
         match self.try_run("root", &journal, Duration::from_secs(60)) {
@@ -164,14 +164,14 @@ impl Drop for Vm {
     }
 }
 
-/// The programs under test, as the content of a disk: an archive and nothing around it.
+/// The programs under test, as the contents of a disk: a bare archive.
 fn programs(run: &Run) -> PathBuf {
     static ARCHIVE: OnceLock<PathBuf> = OnceLock::new();
     let make = || {
         let archive = run.dir.join("programs.tar");
         let program = |path| run.layer().join(path);
         let programs = ["usr/bin/forge", "usr/lib/forge-tests/machine"].map(program);
-        // A sixth is left of them without what debuggers want. Where that fails, it takes longer.
+        // Without debug information they shrink to a sixth. If stripping fails, copying takes longer.
         let _ = Command::new("strip").arg("--strip-debug").args(programs).status();
         let mut tar = Command::new("tar");
         tar.arg("-cf").arg(&archive).arg("-C").arg(run.layer()).arg("usr");
@@ -181,7 +181,7 @@ fn programs(run: &Run) -> PathBuf {
     ARCHIVE.get_or_init(make).clone()
 }
 
-/// In the machine, as root: does what it is told, each order by itself.
+/// In the machine, as root: executes orders, each in its own thread.
 pub(crate) fn agent() -> i32 {
     let end = Instant::now() + Duration::from_secs(60);
     while !Path::new(PORT).exists() && Instant::now() < end {

@@ -1,4 +1,4 @@
-//! Runs one program with a deadline and keeps what it said.
+//! Runs one program with a deadline and keeps its output.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -7,11 +7,11 @@ use std::io::{Read, Seek};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// How a program ended and what it wrote.
+/// The exit status and output of a program.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Ran {
     pub(crate) argv: String,
-    /// The exit status; 128 and the signal's number after a signal.
+    /// The exit status; 128 plus the signal's number after a signal.
     pub(crate) code: i32,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
@@ -31,7 +31,7 @@ impl Ran {
         self
     }
 
-    /// The one JSON value on stdout.
+    /// The JSON value on stdout.
     #[track_caller]
     #[allow(dead_code, reason = "for the tests that need it")]
     pub(crate) fn json(&self) -> serde_json::Value {
@@ -52,8 +52,8 @@ impl fmt::Display for Ran {
     }
 }
 
-/// A program that runs, its output going to files: with pipes, a daemon that
-/// it leaves behind would keep the reader waiting.
+/// A running program with its output in files: with pipes, a daemon that it leaves behind would keep the
+/// reader waiting.
 pub(crate) struct Background {
     argv: String,
     child: Child,
@@ -61,7 +61,7 @@ pub(crate) struct Background {
     stderr: File,
 }
 
-/// Starts `command`; `argv` is what a failure says was run.
+/// Starts `command`; failures print `argv`.
 #[track_caller]
 pub(crate) fn start(mut command: Command, argv: &str) -> Background {
     let file = || tempfile::tempfile().unwrap_or_else(|error| panic!("a file for the output: {error}"));
@@ -75,14 +75,14 @@ pub(crate) fn start(mut command: Command, argv: &str) -> Background {
     Background { argv: argv.to_owned(), child, stdout, stderr }
 }
 
-/// Runs `command` to its end; past the deadline it is killed and the test fails.
+/// Runs `command` to its end. After the deadline it is killed and the test fails.
 #[track_caller]
 pub(crate) fn run(command: Command, argv: &str, limit: Duration) -> Ran {
     start(command, argv).wait(limit)
 }
 
 impl Background {
-    /// The end of the program; past the deadline it is killed and the test fails.
+    /// Waits for the program's end. After the deadline it is killed and the test fails.
     #[track_caller]
     pub(crate) fn wait(self, limit: Duration) -> Ran {
         let (in_time, ran) = self.end(limit);
@@ -90,7 +90,7 @@ impl Background {
         ran
     }
 
-    /// The end of the program, and whether it came in time; past the deadline it is killed.
+    /// Waits for the program's end; returns whether it came in time. After the deadline it is killed.
     pub(crate) fn end(mut self, limit: Duration) -> (bool, Ran) {
         let in_time = ended_within(&mut self.child, limit);
         if !in_time {
@@ -150,8 +150,8 @@ pub(crate) fn ended_within(child: &mut Child, limit: Duration) -> bool {
     }
 }
 
-/// Kills a child of ours and what it started. Children first would let a
-/// parent start more, so the parent goes first.
+/// Kills a child process and its descendants. The parent first, because otherwise it could start more
+/// children.
 pub(crate) fn kill_tree(pid: u32) {
     let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
     kill(pid);

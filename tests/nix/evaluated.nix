@@ -1,5 +1,5 @@
-# What a module makes of a configuration:
-# nix eval --impure --json FLAKE#nixosModules.default --apply 'import evaluated.nix { … }'
+# The configuration that a module generates: nix eval --impure --json FLAKE#nixosModules.default --apply
+# 'import evaluated.nix { … }'
 { system, settings }:
 module:
 let

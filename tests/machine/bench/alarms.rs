@@ -1,4 +1,4 @@
-//! How soon forge knows of what nobody told it: a crash, a disturbance of a guarded unit.
+//! How soon forge detects an unannounced event: a crash, a disturbance of a guarded unit.
 
 use super::rounds::{LIMIT, in_turns};
 use super::{Goal, Row, Unit, Way};
@@ -16,18 +16,18 @@ pub(super) fn rows(rounds: usize) -> Vec<Row> {
     vec![crashes(rounds), disturbances(rounds)]
 }
 
-/// What three watchers took from a kill, in milliseconds.
+/// How long three watchers took to notice a kill, in milliseconds.
 struct Seen {
     forge: f64,
     poller: f64,
     kernel: f64,
 }
 
-/// Kills a process at a random moment of a poller's second; `polling` is a line of shell that ends
-/// when it finds out, `event` is what forge records.
+/// Kills a process at a random moment of a poller's second. `polling` is a shell command line that ends when
+/// it notices; `event` is the record that forge writes.
 fn kill(pid: u32, polling: &str, event: &str) -> Seen {
     let mut poller = Command::new("sh").args(["-c", polling]).spawn().expect("a poller");
-    // It has begun, and its first look is past.
+    // The poller runs and has completed its first check.
     std::thread::sleep(Duration::from_millis(50 + u64::from(moment() % 1000)));
     let kernel = kernel_tells(pid);
     let (begin, at) = (Instant::now(), journal_cursor());
@@ -39,12 +39,12 @@ fn kill(pid: u32, polling: &str, event: &str) -> Seen {
     Seen { forge: Duration::from_micros(told).as_secs_f64() * 1000.0, poller, kernel }
 }
 
-/// Some number of milliseconds that has nothing to do with anything.
+/// An arbitrary number of milliseconds.
 fn moment() -> u32 {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").subsec_micros()
 }
 
-/// The least: when the kernel says that a process is gone.
+/// The minimum: when the kernel reports the end of the process.
 fn kernel_tells(pid: u32) -> std::thread::JoinHandle<Instant> {
     use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
     use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -73,7 +73,7 @@ fn row(what: &str, peer: &str, rounds: usize, mut once: impl FnMut() -> Seen) ->
 }
 
 fn crashes(rounds: usize) -> Row {
-    // No breaker and short pauses: it is to crash often.
+    // No breaker and short pauses, because the session crashes often.
     let _settings = DropIn::new("crashing", "[Unit]\nStartLimitIntervalSec=0\n[Service]\nRestartSec=50ms\n");
     let it = Supervised::spawn("crashing", &[], &["sleep", "100000"]);
     let mut last = 0;

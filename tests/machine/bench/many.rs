@@ -1,4 +1,4 @@
-//! Many sessions: a hundred started at once, and looks at those that exist.
+//! Many sessions: a hundred started at once, and listing those that exist.
 
 use super::rounds::{Signs, clear, finish, grow_to, in_turns, millis, start, timed};
 use super::spawn::{bare_argv, end_servers, forge_argv, systemd_run_argv};
@@ -8,7 +8,7 @@ use crate::support::systemctl;
 use std::process::Child;
 use std::time::Instant;
 
-/// How a user would look at sessions without forge.
+/// The way in which a user would list sessions without forge.
 const LOOP: &str = r#"for s in /tmp/tmux-1000/spawn-*; do timeout 2 tmux -S "$s" list-sessions; done"#;
 
 pub(super) fn rows(rounds: usize) -> Vec<Row> {
@@ -77,7 +77,7 @@ fn looks(sessions: usize, rounds: usize) -> Vec<Row> {
             &mut || timed(&["forge", "-q", "list"]),
             &mut || timed(&["forge", "-q", "probe"]),
             &mut || timed(&["sh", "-c", LOOP]),
-            // With nothing to sweep it asks all servers, and no more.
+            // With nothing to sweep, a sweep only asks all servers.
             &mut || timed(&[FLOOR, "/tmp/tmux-1000"]),
         ],
     );

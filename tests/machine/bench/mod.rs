@@ -1,9 +1,9 @@
-//! `make bench`: what forge takes, beside what people use in its place and beside the least that
-//! the work itself takes, in one machine and in one go.
+//! `make bench`: measures forge, the usual alternatives, and the minimum that the work itself takes, in one
+//! machine and one run.
 //!
-//! Each part is measured in the machine by this program (`--measure PART ROUNDS`), which prints
-//! its rows as JSON; on the host they become a table, a page and a picture. All that is compared is
-//! measured in turns, so that whatever else the machine does falls on all alike.
+//! Each part is measured in the machine by this program (`--measure PART ROUNDS`), which prints its rows as
+//! JSON; on the host they become a table, a page and a picture. Compared alternatives are measured in turns,
+//! so that other activity of the machine affects all of them alike.
 
 mod alarms;
 mod many;
@@ -31,13 +31,13 @@ pub(crate) const MEASURE: &str = "--measure";
 
 const USAGE: &str = "usage: --bench [bookworm|trixie] [PART…]";
 
-/// How often each thing is measured where a part does not say otherwise.
+/// The default number of rounds of a part.
 const ROUNDS: usize = 30;
 
 /// A part may take this long: a recipe that runs a tmux for each of 10,000 sockets takes minutes.
 const LIMIT: Duration = Duration::from_secs(2400);
 
-/// Measures, in so many rounds.
+/// Measures in this many rounds.
 type Part = fn(usize) -> Vec<Row>;
 
 /// The parts, in the order of the table.
@@ -51,24 +51,24 @@ const PARTS: [(&str, Part); 7] = [
     ("rest", rest::rows),
 ];
 
-/// One line of the table.
+/// One row of the table.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Row {
-    /// What is done.
+    /// The measured operation.
     pub(crate) what: String,
-    /// On how much of it.
+    /// The amount, such as a number of sockets.
     pub(crate) size: String,
-    /// Of all values.
+    /// The unit of all values.
     pub(crate) unit: Unit,
     pub(crate) forge: Vec<f64>,
-    /// What a user would otherwise run.
+    /// The alternatives that a user would otherwise run.
     pub(crate) peer: Option<Way>,
-    /// The least that it takes.
+    /// The minimum that the work takes.
     pub(crate) floor: Option<Way>,
     pub(crate) goals: Vec<Goal>,
 }
 
-/// Another way to the same end.
+/// An alternative to forge.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Way {
     pub(crate) name: String,
@@ -89,14 +89,14 @@ pub(crate) enum Unit {
     PerMinute,
 }
 
-/// What is wanted of a row.
+/// The goal of a row.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) enum Goal {
-    /// At most so many times what the peer takes.
+    /// At most this many times the value of the peer.
     OfPeer(f64),
-    /// At most so many times what the floor takes.
+    /// At most this many times the value of the floor.
     OfFloor(f64),
-    /// At most so much, in the row's unit.
+    /// At most this value, in the row's unit.
     AtMost(f64),
 }
 
@@ -112,7 +112,7 @@ pub(crate) fn main(args: &[String]) -> i32 {
     })
 }
 
-/// The release and the parts that are asked for.
+/// The requested release and parts.
 fn parse(args: &[String]) -> Option<(Debian, Vec<&'static str>)> {
     let mut rest = &args[1..];
     let mut debian = Debian::Trixie;
@@ -127,7 +127,7 @@ fn parse(args: &[String]) -> Option<(Debian, Vec<&'static str>)> {
     Some((debian, parts))
 }
 
-/// In the namespaces: measures, and shows what came of it.
+/// In the namespaces: measures, and prints the results.
 pub(crate) fn in_namespace(run: &Run, args: &[String]) -> i32 {
     let Some((debian, parts)) = parse(args) else { return 2 };
     build_floor(run);
@@ -140,7 +140,7 @@ pub(crate) fn in_namespace(run: &Run, args: &[String]) -> i32 {
         let ran = ran::run(machine.command(USER, &argv), part, LIMIT);
         if ran.code != 0 {
             eprintln!("{ran}");
-            // What was measured until then took its time, too.
+            // The parts measured until then took their time, too.
             println!("{}", report::table(&rows));
             return 1;
         }
@@ -150,7 +150,7 @@ pub(crate) fn in_namespace(run: &Run, args: &[String]) -> i32 {
     }
     eprintln!("{:4} s  all is measured", begin.elapsed().as_secs());
     println!("{}", report::table(&rows));
-    // A page of some parts would be taken for the whole.
+    // A page of some parts would be mistaken for the complete page.
     if parts.len() == PARTS.len() {
         report::write(&Path::new(env!("CARGO_MANIFEST_DIR")).join("bench"), &machine, &rows);
     }

@@ -1,4 +1,4 @@
-//! What was measured, as a table, a page and a picture.
+//! The results as a table, a page and a picture.
 
 use super::{Goal, Row, Unit, Way};
 use crate::machine::Machine;
@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-/// The value that so many hundredths of all values are below.
+/// The percentile: the value that this many hundredths of all values are below.
 fn percentile(values: &[f64], hundredths: usize) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -18,7 +18,7 @@ fn median(values: &[f64]) -> f64 {
     percentile(values, 50)
 }
 
-/// How many times the other's: the median over the rounds, in each of which both took their turn.
+/// The ratio to the other's value: the median over the rounds, in each of which both were measured.
 fn ratio(ours: &[f64], theirs: &[f64]) -> f64 {
     if ours.len() == theirs.len() {
         median(&ours.iter().zip(theirs).map(|(ours, theirs)| ours / theirs).collect::<Vec<_>>())
@@ -27,7 +27,7 @@ fn ratio(ours: &[f64], theirs: &[f64]) -> f64 {
     }
 }
 
-/// As many digits as mean something.
+/// A number with its significant digits.
 fn number(value: f64) -> String {
     let digits = match value.abs() {
         value if value >= 100.0 => 0,
@@ -38,7 +38,7 @@ fn number(value: f64) -> String {
     format!("{value:.digits$}")
 }
 
-/// A median, and where four fifths of the values lie.
+/// The median, and the range of the middle four fifths of the values.
 fn spread(values: &[f64]) -> String {
     if values.len() < 3 {
         return number(median(values));
@@ -58,7 +58,7 @@ fn times(row: &Row, way: Option<&Way>) -> String {
     }
 }
 
-/// Why a goal is not met, where it is not, as far as the other rows show it.
+/// The reason why a goal is missed, as far as the other rows show it.
 const WHY: [(&str, &str); 4] = [
     (
         "spawn: the program runs",
@@ -82,7 +82,7 @@ const WAKES: &str = "each server is asked, since one that stands still looks ali
 
 const MISSED: &str = "missed";
 
-/// What was wanted and whether it is so.
+/// The goals and whether they are met.
 fn verdict(row: &Row) -> String {
     let said = |goal: &Goal| {
         let (wanted, is) = match *goal {
@@ -124,7 +124,7 @@ fn cells(row: &Row) -> [String; 9] {
     ]
 }
 
-/// For a terminal.
+/// The table for a terminal.
 pub(super) fn table(rows: &[Row]) -> String {
     let mut table = Table::new();
     table.load_style(TableStyle::new()).set_header(HEAD);
@@ -192,7 +192,7 @@ fn page(machine: &Machine, rows: &[Row]) -> String {
     text
 }
 
-/// Where each way lies on an axis of powers of ten, forge being 1.
+/// The position of each alternative on a logarithmic axis, forge being 1.
 fn picture(rows: &[Row]) -> String {
     const LEFT: f64 = 330.0;
     const DECADE: f64 = 105.0;

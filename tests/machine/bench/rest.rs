@@ -1,4 +1,4 @@
-//! What forge costs while it does nothing: its start, its size, its memory, its sleep.
+//! The cost of an idle forge: start, size, memory, wake-ups.
 
 use super::rounds::{LIMIT, in_turns, start, timed};
 use super::{Goal, Row, Unit, Way};
@@ -9,10 +9,10 @@ use std::fs;
 use std::process::Child;
 use std::time::Duration;
 
-/// How long wake-ups are counted: a supervisor shows its watchdog every 90 s that it lives.
+/// How long wake-ups are counted: a supervisor notifies its watchdog every 90 s.
 const SLEEP_S: u64 = 180;
 
-/// What a poller does that looks every second.
+/// The loop of a poller that checks every second.
 const POLLER: &str = "while kill -0 $PPID; do sleep 1; done";
 
 pub(super) fn rows(rounds: usize) -> Vec<Row> {
@@ -59,7 +59,7 @@ fn size() -> Row {
     }
 }
 
-/// What a process has of the memory for itself, and its share of what it has with others; in bytes.
+/// The private memory of a process plus its share of shared memory (PSS), in bytes.
 fn memory_of(pid: u32) -> u64 {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).expect("its memory");
     let line = text.lines().find_map(|line| line.strip_prefix("Pss:")).expect("its share");
@@ -76,7 +76,7 @@ fn switches(pid: u32) -> u64 {
     line.expect("its wake-ups").trim().parse().expect("a number")
 }
 
-/// How often each process woke up in a minute. What it does at once counts once.
+/// How often each process woke up in a minute. Steps in quick succession count once.
 #[allow(clippy::cast_precision_loss, reason = "few")]
 fn wake_ups(pids: &[u32]) -> Vec<f64> {
     let mut last: Vec<u64> = pids.iter().map(|pid| switches(*pid)).collect();
@@ -114,7 +114,7 @@ fn supervisors(count: usize) -> [Row; 2] {
     });
     let ours: Vec<u32> = supervised.iter().map(Supervised::pid).collect();
     let mut pollers: Vec<_> = (0..count).map(|_| start(&["sh", "-c", POLLER])).collect();
-    // The least that waits: a process that does nothing else.
+    // The minimum of a waiting process: one that does nothing else.
     let mut sleepers: Vec<_> = (0..count).map(|_| start(&["sleep", "infinity"])).collect();
     let pids = |children: &[Child]| children.iter().map(Child::id).collect::<Vec<u32>>();
     let (theirs, least) = (pids(&pollers), pids(&sleepers));
@@ -138,7 +138,7 @@ fn supervisors(count: usize) -> [Row; 2] {
         forge: ours,
         peer: Some(Way::new("shell that looks every second", theirs)),
         floor: Some(Way::new("sleep infinity", least)),
-        // Every 90 s the watchdog is told that it lives.
+        // The supervisor notifies its watchdog every 90 s.
         goals: vec![Goal::AtMost(60.0 / 90.0)],
     };
     for child in pollers.iter_mut().chain(&mut sleepers) {

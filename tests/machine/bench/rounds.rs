@@ -1,4 +1,4 @@
-//! Taking turns, and what is timed: a program's run, a program's first sign of life.
+//! Measurement in turns, and the timing of a program's run and first output.
 
 use crate::ran::ended_within;
 use crate::support::run;
@@ -10,11 +10,11 @@ use std::os::fd::AsFd as _;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Nothing that is measured takes longer.
+/// The deadline of each measurement.
 pub(super) const LIMIT: Duration = Duration::from_secs(300);
 
-/// Has the ways take turns, each round beginning with another, and gives what each gave. The first
-/// round does not count: it brings programs into memory.
+/// Measures the alternatives in turns, each round starting with another, and returns the values of each. The
+/// first round does not count: it loads the programs into memory.
 pub(super) fn in_turns<T, const WAYS: usize>(
     rounds: usize,
     ways: &mut [&mut dyn FnMut() -> T; WAYS],
@@ -36,7 +36,7 @@ pub(super) fn millis(begin: Instant) -> f64 {
     begin.elapsed().as_secs_f64() * 1000.0
 }
 
-/// Starts a program whose output nobody wants.
+/// Starts a program and discards its output.
 #[track_caller]
 pub(super) fn start(argv: &[impl AsRef<OsStr>]) -> Child {
     Command::new(&argv[0])
@@ -47,7 +47,7 @@ pub(super) fn start(argv: &[impl AsRef<OsStr>]) -> Child {
         .unwrap_or_else(|error| panic!("{}: {error}", argv[0].as_ref().display()))
 }
 
-/// Waits for its end, which must be a good one.
+/// Waits for its end and asserts success.
 #[track_caller]
 pub(super) fn finish(mut child: Child, what: &str) {
     assert!(ended_within(&mut child, LIMIT), "no end: {what}");
@@ -63,22 +63,22 @@ pub(super) fn timed(argv: &[&str]) -> f64 {
     millis(begin)
 }
 
-/// Where programs say that they run: a FIFO, which all ways of starting one can reach.
+/// A FIFO in which programs report that they run; every way of starting a program can reach it.
 pub(super) struct Signs(File);
 
 impl Signs {
     const PATH: &str = "/tmp/signs";
-    /// A program that says so and stays.
+    /// A program that reports to the FIFO and stays.
     pub(super) const PROGRAM: [&str; 3] = ["sh", "-c", "echo > /tmp/signs; exec sleep 100000"];
 
     pub(super) fn new() -> Self {
         let _ = std::fs::remove_file(Self::PATH);
         run(&["mkfifo", "-m", "600", Self::PATH]).ok();
-        // For reading and writing: never at its end, and its opening waits for nobody.
+        // Opened for reading and writing: it never reaches end of file, and opening does not block.
         Self(File::options().read(true).write(true).open(Self::PATH).expect("the FIFO"))
     }
 
-    /// Waits until so many programs have said that they run.
+    /// Waits until this many programs have reported.
     #[track_caller]
     pub(super) fn wait(&self, mut programs: usize) {
         let end = Instant::now() + LIMIT;
@@ -94,7 +94,7 @@ impl Signs {
     }
 }
 
-/// Sessions that are there while something else is measured.
+/// Sessions that exist during another measurement.
 pub(super) fn grow_to(sessions: usize) {
     let have = crate::support::forge_json(&["list", "crowd-*"])["sessions"].as_array().map_or(0, Vec::len);
     let numbers: Vec<String> = (have..sessions).map(|number| format!("crowd-{number}")).collect();

@@ -1,11 +1,11 @@
-//! A text on its way into a program.
+//! The time of typing a text into a program.
 
 use super::rounds::{in_turns, millis, timed};
 use super::{Goal, Row, Unit, Way};
 use crate::support::{forge, spawn};
 use std::time::{Duration, Instant};
 
-/// A comment to a shell, so that what is measured is the typing.
+/// A comment for the shell, so that only the typing is measured.
 const TEXT: &str = "# forty bytes of a text that is typed in";
 
 pub(super) fn rows(rounds: usize) -> Vec<Row> {
@@ -15,7 +15,7 @@ pub(super) fn rows(rounds: usize) -> Vec<Row> {
         tmux(&["send-keys", "-t", "=typed:", "-l", "--", TEXT]);
         tmux(&["send-keys", "-t", "=typed:", "Enter"]);
     };
-    // The shell has drawn its prompt before the next turn begins, and this is not measured.
+    // The shell draws its prompt before the next turn begins; that is not measured.
     let after_a_pause = |way: &dyn Fn()| {
         std::thread::sleep(Duration::from_millis(50));
         let begin = Instant::now();

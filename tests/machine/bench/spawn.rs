@@ -1,4 +1,4 @@
-//! One session, from the command until its program runs, and until the command has ended.
+//! One session: the time until its program runs, and until the command has ended.
 
 use super::rounds::{LIMIT, Signs, clear, finish, grow_to, in_turns, millis, start};
 use super::{Goal, Row, Unit, Way};
@@ -9,7 +9,7 @@ use std::ffi::OsStr;
 use std::os::fd::AsFd as _;
 use std::time::Instant;
 
-/// What is timed of a start.
+/// The two times of a start.
 #[derive(Clone, Copy)]
 struct Times {
     listens: f64,
@@ -18,7 +18,7 @@ struct Times {
 }
 
 fn times(argv: &[String], label: &str, sockets: &Inotify, signs: &Signs) -> Times {
-    // Of what was started before.
+    // The FIFO may hold reports of earlier starts.
     let _ = sockets.read_events();
     let begin = Instant::now();
     let child = start(argv);
@@ -30,7 +30,7 @@ fn times(argv: &[String], label: &str, sockets: &Inotify, signs: &Signs) -> Time
     Times { listens, runs, returns: millis(begin) }
 }
 
-/// Where tmux makes its sockets.
+/// The directory of tmux's sockets.
 fn sockets() -> Inotify {
     run(&["mkdir", "-p", "-m", "700", "/tmp/tmux-1000"]).ok();
     let sockets = Inotify::init(InitFlags::IN_NONBLOCK).expect("an inotify");
@@ -38,7 +38,7 @@ fn sockets() -> Inotify {
     sockets
 }
 
-/// Waits until a file of that name was made.
+/// Waits until a file of this name is created.
 #[track_caller]
 fn appears(sockets: &Inotify, name: &str) {
     let timeout = PollTimeout::try_from(LIMIT).expect("a timeout");
@@ -52,7 +52,7 @@ fn appears(sockets: &Inotify, name: &str) {
     }
 }
 
-/// Ends a tmux server that forge does not know, with its socket.
+/// Ends a tmux server that forge does not know, and removes its socket.
 pub(super) fn end_server(label: &str) {
     kill_server(label);
     std::fs::remove_file(socket(label)).expect("its socket");
@@ -77,7 +77,7 @@ pub(super) fn bare_argv(label: &str) -> Vec<String> {
     argv(&["tmux", "-L", label, "new-session", "-d"])
 }
 
-/// In a slice of its own, as forge has it: what limits a session, and ends it whole.
+/// In a separate slice, as with forge: the slice limits a session and ends it completely.
 pub(super) fn systemd_run_argv(label: &str) -> Vec<String> {
     let (slice, unit) = (format!("--slice={label}.slice"), format!("--unit={label}.scope"));
     let scope = ["systemd-run", "--user", "--quiet", "--scope", &slice, &unit, "--"];

@@ -10,7 +10,7 @@ pub(super) fn rows(rounds: usize) -> Vec<Row> {
     [10, 200].map(|processes| row(processes, rounds)).into()
 }
 
-/// A session with so many processes beside its server and its shell.
+/// A session with this many processes beside its server and its shell.
 fn begin(processes: usize) {
     let signs = Signs::new();
     let program =
@@ -22,13 +22,13 @@ fn begin(processes: usize) {
     assert!(processes_in(&slice_of("tree")).len() > processes);
 }
 
-/// What forge keeps of a session that others ended.
+/// Removes the files that forge keeps of a session ended by others.
 fn forget() {
     forge(&["-q", "stop", "tree"]);
     run(&["rm", "-f", "/tmp/tmux-1000/spawn-tree", "/tmp/tmux-1000/spawn-tree.lock"]).ok();
 }
 
-/// A slice that is gone is empty.
+/// A removed slice counts as empty.
 fn is_empty(slice: &str) -> bool {
     let events = Path::new("/sys/fs/cgroup").join(slice.trim_start_matches('/')).join("cgroup.events");
     std::fs::read_to_string(events).map_or(true, |text| text.contains("populated 0"))

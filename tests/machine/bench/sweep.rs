@@ -11,7 +11,7 @@ use std::os::unix::net::UnixListener;
 /// The same system calls in C.
 pub(super) const FLOOR: &str = "/usr/lib/forge-tests/sweep";
 
-/// What is recommended where people ask: a tmux for every socket.
+/// The usual recommendation: a tmux client for every socket.
 const RECIPE: &str = r#"for s in /tmp/tmux-1000/*; do
     [ -S "$s" ] && ! timeout 2 tmux -S "$s" list-sessions >/dev/null 2>&1 && rm -f "$s"
 done; true"#;
@@ -29,7 +29,7 @@ pub(super) fn rows(rounds: usize) -> Vec<Row> {
     rows.into()
 }
 
-/// Dead sockets, as crashed servers leave them, and a journal that has read all that it was told.
+/// Dead sockets, as crashed servers leave them, and a journal that has stored all its records.
 fn plant(dead: usize) {
     for number in 0..dead {
         drop(UnixListener::bind(socket(&format!("dead-{number}"))).expect("a socket"));
@@ -37,20 +37,20 @@ fn plant(dead: usize) {
     support::journal_catches_up();
 }
 
-/// One sweep, which must leave the live ones alone.
+/// One sweep, which must leave the live servers alone.
 fn swept(dead: usize, argv: &[&str]) -> f64 {
     plant(dead);
     let took = timed(argv);
     let sockets = |entry: &fs::DirEntry| !entry.file_name().to_string_lossy().ends_with(".lock");
     let left = fs::read_dir("/tmp/tmux-1000").expect("the directory").flatten().filter(sockets).count();
     assert_eq!(left, LIVE, "sockets after {}", argv.join(" "));
-    // Who comes next finds no lock files but those that it makes itself.
+    // The next sweep finds no lock files except its own.
     let _ = support::shell("rm -f /tmp/tmux-1000/*.lock");
     took
 }
 
 fn row(dead: usize, rounds: usize) -> Row {
-    // A minute each at 10,000, and the same every time: not in every round.
+    // Each takes a minute at 10,000 with little variation, so it does not run in every round.
     let every = if dead > 1_000 { 10 } else { 1 };
     let mut turn = 0;
     let [forge, floor, recipe] = in_turns(

@@ -1,4 +1,4 @@
-//! Keys from bytes, as a terminal program has to tell them apart.
+//! Decodes keys from bytes, as a terminal program does.
 
 /// One key, or one paste.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -7,7 +7,7 @@ pub(super) enum Key {
     Enter,
     /// A bracketed paste, with its line breaks as `\n`.
     Paste(String),
-    /// Any other, by tmux's name where it has one.
+    /// Any other key, by tmux's name if it has one.
     Named(String),
 }
 
@@ -60,7 +60,7 @@ impl Decoder {
         Some(key)
     }
 
-    /// An ESC that nothing followed is the key Escape.
+    /// An ESC without a successor is the key Escape.
     pub(super) fn quiet(&mut self) -> Option<Key> {
         (self.bytes == [0x1b]).then(|| {
             self.bytes.clear();
@@ -69,7 +69,7 @@ impl Decoder {
     }
 }
 
-/// The key that these bytes are, if they are all of one.
+/// The key that these bytes form, if they are complete.
 fn complete(bytes: &[u8]) -> Option<Key> {
     let named = |name: &str| Some(Key::Named(name.to_owned()));
     match *bytes {

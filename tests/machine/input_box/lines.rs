@@ -1,4 +1,4 @@
-//! The programs that leave the line to the kernel: a password prompt, and the shell's `read`.
+//! The programs that leave line editing to the kernel: a password prompt, and the shell's `read`.
 
 use super::log::{Event, Log};
 use super::options::{Kind, Options, Question, When};
@@ -11,7 +11,7 @@ pub(super) struct Lines<'a> {
     pub(super) options: &'a Options,
     pub(super) terminal: &'a Terminal,
     pub(super) log: &'a mut Log,
-    /// Bytes of lines that were read together with the one before.
+    /// Bytes of lines that were read together with the previous one.
     pub(super) rest: Vec<u8>,
     pub(super) received: u64,
     pub(super) chance: Chance,
@@ -58,7 +58,7 @@ impl Lines<'_> {
         Ok(line)
     }
 
-    /// Prints a question and reads a line as its answer, whatever is in that.
+    /// Prints a question and accepts any line as its answer.
     fn ask(&mut self, signals: &Signals) -> Result<(), End> {
         self.terminal.canonical(true);
         let pending = self.rest.len() as u64 + self.terminal.pending();
@@ -92,7 +92,7 @@ impl Lines<'_> {
         }
     }
 
-    /// Lets time pass in which nothing is read.
+    /// Lets time pass without reading.
     fn pause(&mut self, signals: &Signals, until: Instant) -> Result<(), End> {
         while Instant::now() < until {
             self.look(signals)?;
@@ -102,7 +102,7 @@ impl Lines<'_> {
     }
 
     fn look(&mut self, signals: &Signals) -> Result<(), End> {
-        // What the kernel's line editor holds can be neither seen nor counted.
+        // The contents of the kernel's line editor can be neither read nor counted.
         if self.terminal.pending() == 0 && signals.take_standing() {
             let text = String::from_utf8_lossy(&self.rest).into_owned();
             self.log.write(Event::Standing { text, question: false, received: self.received });

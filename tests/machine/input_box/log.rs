@@ -1,4 +1,4 @@
-//! The log of what the input box received and did: one JSON object a line, written at once.
+//! The log of the input box's input and actions: one JSON object per line, written at once.
 
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -9,7 +9,7 @@ use std::time::Instant;
 /// One line of the log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Entry {
-    /// Microseconds of the monotonic clock since this log began.
+    /// Microseconds since this log began (monotonic clock).
     pub(crate) at_us: u64,
     #[serde(flatten)]
     pub(crate) event: Event,
@@ -23,19 +23,19 @@ pub(crate) enum Event {
     },
     /// The box was drawn for the first time.
     Drawn,
-    /// A text left the box by Enter.
+    /// Enter submitted a text.
     Submitted {
         lines: usize,
         text: String,
     },
-    /// A key that is not text of the box.
+    /// A key that is not text.
     Key {
         key: String,
     },
     /// An Enter that the box took for a line break of the text.
     LineBreak,
-    /// A question is about to be drawn. So many bytes were received before and were not yet read: who
-    /// sent them cannot have seen the question.
+    /// A question is about to be drawn. This many bytes were received before and not yet read: their sender
+    /// cannot have seen the question.
     Question {
         pending: u64,
     },
@@ -45,22 +45,22 @@ pub(crate) enum Event {
         since_us: u64,
         pending: bool,
     },
-    /// That key was an answer.
+    /// The key answered the question.
     Answered {
         answer: String,
         key: String,
         since_us: u64,
         pending: bool,
     },
-    /// The question went away without an answer.
+    /// The question disappeared without an answer.
     Cancelled {
         by: String,
     },
     Busy {
         ms: u64,
     },
-    /// Asked for by a signal: what stands in the box once all that came is read, whether a question covers
-    /// it, and how many bytes came in all.
+    /// Logged on SIGUSR1: the contents of the box once all input is read, whether a question covers it, and
+    /// the number of all bytes received.
     Standing {
         text: String,
         question: bool,
@@ -80,7 +80,7 @@ impl Log {
         Ok(Self { file: File::create(path)?, begun: Instant::now() })
     }
 
-    /// Writes one line. A log that cannot be written is no log: the program ends.
+    /// Writes one line. If the log cannot be written, the program ends.
     pub(super) fn write(&mut self, event: Event) {
         let at_us = u64::try_from(self.begun.elapsed().as_micros()).expect("a short time");
         let mut line = serde_json::to_vec(&Entry { at_us, event }).expect("an entry as JSON");
@@ -89,7 +89,7 @@ impl Log {
     }
 }
 
-/// What the log at `path` says so far. A line that is still being written is left out.
+/// The entries of the log at `path` so far, without a line that is still being written.
 pub(crate) fn read(path: &str) -> Vec<Entry> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     text.split_inclusive('\n')

@@ -1,9 +1,9 @@
-//! A program that reads what is typed into it and keeps an exact log of it: the input box of an agent, a
-//! prompt, a list, a password, with the questions, the pauses and the pastes that such programs have.
+//! A program that reads typed input and keeps an exact log of it. It imitates the input box of an agent, a
+//! prompt, a list or a password prompt, with their questions, pauses and pastes.
 //!
-//! It runs in a session's pane as `machine --input-box LOG OPTIONS`, OPTIONS being the JSON of
-//! [`Options`]. SIGUSR1 has it log what stands in the box. At SIGUSR2 it begins again, with a new log and
-//! with the options in `LOG.next`.
+//! It runs in a session's pane as `machine --input-box LOG OPTIONS`, OPTIONS being the JSON of [`Options`].
+//! On SIGUSR1 it logs the contents of the box. On SIGUSR2 it starts again, with a new log and the options in
+//! `LOG.next`.
 
 mod keys;
 mod lines;
@@ -29,10 +29,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use terminal::Terminal;
 
-/// The argument that asks for it.
+/// The argument that selects this program.
 pub(crate) const INPUT_BOX: &str = "--input-box";
 
-/// Why a run ended.
+/// The reason why a run ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum End {
     Again,
@@ -40,7 +40,7 @@ enum End {
     Hangup,
 }
 
-/// What signals asked for.
+/// The requests that signals made.
 struct Signals {
     standing: Arc<AtomicBool>,
     again: Arc<AtomicBool>,
@@ -89,7 +89,7 @@ fn play(path: &str, options: &str) -> Result<(), String> {
     let terminal = Terminal::take().map_err(|error| format!("no terminal: {error}"))?;
     loop {
         terminal.discard_input();
-        // Also the history and what the alternate screen hid.
+        // The history, and the contents that the alternate screen hid, are cleared too.
         terminal.write("\x1b[2J\x1b[3J\x1b[H");
         let mut log = Log::create(Path::new(path)).map_err(|error| format!("{path}: {error}"))?;
         log.write(Event::Started { pid: std::process::id() });

@@ -1,8 +1,8 @@
-//! What one run of the input box does: one JSON argument, built by a test and read by the program.
+//! The options of one run of the input box: one JSON argument, built by a test and parsed by the program.
 
 use serde::{Deserialize, Serialize};
 
-/// One run. Without a word about it, nothing special happens.
+/// The options of one run. By default nothing special happens.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[allow(clippy::struct_excessive_bools, reason = "they are as independent as they look")]
@@ -10,47 +10,47 @@ pub(crate) struct Options {
     pub(crate) kind: Kind,
     /// Seeds the random moments of `busy`.
     pub(crate) seed: u64,
-    /// The character before the text; `>` where none is given.
+    /// The character before the text; `>` by default.
     pub(crate) sign: Option<char>,
-    /// Enter within this long of the last key of a fast run is a line break of the text.
+    /// Enter within this time after the last key of a fast run is a line break.
     pub(crate) paste_window_ms: u64,
-    /// A long paste is shown as a chip and not as its text.
+    /// A long paste is shown as a chip instead of its text.
     pub(crate) chip: Chip,
-    /// What is around a box of several lines.
+    /// The frame of a box of several lines.
     pub(crate) frame: Frame,
-    /// The terminal's cursor is hidden, and a reversed cell drawn where it is.
+    /// The terminal's cursor is hidden, and a reversed cell is drawn at its place.
     pub(crate) own_cursor: bool,
     /// The terminal's cursor is hidden and far from the text.
     pub(crate) parked_cursor: bool,
     /// A dim suggestion stands in the empty box.
     pub(crate) placeholder: bool,
-    /// Nothing that is typed is shown.
+    /// Typed text is not shown.
     pub(crate) silent: bool,
-    /// Text that stands in the box from the beginning.
+    /// Text that is in the box from the beginning.
     pub(crate) standing: String,
     /// The program draws on the alternate screen.
     pub(crate) alternate: bool,
-    /// A submitted text is worked at for this long, with a spinner and a clock that ticks.
+    /// The program works on a submitted text for this long, with a spinner and a ticking clock.
     pub(crate) work_ms: u64,
     pub(crate) busy: Busy,
     pub(crate) question: Option<Question>,
 }
 
-/// How the program reads and shows what is typed.
+/// The way in which the program reads and shows input.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) enum Kind {
-    /// Raw mode, one input line that scrolls sideways: only the end of a long text shows.
+    /// Raw mode, one input line that scrolls sideways and shows only the end of a long text.
     #[default]
     Line,
     /// Raw mode, an input line that wraps as readline's does.
     Wrapped,
     /// Raw mode, bracketed paste, a box of several lines with borders.
     Bracketed,
-    /// Raw mode, a query line below the matches, as fzf has it. Enter picks.
+    /// Raw mode, a query line below the matches, as in fzf. Enter picks one.
     List,
     /// The kernel's line editor without echo for the first line, with echo for the question after it.
     Password,
-    /// The kernel's line editor and echo, as the shell's `read` has them.
+    /// The kernel's line editor and echo, as with the shell's `read`.
     Canonical,
 }
 
@@ -61,7 +61,7 @@ impl Kind {
     }
 }
 
-/// What a long paste is shown as.
+/// The form in which a long paste is shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Chip {
     #[default]
@@ -74,7 +74,7 @@ pub(crate) enum Chip {
     Either,
 }
 
-/// What is around a box of several lines. Agents were seen with each of these.
+/// The frame of a box of several lines. Agents were seen with each of these.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Frame {
     #[default]
@@ -120,7 +120,7 @@ pub(crate) enum Form {
 pub(crate) enum When {
     /// Before the box was ever shown.
     Start,
-    /// At that byte of all that is received.
+    /// At this byte of all received bytes.
     Byte(u64),
     /// Between text and Enter: this many milliseconds after the last byte, once there is a text.
     Quiet(u64),
@@ -131,7 +131,7 @@ pub(crate) enum When {
 }
 
 impl Options {
-    /// The arguments that the program is started with, to write its log to that file.
+    /// The arguments that start the program with its log in this file.
     pub(crate) fn argv(&self, log: &str) -> Vec<String> {
         let program = "/usr/lib/forge-tests/machine";
         [program, super::INPUT_BOX, log, &self.to_json()].map(ToOwned::to_owned).into()

@@ -1,14 +1,14 @@
-//! What each kind of program shows of its text and of its question.
+//! The picture that each kind of program draws of its text and question.
 
 use super::options::{Form, Frame, Kind, Options};
 use super::region::Picture;
 use super::text::{Text, columns, tail, wrap};
 use std::fmt::Write as _;
 
-/// What a placeholder suggests.
+/// The text of a placeholder.
 const SUGGESTION: &str = "Try \"how does the parser work?\"";
 
-/// What the list has.
+/// The entries of the list.
 const ENTRIES: [&str; 6] = ["apple", "banana", "cherry pie", "date", "elderberry", "fig tree"];
 
 pub(super) fn of_box(options: &Options, text: &Text, size: (usize, usize)) -> Picture {
@@ -22,7 +22,7 @@ pub(super) fn of_box(options: &Options, text: &Text, size: (usize, usize)) -> Pi
 }
 
 fn line(sign: char, shown: &str, width: usize) -> Picture {
-    // A line break in it, which a paste window leaves there, is drawn as a sign of its own.
+    // A line break in the text, which a paste window creates, is drawn as a special sign.
     let shown = shown.replace('\n', "⏎");
     let row = format!("{sign} {}", tail(&shown, width - 3));
     Picture { cursor: (0, columns(&row)), rows: vec![row], wraps: false, hides_cursor: false }
@@ -31,7 +31,7 @@ fn line(sign: char, shown: &str, width: usize) -> Picture {
 fn wrapped(sign: char, shown: &str, (width, height): (usize, usize)) -> Picture {
     let shown = shown.replace('\n', "⏎");
     let mut rows = wrap(&format!("{sign} {shown}"), width);
-    // A row is left for the cursor behind the last column, and one for the spinner.
+    // One row is kept for the cursor behind the last column, and one for the spinner.
     rows.drain(..rows.len().saturating_sub(height - 3));
     let used = rows.last().map_or(0, |row| columns(row));
     let cursor = if used == width { (rows.len(), 0) } else { (rows.len() - 1, used) };
@@ -41,7 +41,7 @@ fn wrapped(sign: char, shown: &str, (width, height): (usize, usize)) -> Picture 
 fn boxed(options: &Options, shown: &str, (width, height): (usize, usize)) -> Picture {
     let inner = width - 6;
     let mut content: Vec<String> = Vec::new();
-    // Only the end is drawn, so the lines before it need no wrapping.
+    // Only the end is drawn, so earlier lines need no wrapping.
     let most = (height.saturating_sub(6)).clamp(1, 12);
     for line in shown.rsplit('\n').take(most) {
         content.splice(0..0, wrap(line, inner));
@@ -92,7 +92,7 @@ fn list(sign: char, shown: &str, width: usize) -> Picture {
     Picture { rows, wraps: false, cursor, hides_cursor: false }
 }
 
-/// The entries with that text, best first.
+/// The entries that contain this text, best first.
 pub(super) fn matches(query: &str) -> Vec<&'static str> {
     ENTRIES.into_iter().filter(|entry| entry.contains(query)).collect()
 }

@@ -1,4 +1,4 @@
-//! A session whose program is the input box, as tests see it.
+//! A session whose program is the input box, as tests use it.
 
 use super::log::{self, Entry, Event};
 use super::options::Options;
@@ -14,7 +14,7 @@ pub(crate) struct Played {
 }
 
 impl Played {
-    /// Spawns it with these options of `forge spawn`, and waits until something is drawn.
+    /// Spawns the session with these options of `forge spawn`, and waits until something is drawn.
     #[track_caller]
     pub(crate) fn spawn(name: &str, options: &Options, spawn_options: &[&str]) -> Self {
         let log = format!("/tmp/{name}.log");
@@ -27,12 +27,12 @@ impl Played {
         it
     }
 
-    /// The same program begins again, with an empty log.
+    /// Starts the same program again, with an empty log.
     #[track_caller]
     pub(crate) fn again(&self, options: &Options) {
         let pid = self.pid();
         std::fs::write(format!("{}.next", self.log), options.to_json()).expect("the next options");
-        // The old log ends where the new one begins: without it, nothing of the old is taken for new.
+        // The old log is removed first, so that no old entry is taken for a new one.
         std::fs::remove_file(&self.log).expect("the log");
         signal("USR2", pid);
         self.drawn();
@@ -43,7 +43,7 @@ impl Played {
         self.event("the first picture", |event| *event == Event::Drawn);
     }
 
-    /// Waits for an event of that kind, and gives the first one.
+    /// Waits for an event of this kind; returns the first one.
     #[track_caller]
     pub(crate) fn event(&self, what: &str, wanted: impl Fn(&Event) -> bool) -> Entry {
         wait_for(SOON, &format!("{what} of {}", self.name), || {
@@ -67,12 +67,12 @@ impl Played {
         submitted(&self.log())
     }
 
-    /// What stands in the box, once nothing more arrives.
+    /// The contents of the box once nothing more arrives.
     #[track_caller]
     pub(crate) fn standing(&self) -> String {
         let mut before = self.stands();
         loop {
-            // tmux hands on as much as the program reads: what it still holds comes within that time.
+            // tmux passes on as much as the program reads: buffered input arrives within this time.
             std::thread::sleep(Duration::from_millis(60));
             let now = self.stands();
             if now == before {
@@ -82,7 +82,7 @@ impl Played {
         }
     }
 
-    /// What stands in the box now, and how many bytes the program has received.
+    /// The current contents of the box, and how many bytes the program has received.
     #[track_caller]
     fn stands(&self) -> (String, u64) {
         let of = |entry: &Entry| match &entry.event {
@@ -100,7 +100,7 @@ impl Played {
         forge(&["capture", &self.name]).stdout
     }
 
-    /// What happened, for a failure. Texts are cut, and of many keys at a question the first ones shown.
+    /// Describes a failure: the log, with texts cut and only the first of many keys at a question.
     pub(crate) fn story(&self) -> String {
         let mut lines = Vec::new();
         let mut keys = 0;
@@ -118,7 +118,7 @@ impl Played {
     }
 }
 
-/// The texts that were submitted by that log.
+/// The texts that the log shows as submitted.
 pub(crate) fn submitted(log: &[Entry]) -> Vec<String> {
     let text = |entry: &Entry| match &entry.event {
         Event::Submitted { text, .. } => Some(text.clone()),

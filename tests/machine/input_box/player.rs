@@ -12,11 +12,11 @@ use super::{End, Signals};
 use crate::chance::Chance;
 use std::time::{Duration, Instant};
 
-/// A TUI draws 60 pictures a second at most.
+/// A TUI draws at most 60 pictures per second.
 const FRAME: Duration = Duration::from_millis(16);
 
-/// Keys closer together than this are a fast run, once there are so many. Agents were seen to count so,
-/// with shorter gaps.
+/// Keys with shorter gaps than this are a fast run, from this many keys on. Agents were seen to count this
+/// way, with shorter gaps.
 const RUN_GAP: Duration = Duration::from_millis(30);
 const RUN: usize = 3;
 
@@ -35,18 +35,18 @@ pub(super) struct Player<'a> {
     /// The one question, until its moment comes.
     to_ask: Option<Question>,
     asked: Option<Shown>,
-    /// When the question is due, once that is known.
+    /// The time when the question is due, once known.
     due: Option<Instant>,
     received: u64,
     last_byte: Instant,
     last_key: Instant,
-    /// How many keys the present fast run has.
+    /// How many keys the current fast run has.
     run: usize,
     chance: Chance,
     busy_at: Option<Instant>,
     busy_until: Option<Instant>,
     working: Option<Instant>,
-    /// What the next picture prints above the box.
+    /// The lines that the next picture prints above the box.
     said: Vec<String>,
 }
 
@@ -104,7 +104,7 @@ impl<'a> Player<'a> {
                 continue;
             }
             self.clocks(now);
-            // What stands there is known when all that was typed is read.
+            // The contents are known once all input is read.
             if self.terminal.pending() == 0 && signals.take_standing() {
                 self.log.write(Event::Standing {
                     text: self.text.content(),
@@ -126,7 +126,7 @@ impl<'a> Player<'a> {
         }
     }
 
-    /// Whether nothing is read and drawn now.
+    /// Whether the program currently neither reads nor draws.
     fn is_busy(&mut self, now: Instant) -> bool {
         if self.busy_at.is_some_and(|at| at <= now) {
             self.be_busy(now);
@@ -141,7 +141,7 @@ impl<'a> Player<'a> {
         self.busy_until = Some(now + Duration::from_millis(ms));
     }
 
-    /// What happens by time alone.
+    /// Handles events that time alone causes.
     fn clocks(&mut self, now: Instant) {
         if let Some(Question { when: When::Quiet(ms), .. }) = self.to_ask {
             let due = self.last_byte + Duration::from_millis(ms);
@@ -166,7 +166,7 @@ impl<'a> Player<'a> {
 
     /// How long to wait for bytes.
     fn wait(&self, now: Instant) -> Duration {
-        // The signals and all clocks without a moment of their own are looked at this often.
+        // Signals and clocks without a due time are checked this often.
         let mut wait = Duration::from_millis(20);
         if self.changed {
             wait =
@@ -175,7 +175,7 @@ impl<'a> Player<'a> {
         for moment in [self.due, self.asked.as_ref().map(Shown::end), self.busy_at].into_iter().flatten() {
             wait = wait.min(moment.saturating_duration_since(now));
         }
-        // Rounded up: poll counts in milliseconds, and 0 of them would be no wait at all.
+        // Rounded up: poll counts in milliseconds, and 0 would not wait.
         wait.max(Duration::from_millis(1))
     }
 
@@ -213,12 +213,12 @@ impl<'a> Player<'a> {
         }
     }
 
-    /// Shows the question; of what was read with one call so many bytes are still to be handled.
+    /// Shows the question; of the bytes of one read, this many are not handled yet.
     fn ask(&mut self, unhandled: u64) {
         self.due = None;
         let Some(question) = self.to_ask.take() else { return };
         let pending = unhandled + self.terminal.pending();
-        // Logged first: from here on a key may meet it.
+        // Logged first: from here on a key may reach the question.
         self.log.write(Event::Question { pending });
         self.asked = Some(Shown::new(question, pending));
         self.draw_now(Instant::now());
@@ -282,7 +282,7 @@ impl<'a> Player<'a> {
         self.submitted(&text, Instant::now());
     }
 
-    /// What follows a submitted text; a program that is busy first draws all of it later.
+    /// Handles a submitted text; a busy program draws all of it later.
     fn submitted(&mut self, text: &str, now: Instant) {
         let mut next = now;
         if self.options.busy.at_enter {
@@ -315,8 +315,8 @@ fn next_busy(options: &Options, chance: &mut Chance, now: Instant) -> Option<Ins
     (every > 0).then(|| now + Duration::from_millis(options.busy.for_ms + chance.below(2 * every) as u64))
 }
 
-/// What is printed of a submitted text: enough to see that it was taken. Agents print it behind the very sign
-/// of their box.
+/// The printed form of a submitted text: enough to show that it was accepted. Agents print it behind the same
+/// sign as their box.
 fn said(options: &Options, text: &str) -> String {
     if options.kind == Kind::List {
         return format!("picked: {}", picture::matches(text).first().unwrap_or(&"nothing"));

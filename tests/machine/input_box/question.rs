@@ -1,4 +1,4 @@
-//! A question that is shown in the box's place, and the keys that it reads.
+//! A question that replaces the box, and the keys that it reads.
 
 use super::keys::Key;
 use super::log::Event;
@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 
 pub(super) struct Shown {
     pub(super) question: Question,
-    /// Which answer of a menu is marked.
+    /// The index of the marked answer of a menu.
     pub(super) marked: usize,
-    /// When the program began to draw it.
+    /// The time when the program began to draw it.
     pub(super) since: Instant,
-    /// The bytes that were received before that and are not yet read.
+    /// How many bytes were received before that and not yet read.
     pending: u64,
 }
 
-/// What a key did to a question.
+/// The effect of a key on a question.
 #[derive(PartialEq, Eq)]
 pub(super) enum Outcome {
     Stays,
@@ -27,7 +27,7 @@ impl Shown {
         Self { question, marked: 0, since: Instant::now(), pending }
     }
 
-    /// One byte more was read; whether it was received before the question was drawn.
+    /// Counts one more byte as read; returns whether it was received before the question was drawn.
     pub(super) fn byte_was_pending(&mut self) -> bool {
         let was = self.pending > 0;
         self.pending = self.pending.saturating_sub(1);
@@ -68,7 +68,7 @@ impl Shown {
     }
 }
 
-/// Whether a key is this character, or a paste of it alone.
+/// Whether a key is this character, or a paste of only this character.
 fn is(key: &Key, text: &str) -> bool {
     match key {
         Key::Character(c) => text.chars().eq([*c]),

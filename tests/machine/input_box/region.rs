@@ -1,21 +1,21 @@
-//! The part of the screen that the program draws again and again, below what it printed.
+//! The part of the screen that the program redraws, below its printed output.
 
 use super::terminal::Terminal;
 use std::fmt::Write as _;
 
-/// What the region shows, and where the cursor is in it.
+/// The contents of the region, and its cursor.
 pub(super) struct Picture {
     pub(super) rows: Vec<String>,
-    /// The terminal itself breaks the line at its edge, as it does for readline.
+    /// The terminal itself wraps the line at its edge, as for readline.
     pub(super) wraps: bool,
     pub(super) cursor: (usize, usize),
-    /// The cursor is where it says, and not seen.
+    /// The cursor is at its position, but hidden.
     pub(super) hides_cursor: bool,
 }
 
 #[derive(Default)]
 pub(super) struct Region {
-    /// The row of the cursor, counted from the region's first.
+    /// The row of the cursor, counted from the region's first row.
     cursor_row: usize,
 }
 
@@ -25,7 +25,7 @@ impl Region {
         out.push_str(&picture.rows.join(if picture.wraps { "" } else { "\r\n" }));
         let (row, column) = picture.cursor;
         if picture.wraps && column == 0 && row == picture.rows.len() {
-            // The cursor waits behind the last column: a character moves it on.
+            // The cursor is behind the last column: a character moves it to the next row.
             out.push_str(" \r");
         } else {
             let up = picture.rows.len().saturating_sub(row + 1);
@@ -39,7 +39,7 @@ impl Region {
         terminal.write(&out);
     }
 
-    /// Prints lines above the region, which is to be painted again.
+    /// Prints lines above the region, which must be painted again.
     pub(super) fn print(&mut self, terminal: &Terminal, lines: &[String]) {
         let mut out = self.erase();
         for line in lines {

@@ -9,15 +9,15 @@ use std::time::Duration;
 pub(super) struct Terminal {
     input: Stdin,
     output: Stdout,
-    /// Its modes as they were found.
+    /// The terminal's modes before the run.
     found: Termios,
 }
 
-/// What came of waiting for bytes.
+/// The result of waiting for bytes.
 pub(super) enum Received {
     Bytes(Vec<u8>),
     Nothing,
-    /// Nobody has the other end any more.
+    /// The other end is closed.
     Hangup,
 }
 
@@ -27,14 +27,14 @@ impl Terminal {
         Ok(Self { found: termios::tcgetattr(&input)?, input, output })
     }
 
-    /// Every byte as it comes, and no echo.
+    /// Raw mode: every byte at once, and no echo.
     pub(super) fn raw(&self) {
         let mut mode = self.found.clone();
         termios::cfmakeraw(&mut mode);
         self.set(&mode);
     }
 
-    /// The kernel's line editor.
+    /// Canonical mode: the kernel's line editor.
     pub(super) fn canonical(&self, echo: bool) {
         let mut mode = self.found.clone();
         mode.local_flags.set(LocalFlags::ICANON | LocalFlags::ISIG, true);
@@ -42,12 +42,12 @@ impl Terminal {
         self.set(&mode);
     }
 
-    /// Nothing of one run is read by the next.
+    /// Discards input, so that the next run does not read it.
     pub(super) fn discard_input(&self) {
         let _ = termios::tcflush(&self.input, FlushArg::TCIFLUSH);
     }
 
-    /// As stty does, without a loss of what was typed before.
+    /// As stty does, without loss of earlier input.
     fn set(&self, mode: &Termios) {
         let _ = termios::tcsetattr(&self.input, SetArg::TCSADRAIN, mode);
     }
@@ -75,7 +75,7 @@ impl Terminal {
 
     pub(super) fn write(&self, text: &str) {
         let mut out = self.output.lock();
-        // A terminal that is gone is noticed by the next read.
+        // The next read notices a closed terminal.
         let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     }
 

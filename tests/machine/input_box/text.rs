@@ -1,8 +1,8 @@
-//! The text in the box, and how wide it is.
+//! The text in the box, and its width.
 
 use super::options::Chip;
 
-/// What stands in the box. The cursor is always at its end.
+/// The contents of the box. The cursor is always at the end.
 #[derive(Default)]
 pub(super) struct Text(Vec<Piece>);
 
@@ -59,7 +59,7 @@ impl Text {
         self.0.retain(|piece| !matches!(piece, Piece::Typed(text) if text.is_empty()));
     }
 
-    /// C-u: back to the beginning of the line, and from there over the line break.
+    /// C-u: deletes to the beginning of the line, and from there the line break.
     pub(super) fn delete_line(&mut self) {
         if matches!(self.0.last(), Some(Piece::Typed(text)) if text.ends_with('\n')) {
             self.delete();
@@ -93,7 +93,7 @@ impl Text {
             .collect()
     }
 
-    /// What is drawn of it.
+    /// The text as drawn.
     pub(super) fn shown(&self) -> String {
         self.0
             .iter()
@@ -105,7 +105,7 @@ impl Text {
     }
 }
 
-/// The columns of a character: the wide ones that the tests use are known.
+/// The columns of a character; it knows the wide ones that the tests use.
 pub(super) fn width(c: char) -> usize {
     match c {
         '\u{1100}'..='\u{115f}'
@@ -123,7 +123,7 @@ pub(super) fn columns(text: &str) -> usize {
     text.chars().map(width).sum()
 }
 
-/// The end of a text that fits into that many columns.
+/// The end of a text that fits into this many columns.
 pub(super) fn tail(text: &str, columns: usize) -> &str {
     let mut left = columns;
     let mut begin = text.len();
@@ -135,12 +135,12 @@ pub(super) fn tail(text: &str, columns: usize) -> &str {
     &text[begin..]
 }
 
-/// A line in rows of at most that many columns; one row at least.
+/// A line in rows of at most this many columns; at least one row.
 pub(super) fn wrap(line: &str, columns: usize) -> Vec<String> {
     let mut rows = vec![String::new()];
     let mut used = 0;
     for c in line.chars() {
-        // A tab would be drawn as wide as the terminal likes.
+        // A terminal chooses the width of a tab.
         let (drawn, width) = if c == '\t' { ("    ".to_owned(), 4) } else { (c.to_string(), width(c)) };
         if used + width > columns {
             rows.push(String::new());

@@ -1,5 +1,5 @@
-//! A clock that is set, a day there and a day back: nothing is ended, restarted or waited for because of
-//! it. A container has the host's clock, and a virtual machine one of its own.
+//! The clock is set a day forward and back: forge must not end, restart or wait for anything because of it. A
+//! container shares the host's clock; a virtual machine has its own.
 
 use crate::qemu::SET_CLOCK;
 use crate::suite::{Test, inside};
@@ -19,7 +19,7 @@ pub(crate) fn tests() -> Vec<Test> {
 
 const DAY: i64 = 86_400;
 
-/// Moves the clock by so many seconds.
+/// Moves the clock by this many seconds.
 #[track_caller]
 fn set_clock(by: i64) {
     let now = || SystemTime::now().duration_since(UNIX_EPOCH).expect("a time").as_secs().cast_signed();
@@ -28,7 +28,7 @@ fn set_clock(by: i64) {
     wait_until(Duration::from_secs(60), "the clock to be set", || now().abs_diff(wanted) < 3600);
 }
 
-/// How many records of that kind there are; journalctl's own times say nothing here.
+/// How many records of this kind exist; journalctl's timestamps mean nothing here.
 fn told(event: &str) -> usize {
     run(&["journalctl", "-q", "-o", "cat", "-t", "forge", &format!("FORGE_EVENT={event}")])
         .stdout
@@ -47,7 +47,7 @@ fn running_sessions_survive_a_clock_change() {
     let before = all.each_ref().map(Supervised::up);
     for by in [DAY, -2 * DAY, DAY] {
         set_clock(by);
-        // Each silence is looked at once meanwhile, and at some moment of the 9 seconds.
+        // forge checks each silence once meanwhile, at some moment of the 9 seconds.
         std::thread::sleep(Duration::from_secs(40));
         for (it, before) in all.iter().zip(&before) {
             let now = it.up();
@@ -72,7 +72,7 @@ fn failures_count_by_the_time_that_passes() {
             set_clock(by);
         }
     }
-    // Five within ten minutes, whatever the date was meanwhile.
+    // Five failures within ten minutes, whatever the date was meanwhile.
     it.becomes("failed");
     assert_eq!(told("breaker_open"), 1);
 }

@@ -1,4 +1,4 @@
-//! What the other tests take for granted about a virtual machine, shown on it.
+//! Properties of a virtual machine that the other tests rely on.
 
 use crate::suite::{Test, inside};
 use crate::support::{cgroup_file, configured, forge, slice_of, spawn};

@@ -1,4 +1,4 @@
-//! Sessions that want more of the processors and of processes than they may have.
+//! Sessions that exceed their limits of CPU time and of processes.
 
 use crate::suite::{Test, inside};
 use crate::support::{cgroup_file, forge, forge_json, keyed, slice_of, spawn, wait_until};
@@ -12,10 +12,10 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
-/// As many loops as there are processors: the session would take them all.
+/// One loop per processor: without limits the session would use them all.
 const LOOPS: [&str; 3] = ["sh", "-c", "while :; do :; done & while :; do :; done"];
 
-/// How much of a processor each of the sessions gets for a while.
+/// The CPU time that each session gets during a while.
 fn shares(names: &[&str]) -> Vec<f64> {
     let used = || -> (Instant, Vec<f64>) {
         let list = forge_json(&["list"]);

@@ -1,4 +1,4 @@
-//! Guarded commands that want more than they may have, beside a unit that must not feel it.
+//! Guarded commands that exceed their limits, beside a unit that must not be affected.
 
 use crate::inside::guarding::pressure::pressure_freezes_and_thaws;
 use crate::inside::guarding::{Production, pid_of};
@@ -18,7 +18,7 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
-/// As many loops as there are processors: it would take them all.
+/// One loop per processor: without limits the command would use them all.
 const LOOPS: &str = "while :; do :; done & while :; do :; done";
 
 fn a_guarded_loop_gets_its_small_share() {
@@ -33,7 +33,7 @@ fn a_guarded_loop_gets_its_small_share() {
     std::thread::sleep(Duration::from_secs(20));
     let after = used();
     let [production, guarded] = [after[0] - before[0], after[1] - before[1]];
-    // 100 to 20: the weights of app.slice and forge.slice.
+    // 100 to 20 are the weights of app.slice and forge.slice.
     assert!(production > 3 * guarded && guarded > 0, "production {production} us, guarded {guarded} us");
     signal("TERM", pid_of(&id));
     running.wait(Duration::from_secs(120)).code(143);
@@ -62,7 +62,7 @@ fn a_guarded_memory_hog_is_stopped_at_its_limit() {
     assert_eq!((&report["verdict"], &report["signal"]), (&"undisturbed".into(), &9.into()), "{report}");
     assert_eq!(report["oom_kills"], 1, "{report}");
     assert_eq!(web.pid(), pid);
-    // One of several: the others of the command go on.
+    // The kernel kills one of several processes: the others continue.
     let line = format!("python3 -c '{hog}'; echo it ended with $?");
     let argv = ["forge", "guard", "run", "--unit", &web.unit, "--memory-max", "64M", "--", "sh", "-c", &line];
     let ran = run_within(Duration::from_secs(240), &argv).code(0);

@@ -1,4 +1,4 @@
-//! A session that wants more memory than it may have.
+//! Sessions that exceed their memory limit.
 
 use crate::suite::{Debian, Test, inside};
 use crate::support::{
@@ -21,8 +21,8 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
-/// Waits for a line, and then takes all memory that it can get: `tail` keeps what may be the last
-/// line, and this one has no end.
+/// Waits for a line, and then uses all the memory that it can get: `tail` keeps the last line, and this line
+/// has no end.
 const EATER: [&str; 3] = ["sh", "-c", "read x; exec tail /dev/zero"];
 
 fn pid(of: &Value, key: &str) -> u32 {
@@ -42,7 +42,7 @@ fn exceeding_the_memory_limit_is_reported_as_out_of_memory() {
 
     let oom = event_since(&cursor, "oom");
     assert_eq!((&oom["FORGE_SESSION"], &oom["PRIORITY"]), (&"eater".into(), &"3".into()));
-    // The program alone: not its server, which the kernel could have chosen as well.
+    // The kernel killed only the program, not the server, which it could have chosen as well.
     assert_eq!(
         (&oom["FORGE_KILLS"], &oom["FORGE_MEMORY_MAX"]),
         (&"1".into(), &(64 << 20).to_string().into())
@@ -80,7 +80,7 @@ fn an_out_of_memory_child_does_not_end_the_session() {
     wait_until(A_MINUTE, "the program to go on", || {
         forge(&["capture", "parent"]).stdout.contains("it is gone")
     });
-    // For as long as it takes a manager to end what it takes for failed.
+    // As long as a manager needs to end a scope that it considers failed.
     std::thread::sleep(Duration::from_secs(5));
     let after = it.up();
     for key in ["pane_pid", "server_pid"] {
@@ -105,7 +105,7 @@ fn a_kill_of_the_whole_pane_is_reported_and_repaired() {
     let crashed = event_since(&cursor, "crashed");
     let told = crashed["MESSAGE"].as_str().expect("a message");
     assert!(told.starts_with("whole crashed: an out-of-memory kill (ran "), "{told}");
-    // The manager asked it to end, which else is a clean end.
+    // The manager sent SIGTERM, which is otherwise a clean exit.
     assert_eq!(crashed["FORGE_SIGNAL"], "15");
     it.up_after(pid(&before, "pane_pid"));
 }
@@ -114,7 +114,7 @@ fn an_unsupervised_out_of_memory_exit_is_reported() {
     let (_session, spawned) = spawn("lonely", &["--memory-max", "64M"], &EATER);
     let cursor = journal_cursor();
     forge(&["send", "lonely", "go"]).ok();
-    // Who waits also looks: tmux 3.3a notices some ends only when it is told to (`ops/session/heal`).
+    // A waiting forge also repairs: tmux 3.3a notices some exits only after a signal (`ops/heal`).
     let ended = forge_json(&["wait", "lonely", "--exit", "--timeout", "60"]);
     assert_eq!((&ended["result"], &ended["signal"]), (&"an out-of-memory kill".into(), &9.into()));
     let crashed = event_since(&cursor, "crashed");
@@ -146,10 +146,10 @@ fn above_memory_high_a_session_is_slow_and_alive() {
         total.parse::<u64>().expect("microseconds")
     };
     wait_until(A_MINUTE, "a second of pressure", || stalled() > 1_000_000);
-    // Half of the machine's, which it would have taken by now.
+    // Half of the machine's memory, which the program would have used by now.
     let memory = cgroup_file(&slice, "memory.current").trim().parse::<u64>().expect("bytes");
     assert!(memory < 512 << 20, "{memory}");
-    // Its server is in it and as slow, and may be taken for wedged; nothing is killed.
+    // The server shares the limit, is as slow, and may seem wedged; forge kills nothing.
     let status = forge_json(&["status", "slow"]);
     for key in ["pane_pid", "server_pid"] {
         assert_eq!(status[key], spawned[key], "{status}");

@@ -1,5 +1,5 @@
-//! Tests that run in a virtual machine as its user, one file per group: what a container cannot
-//! show, since it has none of the kernel's controllers.
+//! Tests that run in a virtual machine as its user, one file per group. They need the kernel's resource
+//! controllers, which a container does not have.
 
 mod clock;
 mod controllers;
@@ -9,7 +9,7 @@ mod memory;
 
 use crate::suite::{Group, group};
 
-/// The deadline of each. An emulated machine is slow, and two of them share the processors.
+/// The deadline of each test. An emulated machine is slow, and two of them share the processors.
 const LIMIT_S: u64 = 600;
 
 pub(crate) fn groups() -> Vec<Group> {
