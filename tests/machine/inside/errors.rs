@@ -190,7 +190,7 @@ fn unsafe_socket_directories_are_refused() {
     let shut = root("shut");
     root("shut/tmux-1000");
     chmod("/tmp/dirs/shut/tmux-1000", 0o500);
-    refused(&spawn_in(&shut), 1, "unsafe", "cannot be written");
+    refused(&spawn_in(&shut), 1, "unsafe", "is not writable");
     let file = root("file");
     let _file = TestFile::new(&format!("{file}/tmux-1000"), "");
     refused(&spawn_in(&file), 1, "unsafe", "it is no directory");
