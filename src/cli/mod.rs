@@ -40,7 +40,7 @@ fn run(cli: &Cli) -> ExitCode {
     let (command, warn) = (verb.command(), |error: &Error| printer.warn(error));
     let context = CommandContext::new(command.config(), cli.json, cli.config.as_deref(), &warn, Cli::command);
     let done = command.run(&context);
-    journal::all_told();
+    journal::flush_stderr();
     match done {
         Ok(output) => {
             let status = printer.print_output(&output);

@@ -179,13 +179,27 @@ pub fn first_of(failed: impl IntoIterator<Item = Error>, done: &str, names: &[St
     Some(first)
 }
 
-/// Turns an error of the system into one that says what was tried, and on what.
+/// An error type that is not forge's own. [`Trying`] accepts these only: it would drop the kind and the hint
+/// of an [`Error`], for which [`Error::while_`] exists.
+pub trait ForeignError: fmt::Display {}
+
+impl ForeignError for std::io::Error {}
+impl ForeignError for std::ffi::NulError {}
+impl ForeignError for std::string::FromUtf8Error {}
+impl ForeignError for std::sync::mpsc::RecvError {}
+impl ForeignError for serde_json::Error {}
+impl ForeignError for toml::de::Error {}
+
+/// Turns another library's error into one of forge's that says what forge tried, and on what.
 pub trait Trying<T> {
-    /// `while_("cannot open /x")` gives `cannot open /x: Permission denied (os error 13)`.
+    /// `trying("cannot open /x")` gives `cannot open /x: Permission denied (os error 13)`.
+    ///
+    /// # Errors
+    /// `Failed`, if this is an error.
     fn trying(self, doing: impl fmt::Display) -> Result<T>;
 }
 
-impl<T, E: fmt::Display> Trying<T> for std::result::Result<T, E> {
+impl<T, E: ForeignError> Trying<T> for std::result::Result<T, E> {
     fn trying(self, doing: impl fmt::Display) -> Result<T> {
         self.map_err(|error| Error::failed(format!("{doing}: {error}")))
     }

@@ -277,7 +277,7 @@ impl Cgroup {
     /// group.
     pub fn watch_oom_kills(&self) -> Option<OomKills> {
         let mut kills = OomKills { file: File::open(self.path.join("memory.events")).ok()?, seen: 0 };
-        kills.take();
+        kills.new_kills();
         Some(kills)
     }
 
@@ -330,7 +330,7 @@ pub struct OomKills {
 
 impl OomKills {
     /// How many there were since it was last asked. Of a group that is gone none are known.
-    pub fn take(&mut self) -> u64 {
+    pub fn new_kills(&mut self) -> u64 {
         let mut text = String::new();
         let read = self.file.rewind().and_then(|()| self.file.read_to_string(&mut text));
         let Some(count) = read.ok().and_then(|_| keyed(&text, "oom_kill")) else { return 0 };

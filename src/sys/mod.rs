@@ -29,3 +29,10 @@ pub mod systemd;
 pub mod tcp;
 pub mod terminal;
 pub mod tmux;
+
+use crate::model::error::ForeignError;
+
+impl ForeignError for nix::errno::Errno {}
+impl ForeignError for rustix::io::Errno {}
+impl ForeignError for zbus::Error {}
+impl ForeignError for libsystemd::errors::SdError {}

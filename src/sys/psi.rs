@@ -56,7 +56,7 @@ pub struct Gauge {
 
 impl Gauge {
     /// The pressure since the last look at that; `None` at the first, and where it is not measured.
-    pub fn look(&mut self, whose: &Whose) -> Option<Pressure> {
+    pub fn sample(&mut self, whose: &Whose) -> Option<Pressure> {
         let (now, totals) = (boot_us(), whose.totals()?);
         let (then, earlier) = self.last.insert(whose.clone(), (now, totals))?;
         Some(totals.since(earlier, now.saturating_sub(then)))

@@ -7,7 +7,7 @@ use sd_notify::NotifyState;
 
 use super::{cgroup, env};
 
-fn tell(states: &[NotifyState<'_>]) {
+fn notify(states: &[NotifyState<'_>]) {
     let _ = sd_notify::notify(states);
 }
 
@@ -28,28 +28,28 @@ pub fn exit_status() -> Option<u8> {
 
 /// It is up.
 pub fn ready(status: &str) {
-    tell(&[NotifyState::Ready, NotifyState::Status(status)]);
+    notify(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
 /// It reads its configuration again; [`ready`] is the end of that.
 pub fn reloading() {
-    tell(&[NotifyState::Reloading]);
+    notify(&[NotifyState::Reloading]);
 }
 
 /// It is about to end.
 pub fn stopping(status: &str) {
-    tell(&[NotifyState::Stopping, NotifyState::Status(status)]);
+    notify(&[NotifyState::Stopping, NotifyState::Status(status)]);
 }
 
 /// How it is, in one line.
 pub fn status(status: &str) {
-    tell(&[NotifyState::Status(status)]);
+    notify(&[NotifyState::Status(status)]);
 }
 
 /// Its start takes that much longer, counted from now.
 pub fn extend_start(by: Duration) {
     // The crate's own form ends at 71 minutes.
-    tell(&[NotifyState::Custom(&format!("EXTEND_TIMEOUT_USEC={}", by.as_micros()))]);
+    notify(&[NotifyState::Custom(&format!("EXTEND_TIMEOUT_USEC={}", by.as_micros()))]);
 }
 
 /// How often the manager wants to hear that it is well; `None`: not at all.
@@ -58,6 +58,6 @@ pub fn watchdog() -> Option<Duration> {
 }
 
 /// It is well.
-pub fn well() {
-    tell(&[NotifyState::Watchdog]);
+pub fn feed_watchdog() {
+    notify(&[NotifyState::Watchdog]);
 }

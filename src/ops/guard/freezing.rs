@@ -7,7 +7,7 @@ use crate::model::guard::pressure::{Brake, Move};
 use crate::model::guard::timeline::Happening;
 use crate::sys::cgroup::Cgroup;
 use crate::sys::clock::boot_us;
-use crate::sys::journal::{self, told};
+use crate::sys::journal::{self, inform};
 use crate::sys::systemd::Manager;
 
 /// The freezer of one guarded command. Its functions return what happened to the command, if anything did.
@@ -59,10 +59,10 @@ impl Freezing {
     fn freeze(&mut self, percent: u64) -> Option<Happening> {
         // A new connection, because the bus may have restarted since the start.
         if let Err(error) = Manager::connect().and_then(|manager| manager.freeze(&self.slice)) {
-            told!("could not freeze the command: {error}");
+            inform!("could not freeze the command: {error}");
             // The kernel may still complete the freeze later, when nothing would thaw the command.
             if let Err(error) = thaw(&self.slice, &self.group) {
-                told!("the command stays frozen: {error}");
+                inform!("the command stays frozen: {error}");
             }
             self.brake.release(boot_us());
             return None;
@@ -71,7 +71,7 @@ impl Freezing {
         self.times += 1;
         let subject = Subject::Guarded(self.id.clone());
         journal::record(&Event::Frozen { subject, pressure: Some(percent) });
-        told!("the command is frozen: the pressure on the guarded units is {percent} %");
+        inform!("the command is frozen: the pressure on the guarded units is {percent} %");
         Some(Happening::Frozen(percent))
     }
 

@@ -42,8 +42,8 @@ impl Meter {
             (Some(peak), Some(now)) => Some(peak.max(now)),
             (peak, now) => peak.or(now),
         };
-        let host = self.gauge.look(&Whose::Host);
-        let command = self.gauge.look(&Whose::Group(self.group.control_group()));
+        let host = self.gauge.sample(&Whose::Host);
+        let command = self.gauge.sample(&Whose::Group(self.group.control_group()));
         let on_units = pressure_on(units, &mut self.gauge);
         self.peaks = Peaks {
             host: higher(self.peaks.host, host),
@@ -56,7 +56,7 @@ impl Meter {
     /// The pressure since the last measurement: on the units, or on the machine where no unit is guarded.
     pub(super) fn pressure(&mut self, units: &[Known]) -> Pressure {
         let on_units = pressure_on(units, &mut self.gauge);
-        on_units.or_else(|| self.gauge.look(&Whose::Host)).unwrap_or_default()
+        on_units.or_else(|| self.gauge.sample(&Whose::Host)).unwrap_or_default()
     }
 
     /// Updates the usage. Keeps the last values when the group is gone: with `--leave-children`, systemd

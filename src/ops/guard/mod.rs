@@ -60,7 +60,7 @@ fn pressure_on(units: &[Known], gauge: &mut Gauge) -> Option<Pressure> {
     let on = |known: &Known| match known.last.control_group.as_str() {
         // The unit has no processes, so nothing waits.
         "" => Some(Pressure::default()),
-        group => gauge.look(&Whose::Group(group.to_owned())),
+        group => gauge.sample(&Whose::Group(group.to_owned())),
     };
     units.iter().filter_map(on).reduce(Pressure::max)
 }

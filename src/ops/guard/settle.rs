@@ -64,7 +64,7 @@ pub(super) fn wait_while_going_down(units: &[Guarded], mut looks: Vec<ObservedUn
             units[at]
         );
         pause(FIRST_PAUSE);
-        looks = looker.look(BRIEFLY)?;
+        looks = looker.observe(BRIEFLY)?;
     }
     Ok(())
 }
@@ -81,12 +81,12 @@ pub(super) fn wait_until_settled(recorder: &mut impl ChangeRecorder) -> Result<(
     }
     let (noticed, up_again) = (Deadline::after(NOTICE), Deadline::after(UP_AGAIN));
     let mut looker = Looker::new(&units)?;
-    let mut looks = looker.look(PATIENTLY)?;
+    let mut looks = looker.observe(PATIENTLY)?;
     let mut wait = FIRST_PAUSE;
     loop {
         record_states(recorder, &units, &looks);
         // Check at least twice: a change that was requested just before shows at the second check.
-        looks = looker.look(PATIENTLY)?;
+        looks = looker.observe(PATIENTLY)?;
         record_states(recorder, &units, &looks);
         let is_done = recorder.ledger().units().iter().zip(&looks).all(|(known, look)| {
             let deadline = if known.disturbed { up_again } else { noticed };

@@ -22,7 +22,7 @@ use crate::sys::{env, files, journal};
 /// # Errors
 /// `Kind::Bus` when a manager cannot be reached; `Kind::Missing` when a unit does not exist.
 pub fn take_snapshot(units: &[Guarded]) -> Result<Snapshot> {
-    let looks = systemd::unit_watch::look(units, BRIEFLY)?;
+    let looks = systemd::unit_watch::observe(units, BRIEFLY)?;
     require_known(units.iter().zip(&looks).map(|(unit, look)| (unit, look.witness.load.as_str())))?;
     let seen = units.iter().cloned().zip(looks);
     snapshot_of(seen.map(|(unit, look)| SnapshotUnit { unit, witness: look.witness }).collect())

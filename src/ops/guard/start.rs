@@ -21,12 +21,12 @@ use crate::sys::cgroup::{self, Cgroup};
 use crate::sys::clock::{Deadline, boot_us};
 use crate::sys::command;
 use crate::sys::gate::{self, Gate};
-use crate::sys::journal::{self, told};
+use crate::sys::journal::{self, inform};
 use crate::sys::proc::stat;
 use crate::sys::process::Process;
 use crate::sys::signals::{self, Signal, Signals};
 use crate::sys::systemd::Guarding;
-use crate::sys::systemd::unit_watch::{BRIEFLY, UnitWatch, look, watch};
+use crate::sys::systemd::unit_watch::{BRIEFLY, UnitWatch, observe, watch};
 use crate::sys::{env, landlock, psi};
 
 /// How long the start may take, including systemd's part.
@@ -66,7 +66,7 @@ fn start<'a>(context: &Context, order: &'a GuardOrder<'a>) -> Result<(Running<'a
     require_known(seen.iter().map(|(unit, look)| (unit, look.witness.load.as_str())))?;
     for (unit, look) in &seen {
         if !look.witness.is_up() {
-            told!("{unit} is {} before the command begins", look.witness.active);
+            inform!("{unit} is {} before the command begins", look.witness.active);
         }
     }
     let ledger = Ledger::new(seen.into_iter().map(|(unit, look)| (unit, look.witness)));
@@ -89,7 +89,7 @@ fn refuse_if_impossible(order: &GuardOrder<'_>) -> Result<()> {
         named.push(Guarded::parse(ManagerKind::User, name)?);
         named.push(Guarded::parse(ManagerKind::System, name)?);
     }
-    let looks = look(&named, BRIEFLY)?;
+    let looks = observe(&named, BRIEFLY)?;
     let mut known = named.iter().zip(&looks).collect::<Vec<_>>();
     if let Some((unit, look)) = known.iter().find(|(_, look)| look.witness.is_up()) {
         let error = format!("{unit} is {}, and --refuse-if-active names it", look.witness.active);
@@ -99,7 +99,7 @@ fn refuse_if_impossible(order: &GuardOrder<'_>) -> Result<()> {
     for name in order.refuse_if_active {
         let unit = Guarded::parse(ManagerKind::User, name)?.unit;
         if !known.iter().any(|(known, _)| known.unit == unit) {
-            told!("--refuse-if-active: neither manager knows {unit}");
+            inform!("--refuse-if-active: neither manager knows {unit}");
         }
     }
     Ok(())
@@ -148,7 +148,7 @@ fn begin<'a>(context: &Context, order: &'a GuardOrder<'a>, ledger: Ledger) -> Re
             deadline,
         )?;
         if !command::set_idle_io(child.id()) {
-            told!("{program} runs without idle IO priority: ionice is missing or failed");
+            inform!("{program} runs without idle IO priority: ionice is missing or failed");
         }
         Ok(waiting)
     })?;
@@ -160,10 +160,10 @@ fn begin<'a>(context: &Context, order: &'a GuardOrder<'a>, ledger: Ledger) -> Re
         return Err(Error::failed(format!("forge did not run {program}: its process is not in {slice}")));
     }
     if let Some(denial) = denied {
-        told!("{program} may not listen on TCP ports: {}", denial.words());
+        inform!("{program} may not listen on TCP ports: {}", denial.words());
     }
     if order.units.is_empty() {
-        told!("no unit is guarded; name units with --unit, --system-unit or in [guard]");
+        inform!("no unit is guarded; name units with --unit, --system-unit or in [guard]");
     }
     let placement = Placement { id: id.clone(), slice, group, manager_group };
     let running = Running::new(order, placement, child.id(), ledger, denial);

@@ -93,7 +93,7 @@ pub fn watch(context: &Context, config_file: Option<&Path>) -> Result<()> {
         let next = timers.into_iter().flatten().min().unwrap_or(u64::MAX);
         let came = readable(&[signals.as_fd(), unit_events.as_fd()], Deadline::at_boot_us(next));
         if came[1] {
-            watching.record_events(unit_events.take());
+            watching.record_events(unit_events.drain());
         }
         if came[0]
             && let Some(signal) = signals.next()
@@ -118,7 +118,7 @@ pub fn watch(context: &Context, config_file: Option<&Path>) -> Result<()> {
         }
         let now = boot_us();
         if let Some(period) = period.filter(|_| now >= next_ping) {
-            sd_notify::well();
+            sd_notify::feed_watchdog();
             next_ping = now + period;
         }
         if watching.brake.is_some() && now >= next_sample {
@@ -303,7 +303,7 @@ impl Watching<'_> {
     /// Measures the pressure on the units, and freezes or thaws the sessions accordingly.
     fn sample(&mut self) -> Result<()> {
         let units = pressure_on(self.ledger.units(), &mut self.gauge);
-        let pressure = units.or_else(|| self.gauge.look(&Whose::Host));
+        let pressure = units.or_else(|| self.gauge.sample(&Whose::Host));
         let percent = pressure.unwrap_or_default().highest();
         let Some(brake) = &mut self.brake else { return Ok(()) };
         match brake.judge(boot_us(), percent) {

@@ -211,7 +211,7 @@ fn guard(context: &Context, findings: &mut Findings) {
         Problem::new(what, "add freeze_on_pressure = 40 to [guard]")
     }));
     let units = context.config.guard.all_units().unwrap_or_default();
-    match unit_watch::look(&units, unit_watch::BRIEFLY) {
+    match unit_watch::observe(&units, unit_watch::BRIEFLY) {
         Ok(looks) => {
             for (unit, look) in units.iter().zip(looks) {
                 findings.check((look.witness.load == "not-found").then(|| {

@@ -151,12 +151,12 @@ pub(crate) fn record_end(
 /// [`Kind::Deadline`] or [`Kind::Socket`] if the server does not answer.
 pub(crate) fn session_stays(server: &Server, mark: &Mark) -> Result<bool> {
     let deadline = Deadline::after(ANSWER);
-    let kept = server.tell(&["show-options", "-gwv", "remain-on-exit"], deadline)?;
+    let kept = server.run_command(&["show-options", "-gwv", "remain-on-exit"], deadline)?;
     if kept.trim() != "off" {
         return Ok(true);
     }
     if has_other_panes(server)? {
-        server.tell(&["kill-pane", "-t", &mark.pane], deadline)?;
+        server.run_command(&["kill-pane", "-t", &mark.pane], deadline)?;
         return Ok(true);
     }
     Ok(false)
@@ -167,6 +167,6 @@ pub(crate) fn session_stays(server: &Server, mark: &Mark) -> Result<bool> {
 /// # Errors
 /// [`Kind::Deadline`] or [`Kind::Socket`] if the server does not answer.
 pub(crate) fn has_other_panes(server: &Server) -> Result<bool> {
-    let panes = server.tell(&["list-panes", "-a", "-F", "#{pane_dead}"], Deadline::after(ANSWER))?;
+    let panes = server.run_command(&["list-panes", "-a", "-F", "#{pane_dead}"], Deadline::after(ANSWER))?;
     Ok(panes.lines().any(|dead| dead == "0"))
 }

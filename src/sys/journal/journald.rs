@@ -23,28 +23,28 @@ const PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) struct Journald {
     socket: UnixDatagram,
-    takes: AtomicBool,
+    accepts: AtomicBool,
 }
 
 impl Journald {
     /// Looks for it; `None` where it takes nothing.
     pub(super) fn find() -> Option<Self> {
-        let it = Self { socket: UnixDatagram::unbound().ok()?, takes: AtomicBool::new(true) };
-        it.look().then_some(it)
+        let it = Self { socket: UnixDatagram::unbound().ok()?, accepts: AtomicBool::new(true) };
+        it.is_accepting().then_some(it)
     }
 
     /// Whether it takes the next record.
-    pub(super) fn look(&self) -> bool {
-        let patience = if self.takes() { PATIENCE } else { Duration::ZERO };
+    pub(super) fn is_accepting(&self) -> bool {
+        let patience = if self.was_accepting() { PATIENCE } else { Duration::ZERO };
         // Anew each time: it may be another one by now.
-        let takes = self.socket.connect(SOCKET).is_ok()
+        let accepts = self.socket.connect(SOCKET).is_ok()
             && ready(&[(self.socket.as_fd(), Interest::Write)], Deadline::after(patience))[0];
-        self.takes.store(takes, Ordering::Relaxed);
-        takes
+        self.accepts.store(accepts, Ordering::Relaxed);
+        accepts
     }
 
     /// What the last look showed.
-    pub(super) fn takes(&self) -> bool {
-        self.takes.load(Ordering::Relaxed)
+    pub(super) fn was_accepting(&self) -> bool {
+        self.accepts.load(Ordering::Relaxed)
     }
 }

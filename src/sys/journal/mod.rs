@@ -36,23 +36,23 @@ pub(crate) use progress;
 
 /// Says at once, on standard error, what a person should know, unless only errors are to be said. It
 /// never waits for whoever reads that.
-macro_rules! told {
-    ($($text:tt)*) => { $crate::sys::journal::tell(format!($($text)*), false) };
+macro_rules! inform {
+    ($($text:tt)*) => { $crate::sys::journal::print_line(format!($($text)*), false) };
 }
-pub(crate) use told;
+pub(crate) use inform;
 
 /// The same for what is an error.
 macro_rules! alarm {
-    ($($text:tt)*) => { $crate::sys::journal::tell(format!($($text)*), true) };
+    ($($text:tt)*) => { $crate::sys::journal::print_line(format!($($text)*), true) };
 }
 pub(crate) use alarm;
 
 /// Whether more than errors is to be said.
-static TELLS: AtomicBool = AtomicBool::new(false);
+static PRINTS_MORE: AtomicBool = AtomicBool::new(false);
 
 /// What is said and was not read yet: by a thread of its own, since a pipe that nobody reads, or a
 /// terminal that was stopped (Ctrl-S), would hold up whoever writes.
-static TELLER: Mutex<Option<StderrWriter>> = Mutex::new(None);
+static WRITER: Mutex<Option<StderrWriter>> = Mutex::new(None);
 
 struct StderrWriter {
     lines: SyncSender<String>,
@@ -62,12 +62,12 @@ struct StderrWriter {
 /// So many lines may wait to be read; what comes then is in the journal alone.
 const WAITING: usize = 1000;
 
-pub(crate) fn tell(line: String, is_error: bool) {
-    if !is_error && !TELLS.load(Ordering::Relaxed) {
+pub(crate) fn print_line(line: String, is_error: bool) {
+    if !is_error && !PRINTS_MORE.load(Ordering::Relaxed) {
         return;
     }
-    let Ok(mut teller) = TELLER.lock() else { return };
-    if teller.is_none() {
+    let Ok(mut writer) = WRITER.lock() else { return };
+    if writer.is_none() {
         let (lines, waiting) = sync_channel::<String>(WAITING);
         let write = move || {
             for line in waiting {
@@ -75,18 +75,18 @@ pub(crate) fn tell(line: String, is_error: bool) {
                 let _ = writeln!(std::io::stderr(), "forge: {line}");
             }
         };
-        let thread = std::thread::Builder::new().name("tell".to_owned()).spawn(write);
-        *teller = thread.ok().map(|thread| StderrWriter { lines, thread });
+        let thread = std::thread::Builder::new().name("stderr".to_owned()).spawn(write);
+        *writer = thread.ok().map(|thread| StderrWriter { lines, thread });
     }
-    if let Some(teller) = teller.as_ref() {
-        let _ = teller.lines.try_send(line);
+    if let Some(writer) = writer.as_ref() {
+        let _ = writer.lines.try_send(line);
     }
 }
 
 /// Waits until all that was told is read, before something else is printed.
-pub fn all_told() {
-    let teller = TELLER.lock().ok().and_then(|mut teller| teller.take());
-    if let Some(StderrWriter { lines, thread }) = teller {
+pub fn flush_stderr() {
+    let writer = WRITER.lock().ok().and_then(|mut writer| writer.take());
+    if let Some(StderrWriter { lines, thread }) = writer {
         drop(lines);
         let _ = thread.join();
     }
@@ -94,13 +94,13 @@ pub fn all_told() {
 
 /// Opens the journal. Where there is none, events go to stderr and the work goes on. Steps go
 /// to stderr when asked for, and so do what is being waited for and what must be known at once.
-pub fn open(verbose: bool, progress: bool, told: bool) {
-    TELLS.store(told, Ordering::Relaxed);
+pub fn open(verbose: bool, progress: bool, informs: bool) {
+    PRINTS_MORE.store(informs, Ordering::Relaxed);
     let is_event = |metadata: &tracing::Metadata<'_>| metadata.target() == TARGET;
     let journald = Journald::find().map(Arc::new);
     let layer = journald.as_ref().and_then(|_| tracing_journald::layer().ok());
     let journald = journald.filter(|_| layer.is_some());
-    let last_look = journald.clone();
+    let last_state = journald.clone();
     let journal = layer.map(|layer| {
         layer
             .with_syslog_identifier("forge".to_owned())
@@ -110,7 +110,7 @@ pub fn open(verbose: bool, progress: bool, told: bool) {
                 ..PriorityMappings::new()
             })
             .with_filter(dynamic_filter_fn(move |metadata, _| {
-                is_event(metadata) && last_look.as_ref().is_some_and(|journald| journald.takes())
+                is_event(metadata) && last_state.as_ref().is_some_and(|journald| journald.was_accepting())
             }))
     });
     // It is asked first of the two, and looks for both.
@@ -123,7 +123,7 @@ pub fn open(verbose: bool, progress: bool, told: bool) {
         .with_filter(dynamic_filter_fn(move |metadata, _| {
             if is_event(metadata) {
                 // Standard error may lead to the same journald, and then it would hold us up too.
-                !journald.as_ref().is_some_and(|journald| journald.look()) && !is_stderr()
+                !journald.as_ref().is_some_and(|journald| journald.is_accepting()) && !is_stderr()
             } else if metadata.target() == "progress" {
                 progress
             } else {

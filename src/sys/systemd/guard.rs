@@ -5,9 +5,9 @@ use std::path::Path;
 
 use zbus::wire::Variant;
 
-use super::proxy::{Property, SliceProxy, asking};
+use super::proxy::{Property, SliceInterfaceProxy, asking};
 use super::transient::{StartError, Transient, accounting, exec, limits};
-use super::{Manager, told};
+use super::{Manager, bus_error};
 use crate::model::error::{Error, Result};
 use crate::model::session::limits::Limits;
 use crate::model::unit::{self, FORGE_SLICE, GUARD_SLICE};
@@ -105,13 +105,13 @@ impl Manager {
     fn weigh(&self, slice: &str, weight: u64) -> Result<()> {
         let ask = async {
             let path = self.proxy.load_unit(slice).await?;
-            let proxy = asking::<SliceProxy<'_>>(&self.connection).path(path).build().await?;
+            let proxy = asking::<SliceInterfaceProxy<'_>>(&self.connection).path(path).build().await?;
             if proxy.cpu_weight().await? == NOT_SET {
                 let properties: [Property<'_>; 1] = [("CPUWeight", Variant::new(weight))];
                 self.proxy.set_unit_properties(slice, true, &properties).await?;
             }
             Ok::<_, zbus::Error>(())
         };
-        self.runtime.run(ask).map_err(|error| told(&error, format!("cannot weigh {slice}")))
+        self.runtime.run(ask).map_err(|error| bus_error(&error, format!("cannot weigh {slice}")))
     }
 }

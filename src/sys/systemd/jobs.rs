@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use zbus::export::futures_core::Stream;
 
-use super::proxy::{JobProxy, JobRemoved, asking};
+use super::proxy::{JobInterfaceProxy, JobRemoved, asking};
 use super::runtime::Runtime;
-use super::{Manager, is_gone, is_named, told};
+use super::{Manager, bus_error, is_gone, is_named};
 use crate::model::error::{Error, Kind, Result};
 use crate::sys::clock::Deadline;
 
@@ -57,10 +57,10 @@ fn job_removed() -> zbus::Result<zbus::MatchRule<'static>> {
 impl Jobs {
     /// Subscribes.
     pub(super) async fn watch(manager: &Manager) -> Result<Self> {
-        let rule = job_removed().map_err(|error| told(&error, DOING))?;
+        let rule = job_removed().map_err(|error| bus_error(&error, DOING))?;
         let stream = zbus::MessageStream::for_match_rule(rule, &manager.connection, None)
             .await
-            .map_err(|error| told(&error, DOING))?;
+            .map_err(|error| bus_error(&error, DOING))?;
         let Manager { runtime, connection, .. } = manager;
         Ok(Self { runtime: runtime.clone(), connection: connection.clone(), stream, ended: BTreeMap::new() })
     }
@@ -89,7 +89,7 @@ impl Jobs {
         let connection = self.connection.clone();
         let ask = async {
             let path = zbus::OwnedObjectPath::try_from(job)?;
-            asking::<JobProxy<'_>>(&connection).path(path).build().await?.job_type().await
+            asking::<JobInterfaceProxy<'_>>(&connection).path(path).build().await?.job_type().await
         };
         self.alongside(ask).await.is_err_and(|error| is_gone(&error))
     }
@@ -104,7 +104,7 @@ impl Jobs {
                     Error::new(Kind::Bus, "the connection to the user bus was lost")
                         .hint("try again; see 'systemctl --user status dbus'")
                 })?;
-            self.note(signal);
+            self.record_end(signal);
         }
     }
 
@@ -114,14 +114,14 @@ impl Jobs {
         let mut call = pin!(call);
         poll_fn(|context| {
             while let Poll::Ready(Some(signal)) = Pin::new(&mut self.stream).poll_next(context) {
-                self.note(signal);
+                self.record_end(signal);
             }
             call.as_mut().poll(context)
         })
         .await
     }
 
-    fn note(&mut self, signal: zbus::Result<zbus::Message>) {
+    fn record_end(&mut self, signal: zbus::Result<zbus::Message>) {
         let Some(signal) = signal.ok().and_then(JobRemoved::from_message) else { return };
         if let Ok(arguments) = signal.args() {
             self.ended.insert(arguments.job.to_string(), arguments.result.clone());
@@ -143,7 +143,7 @@ impl Manager {
                 asked.push(match jobs.alongside(self.proxy.stop_unit(unit, "replace")).await {
                     Ok(job) => Some(job.to_string()),
                     Err(error) if is_named(&error, "org.freedesktop.systemd1.NoSuchUnit") => None,
-                    Err(error) => return Err(told(&error, format!("cannot stop {unit}"))),
+                    Err(error) => return Err(bus_error(&error, format!("cannot stop {unit}"))),
                 });
             }
             let mut outcomes = Vec::new();

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use zbus::connection::Builder;
 use zbus::export::futures_core::Stream;
 
-use super::proxy::{LoginProxy, LoginUserProxy, PrepareForShutdownStream, asking};
+use super::proxy::{LoginInterfaceProxy, LoginUserInterfaceProxy, PrepareForShutdownStream, asking};
 use super::runtime::Runtime;
 use super::{CALL, bus, reason};
 use crate::model::error::{Error, Kind, Result};
@@ -18,7 +18,7 @@ use crate::sys::clock::Deadline;
 pub struct Login {
     runtime: Runtime,
     connection: zbus::Connection,
-    proxy: LoginProxy<'static>,
+    proxy: LoginInterfaceProxy<'static>,
 }
 
 /// While it is there, logind delays a shutdown, for at most `InhibitDelayMaxSec=` of
@@ -37,7 +37,7 @@ impl Login {
         let runtime = Runtime::new()?;
         let connect = async {
             let connection = bus(Builder::system(), &runtime).await?;
-            let proxy = asking::<LoginProxy<'_>>(&connection).build().await?;
+            let proxy = asking::<LoginInterfaceProxy<'_>>(&connection).build().await?;
             Ok::<_, zbus::Error>((connection, proxy))
         };
         let late = async { connect.await.map_err(|error| asked(&error, "cannot reach logind")) };
@@ -53,7 +53,9 @@ impl Login {
     pub fn lingers(&self, uid: u32) -> Result<bool> {
         let ask = async {
             let user = match self.proxy.get_user(uid).await {
-                Ok(path) => asking::<LoginUserProxy<'_>>(&self.connection).path(path).build().await?,
+                Ok(path) => {
+                    asking::<LoginUserInterfaceProxy<'_>>(&self.connection).path(path).build().await?
+                }
                 // Neither logged in nor lingering.
                 Err(error) if super::is_named(&error, "org.freedesktop.login1.NoSuchUser") => {
                     return Ok(false);

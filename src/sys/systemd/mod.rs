@@ -23,7 +23,7 @@ pub use analyze::analyze;
 pub use guard::Guarding;
 pub use jobs::JobOutcome;
 pub use login::{Inhibitor, Login, Shutdowns};
-use proxy::{ManagerProxy, asking};
+use proxy::{ManagerInterfaceProxy, asking};
 use runtime::Runtime;
 pub use service::{PendingJob, Service};
 pub use session::Scope;
@@ -52,7 +52,7 @@ const STOPPING: &str = "stopping";
 pub struct Manager {
     runtime: Runtime,
     connection: zbus::Connection,
-    proxy: ManagerProxy<'static>,
+    proxy: ManagerInterfaceProxy<'static>,
 }
 
 /// A row of the manager's list of units.
@@ -70,13 +70,16 @@ impl Manager {
     /// Connects to the user manager.
     ///
     /// # Errors
-    /// [`Kind::Missing`] when there is none to be reached.
+    /// `Bus` if there is no user bus or no manager behind it; `Deadline` if the bus does not answer within
+    /// 20 seconds.
     pub fn connect() -> Result<Self> {
         let runtime = Runtime::new()?;
         let connect = async {
             let connection = bus(Builder::session(), &runtime).await.map_err(|error| no_manager(&error))?;
-            let proxy =
-                asking::<ManagerProxy<'_>>(&connection).build().await.map_err(|error| no_manager(&error))?;
+            let proxy = asking::<ManagerInterfaceProxy<'_>>(&connection)
+                .build()
+                .await
+                .map_err(|error| no_manager(&error))?;
             Ok((connection, proxy))
         };
         let connect = runtime.deadlined(Deadline::after(CALL), "connecting to the user bus", connect);
@@ -89,7 +92,9 @@ impl Manager {
     /// # Errors
     /// When the manager does not answer.
     pub fn version(&self) -> Result<String> {
-        self.runtime.run(self.proxy.version()).map_err(|error| told(&error, "cannot ask for the version"))
+        self.runtime
+            .run(self.proxy.version())
+            .map_err(|error| bus_error(&error, "cannot ask for the version"))
     }
 
     /// When this manager came up, in microseconds since the boot: no two in one boot are the same.
@@ -99,7 +104,7 @@ impl Manager {
     pub fn up_since_us(&self) -> Result<u64> {
         self.runtime
             .run(self.proxy.userspace_timestamp_monotonic())
-            .map_err(|error| told(&error, "cannot ask since when the manager runs"))
+            .map_err(|error| bus_error(&error, "cannot ask since when the manager runs"))
     }
 
     /// Whether the manager, or the whole system, is going down. Nobody to be asked means no.
@@ -109,7 +114,7 @@ impl Manager {
         }
         let ask = async {
             let connection = bus(Builder::system(), &self.runtime).await?;
-            asking::<ManagerProxy<'_>>(&connection).build().await?.system_state().await
+            asking::<ManagerInterfaceProxy<'_>>(&connection).build().await?.system_state().await
         };
         let asked = async { ask.await.map_err(|error| Error::failed(reason(&error))) };
         let system = self.runtime.run(self.runtime.deadlined(Deadline::after(CALL), "asking PID 1", asked));
@@ -134,7 +139,7 @@ impl Manager {
         let all = self
             .runtime
             .run(self.proxy.environment())
-            .map_err(|error| told(&error, "cannot ask for the manager's environment"))?;
+            .map_err(|error| bus_error(&error, "cannot ask for the manager's environment"))?;
         Ok(all.iter().find_map(|entry| entry.strip_prefix(name)?.strip_prefix('=').map(ToOwned::to_owned)))
     }
 
@@ -146,7 +151,7 @@ impl Manager {
         let rows = self
             .runtime
             .run(self.proxy.list_units_by_patterns(&[], patterns))
-            .map_err(|error| told(&error, "cannot list the units"))?;
+            .map_err(|error| bus_error(&error, "cannot list the units"))?;
         Ok(rows.into_iter().map(|row| ListedUnit { name: row.0, active: row.3, job: row.8 }).collect())
     }
 
@@ -157,7 +162,7 @@ impl Manager {
     pub fn control_group(&self) -> Result<String> {
         self.runtime
             .run(self.proxy.control_group())
-            .map_err(|error| told(&error, "cannot ask for the control group"))
+            .map_err(|error| bus_error(&error, "cannot ask for the control group"))
     }
 
     /// Freezes all processes of a unit and of the units below it.
@@ -216,7 +221,7 @@ impl Manager {
                 Ok(Err(error)) if is_named(&error, "org.freedesktop.systemd1.UnitBusy") && !done.passed() => {
                     pause(Duration::from_millis(1));
                 }
-                Ok(answered) => return answered.map_err(|error| told(&error, doing)),
+                Ok(answered) => return answered.map_err(|error| bus_error(&error, doing)),
             }
         }
     }
@@ -243,7 +248,7 @@ fn no_manager(error: &zbus::Error) -> Error {
 }
 
 /// What D-Bus or the manager said, as one of forge's errors.
-fn told(error: &zbus::Error, doing: impl std::fmt::Display) -> Error {
+fn bus_error(error: &zbus::Error, doing: impl std::fmt::Display) -> Error {
     match error {
         zbus::Error::FDO(fdo)
             if matches!(**fdo, zbus::fdo::Error::ServiceUnknown(_) | zbus::fdo::Error::NameHasNoOwner(_)) =>

@@ -23,7 +23,7 @@ pub(super) type UnitRow =
     default_service = "org.freedesktop.systemd1",
     default_path = "/org/freedesktop/systemd1"
 )]
-pub(super) trait Manager {
+pub(super) trait ManagerInterface {
     /// Makes a unit, and others that it needs, and starts it.
     fn start_transient_unit(
         &self,
@@ -114,7 +114,7 @@ pub(super) trait Manager {
 pub(super) type LinkChange = (String, String, String);
 
 #[zbus::proxy(interface = "org.freedesktop.systemd1.Unit", default_service = "org.freedesktop.systemd1")]
-pub(super) trait Unit {
+pub(super) trait UnitInterface {
     #[zbus(property(emits_changed_signal = "false"))]
     fn id(&self) -> zbus::Result<String>;
 
@@ -169,7 +169,7 @@ pub(super) trait Unit {
 }
 
 #[zbus::proxy(interface = "org.freedesktop.systemd1.Service", default_service = "org.freedesktop.systemd1")]
-pub(super) trait Service {
+pub(super) trait ServiceInterface {
     /// How often the manager started it again by itself, since somebody started it.
     #[zbus(property(emits_changed_signal = "false"), name = "NRestarts")]
     fn restarts(&self) -> zbus::Result<u32>;
@@ -183,13 +183,13 @@ pub(super) trait Service {
 }
 
 #[zbus::proxy(interface = "org.freedesktop.systemd1.Slice", default_service = "org.freedesktop.systemd1")]
-pub(super) trait Slice {
+pub(super) trait SliceInterface {
     #[zbus(property(emits_changed_signal = "false"), name = "CPUWeight")]
     fn cpu_weight(&self) -> zbus::Result<u64>;
 }
 
 #[zbus::proxy(interface = "org.freedesktop.systemd1.Job", default_service = "org.freedesktop.systemd1")]
-pub(super) trait Job {
+pub(super) trait JobInterface {
     /// `start`, `stop`, `restart` …
     #[zbus(property(emits_changed_signal = "false"))]
     fn job_type(&self) -> zbus::Result<String>;
@@ -200,7 +200,7 @@ pub(super) trait Job {
     default_service = "org.freedesktop.login1",
     default_path = "/org/freedesktop/login1"
 )]
-pub(super) trait Login {
+pub(super) trait LoginInterface {
     /// A user that is logged in or lingers.
     fn get_user(&self, uid: u32) -> zbus::Result<OwnedObjectPath>;
 
@@ -220,7 +220,7 @@ pub(super) trait Login {
 }
 
 #[zbus::proxy(interface = "org.freedesktop.login1.User", default_service = "org.freedesktop.login1")]
-pub(super) trait LoginUser {
+pub(super) trait LoginUserInterface {
     #[zbus(property(emits_changed_signal = "false"))]
     fn linger(&self) -> zbus::Result<bool>;
 }

@@ -6,9 +6,9 @@ use std::time::Duration;
 use zbus::wire::Variant;
 
 use super::jobs::{JobOutcome, Jobs};
-use super::proxy::{JobProxy, Property, ServiceProxy, UnitProxy, asking};
+use super::proxy::{JobInterfaceProxy, Property, ServiceInterfaceProxy, UnitInterfaceProxy, asking};
 use super::transient::exec;
-use super::{Manager, is_gone, is_named, told};
+use super::{Manager, bus_error, is_gone, is_named};
 use crate::model::error::{Error, Result};
 use crate::model::supervision::Breaker;
 use crate::sys::clock::Deadline;
@@ -50,8 +50,8 @@ impl Manager {
     pub fn service(&self, name: &str) -> Result<Service> {
         let ask = async {
             let path = self.proxy.load_unit(name).await?;
-            let unit = asking::<UnitProxy<'_>>(&self.connection).path(path.clone()).build().await?;
-            let service = asking::<ServiceProxy<'_>>(&self.connection).path(path).build().await?;
+            let unit = asking::<UnitInterfaceProxy<'_>>(&self.connection).path(path.clone()).build().await?;
+            let service = asking::<ServiceInterfaceProxy<'_>>(&self.connection).path(path).build().await?;
             Ok::<_, zbus::Error>(Service {
                 load: unit.load_state().await?,
                 restarts: service.restarts().await?,
@@ -64,7 +64,7 @@ impl Manager {
                 pause_grows: service.restart_steps().await.is_ok_and(|steps| steps > 0),
             })
         };
-        self.runtime.run(ask).map_err(|error| told(&error, format!("cannot ask for {name}")))
+        self.runtime.run(ask).map_err(|error| bus_error(&error, format!("cannot ask for {name}")))
     }
 
     /// What is being done with a unit by somebody's order.
@@ -77,7 +77,7 @@ impl Manager {
             if number == 0 {
                 return Ok(String::new());
             }
-            asking::<JobProxy<'_>>(&self.connection).path(job).build().await?.job_type().await
+            asking::<JobInterfaceProxy<'_>>(&self.connection).path(job).build().await?.job_type().await
         };
         match self.runtime.run(ask) {
             Ok(kind) if kind == "stop" => Ok(PendingJob::Stop),
@@ -85,7 +85,7 @@ impl Manager {
             Ok(_) => Ok(PendingJob::Nothing),
             // It came to its end while we asked.
             Err(error) if is_gone(&error) => Ok(PendingJob::Nothing),
-            Err(error) => Err(told(&error, format!("cannot ask what is done with {name}"))),
+            Err(error) => Err(bus_error(&error, format!("cannot ask what is done with {name}"))),
         }
     }
 
@@ -122,7 +122,7 @@ impl Manager {
             let job = match asked {
                 Ok(job) => job,
                 Err(error) if is_named(&error, "org.freedesktop.systemd1.UnitExists") => return Ok(()),
-                Err(error) => return Err(told(&error, format!("cannot make {unit}"))),
+                Err(error) => return Err(bus_error(&error, format!("cannot make {unit}"))),
             };
             match jobs.end_of(job.as_str(), deadline).await? {
                 JobOutcome::Done | JobOutcome::Untold => Ok(()),
@@ -150,7 +150,7 @@ impl Manager {
             ("CollectMode", Variant::new("inactive-or-failed")),
         ];
         let asked = self.runtime.run(self.proxy.start_transient_unit(unit, "fail", &properties, &[]));
-        asked.map(drop).map_err(|error| told(&error, format!("cannot start {unit}")))
+        asked.map(drop).map_err(|error| bus_error(&error, format!("cannot start {unit}")))
     }
 
     /// Has the main process of a service look after itself at once (SIGHUP); says whether there is
@@ -168,7 +168,7 @@ impl Manager {
             {
                 Ok(false)
             }
-            Err(error) => Err(told(&error, format!("cannot poke {name}"))),
+            Err(error) => Err(bus_error(&error, format!("cannot poke {name}"))),
         }
     }
 }

@@ -6,7 +6,7 @@ use zbus::wire::Variant;
 use super::jobs::{JobOutcome, Jobs};
 use super::proxy::Property;
 use super::transient::{StartError, Transient, accounting, limits};
-use super::{Manager, told};
+use super::{Manager, bus_error};
 use crate::model::error::{Error, Result};
 use crate::model::session::limits::Limits;
 use crate::model::unit::files;
@@ -85,7 +85,8 @@ impl Manager {
                 ("CollectMode", Variant::new("inactive-or-failed")),
             ];
             let job = self.proxy.start_transient_unit(&name, "fail", &properties, &[]).await;
-            let job = job.map_err(|error| told(&error, "cannot leave the session that forge runs in"))?;
+            let job =
+                job.map_err(|error| bus_error(&error, "cannot leave the session that forge runs in"))?;
             match jobs.end_of(job.as_str(), deadline).await? {
                 JobOutcome::Done => Ok(()),
                 outcome => {

@@ -7,7 +7,7 @@ use zbus::wire::{Fd, Variant};
 
 use super::jobs::{JobOutcome, Jobs};
 use super::proxy::Property;
-use super::{Manager, is_named, told};
+use super::{Manager, bus_error, is_named};
 use crate::model::error::{Error, Kind};
 use crate::model::session::limits::Limits;
 use crate::sys::clock::Deadline;
@@ -89,7 +89,7 @@ impl Manager {
                 Err(error) if is_named(&error, "org.freedesktop.systemd1.UnitExists") => {
                     return Err(StartError::Exists);
                 }
-                Err(error) => return Err(told(&error, format!("cannot make {}", plan.scope)).into()),
+                Err(error) => return Err(bus_error(&error, format!("cannot make {}", plan.scope)).into()),
             };
             match jobs.end_of(&job, deadline).await? {
                 JobOutcome::Done => Ok(()),

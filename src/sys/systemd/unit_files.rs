@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use zbus::OwnedObjectPath;
 
 use super::jobs::Jobs;
-use super::proxy::{UnitProxy, asking};
-use super::{JobOutcome, Manager, is_named, told};
+use super::proxy::{UnitInterfaceProxy, asking};
+use super::{JobOutcome, Manager, bus_error, is_named};
 use crate::model::error::{Error, Kind, Result};
 use crate::sys::clock::Deadline;
 
@@ -48,7 +48,7 @@ impl Manager {
         let path = self
             .runtime
             .run(self.proxy.unit_path())
-            .map_err(|error| told(&error, "cannot ask where unit files are"))?;
+            .map_err(|error| bus_error(&error, "cannot ask where unit files are"))?;
         Ok(path.into_iter().map(PathBuf::from).collect())
     }
 
@@ -60,7 +60,7 @@ impl Manager {
         let (_, changes) = self
             .runtime
             .run(self.proxy.enable_unit_files(units, false, false))
-            .map_err(|error| told(&error, format!("cannot enable {}", units.join(", "))))?;
+            .map_err(|error| bus_error(&error, format!("cannot enable {}", units.join(", "))))?;
         Ok(changes.into_iter().map(|(_, link, _)| link.into()).collect())
     }
 
@@ -72,7 +72,7 @@ impl Manager {
         let changes = self
             .runtime
             .run(self.proxy.disable_unit_files(units, false))
-            .map_err(|error| told(&error, format!("cannot disable {}", units.join(", "))))?;
+            .map_err(|error| bus_error(&error, format!("cannot disable {}", units.join(", "))))?;
         Ok(changes.into_iter().map(|(_, link, _)| link.into()).collect())
     }
 
@@ -83,7 +83,7 @@ impl Manager {
     pub fn reload(&self) -> Result<()> {
         self.runtime
             .run(self.proxy.reload())
-            .map_err(|error| told(&error, "cannot have the manager read its units again"))
+            .map_err(|error| bus_error(&error, "cannot have the manager read its units again"))
     }
 
     /// Starts a unit and waits until it is up. `queued` is called once the manager has the job.
@@ -111,8 +111,10 @@ impl Manager {
     ) -> Result<()> {
         self.runtime.run(async {
             let mut jobs = Jobs::watch(self).await?;
-            let job =
-                jobs.alongside(call).await.map_err(|error| told(&error, format!("cannot start {unit}")))?;
+            let job = jobs
+                .alongside(call)
+                .await
+                .map_err(|error| bus_error(&error, format!("cannot start {unit}")))?;
             queued();
             let hint = format!("see 'systemctl --user status {unit}'");
             match jobs.end_of(&job, deadline).await? {
@@ -133,7 +135,7 @@ impl Manager {
     /// `ActiveState=` of a unit.
     pub(super) async fn active_state(&self, unit: &str) -> Result<String> {
         let ask = async { self.unit(unit).await?.active_state().await };
-        ask.await.map_err(|error| told(&error, format!("cannot ask for {unit}")))
+        ask.await.map_err(|error| bus_error(&error, format!("cannot ask for {unit}")))
     }
 
     /// Since when a unit is active, in microseconds since 1970; `None` where it is not.
@@ -146,12 +148,12 @@ impl Manager {
             let is_active = unit.active_state().await? == "active";
             Ok(if is_active { Some(unit.active_enter_timestamp().await?) } else { None })
         };
-        self.runtime.run(ask).map_err(|error| told(&error, format!("cannot ask for {unit}")))
+        self.runtime.run(ask).map_err(|error| bus_error(&error, format!("cannot ask for {unit}")))
     }
 
-    pub(super) async fn unit(&self, name: &str) -> zbus::Result<UnitProxy<'static>> {
+    pub(super) async fn unit(&self, name: &str) -> zbus::Result<UnitInterfaceProxy<'static>> {
         let path = self.proxy.load_unit(name).await?;
-        asking::<UnitProxy<'_>>(&self.connection).path(path).build().await
+        asking::<UnitInterfaceProxy<'_>>(&self.connection).path(path).build().await
     }
 
     /// Forgets that a unit failed; that there is none is fine.
@@ -161,7 +163,7 @@ impl Manager {
     pub fn reset_failed(&self, unit: &str) -> Result<()> {
         match self.runtime.run(self.proxy.reset_failed_unit(unit)) {
             Err(error) if !is_named(&error, "org.freedesktop.systemd1.NoSuchUnit") => {
-                Err(told(&error, format!("cannot reset {unit}")))
+                Err(bus_error(&error, format!("cannot reset {unit}")))
             }
             _ => Ok(()),
         }
@@ -189,6 +191,6 @@ impl Manager {
                 on_failure: unit.on_failure().await?,
             })
         };
-        self.runtime.run(ask).map_err(|error| told(&error, format!("cannot ask for {unit}")))
+        self.runtime.run(ask).map_err(|error| bus_error(&error, format!("cannot ask for {unit}")))
     }
 }

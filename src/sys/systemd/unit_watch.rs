@@ -21,7 +21,7 @@ use zbus::message::Type;
 use zbus::wire::{OwnedVariant, Variant};
 use zbus::{Connection, MatchRule, MessageStream, OwnedObjectPath};
 
-use super::proxy::{ManagerProxy, asking};
+use super::proxy::{ManagerInterfaceProxy, asking};
 use super::runtime::Runtime;
 use super::{CALL, bus, is_named, no_manager, reason};
 use crate::model::error::{Error, Kind, Result, Trying};
@@ -83,7 +83,7 @@ pub enum WatchEvent {
 /// Looks at units of one manager.
 struct Eye {
     connection: Connection,
-    proxy: ManagerProxy<'static>,
+    proxy: ManagerInterfaceProxy<'static>,
 }
 
 impl Eye {
@@ -98,7 +98,7 @@ impl Eye {
             .deadlined(Deadline::after(CALL), "connecting to the bus", connect)
             .await
             .unwrap_or_else(|late| Err(timed_out(&late)))?;
-        let proxy = asking::<ManagerProxy<'_>>(&connection).build().await?;
+        let proxy = asking::<ManagerInterfaceProxy<'_>>(&connection).build().await?;
         Ok(Self { connection, proxy })
     }
 
@@ -108,7 +108,7 @@ impl Eye {
     }
 
     /// All properties of one moment.
-    async fn look(&self, unit: &str) -> zbus::Result<ObservedUnit> {
+    async fn observe(&self, unit: &str) -> zbus::Result<ObservedUnit> {
         let path = self.path(unit).await?;
         let properties = "org.freedesktop.DBus.Properties";
         // The empty name stands for all interfaces: a unit's and its type's, in one answer.
@@ -190,12 +190,12 @@ impl<'a> Looker<'a> {
     ///
     /// # Errors
     /// [`Kind::Bus`] when a manager cannot be reached for so long.
-    pub fn look(&mut self, patience: Duration) -> Result<Vec<ObservedUnit>> {
+    pub fn observe(&mut self, patience: Duration) -> Result<Vec<ObservedUnit>> {
         let deadline = Deadline::after(patience);
         let runtime = self.runtime.clone();
         loop {
             let looked = async {
-                match self.try_look().await {
+                match self.try_observe().await {
                     Ok(looks) => Ok(Ok(looks)),
                     Err((manager, error)) if is_away(&error) => Ok(Err(away(manager, &error))),
                     Err((_, error)) => {
@@ -215,7 +215,7 @@ impl<'a> Looker<'a> {
         }
     }
 
-    async fn try_look(&mut self) -> std::result::Result<Vec<ObservedUnit>, (ManagerKind, zbus::Error)> {
+    async fn try_observe(&mut self) -> std::result::Result<Vec<ObservedUnit>, (ManagerKind, zbus::Error)> {
         let mut looks = Vec::new();
         for Guarded { manager, unit } in self.units {
             let eye = match self.eyes.entry(*manager) {
@@ -223,7 +223,7 @@ impl<'a> Looker<'a> {
                 Entry::Vacant(none) => none
                     .insert(Eye::connect(*manager, &self.runtime).await.map_err(|error| (*manager, error))?),
             };
-            looks.push(eye.look(unit).await.map_err(|error| (*manager, error))?);
+            looks.push(eye.observe(unit).await.map_err(|error| (*manager, error))?);
         }
         Ok(looks)
     }
@@ -232,9 +232,9 @@ impl<'a> Looker<'a> {
 /// Looks at units once.
 ///
 /// # Errors
-/// As for [`Looker::look`].
-pub fn look(units: &[Guarded], patience: Duration) -> Result<Vec<ObservedUnit>> {
-    Looker::new(units)?.look(patience)
+/// As for [`Looker::observe`].
+pub fn observe(units: &[Guarded], patience: Duration) -> Result<Vec<ObservedUnit>> {
+    Looker::new(units)?.observe(patience)
 }
 
 fn away(manager: ManagerKind, error: &zbus::Error) -> Error {
@@ -278,7 +278,7 @@ impl AsFd for UnitWatch {
 
 impl UnitWatch {
     /// What was seen since it was last asked.
-    pub fn take(&self) -> Vec<WatchEvent> {
+    pub fn drain(&self) -> Vec<WatchEvent> {
         let mut count = [0; 8];
         // Nothing to read is as good.
         let _ = rustix::io::read(&self.bell, &mut count);
@@ -291,7 +291,7 @@ impl UnitWatch {
 /// # Errors
 /// When a manager cannot be reached.
 pub fn watch(units: &[Guarded]) -> Result<(Vec<ObservedUnit>, UnitWatch)> {
-    let (tell, seen) = channel();
+    let (sender, seen) = channel();
     let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).trying("cannot make an eventfd")?;
     let mut looks: HashMap<Guarded, ObservedUnit> = HashMap::new();
     for manager in [ManagerKind::User, ManagerKind::System] {
@@ -300,10 +300,10 @@ pub fn watch(units: &[Guarded]) -> Result<(Vec<ObservedUnit>, UnitWatch)> {
             continue;
         }
         let (first, started) = channel();
-        let teller =
-            EventSender { tell: tell.clone(), bell: bell.try_clone().trying("cannot share an eventfd")? };
+        let events =
+            EventSender { events: sender.clone(), bell: bell.try_clone().trying("cannot share an eventfd")? };
         let runtime = Runtime::new()?;
-        let watcher = Watcher { manager, units: units.clone(), teller };
+        let watcher = Watcher { manager, units: units.clone(), events };
         std::thread::Builder::new()
             .name(format!("watch-{}", manager.word()))
             .spawn(move || watcher.run(&runtime, first))
@@ -316,21 +316,21 @@ pub fn watch(units: &[Guarded]) -> Result<(Vec<ObservedUnit>, UnitWatch)> {
 }
 
 struct EventSender {
-    tell: Sender<WatchEvent>,
+    events: Sender<WatchEvent>,
     bell: OwnedFd,
 }
 
 impl EventSender {
     /// Says whether anybody still listens.
-    fn tell(&self, seen: WatchEvent) -> bool {
-        self.tell.send(seen).is_ok() && rustix::io::write(&self.bell, &1u64.to_ne_bytes()).is_ok()
+    fn send(&self, seen: WatchEvent) -> bool {
+        self.events.send(seen).is_ok() && rustix::io::write(&self.bell, &1u64.to_ne_bytes()).is_ok()
     }
 }
 
 struct Watcher {
     manager: ManagerKind,
     units: Vec<Guarded>,
-    teller: EventSender,
+    events: EventSender,
 }
 
 impl Watcher {
@@ -338,10 +338,10 @@ impl Watcher {
     fn run(self, runtime: &Runtime, first: Sender<Result<Vec<ObservedUnit>>>) {
         let mut first = Some(first);
         let mut last: Vec<ObservedUnit> = Vec::new();
-        let mut told_away = false;
+        let mut was_away = false;
         let begin = Deadline::after(BRIEFLY);
         loop {
-            let ended = runtime.run(self.watch(runtime, &mut first, &mut last, &mut told_away));
+            let ended = runtime.run(self.watch(runtime, &mut first, &mut last, &mut was_away));
             match (ended, &first) {
                 (Ok(()), _) => return,
                 (Err(error), Some(_)) if is_away(&error) && !begin.passed() => {
@@ -354,9 +354,9 @@ impl Watcher {
                 }
                 (Err(error), None) => tracing::debug!("the watch begins anew: {error}"),
             }
-            if !told_away {
-                told_away = true;
-                if !self.teller.tell(WatchEvent::Away { at_us: boot_us(), manager: self.manager }) {
+            if !was_away {
+                was_away = true;
+                if !self.events.send(WatchEvent::Away { at_us: boot_us(), manager: self.manager }) {
                     return;
                 }
             }
@@ -370,18 +370,18 @@ impl Watcher {
         runtime: &Runtime,
         first: &mut Option<Sender<Result<Vec<ObservedUnit>>>>,
         last: &mut Vec<ObservedUnit>,
-        told_away: &mut bool,
+        was_away: &mut bool,
     ) -> zbus::Result<()> {
         let eye = Eye::connect(self.manager, runtime).await?;
         let mut signals = UnitSignals::subscribe(&eye, &self.units).await?;
         signals.changed = (0..self.units.len()).collect();
         loop {
             while let Some(at) = signals.changed.pop_first() {
-                let look = signals.alongside(eye.look(&self.units[at].unit)).await?;
+                let look = signals.alongside(eye.observe(&self.units[at].unit)).await?;
                 let is_news = last.get(at).is_some_and(|last| last.witness != look.witness);
                 if is_news {
                     let (unit, witness) = (self.units[at].clone(), Box::new(look.witness.clone()));
-                    if !self.teller.tell(WatchEvent::Unit { at_us: boot_us(), unit, witness }) {
+                    if !self.events.send(WatchEvent::Unit { at_us: boot_us(), unit, witness }) {
                         return Ok(());
                     }
                 }
@@ -393,8 +393,8 @@ impl Watcher {
             if let Some(first) = first.take() {
                 let _ = first.send(Ok(last.clone()));
             }
-            if std::mem::take(told_away)
-                && !self.teller.tell(WatchEvent::Back { at_us: boot_us(), manager: self.manager })
+            if std::mem::take(was_away)
+                && !self.events.send(WatchEvent::Back { at_us: boot_us(), manager: self.manager })
             {
                 return Ok(());
             }

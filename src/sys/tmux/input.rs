@@ -40,19 +40,19 @@ impl<'a> Input<'a> {
         Self { server, mark }
     }
 
-    fn tell(&self, arguments: &[&str]) -> Result<String> {
-        self.server.tell(arguments, Deadline::after(ANSWER))
+    fn run(&self, arguments: &[&str]) -> Result<String> {
+        self.server.run_command(arguments, Deadline::after(ANSWER))
     }
 
     /// What the pane shows, and who is attached: in one call, so that it is of one moment.
     ///
     /// # Errors
     /// When the server does not answer within [`ANSWER`], or has no such pane.
-    pub fn look(&self) -> Result<Screen> {
-        self.look_after(&[])
+    pub fn read_screen(&self) -> Result<Screen> {
+        self.read_screen_after(&[])
     }
 
-    fn look_after(&self, commands: &[&str]) -> Result<Screen> {
+    fn read_screen_after(&self, commands: &[&str]) -> Result<Screen> {
         let pane = self.mark.pane.as_str();
         let look = [
             "list-panes",
@@ -82,7 +82,7 @@ impl<'a> Input<'a> {
             "-t",
             pane,
         ];
-        let printed = self.tell(&[commands, &look].concat())?;
+        let printed = self.run(&[commands, &look].concat())?;
         tmux::look(pane, &printed).ok_or_else(|| Error::failed(format!("tmux does not show the pane {pane}")))
     }
 
@@ -97,7 +97,7 @@ impl<'a> Input<'a> {
     ///
     /// # Errors
     /// When the server does not answer within [`ANSWER`], or has no such pane.
-    pub fn look_for_brackets(&self) -> Result<Screen> {
+    pub fn read_screen_and_brackets(&self) -> Result<Screen> {
         const ASKS: &str = "#{==:#{pane_dead}#{pane_in_mode}#{bracket_paste_flag},00}";
         let paste = format!(
             "set-buffer -b {BUFFER} \"\\n\" ; paste-buffer -p -d -s '' -b {BUFFER} -t {}",
@@ -105,13 +105,13 @@ impl<'a> Input<'a> {
         );
         let before = bytes_written(self.mark.server_pid);
         let ask = ["if-shell", "-F", "-t", &self.mark.pane, ASKS, &paste, ";"];
-        let mut look = self.look_after(&ask)?;
+        let mut look = self.read_screen_after(&ask)?;
         if look.bracketed.is_some() || look.dead || look.in_mode {
             return Ok(look);
         }
         if self.written_since(before) == Some(0) {
             // The server may not have come to it; it does before it answers the next client.
-            look = self.look()?;
+            look = self.read_screen()?;
         }
         look.bracketed = match self.written_since(before) {
             Some(0) => Some(false),
@@ -127,15 +127,15 @@ impl<'a> Input<'a> {
         const ROUNDS: usize = 3;
         for _ in 0..ROUNDS {
             let before = self.calm();
-            self.tell(commands)?;
-            self.look()?;
+            self.run(commands)?;
+            self.read_screen()?;
             match self.written_since(before) {
                 Some(0) => return Ok(Some(false)),
                 Some(BRACKETS) => return Ok(Some(true)),
                 _ => {}
             }
             let before = self.calm();
-            self.look()?;
+            self.read_screen()?;
             if self.written_since(before) != Some(0) {
                 return Ok(None);
             }
@@ -171,7 +171,7 @@ impl<'a> Input<'a> {
     /// # Errors
     /// When the server does not answer within [`ANSWER`].
     pub fn leave_mode(&self) -> Result<()> {
-        self.tell(&["copy-mode", "-q", "-t", &self.mark.pane]).map(drop)
+        self.run(&["copy-mode", "-q", "-t", &self.mark.pane]).map(drop)
     }
 
     /// Presses keys, by tmux's names for them.
@@ -179,7 +179,7 @@ impl<'a> Input<'a> {
     /// # Errors
     /// When the server does not answer within [`ANSWER`].
     pub fn press(&self, key: &str) -> Result<()> {
-        self.tell(&["send-keys", "-t", &self.mark.pane, "--", key]).map(drop)
+        self.run(&["send-keys", "-t", &self.mark.pane, "--", key]).map(drop)
     }
 
     /// Types one byte, whatever key it is.
@@ -187,7 +187,7 @@ impl<'a> Input<'a> {
     /// # Errors
     /// When the server does not answer within [`ANSWER`].
     pub fn byte(&self, byte: u8) -> Result<()> {
-        self.tell(&["send-keys", "-H", "-t", &self.mark.pane, &format!("{byte:02x}")]).map(drop)
+        self.run(&["send-keys", "-H", "-t", &self.mark.pane, &format!("{byte:02x}")]).map(drop)
     }
 
     /// Types a text from a buffer that is gone afterwards; with `bracketed` as one paste where the program asked
@@ -219,8 +219,9 @@ impl<'a> Input<'a> {
             &paste,
             &drop_it,
         ];
-        let said = self.server.tell_with(&arguments, text.as_bytes(), Deadline::after(ANSWER))?;
-        Ok(said.is_empty().then_some(pasted))
+        let printed =
+            self.server.run_command_with_input(&arguments, text.as_bytes(), Deadline::after(ANSWER))?;
+        Ok(printed.is_empty().then_some(pasted))
     }
 
     /// Whether the server is seen to have written brackets around a text, and nothing else since. It has written
@@ -239,8 +240,8 @@ impl<'a> Input<'a> {
         let place = is_as_in(look);
         let condition = word.map_or(place.clone(), |word| format!("#{{&&:{place},#{{C:{word}}}}}"));
         let enter = format!("send-keys -t {} Enter", self.mark.pane);
-        let said = self.tell(&["if-shell", "-F", "-t", &self.mark.pane, &condition, &enter, CHANGED])?;
-        Ok(said.is_empty())
+        let printed = self.run(&["if-shell", "-F", "-t", &self.mark.pane, &condition, &enter, CHANGED])?;
+        Ok(printed.is_empty())
     }
 }
 

@@ -61,7 +61,7 @@ fn ask() -> nix::Result<Listeners> {
     let mut buffer = vec![0; 32 * 1024];
     loop {
         let received = recv(fd.as_raw_fd(), &mut buffer, MsgFlags::empty())?;
-        if !listeners.take(&buffer[..received]) {
+        if !listeners.add_datagram(&buffer[..received]) {
             return Ok(listeners);
         }
     }
@@ -93,7 +93,7 @@ fn aligned(length: usize) -> usize {
 
 impl Listeners {
     /// Takes one datagram of the answer; says whether more follow.
-    fn take(&mut self, mut datagram: &[u8]) -> bool {
+    fn add_datagram(&mut self, mut datagram: &[u8]) -> bool {
         while let (Some(length), Some(kind)) = (word(datagram, 0), half(datagram, 4)) {
             let length = length as usize;
             // An error, or the end.
@@ -139,9 +139,9 @@ mod tests {
     #[test]
     fn a_broken_answer_ends_the_list() {
         let mut listeners = Listeners::default();
-        assert!(!listeners.take(&[0; 64]));
-        assert!(!listeners.take(&[255; 64]));
-        assert!(listeners.take(&[]));
+        assert!(!listeners.add_datagram(&[0; 64]));
+        assert!(!listeners.add_datagram(&[255; 64]));
+        assert!(listeners.add_datagram(&[]));
         assert_eq!(file(&[0; 17]), None);
         assert!(listeners.0.is_empty());
     }

@@ -59,12 +59,12 @@ impl Server {
     ///
     /// # Errors
     /// What tmux said, or that it did not answer in time.
-    pub fn tell(&self, arguments: &[&str], deadline: Deadline) -> Result<String> {
-        self.tell_with(arguments, &[], deadline)
+    pub fn run_command(&self, arguments: &[&str], deadline: Deadline) -> Result<String> {
+        self.run_command_with_input(arguments, &[], deadline)
     }
 
     /// The same, with that on the client's standard input.
-    fn tell_with(&self, arguments: &[&str], input: &[u8], deadline: Deadline) -> Result<String> {
+    fn run_command_with_input(&self, arguments: &[&str], input: &[u8], deadline: Deadline) -> Result<String> {
         let deadline = deadline.min(Deadline::after(ANSWER));
         let run = |mut client: Command| {
             client.args(arguments);
@@ -78,7 +78,7 @@ impl Server {
         if !output.success && tmux::is_version_mismatch(&output.stderr) {
             output = self.own_client().and_then(|client| run(client).ok()).unwrap_or(output);
         }
-        if output.success { Ok(output.stdout) } else { Err(said(&output)) }
+        if output.success { Ok(output.stdout) } else { Err(client_error(&output)) }
     }
 
     /// A client that is the very program that the server runs, which the kernel keeps while it does: for when
@@ -106,8 +106,10 @@ impl Server {
     /// When the server does not answer, or has no such pane.
     pub fn pane(&self, pane: &str, deadline: Deadline) -> Result<Pane> {
         // list-panes and not display-message, which prints something for a pane that is gone.
-        let printed =
-            self.tell(&["list-panes", "-t", pane, "-F", &format!("#{{pane_id}} {PANE_FORMAT}")], deadline)?;
+        let printed = self.run_command(
+            &["list-panes", "-t", pane, "-F", &format!("#{{pane_id}} {PANE_FORMAT}")],
+            deadline,
+        )?;
         printed
             .lines()
             .find_map(|line| tmux::pane(line.strip_prefix(pane)?.strip_prefix(' ')?))
@@ -125,12 +127,12 @@ impl Server {
         if let Some(start) = &start {
             arguments.extend(["-S", start]);
         }
-        Ok(self.tell(&arguments, deadline)?.trim_end_matches('\n').to_owned())
+        Ok(self.run_command(&arguments, deadline)?.trim_end_matches('\n').to_owned())
     }
 }
 
 /// What a client said in failing.
-pub fn said(output: &CommandOutput) -> Error {
+pub fn client_error(output: &CommandOutput) -> Error {
     let text = if output.stderr.trim().is_empty() { &output.stdout } else { &output.stderr };
     let text = text.trim();
     if let Some(line) = tmux::config_error(text) {
@@ -207,8 +209,8 @@ pub fn on_end(
     own: &[(&str, Option<String>)],
 ) -> Result<Vec<String>> {
     let path = forge.to_string_lossy();
-    let is_told = |text: &str| !text.contains(['\'', '"', '\\', '$', '#', '%', '`', '\n', ';', '{', '}']);
-    if !is_told(&path) {
+    let is_safe = |text: &str| !text.contains(['\'', '"', '\\', '$', '#', '%', '`', '\n', ';', '{', '}']);
+    if !is_safe(&path) {
         return Err(Error::failed(format!(
             "forge's own path has a character that tmux cannot be told: {path}"
         ))
@@ -219,7 +221,7 @@ pub fn on_end(
         let _ = write!(command, " -u {name}");
     }
     for (name, value) in own.iter().filter_map(|(name, value)| value.as_ref().map(|value| (name, value))) {
-        if !is_told(value) {
+        if !is_safe(value) {
             return Err(Error::failed(format!(
                 "your own {name} has a character that tmux cannot be told: {value}"
             ))

@@ -201,7 +201,7 @@ impl<'a> Running<'a> {
 
     /// Records the changes that the managers reported.
     fn record_watch_events(&mut self, watch: &UnitWatch) {
-        for event in watch.take() {
+        for event in watch.drain() {
             match event {
                 WatchEvent::Unit { at_us, unit, witness } => self.record_state(at_us, &unit, *witness),
                 WatchEvent::Away { at_us, manager } => self.ledger.note(at_us, Happening::Away(manager)),

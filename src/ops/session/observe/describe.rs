@@ -75,7 +75,7 @@ impl<'a> QuestionReader<'a> {
 
     /// Reads the screen in the same way as `forge send`, so that both recognise the same questions.
     fn question(&self) -> Result<Option<String>> {
-        Ok(self.prompts.question(&self.input.look()?.text))
+        Ok(self.prompts.question(&self.input.read_screen()?.text))
     }
 }
 

@@ -38,7 +38,7 @@ impl Typist<'_> {
         loop {
             let wrote = self.output_within(Deadline::after(again).min(patience));
             let elapsed = start.elapsed();
-            let screen = self.input.look()?;
+            let screen = self.input.read_screen()?;
             self.check_takes_keys(&screen, "Enter was not pressed after the text")?;
             if typed.shows(before, &screen) {
                 let rest = least_rest().max(rest_for(elapsed));
@@ -67,7 +67,7 @@ impl Typist<'_> {
     ) -> Result<Screen> {
         let deadline = Deadline::after(RESTLESS.max(rest));
         while self.output_within(Deadline::after(rest)) && !deadline.passed() {
-            let now = self.input.look()?;
+            let now = self.input.read_screen()?;
             self.check_takes_keys(&now, "Enter was not pressed after the text")?;
             if typed.shows(before, &now) {
                 screen = now;
@@ -79,7 +79,7 @@ impl Typist<'_> {
     /// Takes the typed text back if that is safe, and returns the error that says so. Only the kernel's line
     /// editor is safe: a program that reads single keys may give any key another meaning.
     pub(super) fn take_back(&self, before: &Screen, what: &str) -> Error {
-        let Ok(screen) = self.input.look() else { return self.ended_error() };
+        let Ok(screen) = self.input.read_screen() else { return self.ended_error() };
         let mode = mode(&screen);
         if mode.unread > 0 {
             return Error::new(
@@ -100,7 +100,7 @@ impl Typist<'_> {
     }
 
     pub(super) fn not_shown_error(&self, what: &str) -> Error {
-        let rows = self.input.look().map(|screen| screen.last_rows(ROWS)).unwrap_or_default();
+        let rows = self.input.read_screen().map(|screen| screen.last_rows(ROWS)).unwrap_or_default();
         Error::new(Kind::NotShown, format!("{what}; Enter was not pressed in {}{rows}", self.id))
             .hint("'--key' presses a single key; '--blind' types to a program that shows nothing")
     }

@@ -69,7 +69,7 @@ impl Typist<'_> {
             if self.input.enter_if(&screen, typed.token(&screen))? {
                 return Ok(screen);
             }
-            let now = self.input.look()?;
+            let now = self.input.read_screen()?;
             if typed.stands_still(&first, &now) {
                 screen = now;
             } else {
@@ -93,7 +93,7 @@ impl Typist<'_> {
     ) -> Result<Screen> {
         let deadline = Deadline::after(RESTLESS.max(REST_BEFORE_AGAIN));
         while self.output_within(Deadline::after(REST_BEFORE_AGAIN)) && !deadline.passed() {
-            let now = self.input.look()?;
+            let now = self.input.read_screen()?;
             self.check_takes_keys(&now, "Enter was not pressed a second time")?;
             if typed.after(pressed, &now) == After::Broken {
                 screen = now;
@@ -110,7 +110,7 @@ impl Typist<'_> {
         let (mut again, mut last) = (POLL.0, None);
         loop {
             let wrote = self.output_within(Deadline::after(again));
-            let screen = match self.input.look() {
+            let screen = match self.input.read_screen() {
                 Ok(screen) if !screen.dead => screen,
                 Err(error) if error.kind == Kind::Deadline => return Err(error),
                 _ => return Ok((After::Left, None)),

@@ -173,7 +173,7 @@ impl Typist<'_> {
         let is_asked = text.contains(['\n', '\t']) || text.len() > PIECE || self.prompts.ready.is_none();
         for _ in 0..BRACKETS_TRIES {
             if screen.bracketed.is_none() && is_asked {
-                screen = self.input.look_for_brackets()?;
+                screen = self.input.read_screen_and_brackets()?;
             }
         }
         if is_asked && screen.bracketed != Some(true) {
@@ -303,7 +303,7 @@ impl Typist<'_> {
             if let Some(pasted) = self.input.paste(text, bracketed, Some(&screen))? {
                 return Ok((screen, pasted));
             }
-            let now = self.input.look()?;
+            let now = self.input.read_screen()?;
             self.check_takes_keys(&now, what)?;
             screen = may_type(now)?;
             if deadline.passed() {

@@ -66,7 +66,7 @@ impl<'a> Turn<'a> {
                 .hint(format!("'forge logs {}' shows how", self.id))
         };
         let input = Input::new(self.server.clone(), self.mark);
-        let screen = input.look()?;
+        let screen = input.read_screen()?;
         let output = FileWatch::of_file(Path::new(&screen.terminal))?;
         let program = Process::open_that(self.mark.program())?.ok_or_else(ended)?;
         loop {
@@ -79,7 +79,7 @@ impl<'a> Turn<'a> {
             if !is_alive(self.mark.program()) {
                 return Err(ended());
             }
-            let screen = input.look()?;
+            let screen = input.read_screen()?;
             if let Some(question) = self.prompts.question(&screen.text) {
                 let message = quoted(&format!("{} asks a question:", self.id), question.lines());
                 return Err(Error::new(Kind::Asking, message)

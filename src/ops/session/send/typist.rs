@@ -79,9 +79,9 @@ impl<'a> Typist<'a> {
             // once.
             let has_text = self.request.parts.iter().any(|part| matches!(part, Part::Text(_)));
             let screen = if has_text && self.prompts == Prompts::default() {
-                self.input.look_for_brackets()?
+                self.input.read_screen_and_brackets()?
             } else {
-                self.input.look()?
+                self.input.read_screen()?
             };
             if screen.dead {
                 return Err(self.ended_error());
@@ -104,7 +104,7 @@ impl<'a> Typist<'a> {
                     ));
                 }
                 self.input.leave_mode()?;
-                journal::told!(
+                journal::inform!(
                     "{} was in copy mode, in which tmux takes the keys: forge left copy mode",
                     self.id
                 );
@@ -145,7 +145,7 @@ impl<'a> Typist<'a> {
         let mut again = POLL.0;
         loop {
             let wrote = self.output_within(deadline.min(Deadline::after(again)));
-            let screen = self.input.look()?;
+            let screen = self.input.read_screen()?;
             if screen != *before || deadline.passed() {
                 return Ok(screen);
             }

@@ -32,7 +32,7 @@ impl Typist<'_> {
             let screen = self.changed_since(&last, deadline.left())?;
             if let Some(typed) = typed.as_ref().filter(|typed| typed.shows(before, &screen)) {
                 let shown = self.wait_until_at_rest(typed, REST_AFTER_KEYS, before, screen)?;
-                let now = self.input.look()?;
+                let now = self.input.read_screen()?;
                 if !self.request.enter || typed.stands_still(&shown, &now) {
                     return if self.request.enter { self.press_enter(typed, shown, sent) } else { Ok(now) };
                 }

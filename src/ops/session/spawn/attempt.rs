@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::order::{SpawnMode, SpawnOrder};
 use super::ready::StartedProgram;
 use super::refusal::stopped_meanwhile;
-use crate::model::error::{Error, Kind, Result, Trying};
+use crate::model::error::{Error, Kind, Result};
 use crate::model::internal_command::InternalCommand;
 use crate::model::session::spec::Spec;
 use crate::model::session::{Mark, environment};
@@ -145,7 +145,7 @@ fn read_ids(tmux: Child) -> Result<Ids> {
     tracing::debug!("tmux printed {:?} {:?}", output.stdout, output.stderr);
     match Ids::parse(&output.stdout) {
         Some(ids) if output.success => Ok(ids),
-        _ => Err(tmux::said(&output)),
+        _ => Err(tmux::client_error(&output)),
     }
 }
 
@@ -217,6 +217,6 @@ fn check_contained(spec: &Spec, ids: &Ids) -> Result<Cgroup> {
 /// [`Kind::Failed`] if processes are left.
 pub(super) fn wait_until_empty(group: &Cgroup) -> Result<()> {
     group.wait_empty(Deadline::after(UNITS)).and_then(|empty| {
-        if empty { Ok(()) } else { Err("it is not empty") }.trying("the last attempt's cgroup")
+        if empty { Ok(()) } else { Err(Error::failed("the last attempt's cgroup: it is not empty")) }
     })
 }

@@ -86,7 +86,7 @@ impl StartedProgram<'_> {
         let command = InternalCommand::PaneDied { session: self.spec.session.to_string() }.words();
         let hook = on_end(self.mark, forge, &command, &own)?;
         let hook: Vec<&str> = hook.iter().map(String::as_str).collect();
-        self.server.tell(&hook, Deadline::after(ANSWER)).map(drop)
+        self.server.run_command(&hook, Deadline::after(ANSWER)).map(drop)
     }
 
     /// The error for a program that ended before the session was up: how it ended, and its last screen.
