@@ -175,10 +175,10 @@ mod tests {
     }
 
     #[test]
-    fn the_sample_is_valid_and_in_the_readme() {
+    fn the_sample_is_valid_and_in_the_documents() {
         let sample = include_str!("../../packaging/forge.toml");
         parse(sample).and_then(|config| check_together(&config)).unwrap();
-        assert!(include_str!("../../README.md").contains(&format!("```toml\n{sample}```\n")));
+        assert!(include_str!("../../docs/configuration.md").contains(&format!("```toml\n{sample}```\n")));
     }
 
     #[test]

@@ -308,8 +308,8 @@ mod tests {
     #[test]
     fn the_manual_has_this_very_table() {
         assert!(
-            include_str!("../../../README.md").contains(&Condition::table()),
-            "README.md lacks:\n{}",
+            include_str!("../../../docs/supervision.md").contains(&Condition::table()),
+            "docs/supervision.md lacks:\n{}",
             Condition::table()
         );
     }

@@ -1,5 +1,8 @@
-//! The README's commands, run as they stand there, in its order; what it shows of their output is
-//! compared, numbers aside. A command that is in the README and not here fails the first test.
+//! Runs the commands of README.md, docs/ and examples/ in their order, and compares the output that a page
+//! shows below a command, numbers aside. A command that is on a page and in no list below fails the first test.
+
+mod examples;
+mod pages;
 
 use super::boots::wait_for_restore;
 use crate::machine::Machine;
@@ -7,214 +10,104 @@ use crate::ran::Ran;
 use crate::suite::{self, List, Test, outside};
 use std::collections::BTreeSet;
 
-/// What some of the commands need beside forge.
-pub(crate) const PACKAGES: &str = ",sudo,graphviz,man-db";
+/// Packages that some of the commands need beside forge.
+pub(crate) const PACKAGES: &str = ",sudo,graphviz,man-db,python3,jq,make";
 
 pub(crate) fn tests() -> Vec<Test> {
-    vec![outside!(every_command_is_tested), outside!(the_commands_do_what_they_say).limit_s(400)]
+    let mut tests = vec![outside!(every_command_is_tested), outside!(every_link_leads_somewhere)];
+    tests.extend(pages::tests());
+    tests.extend(examples::tests());
+    tests
 }
 
-const README: &str = include_str!("../../../README.md");
+/// A document, and how its commands are tested.
+struct Page {
+    path: &'static str,
+    text: &'static str,
+    /// A shell script that runs before the first command.
+    before: &'static str,
+    commands: &'static [(&'static str, How)],
+    /// A shell script that checks the result of all commands: it must exit with 0.
+    after: &'static str,
+}
 
-/// How a command is tested.
 enum How {
-    /// Run here, by its user in the home directory, after this.
-    After(&'static str, Status),
+    /// Runs the command as the user in the home directory, after this script; it exits with this status.
+    After(&'static str, i32),
     /// The same within a session.
     InSession,
     /// The same in a terminal, with this in its environment.
     InTerminal(&'static str),
-    /// Reboots the machine, after this.
+    /// Reboots the machine, after this script.
     Reboot(&'static str),
-    /// A target of the Makefile, which the tests themselves are run by.
+    /// A target of the Makefile, which runs the tests themselves.
     Target,
-    /// By another test.
+    /// Another test, `GROUP::NAME`, runs it.
     By(&'static str),
-    /// It is named, and meant for nobody to type as it stands.
+    /// The page only names it: nobody types it as it stands.
     Named,
 }
 
-/// With which status it ends.
-type Status = i32;
-
 use How::{After, By, InSession, InTerminal, Named, Reboot, Target};
 
-/// A line in a code block, with the output that is shown below it; or a command within a sentence.
-const COMMANDS: &[(&str, How)] = &[
-    ("make demo", Target),
-    ("make test", Target),
-    ("make test-vm", Target),
-    ("make test-faults", Target),
-    ("make test-agents", Target),
-    ("make bench", Target),
-    (
-        "forge spawn demo -- top",
-        After(
-            "tmux -L homebase new -d 'sleep 1000'; for l in one two; do tmux -L $l new -d 'sleep 100'; \
-             kill -9 $(tmux -L $l display -p '#{pid}'); done; sleep 0.2",
-            0,
-        ),
-    ),
-    ("forge list", After("", 0)),
-    ("forge logs demo", After("", 0)),
-    ("forge stop demo", After("", 0)),
-    ("forge spawn agent --ready '❯' --ready-timeout 10 -- bash", After("", 4)),
-    ("forge spawn job -- sh -c 'echo hello; exit 7'", After("", 1)),
-    (
-        "forge stop 'bridge-*'",
-        After(
-            "forge spawn bridge-1 -- sh -c 'trap \"\" TERM HUP; for i in 1 2 3; do setsid sh -c \"trap \\\"\\\" TERM HUP; \
-             while :; do sleep 1000; done\" & done; while :; do wait; done'; \
-             forge spawn bridge-2 -- sleep 1000; sleep 1",
-            0,
-        ),
-    ),
-    (
-        "forge units install --now --linger",
-        After(
-            "mkdir -p .config/forge && cat >.config/forge/forge.toml <<'EOF'\n\
-             [sessions.agent]\n\
-             command = 'sleep 1000'\n\
-             resume = \"sh -c 'echo {resume_id}; exec sleep 1000'\"\n\
-             resume_id = '7c1f2a5e-91b0-4a53-8f2c-6c61f6ad0e12'\n\
-             EOF\n\
-             forge spawn agent && forge spawn bridge -- sleep 1000",
-            0,
-        ),
-    ),
-    (
-        "sudo reboot",
-        Reboot(
-            "printf \"[sessions.scraper]\\ncommand = 'scrape'\\nboot = true\\n\" >>.config/forge/forge.toml",
-        ),
-    ),
-    ("journalctl --user -u forge-post-boot-sessions -o cat", After("", 0)),
-    ("forge probe", After("", 5)),
-    ("make deb", Target),
-    (
-        "sudo apt-get install ./target/deb/forge_*.deb",
-        By("package::after_an_install_the_first_example_works"),
-    ),
-    ("sudo loginctl enable-linger \"$USER\"", After("", 0)),
-    ("nix profile install .", By("nix::a_profile_installs_forge_and_its_units")),
-    ("forge units install --now", After("", 0)),
-    (
-        "forge units show forge-tmux-socket-sweep@.service | sudo tee /etc/systemd/system/forge-tmux-socket-sweep@.service",
-        After("", 0),
-    ),
-    ("sudo systemctl enable forge-tmux-socket-sweep@1000.service", After("", 0)),
-    (
-        "forge spawn web --supervise --ready 'listening' --port 7890 -- ./server",
-        After(
-            "cat >server <<'EOF'\n\
-             #!/usr/bin/perl\n\
-             use Socket; $| = 1;\n\
-             socket(my $s, PF_INET, SOCK_STREAM, 0); setsockopt($s, SOL_SOCKET, SO_REUSEADDR, 1);\n\
-             bind($s, sockaddr_in(7890, INADDR_LOOPBACK)) or die; listen($s, 8);\n\
-             print \"listening\\n\"; sleep 1000;\n\
-             EOF\n\
-             chmod +x server",
-            0,
-        ),
-    ),
-    (
-        "forge guard run --unit web --system-unit postgresql -- ./bench.sh",
-        // The pause before the restart is longer than a busy machine may keep the guard waiting.
-        After(
-            "mkdir -p .config/systemd/user; \
-             printf '[Service]\\nExecStart=sleep 10000\\nRestart=always\\nRestartSec=2\\n' >.config/systemd/user/web.service; \
-             systemctl --user daemon-reload; systemctl --user start web; \
-             sudo systemd-run -q -u postgresql sleep 10000; \
-             printf '#!/bin/sh\\nsleep 1; systemctl --user kill -s KILL web; sleep 4\\n' >bench.sh; chmod +x bench.sh",
-            100,
-        ),
-    ),
-    ("forge attach NAME", Named),
-    ("forge beat", InSession),
-    ("forge capture NAME", After("", 0)),
-    ("forge doctor", After("", 5)),
-    ("forge guard check before.json", After("forge guard snapshot --unit web -o before.json", 0)),
-    (
-        "forge guard snapshot -o before.json",
-        After("printf '[guard]\\nunits = [\"web\"]\\n' >>.config/forge/forge.toml", 0),
-    ),
-    ("forge guard watch", By("watch_over::each_disturbance_is_recorded_and_reported")),
-    ("forge logs NAME", After("", 0)),
-    ("forge man | man -l -", After("", 0)),
-    ("forge notify boot", By("boots::a_reboot_brings_back_what_was_running")),
-    ("forge notify failure", Named),
-    ("forge poke web", After("", 0)),
-    ("forge restart NAME", After("", 0)),
-    ("forge restart web", After("", 0)),
-    ("forge restore", After("", 0)),
-    ("forge restore --dry-run", After("", 0)),
-    ("forge run", Named),
-    ("forge save", After("", 0)),
-    ("forge send", Named),
-    ("forge send NAME TEXT", Named),
-    ("forge spawn", Named),
-    ("forge status NAME", After("", 0)),
-    ("forge stop NAME", After("", 0)),
-    ("forge thaw NAME", After("", 0)),
-    ("forge wait NAME --idle", Named),
-    ("forge units graph | dot -Tsvg", After("", 0)),
-    ("forge units install --linger", After("", 0)),
-    ("forge units install", After("", 0)),
-    ("forge units verify", After("", 0)),
-    ("journalctl --user -t forge -x", By("package::after_an_install_the_first_example_works")),
-    ("journalctl --user -u forge-spawn@NAME", After("", 0)),
-    ("journalctl -t forge", After("", 0)),
-    ("loginctl enable-linger", By("package::after_an_install_the_first_example_works")),
-    ("sudo loginctl enable-linger", Named),
-    ("systemctl --user edit", Named),
-    ("systemctl --user edit forge-spawn@.service", InTerminal("SYSTEMD_EDITOR=true")),
-    ("systemctl --user edit forge-tmux-socket-sweep.timer", InTerminal("SYSTEMD_EDITOR=true")),
-    ("systemctl --user reset-failed forge-spawn@web", After("", 0)),
-    ("systemctl --user start forge-spawn@web", After("", 0)),
-    ("systemctl --user status forge-spawn@web", After("", 0)),
-];
-
-/// What the README has people type, each once, in its order, and what it shows of the output.
-fn commands() -> Vec<(&'static str, Vec<&'static str>)> {
-    let mut found: Vec<(&str, Vec<&str>)> = Vec::new();
-    // Every other part is a code block; within the others, every other part of a span.
-    for (index, part) in README.split("```").enumerate() {
-        if index % 2 == 0 {
-            let text = part.split_whitespace().collect::<Vec<_>>().join(" ").replace("\\|", "|");
-            for span in text.split('`').skip(1).step_by(2) {
-                if let Some((known, _)) = COMMANDS.iter().find(|(known, _)| *known == span) {
-                    found.push((known, Vec::new()));
-                }
-                assert!(
-                    !is_a_command(span) || found.last().is_some_and(|(last, _)| *last == span),
-                    "no test runs `{span}` of the README"
-                );
-            }
-            continue;
-        }
-        // One in a language is no command.
-        let Some(lines) = part.strip_prefix('\n') else { continue };
-        let shows = lines.lines().any(|line| line.starts_with("$ "));
-        for line in lines.lines() {
-            match line.strip_prefix("$ ") {
-                Some(command) => found.push((command, Vec::new())),
-                None if shows => found.last_mut().expect("its command").1.push(line),
-                None => found.push((line.split("  #").next().unwrap_or(line).trim_end(), Vec::new())),
-            }
-        }
-    }
-    let mut seen = BTreeSet::new();
-    found.retain(|(command, _)| seen.insert(*command));
-    found
+fn all_pages() -> impl Iterator<Item = &'static Page> {
+    pages::PAGES.iter().chain(examples::PAGES)
 }
 
-fn is_a_command(span: &str) -> bool {
+impl Page {
+    fn how(&self, command: &str) -> Option<&'static How> {
+        self.commands.iter().find(|(known, _)| *known == command).map(|(_, how)| how)
+    }
+
+    /// The commands, each once, in the page's order, with the lines of output that the page shows: the lines
+    /// of code blocks, and the spans of code that begin with the name of a program.
+    fn shown(&self) -> Vec<(&'static str, Vec<&'static str>)> {
+        let mut found: Vec<(&str, Vec<&str>)> = Vec::new();
+        // Every other part is a code block.
+        for (index, part) in self.text.split("```").enumerate() {
+            if index % 2 == 0 {
+                found.extend(self.in_spans(part).into_iter().map(|command| (command, Vec::new())));
+                continue;
+            }
+            // A block in a language, such as TOML, has no commands.
+            let Some(lines) = part.strip_prefix('\n') else { continue };
+            let has_output = lines.lines().any(|line| line.starts_with("$ "));
+            for line in lines.lines() {
+                match line.strip_prefix("$ ") {
+                    Some(command) => found.push((command, Vec::new())),
+                    None if has_output => found.last_mut().expect("its command").1.push(line),
+                    None => found.push((line.split("  #").next().unwrap_or(line).trim_end(), Vec::new())),
+                }
+            }
+        }
+        let mut before = BTreeSet::new();
+        found.retain(|(command, _)| before.insert(*command));
+        found
+    }
+
+    fn in_spans(&self, text: &str) -> Vec<&'static str> {
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ").replace("\\|", "|");
+        let spans = text.split('`').skip(1).step_by(2);
+        let known =
+            |span: &str| self.commands.iter().find(|(known, _)| *known == span).map(|(known, _)| *known);
+        spans
+            .filter_map(|span| {
+                let command = known(span);
+                let path = self.path;
+                assert!(command.is_some() || !names_a_command(span), "no test runs `{span}` of {path}");
+                command
+            })
+            .collect()
+    }
+}
+
+fn names_a_command(span: &str) -> bool {
     ["forge ", "systemctl ", "journalctl ", "loginctl ", "sudo ", "nix ", "make "]
         .iter()
         .any(|program| span.starts_with(program))
 }
 
-/// A line without what is another each time.
+/// A line without what differs from run to run.
 fn normal(line: &str, host: &str) -> String {
     let words = line.replace(host, "HOST").replace("trixie", "HOST");
     let words = words.split_whitespace().map(|word| {
@@ -231,9 +124,9 @@ fn normal(line: &str, host: &str) -> String {
         .join("[")
 }
 
-/// Whether the lines are there, in their order; `...` stands for any.
+/// Fails unless the output has the lines, in their order; `...` stands for any lines.
 #[track_caller]
-fn shows(ran: &Ran, wanted: &[&str], host: &str) {
+fn assert_shows(ran: &Ran, wanted: &[&str], host: &str) {
     let printed = format!("{}{}", ran.stdout, ran.stderr);
     let printed: Vec<String> = printed.lines().map(|line| normal(line, host)).collect();
     let mut rest = printed.iter();
@@ -244,44 +137,68 @@ fn shows(ran: &Ran, wanted: &[&str], host: &str) {
 }
 
 fn every_command_is_tested(_: &mut Machine) {
-    let found = commands();
-    for (command, _) in &found {
-        assert!(
-            COMMANDS.iter().any(|(known, _)| known == command),
-            "no test runs this of the README: {command}"
-        );
-    }
-    for (known, how) in COMMANDS {
-        assert!(found.iter().any(|(command, _)| command == known), "the README has no more: {known}");
-        match how {
-            Target => {
-                let target = known.trim_start_matches("make ");
-                let makefile = include_str!("../../../Makefile");
-                assert!(makefile.contains(&format!("\n{target}: ")), "{known}");
+    for page in all_pages() {
+        let shown = page.shown();
+        let path = page.path;
+        for (command, _) in &shown {
+            assert!(page.how(command).is_some(), "no test runs this of {path}: {command}");
+        }
+        for (known, how) in page.commands {
+            assert!(shown.iter().any(|(command, _)| command == known), "{path} no longer has: {known}");
+            match how {
+                Target => {
+                    let target = known.trim_start_matches("make ");
+                    let makefile = include_str!("../../../Makefile");
+                    assert!(makefile.contains(&format!("\n{target}: ")), "{known}");
+                }
+                By(test) => {
+                    let (group, name) = test.split_once("::").expect("GROUP::TEST");
+                    let groups = suite::groups(List::Usual);
+                    let group = groups.iter().find(|known| known.name == group).expect(test);
+                    assert!(group.tests.iter().any(|known| known.name == name), "there is no {test}");
+                }
+                After(..) | InSession | InTerminal(_) | Reboot(_) | Named => {}
             }
-            By(test) => {
-                let (group, name) = test.split_once("::").expect("GROUP::TEST");
-                let groups = suite::groups(List::Usual);
-                let group = groups.iter().find(|known| known.name == group).expect(test);
-                assert!(group.tests.iter().any(|known| known.name == name), "there is no {test}");
-            }
-            After(..) | InSession | InTerminal(_) | Reboot(_) | Named => {}
         }
     }
 }
 
-fn the_commands_do_what_they_say(machine: &mut Machine) {
+/// Files only: `cargo test` has the repository that it was built from.
+fn every_link_leads_somewhere(_: &mut Machine) {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    for page in all_pages() {
+        let folder = root.join(page.path).parent().expect("a folder").to_owned();
+        for link in page.text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let file = link.split('#').next().expect("a part");
+            let is_there = file.is_empty() || folder.join(file).exists();
+            assert!(is_there || link.starts_with("https:"), "{} links to {link}", page.path);
+        }
+    }
+}
+
+/// Ends what the page before left.
+const RESET: &str = "\
+forge --quiet stop --all
+systemctl --user stop 'forge-spawn@*' web postgresql; sudo systemctl stop postgresql
+rm -rf .config/forge .config/systemd/user .local/state/forge server bench.sh
+systemctl --user daemon-reload; systemctl --user reset-failed
+forge --quiet sweep; true";
+
+/// Runs the page's commands.
+fn run(machine: &mut Machine, page: &Page) {
     machine.root(&["sh", "-c", "echo 'ada ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/ada"]).ok();
     let host = machine.root(&["hostname"]).ok().stdout.trim().to_owned();
-    for (command, wanted) in commands() {
-        let (_, how) =
-            COMMANDS.iter().find(|(known, _)| *known == command).expect("the first test says which");
+    let shell = |machine: &Machine, line: &str| machine.user(&["bash", "-lc", line]);
+    shell(machine, RESET).ok();
+    shell(machine, page.before).ok();
+    for (command, wanted) in page.shown() {
+        let how =
+            page.how(command).unwrap_or_else(|| panic!("no test runs this of {}: {command}", page.path));
         match how {
             After(before, status) => {
-                let line = format!("{before}\n{}", command.replace("NAME", "bridge"));
-                let ran = machine.user(&["bash", "-lc", &line]);
+                let ran = shell(machine, &format!("{before}\n{}", command.replace("NAME", "bridge")));
                 assert_eq!(ran.code, *status, "{ran}");
-                shows(&ran, &wanted, &host);
+                assert_shows(&ran, &wanted, &host);
             }
             InSession => {
                 machine.user(&["forge", "run", "inside", "--", "sh", "-c", command]).ok();
@@ -292,11 +209,12 @@ fn the_commands_do_what_they_say(machine: &mut Machine) {
                     .ok();
             }
             Reboot(before) => {
-                machine.user(&["bash", "-lc", before]).ok();
+                shell(machine, before).ok();
                 machine.reboot();
                 wait_for_restore(machine);
             }
             Target | By(_) | Named => {}
         }
     }
+    shell(machine, page.after).ok();
 }
