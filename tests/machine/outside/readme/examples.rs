@@ -74,7 +74,7 @@ systemctl --user set-environment TELEGRAM_API=http://127.0.0.1:8091";
 const BOT_WORKS: &str = r#"
 soon() { for _ in $(seq 200); do eval "$1" && return; sleep 0.1; done; echo "never: $1"; cat answers; forge capture bot; exit 1; }
 running() { forge --json status bot | jq -e '.state == "running"' >/dev/null; }
-pid() { forge --json status bot | jq .pid; }
+pid() { forge --json status bot | jq .pane_pid; }
 soon 'grep -qs answer-42 answers'
 before=$(pid)
 kill -9 "$before"
