@@ -165,14 +165,21 @@ fn record() -> impl Strategy<Value = Record> {
     let failed = (text(), text(), option::of(text()))
         .prop_map(|(kind, message, hint)| StartOutcome::Failed { kind, message, hint });
     let started = option::of(prop_oneof![up, failed]);
-    let rest = (any::<[bool; 2]>(), option::of(text()), option::of(watched()));
+    let next = (any::<[bool; 2]>(), option::of(any::<u64>()));
+    let rest = (next, option::of(text()), option::of(watched()));
     (vec(any::<u64>(), 0..6), option::of(any::<u64>()), started, rest).prop_map(
-        |(failures_boot_us, running_wall_us, started, ([poked, by_itself], failure, watched))| Record {
+        |(
+            failures_boot_us,
+            running_wall_us,
+            started,
+            (([poked, by_itself], manager_boot_us), failure, watched),
+        )| Record {
             failures_boot_us,
             running_wall_us,
             started,
             poked,
             by_itself,
+            manager_boot_us,
             failure,
             watched,
         },

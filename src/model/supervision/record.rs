@@ -33,6 +33,10 @@ pub struct Record {
     /// says so too, until somebody runs `systemctl reset-failed`.
     #[serde(default)]
     pub by_itself: bool,
+    /// The start of the manager that ran when `by_itself` was set, in microseconds since the boot. Another
+    /// manager starts nothing by itself.
+    #[serde(default)]
+    pub manager_boot_us: Option<u64>,
     /// The description of the last failure.
     #[serde(default)]
     pub failure: Option<String>,

@@ -17,6 +17,7 @@ use crate::ops::session::spawn::refusal::is_abandoned;
 use crate::ops::session::spawn::{Spawned, spawn};
 use crate::ops::session::{observe, specify};
 use crate::ops::supervise::client;
+use crate::ops::supervise::missed_stop::mark_missed_stops;
 use crate::sys::clock::{Deadline, now_us};
 use crate::sys::journal;
 use crate::sys::systemd::boot_id;
@@ -89,6 +90,7 @@ pub fn restore(context: &Context, configured: bool) -> Result<RestoreOutcome> {
         return Ok(RestoreOutcome::Already(restored));
     }
     context.store.clear_leftovers();
+    mark_missed_stops(context);
     let steps = plan_steps(context)?;
     let todo = steps
         .values()

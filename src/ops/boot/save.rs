@@ -15,6 +15,7 @@ use crate::model::session::spec::Spec;
 use crate::ops::Context;
 use crate::ops::session::observe;
 use crate::ops::session::resume::{self, Conversations};
+use crate::ops::supervise::missed_stop::mark_missed_stops;
 use crate::sys::journal;
 use crate::sys::store::Store;
 use crate::sys::systemd::Login;
@@ -47,6 +48,7 @@ pub struct UnsavedSession {
 /// [`Kind::Bus`](crate::model::error::Kind::Bus) if forge cannot reach the manager;
 /// [`Kind::Failed`](crate::model::error::Kind::Failed) if forge cannot read the specifications.
 pub fn save(context: &Context) -> Result<Saved> {
+    mark_missed_stops(context);
     let mut specs = Vec::new();
     for found in observe::all(context, |_| true)? {
         // Skip sessions that have ended, and specifications that forge cannot read.

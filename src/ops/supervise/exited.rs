@@ -7,7 +7,7 @@ use super::client::change_record;
 use crate::model::error::Result;
 use crate::model::internal_command::InternalCommand;
 use crate::model::session::name::SessionId;
-use crate::model::supervision::status;
+use crate::model::supervision::{Record, status};
 use crate::model::unit;
 use crate::ops::Context;
 use crate::ops::session::stop;
@@ -62,8 +62,11 @@ pub fn in_pause(context: &Context, id: &SessionId) -> Result<()> {
 }
 
 fn record_automatic_restart(context: &Context, id: &SessionId, by_itself: bool) {
+    let manager_boot_us = context.manager().and_then(Manager::up_since_us).ok();
+    let change =
+        |record: &mut Record| (record.by_itself, record.manager_boot_us) = (by_itself, manager_boot_us);
     // Without this the next supervisor goes by systemd's NRestarts=.
-    if let Err(error) = change_record(context, id, |record| record.by_itself = by_itself) {
+    if let Err(error) = change_record(context, id, change) {
         tracing::debug!("{error}");
     }
 }

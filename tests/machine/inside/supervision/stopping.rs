@@ -12,6 +12,7 @@ pub(crate) fn tests() -> Vec<Test> {
     vec![
         inside!(a_stop_ends_every_process_of_the_session),
         inside!(a_stop_between_two_supervisors_ends_the_session),
+        inside!(a_stop_that_systemd_announces_to_nobody_is_a_stop),
         inside!(an_exit_between_two_supervisors_ends_the_session),
         inside!(an_exit_is_final_after_reset_failed),
         inside!(a_stopped_session_can_start_again_and_a_forgotten_one_cannot),
@@ -65,6 +66,33 @@ fn a_stop_between_two_supervisors_ends_the_session() {
     is_not_restored("gap");
     assert_eq!(pause(), "inactive");
     nothing_left_of_but_the_file("gap");
+}
+
+fn a_stop_that_systemd_announces_to_nobody_is_a_stop() {
+    let _settings = DropIn::new("quiet", "[Service]\nRestartSec=1h\n");
+    let it = Supervised::spawn("quiet", &[], &["sleep", "1000"]);
+    let stop_unannounced = || {
+        signal("KILL", it.pid());
+        wait_until(Duration::from_secs(5), "the pause", || it.service("SubState") == "auto-restart");
+        // As at the end of a pause: from then on systemd runs no command of forge at a stop.
+        systemctl(&["stop", "forge-pause-quiet.service"]).ok();
+        systemctl(&["stop", &it.unit]).ok();
+        assert_eq!((it.service("ActiveState"), it.status()), ("inactive".into(), serde_json::Value::Null));
+    };
+    stop_unannounced();
+    forge(&["save"]).ok();
+    is_not_restored("quiet");
+    // systemd killed the tmux server, so its socket is left.
+    forge(&["sweep"]).ok();
+    nothing_left_of_but_the_file("quiet");
+    systemctl(&["start", &it.unit]).ok();
+    assert_eq!(it.up()["supervised"], true);
+    stop_unannounced();
+    let _ = std::fs::remove_file(".local/state/forge/restored.json");
+    let restored = forge(&["--json", "restore"]).ok().json();
+    assert_eq!(restored["restored"], serde_json::json!([]), "{restored}");
+    forge(&["sweep"]).ok();
+    nothing_left_of("quiet");
 }
 
 /// Asserts that the session is stopped and its specification is kept.
