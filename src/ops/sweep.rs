@@ -104,6 +104,9 @@ pub fn sweep(context: &Context, plan: &SweepPlan) -> SweepReport {
 /// Records a completed sweep in the journal, and for the probe.
 pub fn record(context: &Context, report: &SweepReport) {
     save_last_sweep(context, report);
+    // A supervisor that was killed while it wrote leaves its temporary file, and a session that has ended
+    // writes no more.
+    context.store.clear_leftovers();
     journal::record(&Event::SweepDone {
         scanned: report.scanned,
         removed: report.removed.len(),

@@ -83,7 +83,9 @@ impl Store {
 
     /// Removes the temporary files of writers that were killed half-way.
     pub fn clear_leftovers(&self) {
-        files::clear_leftovers(&self.specs, "", files::LEFT_OVER);
+        for directory in [&self.specs, &self.records] {
+            files::clear_leftovers(directory, "", files::LEFT_OVER);
+        }
     }
 
     /// Moves an unreadable specification to `STATE/set-aside`. Returns its new path.

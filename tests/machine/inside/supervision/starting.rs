@@ -42,7 +42,7 @@ fn a_start_returns_when_the_session_is_ready() {
     assert_eq!(event_since(&cursor, "ready")["FORGE_SESSION"], "web");
     let own = journal(&["-u", &web.unit, "FORGE_EVENT=spawned"]);
     assert!(!own.is_empty(), "journalctl --user -u {} shows it", web.unit);
-    assert!(forge(&["units", "verify"]).ok().stdout.contains("no circle"));
+    assert!(forge(&["units", "verify"]).ok().stdout.contains("no cycle"));
 }
 
 fn a_failed_start_reports_the_reason() {
