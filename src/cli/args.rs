@@ -58,11 +58,11 @@ pub(super) struct Cli {
     #[arg(short = 'V', long, action = ArgAction::Version, help_heading = GLOBAL)]
     version: Option<bool>,
     #[command(subcommand)]
-    pub verb: Option<Verb>,
+    pub command: Option<AnyCommand>,
 }
 
 #[derive(Debug, Subcommand)]
-pub(super) enum Verb {
+pub(super) enum AnyCommand {
     /// Start a session and return when it is ready
     Spawn(Box<commands::spawn::Args>),
     /// Start a session in the foreground and exit when it ends
@@ -117,8 +117,8 @@ pub(super) enum Verb {
     Man(commands::man::Args),
 }
 
-impl Verb {
-    pub(super) fn command(&self) -> &dyn Command {
+impl AnyCommand {
+    pub(super) fn as_command(&self) -> &dyn Command {
         match self {
             Self::Spawn(command) => command.as_ref(),
             Self::Run(command) => command.as_ref(),
@@ -162,7 +162,9 @@ mod tests {
 
     /// The command and all its subcommands that have a page.
     fn documented(command: &clap::Command) -> Vec<&clap::Command> {
-        let below = command.get_subcommands().filter(|verb| !verb.is_hide_set() && verb.get_name() != "help");
+        let below = command
+            .get_subcommands()
+            .filter(|command| !command.is_hide_set() && command.get_name() != "help");
         [command].into_iter().chain(below.flat_map(documented)).collect()
     }
 

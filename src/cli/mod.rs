@@ -36,8 +36,8 @@ pub fn main() -> ExitCode {
 fn run(cli: &Cli) -> ExitCode {
     let printer = Printer::new(cli.json, cli.quiet);
     journal::open(cli.verbose, printer.shows_progress(), !cli.quiet);
-    let Some(verb) = &cli.verb else { return printer.print_output(&overview::show()) };
-    let (command, warn) = (verb.command(), |error: &Error| printer.warn(error));
+    let Some(command) = &cli.command else { return printer.print_output(&overview::show()) };
+    let (command, warn) = (command.as_command(), |error: &Error| printer.warn(error));
     let context = CommandContext::new(command.config(), cli.json, cli.config.as_deref(), &warn, Cli::command);
     let done = command.run(&context);
     journal::flush_stderr();

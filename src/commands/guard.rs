@@ -206,12 +206,12 @@ fn check(context: &Context, file: &Path) -> Result<Output> {
         row
     });
     let head = [&HEAD[..], &["since the snapshot"]].concat();
-    let shown = Output::new(&json).table(&head, rows.collect());
-    let shown = ledger.moments().iter().fold(shown, |shown, moment| shown.line(moment.what.text()));
+    let output = Output::new(&json).table(&head, rows.collect());
+    let output = ledger.moments().iter().fold(output, |output, moment| output.line(moment.what.text()));
     let last = match (untold, is_disturbed) {
         (Some(why), _) => format!("cannot determine the state of the units: {why}"),
         (None, true) => format!("disturbed since the snapshot of {since}"),
         (None, false) => format!("undisturbed since the snapshot of {since}"),
     };
-    Ok(shown.line(last).exit(if is_disturbed { DISTURBED } else { 0 }))
+    Ok(output.line(last).exit(if is_disturbed { DISTURBED } else { 0 }))
 }

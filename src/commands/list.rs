@@ -33,13 +33,13 @@ impl Command for Args {
         let context = call.context()?;
         let pattern = self.pattern.as_deref().map_or_else(|| Ok(Pattern::all()), Pattern::parse)?;
         let sessions = observe::describe_all(context, |id| pattern.matches(id))?;
-        let shown = Output::new(&json!({ "sessions": sessions }));
+        let output = Output::new(&json!({ "sessions": sessions }));
         if sessions.is_empty() {
-            return Ok(shown.line(
+            return Ok(output.line(
                 "no sessions; 'forge spawn NAME -- COMMAND' starts one, 'forge probe' shows problems",
             ));
         }
-        Ok(shown.table(
+        Ok(output.table(
             &["SESSION", "STATE", "PID", "TASKS", "CPU", "MEMORY", "IDLE", "COMMAND"],
             sessions.iter().map(row).collect(),
         ))

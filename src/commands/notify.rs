@@ -99,14 +99,14 @@ impl Command for Args {
 }
 
 fn show(notice: &Notice, deliveries: &[Delivery]) -> Output {
-    let mut shown = Output::new(&json!({ "notice": notice.kind, "channels": deliveries }));
+    let mut output = Output::new(&json!({ "notice": notice.kind, "channels": deliveries }));
     for delivery in deliveries {
-        shown = shown.line(match &delivery.error {
+        output = output.line(match &delivery.error {
             None => format!("sent by {}", delivery.channel),
             Some(error) => {
                 format!("not sent by {}: {error} (tries: {})", delivery.channel, delivery.attempts)
             }
         });
     }
-    shown.exit(u8::from(deliveries.iter().any(|delivery| !delivery.sent)))
+    output.exit(u8::from(deliveries.iter().any(|delivery| !delivery.sent)))
 }

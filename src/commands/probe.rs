@@ -32,13 +32,13 @@ impl Command for Args {
             return Ok(Output::new(&probe).raw(probe.metrics().trim_end()).exit(status));
         }
         let rows = probe.rows(local).into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();
-        let mut shown = Output::new(&probe).table(&["WHAT", "HOW"], rows);
+        let mut output = Output::new(&probe).table(&["WHAT", "HOW"], rows);
         for problem in &probe.problems {
-            shown = shown.line(format!("! {}", problem.what)).line(format!("  {}", problem.hint));
+            output = output.line(format!("! {}", problem.what)).line(format!("  {}", problem.hint));
         }
         if probe.healthy {
-            shown = shown.line("all is well");
+            output = output.line("all is well");
         }
-        Ok(shown.exit(status))
+        Ok(output.exit(status))
     }
 }

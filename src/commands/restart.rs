@@ -39,13 +39,13 @@ impl Command for Args {
         if let Some(error) = first_of(failed, "restarted", &names) {
             return Err(error);
         }
-        let mut shown = Output::new(&json!({ "restarted": restarted }));
+        let mut output = Output::new(&json!({ "restarted": restarted }));
         for one in &restarted {
-            shown = shown.line(format!(
+            output = output.line(format!(
                 "restarted {}: now process {} ({} ms)",
                 one.session, one.pane_pid, one.elapsed_ms
             ));
         }
-        Ok(shown)
+        Ok(output)
     }
 }

@@ -38,7 +38,7 @@ impl Command for Args {
             RestoreOutcome::Done { restored, unrecorded } => (restored, false, unrecorded),
             RestoreOutcome::Already(restored) => (restored, true, None),
         };
-        let mut shown = Output::new(&json!({
+        let mut output = Output::new(&json!({
             "already": already,
             "at": rfc3339(restored.at_us),
             "restored": restored.restored,
@@ -46,25 +46,25 @@ impl Command for Args {
             "left": restored.left,
         }));
         if already {
-            return Ok(shown.line(format!(
+            return Ok(output.line(format!(
                 "nothing to do: forge restored the sessions at {}; 'forge restart NAME' starts a missing one",
                 local(restored.at_us)
             )));
         }
         for line in lines(&restored) {
-            shown = shown.line(line);
+            output = output.line(line);
         }
         if let Some(error) = &unrecorded {
-            shown = shown.line(format!("cannot record this restore: {}", error.message));
+            output = output.line(format!("cannot record this restore: {}", error.message));
         }
         if !configuration_is_valid {
             // forge does not know which sessions are configured to start, and nobody would notice a
             // missing one.
-            return Ok(shown
+            return Ok(output
                 .line("cannot tell which sessions are configured: fix the configuration, then run 'forge restore' again")
                 .exit(Kind::Config.exit_status()));
         }
-        Ok(shown.exit(u8::from(!restored.failed.is_empty() || unrecorded.is_some())))
+        Ok(output.exit(u8::from(!restored.failed.is_empty() || unrecorded.is_some())))
     }
 }
 
@@ -101,13 +101,13 @@ fn plan(context: &Context) -> Result<Output> {
         .iter()
         .map(|(session, action, why)| json!({ "session": session, "action": action, "reason": why }))
         .collect();
-    let mut shown = Output::new(&json!({ "already": already, "plan": plan }));
+    let mut output = Output::new(&json!({ "already": already, "plan": plan }));
     if already {
-        shown = shown.line("forge restored the sessions in this boot; another restore does nothing");
+        output = output.line("forge restored the sessions in this boot; another restore does nothing");
     }
     if rows.is_empty() {
-        return Ok(shown.line("no sessions to restore"));
+        return Ok(output.line("no sessions to restore"));
     }
     let rows = rows.into_iter().map(|(session, action, why)| vec![session, action.to_owned(), why]).collect();
-    Ok(shown.table(&["SESSION", "ACTION", "WHY"], rows))
+    Ok(output.table(&["SESSION", "ACTION", "WHY"], rows))
 }

@@ -31,18 +31,18 @@ impl Command for Args {
 }
 
 fn show(saved: &Saved) -> Output {
-    let mut shown = Output::new(saved);
+    let mut output = Output::new(saved);
     for one in &saved.saved {
-        shown = shown.line(match &one.resume_id {
+        output = output.line(match &one.resume_id {
             Some(id) => format!("saved {}: resumes with {id}", one.session),
             None => format!("saved {}", one.session),
         });
     }
     for one in &saved.failed {
-        shown = shown.line(format!("no resume id for {}: {}", one.session, one.error));
+        output = output.line(format!("no resume id for {}: {}", one.session, one.error));
     }
     if saved.saved.is_empty() && saved.failed.is_empty() {
-        shown = shown.line("no sessions to save");
+        output = output.line("no sessions to save");
     }
-    shown
+    output
 }

@@ -173,16 +173,16 @@ impl Command for Args {
             self.wait.map(|limit| Turn::begin(context, &id, mark).map(|turn| (turn, limit))).transpose()?;
         let sent = send(context, &id, mark, &request)?;
         let mut json = sent.json(id.as_str(), request.enter);
-        let mut shown = Output::new(&json).line(result_line(&id, &sent));
+        let mut output = Output::new(&json).line(result_line(&id, &sent));
         if sent.stands_still {
-            return Ok(shown.exit(Kind::Deadline.exit_status()));
+            return Ok(output.exit(Kind::Deadline.exit_status()));
         }
         if let Some((turn, limit)) = turn {
-            let output = turn.end(Deadline::after(limit))?;
-            json["output"] = Value::from(output.as_str());
-            shown = Output::new(&json).raw(output);
+            let added = turn.end(Deadline::after(limit))?;
+            json["output"] = Value::from(added.as_str());
+            output = Output::new(&json).raw(added);
         }
-        Ok(shown)
+        Ok(output)
     }
 }
 

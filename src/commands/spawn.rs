@@ -44,14 +44,14 @@ impl Command for Args {
             count => format!(" after cleaning {}", stale_sockets(count)),
         };
         let retried = if spawned.attempts > 1 { ", at the second attempt" } else { "" };
-        let mut shown = Output::new(&spawned);
+        let mut output = Output::new(&spawned);
         if let Some(note) = renamed(&wanted.name, &spec.session) {
-            shown = shown.line(note);
+            output = output.line(note);
         }
         for freed in &spawned.freed {
-            shown = shown.line(format!("ended processes of an earlier run: {freed}"));
+            output = output.line(format!("ended processes of an earlier run: {freed}"));
         }
-        shown = shown
+        output = output
             .line(format!(
                 "spawned {}{cleaned}{retried}: {} is process {} ({} ms)",
                 spawned.session,
@@ -64,9 +64,9 @@ impl Command for Args {
                 spawned.session
             ));
         if *supervise {
-            shown = shown
+            output = output
                 .line(format!("  systemctl --user status forge-spawn@{}   its supervisor", spawned.session));
         }
-        Ok(shown)
+        Ok(output)
     }
 }

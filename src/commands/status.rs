@@ -62,8 +62,10 @@ impl Command for Args {
             ));
         }
         rows.extend(advice(session.state, id.as_str()).map(|advice| ("next", advice)));
-        let shown = Output::new(&session).line(id.to_string());
-        Ok(rows.into_iter().fold(shown, |shown, (name, value)| shown.line(format!("  {name:<10} {value}"))))
+        let output = Output::new(&session).line(id.to_string());
+        Ok(rows
+            .into_iter()
+            .fold(output, |output, (name, value)| output.line(format!("  {name:<10} {value}"))))
     }
 }
 

@@ -46,13 +46,13 @@ impl Command for Args {
         let timeout = self.timeout;
         let mut stopped = stop::stop(context, &found, timeout)?;
         stopped.extend(stop::forget(context, &kept, timeout)?);
-        let mut shown = Output::new(&json!({ "stopped": stopped }));
+        let mut output = Output::new(&json!({ "stopped": stopped }));
         if stopped.is_empty() {
-            shown = shown.line("no sessions to stop");
+            output = output.line("no sessions to stop");
         }
         for one in &stopped {
             if one.processes == 0 {
-                shown = shown.line(format!(
+                output = output.line(format!(
                     "stopped {}: it was not running, and forge will not restore it",
                     one.session
                 ));
@@ -63,12 +63,12 @@ impl Command for Args {
                 0 => String::new(),
                 count => format!(", {count} of them killed"),
             };
-            shown = shown.line(format!(
+            output = output.line(format!(
                 "stopped {}: {} {processes} ended{killed}, nothing is left ({} ms)",
                 one.session, one.processes, one.elapsed_ms
             ));
         }
-        Ok(shown)
+        Ok(output)
     }
 }
 

@@ -64,25 +64,25 @@ fn salvaged(call: &CommandContext<'_>, paths: &Paths) -> (Config, bool) {
 }
 
 fn show(report: &SweepReport, dry_run: bool) -> Output {
-    let mut shown = Output::new(report);
+    let mut output = Output::new(report);
     let removed = if dry_run { "would remove" } else { "removed" };
     for path in &report.removed {
-        shown = shown.line(format!("{removed} {}", legible(path)));
+        output = output.line(format!("{removed} {}", legible(path)));
     }
     for path in &report.healed {
-        shown = shown.line(format!("healed {}: its server created the socket again", legible(path)));
+        output = output.line(format!("healed {}: its server created the socket again", legible(path)));
     }
     for path in &report.unresponsive {
-        shown = shown.line(format!("left {}: its server is alive but does not answer", legible(path)));
+        output = output.line(format!("left {}: its server is alive but does not answer", legible(path)));
     }
     for skipped in &report.skipped {
-        shown = shown.line(format!("left {}: {}", legible(&skipped.path), skipped.reason));
+        output = output.line(format!("left {}: {}", legible(&skipped.path), skipped.reason));
     }
     let protected = match report.protected.len() {
         0 => String::new(),
         count => format!(", {count} protected"),
     };
-    shown.line(format!(
+    output.line(format!(
         "{removed} {}; {} live{protected}, of {} sockets ({} ms)",
         stale_sockets(report.removed.len()),
         report.live.len(),

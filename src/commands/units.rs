@@ -104,15 +104,15 @@ fn install_now(context: &Context, now: bool, linger: bool) -> Result<Output> {
     let done = install::install(context, &steps, now)?;
     // The installed units stay even if lingering cannot be turned on.
     let lingers = install::lingering(context, linger)?;
-    let mut shown = changed(&steps, &done, json!({ "linger": lingers }));
+    let mut output = changed(&steps, &done, json!({ "linger": lingers }));
     if lingers == Some(false) {
-        shown = shown
+        output = output
             .line("lingering is off: none of the units starts at boot, and your sessions end with your last login")
             .line("  turn it on: 'forge units install --linger' or 'sudo loginctl enable-linger'");
     } else if done.started.is_empty() && !done.links.is_empty() {
-        shown = shown.line("the units start at the next boot; 'forge units install --now' starts them now");
+        output = output.line("the units start at the next boot; 'forge units install --now' starts them now");
     }
-    Ok(shown)
+    Ok(output)
 }
 
 fn word(change: &FileChange) -> &'static str {
@@ -153,40 +153,40 @@ fn changed(steps: &[InstallStep], done: &Done, more: Value) -> Output {
     if let (Value::Object(json), Value::Object(more)) = (&mut json, more) {
         json.extend(more);
     }
-    let mut shown = Output::new(&json);
+    let mut output = Output::new(&json);
     for step in steps.iter().filter(|step| step.change != FileChange::Absent) {
-        shown = shown.line(format!("{:<34} {}", step.file.name, word(&step.change)));
+        output = output.line(format!("{:<34} {}", step.file.name, word(&step.change)));
     }
     if steps.iter().all(|step| step.change == FileChange::Absent) {
-        shown = shown.line("nothing of forge's to remove");
+        output = output.line("nothing of forge's to remove");
     }
     for link in &done.links {
-        shown = shown.line(format!("link {}", link.display()));
+        output = output.line(format!("link {}", link.display()));
     }
     for (what, units) in [("started", &done.started), ("stopped", &done.stopped)] {
         if !units.is_empty() {
-            shown = shown.line(format!("{what} {}", units.join(" ")));
+            output = output.line(format!("{what} {}", units.join(" ")));
         }
     }
     for problem in &done.not_started {
-        shown = shown.line(problem.what.clone()).line(format!("  {}", problem.hint)).exit(1);
+        output = output.line(problem.what.clone()).line(format!("  {}", problem.hint)).exit(1);
     }
-    refusals(shown, steps)
+    refusals(output, steps)
 }
 
 /// Reports the files that forge left because they are not its own, as a failure.
-fn refusals(mut shown: Output, steps: &[InstallStep]) -> Output {
+fn refusals(mut output: Output, steps: &[InstallStep]) -> Output {
     for step in steps {
         if let FileChange::Refuse(why) = step.change {
-            shown = shown.line(format!("left {}: {why}", step.path.display())).exit(1);
+            output = output.line(format!("left {}: {why}", step.path.display())).exit(1);
         }
     }
-    shown
+    output
 }
 
 /// The plan as a patch.
 fn would(steps: &[InstallStep]) -> Output {
-    let mut shown = Output::new(&json!({ "units": rows(steps) }));
+    let mut output = Output::new(&json!({ "units": rows(steps) }));
     let mut nothing = true;
     for step in steps {
         let old = if let There::Text(text) = &step.there { text } else { "" };
@@ -201,12 +201,12 @@ fn would(steps: &[InstallStep]) -> Output {
         };
         let diff = TextDiff::from_lines(old, new);
         let patch = diff.unified_diff().header(&label(old), &label(new)).to_string();
-        shown = shown.raw(patch.trim_end());
+        output = output.raw(patch.trim_end());
     }
     if nothing {
-        shown = shown.line("nothing would change");
+        output = output.line("nothing would change");
     }
-    refusals(shown, steps)
+    refusals(output, steps)
 }
 
 fn show(unit: Option<&str>) -> Result<Output> {
@@ -227,39 +227,39 @@ fn show(unit: Option<&str>) -> Result<Output> {
         texts.push((file.name, file.render(&forge)?));
     }
     let json: Vec<_> = texts.iter().map(|(name, text)| json!({ "unit": name, "text": text })).collect();
-    let mut shown = Output::new(&json!({ "units": json }));
+    let mut output = Output::new(&json!({ "units": json }));
     for (name, text) in &texts {
         // A single unit can be redirected to a file as it is.
         let head = if texts.len() > 1 { format!("# {name}\n") } else { String::new() };
-        shown = shown.raw(format!("{head}{}", text.trim_end_matches('\n')));
+        output = output.raw(format!("{head}{}", text.trim_end_matches('\n')));
         if texts.len() > 1 {
-            shown = shown.raw("");
+            output = output.raw("");
         }
     }
-    Ok(shown)
+    Ok(output)
 }
 
 fn verified(verified: &Verified) -> Output {
     let ok = verified.problems.is_empty() && verified.analyze.is_empty();
-    let mut shown = Output::new(&json!({
+    let mut output = Output::new(&json!({
         "ok": ok,
         "edges": verified.edges,
         "problems": verified.problems,
         "systemd_analyze": verified.analyze,
     }));
     for problem in &verified.problems {
-        shown = shown.line(problem.what.clone()).line(format!("  {}", problem.hint));
+        output = output.line(problem.what.clone()).line(format!("  {}", problem.hint));
     }
     for line in &verified.analyze {
-        shown = shown.line(format!("systemd-analyze: {line}"));
+        output = output.line(format!("systemd-analyze: {line}"));
     }
     if ok {
-        shown = shown.line(format!(
+        output = output.line(format!(
             "the manager has all {} edges, every unit that they name, and no cycle",
             verified.edges
         ));
     }
-    shown.exit(if ok { 0 } else { Kind::UNHEALTHY })
+    output.exit(if ok { 0 } else { Kind::UNHEALTHY })
 }
 
 fn graph(context: &Context) -> Result<Output> {
