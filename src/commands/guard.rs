@@ -146,7 +146,7 @@ impl Command for Args {
                 }
                 let snapshot = snapshot::take_snapshot(&guarded)?;
                 snapshot::write(output, &snapshot)?;
-                let rows = snapshot.units.iter().map(|seen| row(&seen.unit, &seen.witness)).collect();
+                let rows = snapshot.units.iter().map(|seen| row(&seen.unit, &seen.state)).collect();
                 Ok(Output::new(&snapshot).table(&HEAD, rows).line(format!("wrote {}", output.display())))
             }
             GuardCommand::Check { file } => check(context, file),
@@ -197,7 +197,7 @@ fn check(context: &Context, file: &Path) -> Result<Output> {
     };
     let units = report::units(&ledger, |_| Vec::new());
     let is_disturbed = ledger.is_disturbed();
-    let untold = ledger.untold().map(|error| error.message.clone());
+    let untold = ledger.unknown().map(|error| error.message.clone());
     let verdict = if is_disturbed { "disturbed" } else { "undisturbed" };
     let json = json!({ "verdict": verdict, "rebooted": false, "units": units, "untold": untold });
     let rows = ledger.units().iter().map(|known| {

@@ -1,53 +1,52 @@
-//! Every error a person or a bot can meet, and the exit status it ends in.
+//! Errors, their kinds and their exit statuses.
 
 use std::fmt::{self, Write as _};
 
-/// What forge's functions return.
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// The kinds of failure. Bots branch on [`Kind::word`]; scripts on [`Kind::exit_status`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Something did not work: the general case.
+    /// The general case.
     Failed,
-    /// The command line asks for what cannot be.
+    /// The command line is not valid.
     Usage,
-    /// A configuration file cannot be used.
+    /// A configuration file is not valid or cannot be read.
     Config,
-    /// Something on this machine that forge needs is missing.
+    /// A program, a file or a directory that forge needs is missing.
     Missing,
-    /// The user's bus, or the manager behind it, is not there or went away.
+    /// The user's bus or the user manager is not running, or the connection broke.
     Bus,
     /// A deadline passed.
     Deadline,
-    /// The session's name is taken.
+    /// A session with this name exists.
     Taken,
-    /// There is no such session.
+    /// No session has this name.
     NoSession,
-    /// tmux could not make or reach its socket.
+    /// tmux could not create its socket or connect to it.
     Socket,
-    /// Somebody else listens on a port that the session needs.
+    /// Another process listens on a port that the session needs.
     Port,
-    /// The program ended before the session was up.
+    /// The program ended before the session was ready.
     Ended,
     /// The tmux socket directory is not safe to use.
     Unsafe,
     /// The user's tmux configuration does not load.
     TmuxConfig,
-    /// The program asks a question, and what was to be typed is no answer to it.
+    /// The program asks a question, and the text is not meant as an answer.
     Asking,
     /// The session's ready pattern does not match.
     NotReady,
-    /// What was typed is not seen where the program reads.
+    /// The typed text does not appear in the program's input line.
     NotShown,
-    /// Something stands in the input line already.
+    /// The input line is not empty.
     Input,
-    /// Somebody is attached, and types or reads.
+    /// A user is attached, and types or reads.
     Attached,
 }
 
 impl Kind {
-    /// The exit status of a verb that did its work and found something wrong.
+    /// The exit status of a command that worked and found problems.
     pub const UNHEALTHY: u8 = 5;
 
     /// The word in `error.kind` of the JSON form.
@@ -97,8 +96,8 @@ impl Kind {
         ALL.into_iter().find(|kind| kind.word() == word)
     }
 
-    /// The exit status of the process: 1 failed, 2 wrong usage or configuration, 3 something
-    /// needed is missing, 4 a deadline passed.
+    /// The exit status of forge: 1 failed, 2 the usage or the configuration is not valid, 3 something that
+    /// forge needs is missing, 4 a deadline passed.
     pub fn exit_status(self) -> u8 {
         match self {
             Self::Failed
@@ -121,44 +120,41 @@ impl Kind {
     }
 }
 
-/// What was tried, on what, why it failed, and what to do next.
+/// An error: what forge tried, on what, why it failed, and what to do next.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Error {
-    /// The kind of failure.
     pub kind: Kind,
-    /// One sentence, and below it what was on the screen where that helps.
+    /// One sentence, and perhaps the lines of a screen below it.
     pub message: String,
-    /// What to do next, where there is something to do.
+    /// The next step for the user.
     pub hint: Option<String>,
-    /// How the session's program ended, as a shell tells it, where that is what went wrong.
+    /// The exit status of the session's program as a shell gives it, if the program's end is the error.
     pub program_status: Option<u8>,
 }
 
 impl Error {
-    /// An error without a hint.
     pub fn new(kind: Kind, message: impl fmt::Display) -> Self {
         Self { kind, message: message.to_string(), hint: None, program_status: None }
     }
 
-    /// The general case.
+    /// [`Kind::Failed`]
     pub fn failed(message: impl fmt::Display) -> Self {
         Self::new(Kind::Failed, message)
     }
 
-    /// Wrong usage.
+    /// [`Kind::Usage`]
     pub fn usage(message: impl fmt::Display) -> Self {
         Self::new(Kind::Usage, message)
     }
 
-    /// The same error with a hint.
     #[must_use]
     pub fn hint(mut self, hint: impl fmt::Display) -> Self {
         self.hint = Some(hint.to_string());
         self
     }
 
-    /// The same error, its message preceded by what was being tried.
+    /// Prefixes the message with the attempted action: `doing: message`.
     #[must_use]
     pub fn while_(mut self, doing: impl fmt::Display) -> Self {
         self.message = format!("{doing}: {}", self.message);
@@ -166,7 +162,8 @@ impl Error {
     }
 }
 
-/// One error of several acts: the first, with what became of the others below.
+/// One error for several operations: the first error with the messages of the others below it, and the
+/// names for which the operation worked (`done`).
 pub fn first_of(failed: impl IntoIterator<Item = Error>, done: &str, names: &[String]) -> Option<Error> {
     let mut failed = failed.into_iter();
     let mut first = failed.next()?;
@@ -210,7 +207,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_several_acts_all_is_told() {
+    fn one_error_reports_all_operations() {
         let failed = ["a: no", "b: never"].map(Error::failed);
         let error = first_of(failed, "stopped", &["c".to_owned(), "d".to_owned()]).unwrap();
         assert_eq!(error.message, "a: no\nb: never\nstopped all the same: c, d");
@@ -218,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn exit_statuses_are_the_contract() {
+    fn kinds_have_the_documented_exit_statuses() {
         assert_eq!(Kind::Failed.exit_status(), 1);
         assert_eq!(Kind::Usage.exit_status(), 2);
         assert_eq!(Kind::Config.exit_status(), 2);

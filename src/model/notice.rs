@@ -1,4 +1,4 @@
-//! What people are told of by a message: a boot, a failure, a disturbance.
+//! Notices: messages to people about a boot, a failure, a disturbance or a question.
 
 use std::time::Duration;
 
@@ -8,36 +8,33 @@ use super::health::Probe;
 use crate::model::session::name::SessionId;
 use crate::model::session::restore::Restored;
 
-/// A message, for a command or a webhook as JSON, for Telegram as its text.
+/// A message. Commands and webhooks get it as JSON, Telegram gets its text.
 #[derive(Debug, Clone, Serialize)]
 pub struct Notice {
     /// `boot`, `failure`, `disturbed`, `asking` or `test`.
     pub kind: &'static str,
-    /// The machine.
     pub host: String,
-    /// The user.
     pub user: String,
-    /// When, RFC 3339 in UTC.
+    /// RFC 3339 in UTC.
     pub at: Option<String>,
-    /// The whole message for people.
+    /// The message for people.
     pub text: String,
-    /// How the machine is.
     pub probe: Option<Probe>,
-    /// What came of the restore after the boot.
+    /// The restore after the boot.
     pub restore: Option<Restored>,
     /// The unit that failed.
     pub unit: Option<String>,
-    /// The session whose program asks something.
+    /// The session whose program asks its user something.
     pub session: Option<SessionId>,
 }
 
-/// What a restore did, for people.
+/// The results of a restore, a line each, and their counts.
 pub fn restore_lines(restored: &Restored) -> Vec<String> {
     let mut lines = Vec::new();
     for again in &restored.restored {
         lines.push(match (&again.resume_id, &again.fresh) {
             (Some(id), _) => format!("restored {}, resumed with {id}", again.session),
-            (None, Some(why)) => format!("restored {}, started afresh: {why}", again.session),
+            (None, Some(why)) => format!("restored {}, started without resuming: {why}", again.session),
             (None, None) => format!("restored {}", again.session),
         });
     }
@@ -51,13 +48,13 @@ pub fn restore_lines(restored: &Restored) -> Vec<String> {
 /// The longest text of one Telegram message, in UTF-16 units (Bot API, sendMessage).
 pub const TELEGRAM_LIMIT: usize = 4096;
 
-/// Splits a text into messages, at the ends of lines where that is possible.
+/// Splits a text into messages, at the ends of lines if possible.
 pub fn split(text: &str, limit: usize) -> Vec<String> {
     let length = |text: &str| text.encode_utf16().count();
     let mut messages = vec![String::new()];
     for line in text.split_inclusive('\n') {
-        let room = limit - messages.last().map_or(0, |last| length(last));
-        if length(line) <= room {
+        let left = limit - messages.last().map_or(0, |last| length(last));
+        if length(line) <= left {
             messages.last_mut().into_iter().for_each(|last| last.push_str(line));
         } else if length(line) <= limit {
             messages.push(line.to_owned());
@@ -74,18 +71,17 @@ pub fn split(text: &str, limit: usize) -> Vec<String> {
     messages
 }
 
-/// How long to wait between one try and the next while a network comes up: two minutes
-/// altogether.
+/// The pauses between tries while a network comes up: two minutes altogether.
 pub fn pauses() -> impl Iterator<Item = Duration> {
     [1, 2, 4, 8, 15, 30, 30, 30].into_iter().map(Duration::from_secs)
 }
 
-/// What became of one try to deliver a message.
+/// Why one try to deliver a message failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
-    /// Trying again may help: no network, no answer, a server that is busy.
+    /// Another try may help: no network, no answer, a busy server.
     ForNow(String),
-    /// It would be refused again: a wrong token, an address that is none.
+    /// Another try would fail too: a wrong token, an address that is not valid.
     ForGood(String),
 }
 
@@ -99,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_text_is_split_at_lines_and_nothing_is_lost() {
+    fn a_long_text_is_split_at_lines_without_loss() {
         let text: String = (0..1000).fold(String::new(), |text, n| format!("{text}line {n} 🦀\n"));
         let messages = split(&text, TELEGRAM_LIMIT);
         assert!(messages.len() > 1);
@@ -119,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn retries_have_a_bound() {
+    fn retries_stop_after_two_minutes() {
         assert_eq!(pauses().sum::<Duration>(), Duration::from_secs(120));
         assert!(is_for_now(503) && is_for_now(429) && !is_for_now(401) && !is_for_now(404));
     }

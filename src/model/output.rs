@@ -1,49 +1,46 @@
-//! What a verb has to say, before it is printed: for people and for bots.
+//! The output of a command before it is printed, for people and for bots.
 
 use std::path::Path;
 
 use serde::Serialize;
 use serde_json::Value;
 
-/// The result of a verb.
+/// The result of a command.
 #[derive(Debug, Clone, Default)]
 pub struct Output {
     /// For people.
     pub text: Vec<Piece>,
-    /// For bots: one object.
+    /// For bots: one JSON object.
     pub json: Value,
-    /// The exit status.
     pub status: u8,
-    /// The signal that ended the command that was run: forge ends by it, too.
+    /// The signal that ended the command that forge ran; forge ends itself with the same signal.
     pub signal: Option<i32>,
-    /// Whether the text goes to standard error: standard output is a command's, and the text was not asked
-    /// for.
+    /// Whether the text goes to standard error, because standard output belongs to the command that forge
+    /// ran.
     pub to_stderr: bool,
 }
 
 /// A piece of text for people.
 #[derive(Debug, Clone)]
 pub enum Piece {
-    /// A line.
     Line(String),
-    /// Text that is the result itself, printed as it is, with `-q` too.
+    /// Text that is the result itself; it is printed unchanged, with `-q` too.
     Raw(String),
-    /// Rows to compare.
     Table {
-        /// The headings.
         head: Vec<&'static str>,
-        /// The rows.
         rows: Vec<Vec<String>>,
     },
 }
 
-/// The text without control characters: files, programs and units may be named so that a terminal would
-/// take the name for commands, and journalctl shows no text that has them.
+/// The text with its control characters escaped, except line breaks and tabs. The name of a file, a program
+/// or a unit may contain commands for a terminal, and journalctl does not print text with control
+/// characters.
 pub fn plain(text: &str) -> String {
     spelled_out(text, &['\n', '\t'])
 }
 
-/// A path in a line of text: its name may be anybody's, and have line breaks in it.
+/// A path for a line of text: all control characters are escaped, because any user may have created a path
+/// with line breaks in it.
 pub fn legible(path: &Path) -> String {
     spelled_out(&path.to_string_lossy(), &[])
 }
@@ -61,26 +58,24 @@ fn spelled_out(text: &str, kept: &[char]) -> String {
 }
 
 impl Output {
-    /// A result that bots read as that value. A value that is no JSON cannot be built here.
+    /// An output with this value as its JSON; null if the value cannot be serialized.
     pub fn new(json: &impl Serialize) -> Self {
         Self { json: serde_json::to_value(json).unwrap_or_default(), ..Self::default() }
     }
 
-    /// With one more line.
     #[must_use]
     pub fn line(mut self, line: impl AsRef<str>) -> Self {
         self.text.push(Piece::Line(plain(line.as_ref())));
         self
     }
 
-    /// With text that is the result itself.
+    /// Adds text that is the result itself.
     #[must_use]
     pub fn raw(mut self, text: impl Into<String>) -> Self {
         self.text.push(Piece::Raw(text.into()));
         self
     }
 
-    /// With a table.
     #[must_use]
     pub fn table(mut self, head: &[&'static str], rows: Vec<Vec<String>>) -> Self {
         let rows = rows.into_iter().map(|row| row.iter().map(|cell| plain(cell)).collect()).collect();
@@ -88,14 +83,12 @@ impl Output {
         self
     }
 
-    /// With its text on standard error.
     #[must_use]
     pub fn on_stderr(mut self) -> Self {
         self.to_stderr = true;
         self
     }
 
-    /// With that exit status.
     #[must_use]
     pub fn exit(mut self, status: u8) -> Self {
         self.status = status;
@@ -108,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_no_command_to_a_terminal() {
+    fn control_characters_are_escaped() {
         assert_eq!(plain("a\u{1b}[31m\r\u{9b}1m ❯\n\tb"), "a\\u{1b}[31m\\r\\u{9b}1m ❯\n\tb");
         assert_eq!(legible(Path::new("/tmp/x\ny ❯")), "/tmp/x\\ny ❯");
     }

@@ -1,13 +1,13 @@
-//! What a sweep finds in a socket directory, and what it did about it.
+//! The report of a sweep.
 
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize, Serializer};
 
-/// The report of one sweep over all its directories.
+/// One sweep over all its directories.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct SweepReport {
-    /// Sockets looked at.
+    /// The number of sockets that the sweep checked.
     pub scanned: u64,
     /// Dead sockets that were removed, or would be with `--dry-run`.
     #[serde(serialize_with = "texts")]
@@ -15,38 +15,34 @@ pub struct SweepReport {
     /// Sockets whose server answers.
     #[serde(serialize_with = "texts")]
     pub live: Vec<PathBuf>,
-    /// Sockets whose server accepts and did not answer in time: left alone.
+    /// Sockets whose server accepts connections and did not answer in time; forge leaves them alone.
     #[serde(serialize_with = "texts")]
     pub unresponsive: Vec<PathBuf>,
-    /// Sockets that nobody may touch: not even asked.
+    /// Protected sockets; forge does not even connect to them.
     #[serde(serialize_with = "texts")]
     pub protected: Vec<PathBuf>,
-    /// What was left alone for a reason.
+    /// Files that forge left alone, with the reason.
     pub skipped: Vec<Skipped>,
-    /// Sockets of live servers of forge that were missing and are back.
+    /// Sockets of forge's live servers that were missing and exist again.
     #[serde(serialize_with = "texts")]
     pub healed: Vec<PathBuf>,
-    /// How long it took.
     pub elapsed_ms: u64,
 }
 
-/// Something that was left alone.
 #[derive(Debug, Clone, Serialize)]
 pub struct Skipped {
-    /// What.
     #[serde(serialize_with = "text")]
     pub path: PathBuf,
-    /// Why.
     pub reason: String,
 }
 
 impl SweepReport {
-    /// Notes something that was left alone.
+    /// Adds a file that forge left alone.
     pub fn skip(&mut self, path: PathBuf, reason: impl Into<String>) {
         self.skipped.push(Skipped { path, reason: reason.into() });
     }
 
-    /// Takes in the report of another part of the same sweep.
+    /// Adds the report of another part of the same sweep.
     pub fn absorb(&mut self, other: Self) {
         self.scanned += other.scanned;
         self.removed.extend(other.removed);
@@ -58,16 +54,15 @@ impl SweepReport {
     }
 }
 
-/// What is kept of a sweep for who asks later.
+/// The last sweep, as `forge probe` reads it from forge's files.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct LastSweep {
     /// When it ended, in microseconds since 1970.
     pub at_us: u64,
-    /// How many dead sockets it removed.
     pub removed: usize,
 }
 
-/// A path as JSON can hold it: a name may be any bytes, and JSON is text.
+/// Serializes a path as text; bytes that are not UTF-8 are replaced, because JSON cannot hold them.
 fn text<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&path.to_string_lossy())
 }

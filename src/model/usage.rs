@@ -1,15 +1,15 @@
-//! What a session used.
+//! Resources that a session used, and numbers for people.
 
 use serde::{Deserialize, Serialize};
 
-/// Resources of a session's slice, as far as the kernel counts them.
+/// The resources that a session's slice used, as far as the kernel counts them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     /// CPU time, in microseconds (`cpu.stat`).
     pub cpu_usec: Option<u64>,
-    /// The most memory at any time, in bytes (`memory.peak`).
+    /// The highest memory use, in bytes (`memory.peak`).
     pub memory_peak: Option<u64>,
-    /// How long it ran, in microseconds.
+    /// The run time, in microseconds.
     pub duration_usec: Option<u64>,
 }
 
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_short() {
+    fn numbers_for_people_are_short() {
         assert_eq!(duration(59), "59s");
         assert_eq!(duration(3_725), "1h 2m");
         assert_eq!(duration(200_000), "2d 7h");

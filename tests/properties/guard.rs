@@ -72,7 +72,7 @@ fn witness() -> impl Strategy<Value = UnitState> {
 }
 
 pub(crate) fn snapshot() -> impl Strategy<Value = Snapshot> {
-    let units = vec((unit(), witness()).prop_map(|(unit, witness)| SnapshotUnit { unit, witness }), 0..3);
+    let units = vec((unit(), witness()).prop_map(|(unit, witness)| SnapshotUnit { unit, state }), 0..3);
     (text(), text(), any::<u64>(), units).prop_map(|(machine, boot, at_us, units)| Snapshot {
         version: VERSION,
         machine,
@@ -97,9 +97,9 @@ properties! {
     fn what_did_not_change_is_no_change(look in witness(), times in 1..5usize, unit in unit()) {
         let mut ledger = Ledger::new([(unit.clone(), look.clone())]);
         for at in 0..times {
-            prop_assert_eq!(ledger.see(at as u64, &unit, look.clone()), None);
+            prop_assert_eq!(ledger.update(at as u64, &unit, look.clone()), None);
         }
-        prop_assert_eq!(ledger.see_last(9, &unit, &look), None);
+        prop_assert_eq!(ledger.update_last(9, &unit, &look), None);
         prop_assert!(!ledger.is_disturbed() && ledger.moments().is_empty());
     }
 
@@ -112,9 +112,9 @@ properties! {
         let unit = Guarded::parse(ManagerKind::User, "web").unwrap();
         let mut ledger = Ledger::new([(unit.clone(), before)]);
         for (at, look) in (1..).zip(between) {
-            ledger.see(at, &unit, look);
+            ledger.update(at, &unit, look);
         }
-        ledger.see_last(99, &unit, &after);
+        ledger.update_last(99, &unit, &after);
         prop_assert!(ledger.is_disturbed());
     }
 
@@ -132,7 +132,7 @@ properties! {
         let (mut disturbed, mut changes) = (false, 0);
         for (at, look) in (0..).zip(&looks) {
             let before = ledger.units()[0].last.clone();
-            let changed = ledger.see(at, &unit, look.clone());
+            let changed = ledger.update(at, &unit, look.clone());
             prop_assert_eq!(changed.as_ref().map(|changed| changed.change), before.change(look));
             if let Some(changed) = changed {
                 changes += 1;
@@ -145,7 +145,7 @@ properties! {
         prop_assert_eq!(ledger.moments().len(), changes);
         prop_assert!(ledger.moments().is_sorted_by_key(|moment| moment.at_us));
         let other = Guarded { unit: format!("x{}", unit.unit), ..unit };
-        prop_assert_eq!(ledger.see(0, &other, looks[0].clone()), None, "that is not guarded");
+        prop_assert_eq!(ledger.update(0, &other, looks[0].clone()), None, "that is not guarded");
     }
 
     #[test]

@@ -58,7 +58,7 @@ events! {
         id: "20e2e7918fbd476792c71314490b3145",
         level: WARN,
         about: session,
-        text: format!("spawn of {session} is tried once more after: {error}"),
+        text: format!("spawning {session} a second time after: {error}"),
         fields: { forge_error: error.as_str() },
     }
 
@@ -191,7 +191,7 @@ events! {
         about: subject,
         text: match pressure {
             None => format!("froze {subject}"),
-            Some(percent) => format!("froze {subject}: the pressure on what is guarded is {percent} %"),
+            Some(percent) => format!("froze {subject}: the pressure on the guarded units is {percent} %"),
         },
         fields: { forge_pressure: *pressure },
     }
@@ -228,7 +228,7 @@ events! {
         about: session,
         text: match (resume_id, fresh) {
             (Some(id), _) => format!("restored {session}, resumed with {id}"),
-            (None, Some(why)) => format!("restored {session}, started afresh: {why}"),
+            (None, Some(why)) => format!("restored {session}, started without resuming: {why}"),
             (None, None) => format!("restored {session}"),
         },
         fields: { forge_resume_id: resume_id.as_deref(), forge_fresh: fresh.as_deref() },
@@ -290,7 +290,7 @@ events! {
         id: "bd0e94eef07a47b699723a9cbf65187a",
         level: INFO,
         about: session,
-        text: format!("adopted {session}: it runs as process {pane_pid}, in server {server_pid}"),
+        text: format!("adopted {session}: program {pane_pid}, tmux server {server_pid}"),
         fields: { forge_server_pid: *server_pid, forge_pane_pid: *pane_pid },
     }
 
@@ -303,10 +303,10 @@ events! {
         about: session,
         text: {
             let silence = usage::duration(*silent_s);
-            let then = if *restarted { ", and is restarted" } else { "" };
+            let then = if *restarted { " and will be restarted" } else { "" };
             match missing.as_str() {
                 "server" => format!("{session} is wedged{then}: its tmux server does not answer"),
-                missing => format!("{session} is stuck{then}: no sign of life by {missing} for {silence}"),
+                missing => format!("{session} is stuck{then}: no sign of life ({missing}) for {silence}"),
             }
         },
         fields: { forge_missing: missing.as_str(), forge_silent_s: *silent_s, forge_restarted: *restarted },
@@ -321,8 +321,8 @@ events! {
         about: session,
         text: match outcome {
             Ok(TextFate::Submitted) => format!("nudged {session}"),
-            Ok(TextFate::Typed) => format!("nudged {session}, and the text stands in its input line"),
-            Ok(TextFate::Unconfirmed) => format!("nudged {session}, and nothing of it is on its screen"),
+            Ok(TextFate::Typed) => format!("nudged {session}: the text is still in the input line"),
+            Ok(TextFate::Unconfirmed) => format!("nudged {session}: the text is not on its screen"),
             Err(why) => format!("did not nudge {session}: {why}"),
         },
         fields: {
@@ -342,7 +342,8 @@ events! {
         text: {
             let limit = limit.map(|limit| format!(" (its limit is {})", usage::size(limit)));
             let limit = limit.unwrap_or_default();
-            format!("the kernel killed {kills} of {session} for want of memory{limit}")
+            let processes = if *kills == 1 { "process" } else { "processes" };
+            format!("out of memory: the kernel killed {kills} {processes} of {session}{limit}")
         },
         fields: { forge_kills: *kills, forge_memory_max: *limit },
     }
@@ -354,8 +355,8 @@ events! {
         level: INFO,
         about: guard,
         text: match names(units).as_str() {
-            "" => format!("guarded {program} begins"),
-            units => format!("guarded {program} begins; it may not disturb {units}"),
+            "" => format!("guarded {program} starts"),
+            units => format!("guarded {program} starts; it must not disturb {units}"),
         },
         fields: {
             forge_program: program.as_str(),
@@ -407,7 +408,7 @@ events! {
         id: "81c30ff15a73450bb1755ccea651399d",
         level: ERROR,
         about: guard,
-        text: format!("{process} (process {pid}) listens on {address}, which is denied; it is ended"),
+        text: format!("{process} (process {pid}) listens on {address}, which is denied; forge ends the command"),
         fields: { forge_address: address.as_str(), forge_process: process.as_str(), forge_pid: *pid },
     }
 

@@ -1,4 +1,4 @@
-//! What the journal gets of each event, field by field.
+//! The journal record of each event, field by field.
 
 use std::fmt::{Debug, Write as _};
 use std::sync::{Arc, Mutex};

@@ -1,4 +1,4 @@
-//! What probably disturbed a unit, with what speaks for it; or that it is not known.
+//! The likely cause of a disturbance, with its evidence.
 
 use serde::Serialize;
 
@@ -6,32 +6,29 @@ use super::pressure::Pressure;
 use super::timeline::Changed;
 use super::unit_state::StateChange;
 
-/// What is known around a disturbance.
+/// The facts around a disturbance.
 #[derive(Debug, Clone, Default)]
 pub struct Clues {
-    /// The names of processes of the guarded command that were running at that moment, and of the
-    /// command itself, where their arguments name the unit, or its main process, and a tool that acts on
-    /// such.
+    /// The processes of the guarded command (and the command itself) whose arguments name the unit or its
+    /// main process, and a tool that acts on units or processes.
     pub acting: Vec<String>,
-    /// The pressure on the unit then, or on the machine where the unit's own is not known.
+    /// The pressure on the unit at that moment, or on the machine if the unit's own is unknown.
     pub pressure: Pressure,
-    /// How many processes the kernel has killed for want of memory in the meantime, on this machine.
+    /// The number of out-of-memory kills on this machine since the command started.
     pub oom_kills: u64,
 }
 
-/// A careful statement.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Cause {
-    /// What it probably was; `not known` where nothing speaks for anything.
+    /// The likely cause; `not known` without evidence.
     pub likely: String,
-    /// What speaks for it.
+    /// The evidence.
     pub because: Vec<String>,
 }
 
-/// From so much pressure on it may be why something was late.
+/// Pressure from this percentage on may be the reason for a timeout.
 const HIGH: u64 = 30;
 
-/// What probably disturbed the unit.
 pub fn cause(first: &Changed, clues: &Clues) -> Cause {
     let unit = &first.unit;
     let after = &first.after;
@@ -40,7 +37,7 @@ pub fn cause(first: &Changed, clues: &Clues) -> Cause {
         because: because.iter().map(|reason| (*reason).to_owned()).collect(),
     };
     let result = format!("systemd's result for {unit} is {}", after.result);
-    let killed = format!("{} processes were killed for want of memory meanwhile", clues.oom_kills);
+    let killed = format!("the kernel killed {} processes because memory ran out", clues.oom_kills);
     let pressure = format!(
         "at that moment the pressure was {} % for CPU, {} % for memory, {} % for disks",
         clues.pressure.cpu, clues.pressure.memory, clues.pressure.io
@@ -50,7 +47,7 @@ pub fn cause(first: &Changed, clues: &Clues) -> Cause {
     }
     if !clues.acting.is_empty() {
         let acting = format!(
-            "arguments of it name {unit}, or its process, and a tool such as systemctl or kill: {}",
+            "its arguments name {unit} or its process, and a tool such as systemctl or kill: {}",
             clues.acting.join(", ")
         );
         return because("the guarded command itself", &[&acting]);
@@ -72,11 +69,11 @@ pub fn cause(first: &Changed, clues: &Clues) -> Cause {
             because("not known: somebody or something killed it", &[&ended.unwrap_or_default()])
         }
         (StateChange::Frozen, _) => {
-            because("not known: somebody froze it", &["its processes live, and stand still"])
+            because("not known: somebody froze it", &["its processes are alive and frozen"])
         }
         (StateChange::Stopping, _) => because(
-            "not known: somebody had systemd stop or restart it",
-            &["it was being stopped, and nothing of it had failed"],
+            "not known: somebody asked systemd to stop or restart it",
+            &["it was being stopped, and had not failed"],
         ),
         _ => because("not known", &[]),
     }
@@ -95,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_claimed_that_nothing_speaks_for() {
+    fn no_cause_is_named_without_evidence() {
         let clues = Clues::default();
         let likely = |changed: &Changed, clues: &Clues| cause(changed, clues).likely;
         let stopped = changed(StateChange::Stopping, "success", 0, 0);

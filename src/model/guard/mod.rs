@@ -1,4 +1,5 @@
-//! Guarding: heavy work may not disturb the units that matter, and never unnoticed.
+//! Guarding: forge runs heavy work so that it does not disturb the guarded units, and reports each
+//! disturbance.
 
 pub mod cause;
 pub mod pressure;
@@ -10,8 +11,8 @@ pub mod unit_state;
 /// The exit status when a guarded unit was disturbed.
 pub const DISTURBED: u8 = 100;
 
-/// The exit status when the command listened although that was denied.
+/// The exit status when the command listened although `--deny-listen` forbids it.
 pub const LISTENED: u8 = 101;
 
-/// The exit status when the command was refused, or something failed before it ran.
+/// The exit status when forge refused the command, or failed before it ran.
 pub const REFUSED: u8 = 125;

@@ -1,35 +1,29 @@
-//! Pressure: how much of the time somebody waited for CPU, memory or disk (PSI, the kernel's
-//! `accounting/psi.rst`), and when that is reason to freeze what weighs on others.
+//! Pressure: the share of time in which processes waited for CPU, memory or disk (PSI, the kernel's
+//! `accounting/psi.rst`), and when forge freezes processes because of it.
 
 use std::time::Duration;
 
 use serde::Serialize;
 
-/// How long everything of a group together has waited for a resource so far, in microseconds: the
-/// `some` totals. A resource that the kernel does not count has waited for nothing.
+/// How long the processes of a group have waited for a resource so far, in microseconds: the `some` totals.
+/// The total of a resource that the kernel does not count is 0.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// For a CPU.
     pub cpu: u64,
-    /// For memory.
     pub memory: u64,
-    /// For a disk.
     pub io: u64,
 }
 
-/// A share of time in which something waited, in percent.
+/// The share of time in which processes waited, in percent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Pressure {
-    /// For a CPU.
     pub cpu: u64,
-    /// For memory.
     pub memory: u64,
-    /// For a disk.
     pub io: u64,
 }
 
 impl Totals {
-    /// The pressure since an earlier look, which was so long ago.
+    /// The pressure since an earlier measurement, `elapsed_us` ago.
     pub fn since(self, earlier: Self, elapsed_us: u64) -> Pressure {
         let share =
             |now: u64, then: u64| (now.saturating_sub(then).saturating_mul(100) / elapsed_us.max(1)).min(100);
@@ -42,12 +36,11 @@ impl Totals {
 }
 
 impl Pressure {
-    /// The highest of the three.
     pub fn highest(self) -> u64 {
         self.cpu.max(self.memory).max(self.io)
     }
 
-    /// The higher of each.
+    /// The maximum of each resource.
     #[must_use]
     pub fn max(self, other: Self) -> Self {
         Self {
@@ -68,52 +61,48 @@ pub fn total(text: &str) -> Option<u64> {
         .ok()
 }
 
-/// What is to be done about the pressure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Move {
-    /// Freeze.
     Freeze,
-    /// Let run again.
     Thaw,
 }
 
-/// When to freeze and when to thaw.
+/// Decides when to freeze and when to thaw.
 ///
-/// Frozen after a while of pressure and thawed after a longer one with less than half of it, so that
-/// it does not flutter; and never frozen for long, so that what is frozen comes to its end however
+/// It freezes after some time of pressure and thaws after a longer time with less than half of that
+/// pressure, so that it does not flutter. It never freezes for long, so that frozen work finishes however
 /// long the pressure lasts.
 #[derive(Debug, Clone)]
 pub struct Brake {
-    /// From what pressure on, in percent.
+    /// The pressure that it reacts to, in percent.
     percent: u64,
-    /// Since when the pressure is on the other side, in microseconds since the boot.
+    /// Since when the pressure calls for the other state, in microseconds since the boot.
     other_side_since: Option<u64>,
     frozen_since: Option<u64>,
-    /// Since when it runs although there may be pressure.
+    /// When the processes were last thawed in spite of the pressure, or by somebody else.
     released: Option<u64>,
 }
 
 impl Brake {
-    /// So long there must be pressure.
+    /// Freeze after this much time of pressure.
     const FREEZE_AFTER: Duration = Duration::from_secs(2);
-    /// So long there must be little.
+    /// Thaw after this much time of low pressure.
     const THAW_AFTER: Duration = Duration::from_secs(5);
-    /// So long it may be frozen at a stretch.
+    /// The longest time to stay frozen.
     const LONGEST: Duration = Duration::from_secs(60);
-    /// So long it then runs, whatever the pressure.
+    /// How long the processes then run, whatever the pressure.
     const RUNS: Duration = Duration::from_secs(15);
 
-    /// A brake for pressure from so many percent on.
     pub fn new(percent: u64) -> Self {
         Self { percent, other_side_since: None, frozen_since: None, released: None }
     }
 
-    /// Whether it has things frozen.
+    /// Whether the processes are frozen.
     pub fn is_on(&self) -> bool {
         self.frozen_since.is_some()
     }
 
-    /// What is to be done, now that the pressure is so many percent.
+    /// The next move, given the present pressure in percent.
     pub fn judge(&mut self, now_us: u64, percent: u64) -> Option<Move> {
         let lasted = |since: u64, long| Duration::from_micros(now_us.saturating_sub(since)) >= long;
         let (is_other_side, after) = match self.frozen_since {
@@ -142,7 +131,7 @@ impl Brake {
         }
     }
 
-    /// What was frozen runs, whoever thawed it, and is left running for a while.
+    /// The processes were thawed, by forge or somebody else; they keep running for a while.
     pub fn release(&mut self, now_us: u64) {
         self.frozen_since = None;
         self.other_side_since = None;
@@ -157,14 +146,14 @@ mod tests {
     const S: u64 = 1_000_000;
 
     #[test]
-    fn totals_are_read_and_become_percent() {
+    fn totals_are_parsed_and_become_percent() {
         let text = "some avg10=1.00 avg60=0.00 avg300=0.00 total=1500000\nfull avg10=0 total=7\n";
         assert_eq!(total(text), Some(1_500_000));
         assert_eq!(total(""), None);
         let earlier = Totals { cpu: 1_000_000, ..Totals::default() };
         let now = Totals { cpu: 1_500_000, io: 900, ..earlier };
         assert_eq!(now.since(earlier, S), Pressure { cpu: 50, memory: 0, io: 0 });
-        assert_eq!(earlier.since(now, S), Pressure::default(), "a group that was made anew");
+        assert_eq!(earlier.since(now, S), Pressure::default(), "a group that was created again");
         assert_eq!(now.since(Totals::default(), 0).highest(), 100);
     }
 
@@ -177,10 +166,10 @@ mod tests {
     }
 
     #[test]
-    fn it_does_not_flutter() {
+    fn the_brake_does_not_flutter() {
         let mut brake = Brake::new(40);
         assert_eq!(moves(&mut brake, [90, 0, 90, 90, 0, 90, 0]), []);
-        // It goes on above half of it, and one look below is not enough.
+        // It stays frozen above half of the pressure, and one measurement below is not enough.
         let around = [50, 50, 50, 30, 30, 0, 0, 30, 0, 0, 0, 0, 0, 0];
         assert_eq!(moves(&mut Brake::new(40), around), [(2, Move::Freeze), (13, Move::Thaw)]);
     }
@@ -195,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn what_somebody_thawed_is_left_running() {
+    fn processes_that_somebody_thawed_keep_running() {
         let mut brake = Brake::new(40);
         assert_eq!(moves(&mut brake, [100, 100, 100]), [(2, Move::Freeze)]);
         brake.release(3 * S);

@@ -1,4 +1,4 @@
-//! What is told of a guarded command after its end.
+//! The report of a guarded command after its end.
 
 use serde::Serialize;
 
@@ -11,20 +11,19 @@ use crate::model::output::Output;
 use crate::model::session::End;
 use crate::model::usage;
 
-/// How it came out.
+/// The result for the guarded units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// No guarded unit was disturbed.
     Undisturbed,
-    /// One was, or it cannot be told.
+    /// A guarded unit was disturbed, or forge does not know whether one was.
     Disturbed,
-    /// The command listened although that was denied, and was ended.
+    /// The command listened although that is denied, and forge ended it.
     Listened,
 }
 
 impl Verdict {
-    /// The word for bots.
     pub fn word(self) -> &'static str {
         match self {
             Self::Undisturbed => "undisturbed",
@@ -33,7 +32,7 @@ impl Verdict {
         }
     }
 
-    /// The exit status of the guard, for a command that ended so.
+    /// The exit status of the guard for a command with that end.
     pub fn exit_status(self, end: &End) -> u8 {
         match self {
             Self::Undisturbed => end.shell_status(),
@@ -43,18 +42,17 @@ impl Verdict {
     }
 }
 
-/// How listening is denied.
+/// How forge denies listening.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Denial {
-    /// By the kernel, and watched for what the kernel lets through.
+    /// The kernel refuses it, and forge watches for sockets that the kernel permits.
     KernelAndWatch,
-    /// Watched only.
+    /// forge watches for it only.
     Watch,
 }
 
 impl Denial {
-    /// The word for bots.
     pub fn word(self) -> &'static str {
         match self {
             Self::KernelAndWatch => "kernel_and_watch",
@@ -62,65 +60,53 @@ impl Denial {
         }
     }
 
-    /// For people.
     pub fn words(self) -> &'static str {
         match self {
-            Self::KernelAndWatch => "the kernel refuses it (Landlock), and it is watched",
-            Self::Watch => "it is watched only: this kernel cannot refuse it (Landlock, Linux 6.7)",
+            Self::KernelAndWatch => "the kernel refuses it (Landlock), and forge watches for it",
+            Self::Watch => "forge only watches for it: this kernel cannot refuse it (Landlock, Linux 6.7)",
         }
     }
 }
 
-/// The highest pressures that were seen, in percent; `None` where the kernel does not tell.
+/// The highest pressures, in percent; `None` if the kernel does not measure them.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub struct Peaks {
-    /// On the machine.
     pub host: Option<Pressure>,
-    /// On the guarded units.
     pub units: Option<Pressure>,
-    /// On the command.
     pub command: Option<Pressure>,
 }
 
-/// One guarded unit.
 #[derive(Debug, Clone, Serialize)]
 pub struct UnitReport {
-    /// Its name.
     pub unit: String,
-    /// Whose it is.
     pub manager: ManagerKind,
-    /// Whether it was disturbed.
     pub disturbed: bool,
-    /// How it was at first.
+    /// The state at the start.
     pub before: UnitState,
-    /// How it was last.
+    /// The last state.
     pub after: UnitState,
-    /// Lines of its journal around what happened.
+    /// Lines of its journal around the disturbance.
     pub journal: Vec<String>,
 }
 
-/// The whole.
 #[derive(Debug, Clone, Serialize)]
 pub struct GuardReport {
     /// The id of the guarded command.
     pub guard: String,
     /// Its program's name, without arguments.
     pub program: String,
-    /// How it came out.
     pub verdict: Verdict,
     /// The exit status of the guard.
     pub exit_status: u8,
-    /// How the command ended: its exit status.
+    /// The command's exit status.
     pub status: Option<i32>,
-    /// The signal that ended it.
+    /// The signal that ended the command.
     pub signal: Option<i32>,
-    /// When it began, RFC 3339 in UTC.
+    /// When the command started, RFC 3339 in UTC.
     pub began: Option<String>,
-    /// How long it ran, in milliseconds.
+    /// The command's run time.
     pub elapsed_ms: u64,
-    /// The guarded units.
     pub units: Vec<UnitReport>,
-    /// What happened.
     pub timeline: Vec<TimelineRow>,
     /// The highest pressures.
     pub pressure: Peaks,
@@ -128,7 +114,7 @@ pub struct GuardReport {
     pub cpu_usec: Option<u64>,
     /// The most memory that they had, in bytes.
     pub memory_peak: Option<u64>,
-    /// How many of them the kernel killed for want of memory; `None` where it does not count.
+    /// Out-of-memory kills among them; `None` if the kernel does not count them.
     pub oom_kills: Option<u64>,
     /// How often the command was frozen.
     pub frozen_times: u64,
@@ -159,15 +145,14 @@ pub fn units(ledger: &Ledger, journal: impl Fn(&Guarded) -> Vec<String>) -> Vec<
     ledger.units().iter().map(unit).collect()
 }
 
-/// The rows of a timeline.
 pub fn timeline(moments: &[Moment], began_us: u64) -> Vec<TimelineRow> {
     moments.iter().map(|moment| moment.row(began_us)).collect()
 }
 
 impl GuardReport {
-    /// For people.
+    /// The report for people.
     pub fn show(&self, end: &End) -> Output {
-        // Ended as if there were no guard, where there is nothing else to say.
+        // Without a disturbance forge ends with the signal of the command, as if there were no guard.
         let signal = self.signal.filter(|_| self.verdict == Verdict::Undisturbed && end.is_clean());
         let shown = Output { signal, ..Output::new(self).exit(self.exit_status) };
         let result = format!(
@@ -179,7 +164,9 @@ impl GuardReport {
         let names: Vec<&str> = self.units.iter().map(|unit| unit.unit.as_str()).collect();
         let result = match self.oom_kills {
             None | Some(0) => result,
-            Some(kills) => format!("{result}, and the kernel killed {kills} of it for want of memory"),
+            Some(kills) => {
+                format!("{result}, and the kernel killed {kills} of its processes because memory ran out")
+            }
         };
         match self.verdict {
             Verdict::Undisturbed if names.is_empty() => shown.line(format!("forge: {result}")),
@@ -190,8 +177,8 @@ impl GuardReport {
 
     fn show_whole(&self, shown: Output, result: &str) -> Output {
         let what = match (self.verdict, &self.untold) {
-            (Verdict::Listened, _) => "the command listened, which was denied, and was ended".to_owned(),
-            (_, Some(why)) => format!("it cannot be told whether the guarded units were disturbed: {why}"),
+            (Verdict::Listened, _) => "the command listened, which is denied, and forge ended it".to_owned(),
+            (_, Some(why)) => format!("it is not known whether the guarded units were disturbed: {why}"),
             _ => "guarded units were disturbed".to_owned(),
         };
         let rows = self.timeline.iter().map(|row| {
@@ -204,15 +191,15 @@ impl GuardReport {
             .line(String::new())
             .table(&["after", "", "what happened"], rows.collect());
         let before_after = self.units.iter().filter(|unit| unit.disturbed).flat_map(|unit| {
-            [("before", &unit.before), ("after", &unit.after)].map(|(when, witness)| {
+            [("before", &unit.before), ("after", &unit.after)].map(|(when, state)| {
                 vec![
                     unit.unit.clone(),
                     when.to_owned(),
-                    witness.state(),
-                    witness.process(),
-                    witness.restarts.to_string(),
-                    witness.result.clone(),
-                    witness.short_invocation(),
+                    state.state(),
+                    state.process(),
+                    state.restarts.to_string(),
+                    state.result.clone(),
+                    state.short_invocation(),
                 ]
             })
         });
@@ -256,7 +243,7 @@ impl GuardReport {
             shown = shown.line(format!("the command: {}", used.join(", ")));
         }
         match self.sessions.as_slice() {
-            [] => shown.line("no sessions of forge ran"),
+            [] => shown.line("no session of forge ran"),
             sessions => shown.line(format!("sessions that ran: {}", sessions.join(", "))),
         }
     }

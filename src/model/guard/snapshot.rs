@@ -1,53 +1,47 @@
-//! How the guarded units were, kept in a file between the steps of a longer piece of work.
+//! A file with the state of the guarded units, for work in several steps.
 
 use serde::{Deserialize, Serialize};
 
 use super::unit_state::{Guarded, UnitState};
 use crate::model::error::{Error, Result};
 
-/// The version of the file.
+/// The version of the file format.
 pub const VERSION: u32 = 1;
 
-/// The file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
-    /// [`VERSION`].
     pub version: u32,
-    /// The machine, by an id of it that is forge's own (machine-id(5) asks for that).
+    /// The machine's id as hashed for forge (machine-id(5) asks not to give the id itself away).
     pub machine: String,
-    /// The boot.
+    /// The boot id.
     pub boot: String,
-    /// When, in microseconds since 1970.
+    /// Microseconds since 1970.
     pub at_us: u64,
-    /// The units.
     pub units: Vec<SnapshotUnit>,
 }
 
-/// One unit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SnapshotUnit {
-    /// Which.
     #[serde(flatten)]
     pub unit: Guarded,
-    /// How it was.
-    pub witness: UnitState,
+    #[serde(rename = "witness")]
+    pub state: UnitState,
 }
 
 impl Snapshot {
-    /// Whether it can be compared with this machine as it is: `false` when the machine has booted
-    /// since.
+    /// Whether the snapshot is of this boot of this machine.
     ///
     /// # Errors
-    /// When it is of a newer forge, or of another machine.
+    /// `Kind::Failed` if it is of another version of forge or of another machine.
     pub fn is_of(&self, machine: &str, boot: &str) -> Result<bool> {
         if self.version != VERSION {
             let message =
-                format!("the snapshot is of version {}, and this forge reads {VERSION}", self.version);
-            return Err(Error::failed(message).hint("take it and check it with the same forge"));
+                format!("the snapshot has version {}, and this forge reads version {VERSION}", self.version);
+            return Err(Error::failed(message).hint("take and check the snapshot with the same forge"));
         }
         if self.machine != machine {
             return Err(Error::failed("the snapshot is of another machine")
-                .hint("check it on the machine where it was taken"));
+                .hint("check the snapshot on the machine where it was taken"));
         }
         Ok(self.boot == boot)
     }
@@ -59,9 +53,9 @@ mod tests {
     use crate::model::guard::unit_state::ManagerKind;
 
     #[test]
-    fn it_is_of_one_boot_of_one_machine() {
+    fn a_snapshot_is_of_one_boot_of_one_machine() {
         let unit = Guarded::parse(ManagerKind::System, "web").unwrap();
-        let units = vec![SnapshotUnit { unit, witness: UnitState::default() }];
+        let units = vec![SnapshotUnit { unit, state: UnitState::default() }];
         let snapshot = Snapshot { version: VERSION, machine: "m".into(), boot: "b".into(), at_us: 1, units };
         assert!(snapshot.is_of("m", "b").unwrap());
         assert!(!snapshot.is_of("m", "c").unwrap());
@@ -72,7 +66,10 @@ mod tests {
         assert!(text.contains(r#""manager":"system","unit":"web.service""#), "{text}");
         let other = text.replace("web.service", "../*");
         assert!(
-            serde_json::from_str::<Snapshot>(&other).unwrap_err().to_string().contains("'../*' is no name")
+            serde_json::from_str::<Snapshot>(&other)
+                .unwrap_err()
+                .to_string()
+                .contains("'../*' is not a valid unit name")
         );
     }
 }

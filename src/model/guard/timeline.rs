@@ -1,76 +1,61 @@
-//! Happening was seen of the guarded units, in its order, and what of it were disturbances.
+//! The timeline of a guarded command: the observed events in order, and which of them were disturbances.
 
 use serde::Serialize;
 
 use super::unit_state::{Guarded, ManagerKind, StateChange, UnitState};
 use crate::model::error::Error;
 
-/// Something that happened while units were guarded.
+/// An event on the timeline.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Moment {
-    /// When it was seen, in microseconds since the boot.
+    /// When forge observed it, in microseconds since the boot.
     pub at_us: u64,
-    /// Happening it was.
     pub what: Happening,
 }
 
-/// Happening can happen.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Happening {
-    /// The command began.
     Began {
-        /// Its program's name.
+        /// The program's name, without arguments.
         program: String,
     },
-    /// A unit changed.
     Changed(Box<Changed>),
-    /// A manager tells nothing: it, or its bus, is away.
+    /// A manager or its bus does not answer.
     Away(ManagerKind),
-    /// It is back, and all of its units were looked at.
+    /// The manager answers again, and forge has checked its units.
     Back(ManagerKind),
-    /// The command was frozen, at so many percent of pressure.
+    /// The command was frozen, at that pressure in percent.
     Frozen(u64),
-    /// The command runs again.
     Thawed,
-    /// The command listened although that was denied.
+    /// The command listened although that is denied.
     Listened {
-        /// Where.
         address: String,
-        /// Its process.
         process: String,
     },
-    /// The command moved into another control group: limits and the rest do not hold for it any more.
+    /// The command moved into another control group, where its limits do not apply.
     Left {
-        /// Its control group.
         group: String,
     },
-    /// The command ended.
     Ended {
-        /// How, in words.
         result: String,
     },
-    /// Happening it had left was ended.
+    /// forge ended the processes that the command had left behind.
     Cleared {
-        /// How many processes.
         processes: u64,
     },
 }
 
-/// A unit that changed.
+/// A change of a unit.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Changed {
-    /// The unit.
     pub unit: Guarded,
-    /// How it changed.
     pub change: StateChange,
-    /// How it was.
     pub before: UnitState,
-    /// How it is.
     pub after: UnitState,
 }
 
 impl Changed {
-    /// In words, without the unit's name.
+    /// The change for people, without the unit's name.
     pub fn words(&self) -> String {
         let Self { change, before, after, .. } = self;
         let process = match (before.main_pid, after.main_pid) {
@@ -82,13 +67,13 @@ impl Changed {
         };
         match change {
             StateChange::Started => format!("came up{process}"),
-            StateChange::Done => "did its work and ended".to_owned(),
+            StateChange::Done => "finished its work".to_owned(),
             StateChange::Reloaded => "read its configuration again".to_owned(),
             StateChange::Stopping => "is being stopped".to_owned(),
             StateChange::Stopped => format!("stopped{process}"),
             StateChange::Failed => {
                 let how = after.main_end().map(|end| format!(", {end}")).unwrap_or_default();
-                let then = if after.active == "failed" { "" } else { ", and is started again" };
+                let then = if after.active == "failed" { "" } else { ", and will be started again" };
                 format!("failed: {}{how}{then}", after.result)
             }
             StateChange::Restarted if after.restarts > before.restarts => {
@@ -96,14 +81,13 @@ impl Changed {
             }
             StateChange::Restarted => format!("was restarted{process}"),
             StateChange::MainProcess => format!("has another main process{process}"),
-            StateChange::Frozen => "is frozen: it stands still".to_owned(),
-            StateChange::Thawed => "runs again after it was frozen".to_owned(),
+            StateChange::Frozen => "was frozen".to_owned(),
+            StateChange::Thawed => "was thawed".to_owned(),
         }
     }
 }
 
 impl Happening {
-    /// The word for bots.
     pub fn word(&self) -> &'static str {
         match self {
             Self::Began { .. } => "began",
@@ -119,47 +103,44 @@ impl Happening {
         }
     }
 
-    /// For people.
     pub fn text(&self) -> String {
         match self {
-            Self::Began { program } => format!("{program} began"),
+            Self::Began { program } => format!("{program} started"),
             Self::Changed(changed) => format!("{} {}", changed.unit, changed.words()),
-            Self::Away(manager) => format!("the {} manager, or its bus, is away", manager.word()),
-            Self::Back(manager) => format!("the {} manager is back", manager.word()),
+            Self::Away(manager) => format!("the {} manager or its bus does not answer", manager.word()),
+            Self::Back(manager) => format!("the {} manager answers again", manager.word()),
             Self::Frozen(percent) => format!("the command was frozen at a pressure of {percent} %"),
             Self::Thawed => "the command runs again".to_owned(),
             Self::Listened { address, process } => format!("{process} listened on {address}"),
-            Self::Left { group } => format!("the command moved to {group}, where nothing holds for it"),
+            Self::Left { group } => format!("the command moved to {group}, where its limits do not apply"),
             Self::Ended { result } => format!("the command ended: {result}"),
-            Self::Cleared { processes } => format!("{processes} processes that it had left were ended"),
+            Self::Cleared { processes } => {
+                format!("forge ended {processes} processes that it had left behind")
+            }
         }
     }
 
-    /// Whether it is a disturbance.
     pub fn disturbs(&self) -> bool {
         matches!(self, Self::Changed(changed) if changed.change.disturbs())
     }
 }
 
-/// A moment for bots; the shape is the same for all.
+/// An event of the timeline in JSON; the keys are the same for all events.
 #[derive(Debug, Clone, Serialize)]
 pub struct TimelineRow {
-    /// Milliseconds since the command began.
+    /// Milliseconds since the command started.
     pub ms: u64,
-    /// The word.
     pub event: &'static str,
-    /// The unit, where it is about one.
+    /// The changed unit.
     pub unit: Option<String>,
-    /// Whose unit.
     pub manager: Option<ManagerKind>,
-    /// Whether it is a disturbance.
     pub disturbs: bool,
-    /// The whole for people.
+    /// The event for people.
     pub text: String,
 }
 
 impl Moment {
-    /// For bots and for tables; `began_us` is when the command began.
+    /// The row for JSON and for tables. `began_us` is the start of the command.
     pub fn row(&self, began_us: u64) -> TimelineRow {
         let unit = match &self.what {
             Happening::Changed(changed) => Some(&changed.unit),
@@ -176,34 +157,29 @@ impl Moment {
     }
 }
 
-/// A guarded unit, as it was at first and is now.
+/// A guarded unit with its first and last state.
 #[derive(Debug, Clone)]
 pub struct Known {
-    /// The unit.
     pub unit: Guarded,
-    /// When guarding began.
     pub first: UnitState,
-    /// As last seen.
     pub last: UnitState,
-    /// Whether it was disturbed.
     pub disturbed: bool,
-    /// How many of its changes were noted.
+    /// The number of its changes on the timeline.
     changes: usize,
 }
 
-/// All that was seen.
+/// The guarded units and their events.
 #[derive(Debug, Clone, Default)]
 pub struct Ledger {
     units: Vec<Known>,
     moments: Vec<Moment>,
-    untold: Option<Error>,
+    unknown: Option<Error>,
 }
 
-/// So many changes of one unit are kept: of a unit that fails again and again the first ones matter.
+/// At most this many changes of one unit are kept; of a unit that keeps failing, the first changes matter.
 const MOST: usize = 200;
 
 impl Ledger {
-    /// A ledger of units as they are now.
     pub fn new(units: impl IntoIterator<Item = (Guarded, UnitState)>) -> Self {
         let known = |(unit, first): (Guarded, UnitState)| Known {
             unit,
@@ -215,23 +191,20 @@ impl Ledger {
         Self { units: units.into_iter().map(known).collect(), ..Self::default() }
     }
 
-    /// The units.
     pub fn units(&self) -> &[Known] {
         &self.units
     }
 
-    /// Happening happened, in its order.
     pub fn moments(&self) -> &[Moment] {
         &self.moments
     }
 
-    /// Notes something.
-    pub fn note(&mut self, at_us: u64, what: Happening) {
+    pub fn push(&mut self, at_us: u64, what: Happening) {
         self.moments.push(Moment { at_us, what });
     }
 
-    /// Notes how a unit looks; returns what of it changed, where that matters.
-    pub fn see(&mut self, at_us: u64, unit: &Guarded, now: UnitState) -> Option<Changed> {
+    /// Updates the state of a unit. Returns the change, if it matters.
+    pub fn update(&mut self, at_us: u64, unit: &Guarded, now: UnitState) -> Option<Changed> {
         let known = self.units.iter_mut().find(|known| known.unit == *unit)?;
         let change = known.last.change(&now);
         let before = std::mem::replace(&mut known.last, now.clone());
@@ -239,15 +212,15 @@ impl Ledger {
         known.disturbed |= changed.change.disturbs();
         known.changes += 1;
         if known.changes <= MOST {
-            self.note(at_us, Happening::Changed(Box::new(changed.clone())));
+            self.push(at_us, Happening::Changed(Box::new(changed.clone())));
         }
         Some(changed)
     }
 
-    /// Notes how a unit looks at the end, which is compared with how it was at first too; returns a
-    /// disturbance that nothing showed before.
-    pub fn see_last(&mut self, at_us: u64, unit: &Guarded, now: &UnitState) -> Option<Changed> {
-        let changed = self.see(at_us, unit, now.clone());
+    /// Updates the state of a unit at the end, and compares it with its first state too. Returns a
+    /// disturbance that no earlier change showed.
+    pub fn update_last(&mut self, at_us: u64, unit: &Guarded, now: &UnitState) -> Option<Changed> {
+        let changed = self.update(at_us, unit, now.clone());
         if changed.as_ref().is_some_and(|changed| changed.change.disturbs()) {
             return changed;
         }
@@ -255,23 +228,23 @@ impl Ledger {
         let change = known.first.change(now).filter(|change| change.disturbs())?;
         known.disturbed = true;
         let changed = Changed { unit: unit.clone(), change, before: known.first.clone(), after: now.clone() };
-        self.note(at_us, Happening::Changed(Box::new(changed.clone())));
+        self.push(at_us, Happening::Changed(Box::new(changed.clone())));
         Some(changed)
     }
 
-    /// Notes that it cannot be told how the units are: that is no reason to call them undisturbed.
-    pub fn cannot_tell(&mut self, why: Error) {
-        self.untold = Some(why);
+    /// Records that the state of the units is unknown, so that they do not count as undisturbed.
+    pub fn set_unknown(&mut self, why: Error) {
+        self.unknown = Some(why);
     }
 
-    /// Why it cannot be told how the units are, where it cannot.
-    pub fn untold(&self) -> Option<&Error> {
-        self.untold.as_ref()
+    /// Why the state of the units is unknown, if it is.
+    pub fn unknown(&self) -> Option<&Error> {
+        self.unknown.as_ref()
     }
 
-    /// Whether a unit was disturbed, or it cannot be told.
+    /// Whether a unit was disturbed, or may have been because its state is unknown.
     pub fn is_disturbed(&self) -> bool {
-        self.untold.is_some() || self.units.iter().any(|known| known.disturbed)
+        self.unknown.is_some() || self.units.iter().any(|known| known.disturbed)
     }
 }
 
@@ -294,14 +267,14 @@ mod tests {
     }
 
     #[test]
-    fn a_restart_is_told_in_its_steps() {
+    fn a_restart_is_recorded_in_its_steps() {
         let mut ledger = Ledger::new([(unit(), running("a", 7))]);
         let stopping = UnitState { active: "deactivating".into(), ..running("a", 7) };
-        assert_eq!(ledger.see(1, &unit(), stopping).unwrap().words(), "is being stopped");
+        assert_eq!(ledger.update(1, &unit(), stopping).unwrap().words(), "is being stopped");
         assert!(ledger.is_disturbed());
-        let again = ledger.see(2, &unit(), running("b", 8)).unwrap();
+        let again = ledger.update(2, &unit(), running("b", 8)).unwrap();
         assert_eq!(again.words(), "was restarted: process 7, now 8");
-        assert_eq!(ledger.see(3, &unit(), running("b", 8)), None);
+        assert_eq!(ledger.update(3, &unit(), running("b", 8)), None);
         assert_eq!(ledger.moments().len(), 2);
         let row = ledger.moments()[0].row(0);
         assert_eq!((row.event, row.disturbs), ("stopping", true));
@@ -310,29 +283,29 @@ mod tests {
     }
 
     #[test]
-    fn what_was_never_seen_is_found_at_the_end() {
+    fn a_change_that_no_step_showed_is_found_at_the_end() {
         let mut ledger = Ledger::new([(unit(), running("a", 7))]);
-        assert!(ledger.see_last(1, &unit(), &running("a", 7)).is_none() && !ledger.is_disturbed());
-        assert!(ledger.see_last(2, &unit(), &running("b", 7)).is_some() && ledger.is_disturbed());
+        assert!(ledger.update_last(1, &unit(), &running("a", 7)).is_none() && !ledger.is_disturbed());
+        assert!(ledger.update_last(2, &unit(), &running("b", 7)).is_some() && ledger.is_disturbed());
         // And a change that no single step showed.
         let mut ledger = Ledger::new([(unit(), running("a", 7))]);
         let no_pid = UnitState { active: "reloading".into(), main_pid: 0, ..running("a", 7) };
-        assert!(ledger.see(1, &unit(), no_pid).is_none());
-        assert!(ledger.see_last(2, &unit(), &running("a", 9)).is_some() && ledger.is_disturbed());
+        assert!(ledger.update(1, &unit(), no_pid).is_none());
+        assert!(ledger.update_last(2, &unit(), &running("a", 9)).is_some() && ledger.is_disturbed());
     }
 
     #[test]
-    fn not_to_know_is_no_health() {
+    fn an_unknown_state_counts_as_disturbed() {
         let mut ledger = Ledger::new([(unit(), running("a", 7))]);
-        ledger.cannot_tell(Error::failed("the bus is away"));
+        ledger.set_unknown(Error::failed("the bus is away"));
         assert!(ledger.is_disturbed() && !ledger.moments().iter().any(|moment| moment.what.disturbs()));
     }
 
     #[test]
-    fn of_a_unit_without_end_the_beginning_is_kept() {
+    fn of_many_changes_the_first_are_kept() {
         let mut ledger = Ledger::new([(unit(), running("0", 1))]);
         for run in 1..2000u32 {
-            ledger.see(u64::from(run), &unit(), running(&run.to_string(), run));
+            ledger.update(u64::from(run), &unit(), running(&run.to_string(), run));
         }
         assert_eq!(ledger.moments().len(), MOST);
         assert_eq!(ledger.moments()[0].at_us, 1);

@@ -1,8 +1,8 @@
-//! What is seen of a unit that is guarded, and what of it is a disturbance.
+//! The state of a guarded unit, and which of its changes are disturbances.
 //!
-//! Looking from time to time misses restarts: of 20 kills with `RestartSec=0` only 3 of 200 looks saw
-//! the unit not active. What never comes back is the id of a run, [`UnitState::invocation`]. The number
-//! of automatic restarts alone is no witness: a restart by hand sets it to 0.
+//! Polling misses restarts: of 200 polls during 20 kills with `RestartSec=0`, only 3 saw the unit not active.
+//! The id of a run, [`UnitState::invocation`], never repeats, so a comparison of ids finds every restart. The
+//! number of automatic restarts is not enough: a restart by hand resets it to 0.
 
 use std::fmt;
 
@@ -11,18 +11,15 @@ use serde::{Deserialize, Serialize};
 use crate::model::error::{Error, Result};
 use crate::model::session::signal_words;
 
-/// Whose unit it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ManagerKind {
-    /// The user's own manager.
     User,
     /// PID 1.
     System,
 }
 
 impl ManagerKind {
-    /// The word for bots.
     pub fn word(self) -> &'static str {
         match self {
             Self::User => "user",
@@ -31,17 +28,15 @@ impl ManagerKind {
     }
 }
 
-/// A unit that is guarded.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "Named")]
 pub struct Guarded {
-    /// Whose it is.
     pub manager: ManagerKind,
-    /// Its name, with its type.
+    /// The name with its type.
     pub unit: String,
 }
 
-/// The same as a file has it, which may come from elsewhere and name anything.
+/// The form in a file, which somebody else may have written: the name is checked.
 #[derive(Deserialize)]
 struct Named {
     manager: ManagerKind,
@@ -72,20 +67,20 @@ impl Guarded {
         "scope",
     ];
 
-    /// A unit by its name; one without a type is a service, as for systemctl.
+    /// Parses a unit's name; a name without a type is a service, as for systemctl.
     ///
     /// # Errors
-    /// When that cannot be a unit's name.
+    /// `Kind::Usage` if it is not a valid unit name, or names a template.
     pub fn parse(manager: ManagerKind, name: &str) -> Result<Self> {
         let is_typed = name.rsplit_once('.').is_some_and(|(_, suffix)| Self::TYPES.contains(&suffix));
         let unit = if is_typed { name.to_owned() } else { format!("{name}.service") };
         let fits = |c: char| c.is_ascii_alphanumeric() || ":-_.\\@".contains(c);
         if unit.starts_with('.') || unit.len() > 255 || !unit.chars().all(fits) {
-            return Err(Error::usage(format!("'{}' is no name of a unit", name.escape_debug()))
-                .hint("name one unit: web, or web.service; systemd-escape makes a name of any text"));
+            return Err(Error::usage(format!("'{}' is not a valid unit name", name.escape_debug()))
+                .hint("name one unit: web or web.service; systemd-escape turns any text into a name"));
         }
         if unit.contains("@.") {
-            return Err(Error::usage(format!("{unit} is a template, and never runs"))
+            return Err(Error::usage(format!("{unit} is a template and never runs itself"))
                 .hint(format!("name an instance: {}", unit.replace("@.", "@NAME."))));
         }
         Ok(Self { manager, unit })
@@ -101,20 +96,20 @@ impl fmt::Display for Guarded {
     }
 }
 
-/// A unit at one moment, as its manager has it (org.freedesktop.systemd1(5)).
+/// The properties of a unit at one moment (org.freedesktop.systemd1(5)).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnitState {
     /// `LoadState=`: `loaded`, `not-found`, `masked` …
     pub load: String,
     /// `ActiveState=`: `active`, `reloading`, `inactive`, `failed`, `activating`, `deactivating` …
     pub active: String,
-    /// `SubState=`: what its type has beside that.
+    /// `SubState=`: the state in the terms of the unit's type.
     pub sub: String,
-    /// `InvocationID=`, of its present or last run; empty where it never ran.
+    /// `InvocationID=` of the present or the last run; empty if the unit never ran.
     pub invocation: String,
-    /// `NRestarts=`: how often it was started again by itself since somebody started it.
+    /// `NRestarts=`: the number of automatic restarts since somebody started the unit.
     pub restarts: u32,
-    /// `MainPID=`; 0 where it has none.
+    /// `MainPID=`; 0 without a main process.
     pub main_pid: u32,
     /// `ExecMainStartTimestampMonotonic=`, in microseconds since the boot.
     pub main_start_us: u64,
@@ -124,44 +119,38 @@ pub struct UnitState {
     pub changed_us: u64,
     /// `Result=`: `success`, `signal`, `exit-code`, `oom-kill`, `watchdog`, `timeout` …
     pub result: String,
-    /// `ExecMainCode=`: how its main process ended, as waitid(2) has it: 1 exited, 2 killed, 3 dumped.
+    /// `ExecMainCode=`: how the main process ended, in the terms of waitid(2): 1 exited, 2 killed, 3 dumped.
     pub main_code: i32,
     /// `ExecMainStatus=`: the exit status, or the signal.
     pub main_status: i32,
-    /// `ControlGroup=`; empty where it has none.
+    /// `ControlGroup=`; empty without one.
     pub control_group: String,
-    /// Whether it stands still, by itself or with the slice that it is in.
+    /// Whether the unit is frozen, by itself or with its slice.
     #[serde(default)]
     pub frozen: bool,
 }
 
-/// What changed of a unit between two looks.
+/// The change of a unit between two observations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StateChange {
-    /// It came up, and had not been up before.
+    /// The unit started and was not up before.
     Started,
-    /// It ended as it is meant to: a job that is done.
+    /// The unit finished its work: a oneshot service.
     Done,
-    /// It reads its configuration again, or has.
+    /// The unit reloads its configuration, or has reloaded it.
     Reloaded,
-    /// It is being stopped.
     Stopping,
-    /// It is no longer up.
     Stopped,
-    /// It failed.
     Failed,
-    /// What runs now is not what ran before.
+    /// Another run of the unit is active than before.
     Restarted,
-    /// It runs on, with another main process.
+    /// The same run has another main process.
     MainProcess,
-    /// It stands still.
     Frozen,
-    /// It runs again after it stood still.
     Thawed,
 }
 
 impl StateChange {
-    /// The word for bots.
     pub fn word(self) -> &'static str {
         match self {
             Self::Started => "started",
@@ -177,7 +166,7 @@ impl StateChange {
         }
     }
 
-    /// Whether that disturbs what the unit does for others.
+    /// Whether the change disturbs the unit's work.
     pub fn disturbs(self) -> bool {
         match self {
             Self::Started | Self::Done | Self::Reloaded | Self::Thawed => false,
@@ -192,7 +181,7 @@ impl StateChange {
 }
 
 impl UnitState {
-    /// Whether it does its work, or is about to.
+    /// Whether the unit works, or is about to.
     pub fn is_up(&self) -> bool {
         matches!(
             self.active.as_str(),
@@ -200,30 +189,30 @@ impl UnitState {
         )
     }
 
-    /// Whether its manager waits to start it again.
+    /// Whether systemd waits before it restarts the unit.
     fn is_between_runs(&self) -> bool {
         self.sub.starts_with("auto-restart")
     }
 
-    /// Whether it is a job (Type=oneshot) that has done its work and clears up after itself. It was never
-    /// active in this run; one that is stopped is sent a signal.
+    /// Whether a oneshot service has finished its work and runs its stop commands. Such a service was never
+    /// active in this run; one that somebody stops gets a signal instead.
     fn is_job_at_its_end(&self) -> bool {
         self.active == "deactivating"
             && matches!(self.sub.as_str(), "stop" | "stop-post")
             && self.active_enter_us < self.main_start_us
     }
 
-    /// Whether its manager is at work on it, and it will look otherwise soon.
+    /// Whether a job of systemd changes the unit, so that its state will change soon.
     pub fn is_settling(&self) -> bool {
         matches!(self.active.as_str(), "activating" | "deactivating" | "reloading" | "refreshing")
     }
 
-    /// Whether it is about to be down, or to run anew.
+    /// Whether the unit is about to stop or to restart.
     pub fn is_going_down(&self) -> bool {
         self.active == "deactivating" || self.is_between_runs()
     }
 
-    /// What changed until `now`; `None` where nothing did that matters.
+    /// The change from this state to `now`; `None` if nothing changed that matters.
     pub fn change(&self, now: &Self) -> Option<StateChange> {
         let is_other_run = self.invocation != now.invocation;
         if now.active == "failed" {
@@ -233,13 +222,13 @@ impl UnitState {
             return match (is_other_run, now.is_up()) {
                 _ if now.is_between_runs() && is_other_run => Some(StateChange::Failed),
                 (_, true) => Some(StateChange::Started),
-                // It came and went between two looks, and did not fail.
+                // The unit started and ended between two observations, and did not fail.
                 (true, false) => Some(StateChange::Done),
                 (false, false) => None,
             };
         }
         if !now.is_up() {
-            // A job (Type=oneshot) is up as long as it is starting.
+            // A oneshot service is up as long as it is starting.
             let is_job = self.active == "activating" && !self.is_between_runs() || self.is_job_at_its_end();
             return Some(if is_job && now.result == "success" {
                 StateChange::Done
@@ -250,12 +239,12 @@ impl UnitState {
         if now.is_between_runs() && (is_other_run || !self.is_between_runs()) {
             return Some(StateChange::Failed);
         }
-        // While it waits to be started again nothing of it runs: that it starts is one more change.
+        // While systemd waits before the restart nothing of the unit runs: the start is one more change.
         if is_other_run || now.restarts > self.restarts {
             return Some(StateChange::Restarted);
         }
         if now.active == "deactivating" {
-            // What was active was no job, although its main process may be younger than that.
+            // A unit that was active is not a oneshot service, although its main process may have started later.
             let is_job = self.active == "activating" && now.is_job_at_its_end();
             return (self.active != "deactivating" && !is_job).then_some(StateChange::Stopping);
         }
@@ -272,26 +261,26 @@ impl UnitState {
         if self.frozen != now.frozen {
             return Some(if now.frozen { StateChange::Frozen } else { StateChange::Thawed });
         }
-        let reloads = |witness: &Self| matches!(witness.active.as_str(), "reloading" | "refreshing");
+        let reloads = |state: &Self| matches!(state.active.as_str(), "reloading" | "refreshing");
         (reloads(self) != reloads(now) && !reloads(now)).then_some(StateChange::Reloaded)
     }
 
-    /// Its state, as systemctl shows it.
+    /// The state in the form of systemctl: `active (running)`.
     pub fn state(&self) -> String {
         format!("{} ({})", self.active, self.sub)
     }
 
-    /// Its main process, for tables.
+    /// The main process for tables.
     pub fn process(&self) -> String {
         if self.main_pid == 0 { "-".to_owned() } else { self.main_pid.to_string() }
     }
 
-    /// Enough of the id of its run to tell it from another.
+    /// The first characters of the invocation id.
     pub fn short_invocation(&self) -> String {
         self.invocation.chars().take(8).collect()
     }
 
-    /// How its main process ended, where one did.
+    /// How the main process ended, if it did.
     pub fn main_end(&self) -> Option<String> {
         match self.main_code {
             1 => Some(format!("exit status {}", self.main_status)),
@@ -324,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_as_for_systemctl() {
+    fn names_are_parsed_as_by_systemctl() {
         let unit = |name: &str| Guarded::parse(ManagerKind::User, name).map(|guarded| guarded.unit);
         assert_eq!(unit("web").unwrap(), "web.service");
         assert_eq!(unit("web.timer").unwrap(), "web.timer");
@@ -336,14 +325,14 @@ mod tests {
     }
 
     #[test]
-    fn what_only_looks_the_same_is_found() {
+    fn restarts_between_observations_are_found() {
         let before = running();
         assert_eq!(before.change(&running()), None);
-        // A restart faster than any look: by hand, and by itself.
+        // A restart between two observations: by hand, and automatic.
         let other = UnitState { invocation: "b".into(), main_pid: 8, ..running() };
         assert_eq!(before.change(&other), Some(StateChange::Restarted));
         assert_eq!(before.change(&UnitState { restarts: 1, ..running() }), Some(StateChange::Restarted));
-        // The pid came round.
+        // The kernel reused the pid.
         assert_eq!(
             before.change(&UnitState { invocation: "b".into(), ..running() }),
             Some(StateChange::Restarted)
@@ -359,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_is_told_from_an_end() {
+    fn a_stop_differs_from_a_failure() {
         let before = running();
         assert_eq!(before.change(&inactive()), Some(StateChange::Stopped));
         let failed = UnitState { active: "failed".into(), ..inactive() };
@@ -375,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn what_belongs_to_its_life_is_no_disturbance() {
+    fn the_normal_life_of_a_unit_does_not_disturb() {
         let disturbs =
             |before: &UnitState, now: &UnitState| before.change(now).is_some_and(StateChange::disturbs);
         let job = UnitState {
@@ -386,7 +375,7 @@ mod tests {
         };
         let done = UnitState { invocation: "b".into(), ..inactive() };
         assert!(!disturbs(&inactive(), &job) && !disturbs(&job, &done) && !disturbs(&inactive(), &done));
-        // With ExecStopPost=; and one that is stopped.
+        // A oneshot service with ExecStopPost=, and one that somebody stops.
         let job = UnitState { main_start_us: 90, ..job };
         let stop_post = UnitState { active: "deactivating".into(), sub: "stop-post".into(), ..job.clone() };
         let done = UnitState { main_start_us: 90, ..done };
@@ -394,14 +383,14 @@ mod tests {
         assert!(disturbs(&job, &UnitState { sub: "stop-sigterm".into(), ..stop_post }));
         let failed = UnitState { active: "failed".into(), result: "exit-code".into(), ..done.clone() };
         assert!(disturbs(&job, &failed) && disturbs(&inactive(), &failed));
-        // A service that has executed itself anew since, and is stopped by its ExecStop=.
+        // A service that executed itself again, and is stopped by its ExecStop=.
         let renewed = UnitState { main_start_us: 99, ..running() };
         let stopping = UnitState { active: "deactivating".into(), sub: "stop".into(), ..renewed.clone() };
         assert!(disturbs(&renewed, &stopping));
         let reloading = UnitState { active: "reloading".into(), sub: "reload".into(), ..running() };
         assert_eq!(running().change(&reloading), None);
         assert_eq!(reloading.change(&running()), Some(StateChange::Reloaded));
-        assert!(!disturbs(&inactive(), &running()), "it may be started");
+        assert!(!disturbs(&inactive(), &running()), "a start does not disturb");
         let frozen = UnitState { frozen: true, ..running() };
         assert!(disturbs(&running(), &frozen) && !disturbs(&frozen, &running()));
     }

@@ -38,7 +38,7 @@ pub(super) trait ChangeRecorder {
 
     /// Records the state of a unit, and reports the change if there is one.
     fn record_state(&mut self, at_us: u64, unit: &Guarded, witness: UnitState) {
-        if let Some(changed) = self.ledger().see(at_us, unit, witness) {
+        if let Some(changed) = self.ledger().update(at_us, unit, witness) {
             self.report_change(&changed);
         }
     }
@@ -99,7 +99,7 @@ pub(super) fn wait_until_settled(recorder: &mut impl ChangeRecorder) -> Result<(
         wait = (wait * 2).min(LONGEST_PAUSE);
     }
     for (unit, look) in units.iter().zip(&looks) {
-        if let Some(changed) = recorder.ledger().see_last(boot_us(), unit, &look.witness) {
+        if let Some(changed) = recorder.ledger().update_last(boot_us(), unit, &look.witness) {
             recorder.report_change(&changed);
         }
     }

@@ -25,7 +25,7 @@ pub fn take_snapshot(units: &[Guarded]) -> Result<Snapshot> {
     let looks = systemd::unit_watch::observe(units, BRIEFLY)?;
     require_known(units.iter().zip(&looks).map(|(unit, look)| (unit, look.witness.load.as_str())))?;
     let seen = units.iter().cloned().zip(looks);
-    snapshot_of(seen.map(|(unit, look)| SnapshotUnit { unit, witness: look.witness }).collect())
+    snapshot_of(seen.map(|(unit, look)| SnapshotUnit { unit, state: look.witness }).collect())
 }
 
 /// A snapshot of units whose states were read just now.
@@ -108,12 +108,12 @@ pub fn check(context: &Context, path: &Path) -> Result<(Snapshot, Compared)> {
     if !is_of_this_boot(&snapshot)? {
         return Ok((snapshot, Compared::Rebooted));
     }
-    let units = snapshot.units.iter().map(|seen| (seen.unit.clone(), seen.witness.clone()));
+    let units = snapshot.units.iter().map(|seen| (seen.unit.clone(), seen.state.clone()));
     let mut checked = Comparison { ledger: Ledger::new(units), disturbed: Vec::new() };
     let settled = wait_until_settled(&mut checked);
     let Comparison { mut ledger, disturbed } = checked;
     if let Err(error) = settled {
-        ledger.cannot_tell(error);
+        ledger.set_unknown(error);
     }
     let group = context.manager().and_then(Manager::control_group);
     let surroundings =

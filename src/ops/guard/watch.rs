@@ -155,7 +155,7 @@ fn last_known(context: &Context, units: &[Guarded], now: &[UnitState]) -> Ledger
         kept.filter(|kept| is_of_this_boot(kept).unwrap_or(false)).map(|kept| kept.units).unwrap_or_default();
     Ledger::new(units.iter().zip(now).map(|(unit, now)| {
         let earlier = kept.iter().find(|seen| seen.unit == *unit);
-        (unit.clone(), earlier.map_or_else(|| now.clone(), |seen| seen.witness.clone()))
+        (unit.clone(), earlier.map_or_else(|| now.clone(), |seen| seen.state.clone()))
     }))
 }
 
@@ -245,7 +245,7 @@ impl Watching<'_> {
 
     /// Records the state of a unit. Records a disturbance in the journal, and adds it to the next notice.
     fn record_state(&mut self, unit: &Guarded, witness: UnitState) {
-        let Some(changed) = self.ledger.see(boot_us(), unit, witness) else { return };
+        let Some(changed) = self.ledger.update(boot_us(), unit, witness) else { return };
         if !changed.change.disturbs() {
             return;
         }
@@ -263,7 +263,7 @@ impl Watching<'_> {
     /// Stores the states of the units for the next watch. Without them, the next watch has nothing to compare
     /// with.
     fn store_states(&self) {
-        let unit = |known: &Known| SnapshotUnit { unit: known.unit.clone(), witness: known.last.clone() };
+        let unit = |known: &Known| SnapshotUnit { unit: known.unit.clone(), state: known.last.clone() };
         let snapshot = snapshot::snapshot_of(self.ledger.units().iter().map(unit).collect());
         if let Err(error) = snapshot.and_then(|snapshot| self.context.store.write_watched(Some(&snapshot))) {
             tracing::debug!("could not store the states of the units: {error}");

@@ -67,7 +67,7 @@ fn a_guarded_memory_hog_is_stopped_at_its_limit() {
     let argv = ["forge", "guard", "run", "--unit", &web.unit, "--memory-max", "64M", "--", "sh", "-c", &line];
     let ran = run_within(Duration::from_secs(240), &argv).code(0);
     assert_eq!(ran.stdout, "it ended with 137\n", "{ran}");
-    assert!(ran.stderr.contains("killed 1 of it for want of memory"), "{ran}");
+    assert!(ran.stderr.contains("killed 1 of its processes because memory ran out"), "{ran}");
     assert_eq!(web.pid(), pid);
 }
 

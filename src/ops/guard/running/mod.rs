@@ -85,7 +85,7 @@ impl<'a> Running<'a> {
         denial: Option<(Denial, Listening)>,
     ) -> Self {
         let (began_us, began_at_us) = (boot_us(), now_us());
-        ledger.note(began_us, Happening::Began { program: order.program() });
+        ledger.push(began_us, Happening::Began { program: order.program() });
         let freezing =
             |percent| Freezing::new(percent, placement.id.clone(), &placement.slice, &placement.group);
         let (denial, listening) = denial.unzip();
@@ -118,7 +118,7 @@ impl<'a> Running<'a> {
             failed = Some(error);
             End::unknown(self.began_at_us, now_us(), None)
         });
-        self.ledger.note(boot_us(), Happening::Ended { result: end.words() });
+        self.ledger.push(boot_us(), Happening::Ended { result: end.words() });
         let cleared = self.end_leftovers(watch, failed.is_some()).unwrap_or_else(|error| {
             failed.get_or_insert(error);
             0
@@ -127,7 +127,7 @@ impl<'a> Running<'a> {
         let settled = wait_until_settled(&mut self);
         if let Some(error) = failed.or(settled.err()) {
             alarm!("the state of the guarded units is unknown: {error}");
-            self.ledger.cannot_tell(error);
+            self.ledger.set_unknown(error);
         }
         let is_killed = end.signal == Some(Signal::SIGKILL as i32);
         let end = match self.meter.oom_kills {
@@ -154,7 +154,7 @@ impl<'a> Running<'a> {
         let cleared =
             if self.order.leave_children { 0 } else { self.run_and_watch(watch, || end_processes(&group))?? };
         if cleared > 0 {
-            self.ledger.note(boot_us(), Happening::Cleared { processes: cleared });
+            self.ledger.push(boot_us(), Happening::Cleared { processes: cleared });
         }
         if !self.order.leave_children {
             self.meter.measure_usage();
@@ -204,8 +204,8 @@ impl<'a> Running<'a> {
         for event in watch.drain() {
             match event {
                 WatchEvent::Unit { at_us, unit, witness } => self.record_state(at_us, &unit, *witness),
-                WatchEvent::Away { at_us, manager } => self.ledger.note(at_us, Happening::Away(manager)),
-                WatchEvent::Back { at_us, manager } => self.ledger.note(at_us, Happening::Back(manager)),
+                WatchEvent::Away { at_us, manager } => self.ledger.push(at_us, Happening::Away(manager)),
+                WatchEvent::Back { at_us, manager } => self.ledger.push(at_us, Happening::Back(manager)),
             }
         }
     }
@@ -264,7 +264,7 @@ impl<'a> Running<'a> {
             holder.pid
         );
         self.ledger
-            .note(boot_us(), Happening::Listened { address: address.clone(), process: process.clone() });
+            .push(boot_us(), Happening::Listened { address: address.clone(), process: process.clone() });
         journal::record(&Event::GuardListen {
             guard: self.placement.id.clone(),
             address,
@@ -315,7 +315,7 @@ impl<'a> Running<'a> {
 
     fn add_to_timeline(&mut self, what: Option<Happening>) {
         if let Some(what) = what {
-            self.ledger.note(boot_us(), what);
+            self.ledger.push(boot_us(), what);
         }
     }
 
@@ -332,7 +332,7 @@ impl<'a> Running<'a> {
             alarm!(
                 "the command has moved to the control group {group}: limits and freezing do not apply there"
             );
-            self.ledger.note(boot_us(), Happening::Left { group });
+            self.ledger.push(boot_us(), Happening::Left { group });
         }
     }
 }

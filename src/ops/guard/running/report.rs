@@ -80,7 +80,7 @@ impl Running<'_> {
             deny_listen: self.denial,
             sessions,
             cause,
-            untold: self.ledger.untold().map(|error| error.message.clone()),
+            untold: self.ledger.unknown().map(|error| error.message.clone()),
         }
     }
 }
