@@ -72,7 +72,7 @@ fn witness() -> impl Strategy<Value = UnitState> {
 }
 
 pub(crate) fn snapshot() -> impl Strategy<Value = Snapshot> {
-    let units = vec((unit(), witness()).prop_map(|(unit, witness)| SnapshotUnit { unit, state }), 0..3);
+    let units = vec((unit(), witness()).prop_map(|(unit, state)| SnapshotUnit { unit, state }), 0..3);
     (text(), text(), any::<u64>(), units).prop_map(|(machine, boot, at_us, units)| Snapshot {
         version: VERSION,
         machine,

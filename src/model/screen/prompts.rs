@@ -63,7 +63,7 @@ impl ScreenPattern {
     pub fn parse(key: PatternKey, text: &str) -> Result<Self> {
         let word = key.word();
         let regex = RegexBuilder::new(text).multi_line(true).build().map_err(|error| {
-            Error::usage(format!("the {word} pattern '{text}' is no regular expression: {error}"))
+            Error::usage(format!("the {word} pattern '{text}' is not a valid regular expression: {error}"))
                 .hint("a prompt such as $ or [x] is written \\$ or \\[x\\]")
         })?;
         if regex.is_match("") {
@@ -256,7 +256,10 @@ mod tests {
     fn what_is_no_pattern_is_refused_with_a_remedy() {
         for bad in ["[", "(", "*"] {
             let error = ScreenPattern::parse(PatternKey::Ready, bad).unwrap_err();
-            assert!(error.message.contains("no regular expression") && error.hint.is_some(), "{bad}");
+            assert!(
+                error.message.contains("not a valid regular expression") && error.hint.is_some(),
+                "{bad}"
+            );
         }
         for key in [PatternKey::Ready, PatternKey::NotReady, PatternKey::Asking] {
             for empty in ["", "x*"] {

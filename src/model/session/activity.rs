@@ -1,53 +1,50 @@
-//! What a session's program does, as far as forge knows.
+//! The activity of a session's program, as far as forge knows.
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::screen::fold;
 
-/// What the program does.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Activity {
-    /// It asks its user something.
+    /// The program asks its user something.
     Asking,
-    /// forge does not know.
     #[default]
     Unknown,
 }
 
-/// Where forge knows the activity from.
+/// How forge knows the activity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Source {
-    /// A pattern of the session matches on its screen.
+    /// A pattern of the session matches its screen.
     Screen,
 }
 
-/// A question that stands on a screen, without its text: that may be private, and supervisors only have
-/// to recognise it.
+/// A question on a screen, as hashes: the text may be private, and supervisors only have to recognise the
+/// question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Question {
-    /// The question's lines, without the mark of a menu's selected line.
+    /// The question's lines, without the mark of the selected line in a menu.
     text: u64,
-    /// The same without what ticks: `model::screen::fold`.
+    /// The same, without spinners and counters (`model::screen::fold`).
     folded: u64,
-    /// The whole screen without what ticks.
+    /// The screen, without spinners and counters.
     screen: u64,
 }
 
-/// What menus put before the line that is selected: moving it asks nothing new.
+/// The marks that menus put before the selected line. Moving the mark does not make a new question.
 const SELECTED: [char; 6] = ['❯', '›', '▶', '➜', '→', '>'];
 
 impl Question {
-    /// The question with that text, on that screen.
     pub fn new(text: &str, screen: &str) -> Self {
         let text: String = text.chars().filter(|c| !SELECTED.contains(c) && !c.is_whitespace()).collect();
         let folded = fold::digest(&fold::folded(&text));
         Self { text: fold::digest(&text), folded, screen: fold::digest(&fold::folded(screen)) }
     }
 
-    /// Whether the two are one question: the same words, or words in which only numbers and spinners
-    /// differ, as a countdown does, while the rest of the screen is the same as well.
+    /// Whether both are the same question: the same words, or words that differ only in numbers and spinners
+    /// (a countdown, for example) while the rest of the screen is the same as well.
     pub fn is_same(&self, other: &Self) -> bool {
         self.text == other.text || (self.folded == other.folded && self.screen == other.screen)
     }
@@ -58,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_question_is_one_while_it_only_ticks() {
+    fn a_countdown_does_not_make_a_new_question() {
         let is_same =
             |a: (&str, &str), b: (&str, &str)| Question::new(a.0, a.1).is_same(&Question::new(b.0, b.1));
         assert!(is_same(("Sure?", "Sure?"), ("Sure?", "a log line\nSure?")));

@@ -1,38 +1,32 @@
-//! The condition of a session: what was seen of it, what that is called, and what its supervisor
-//! does about it. The one table of all that is [`Condition::ALL`]; the manual shows it.
+//! The condition of a session: the facts, the state that forge shows for them, and what the supervisor does.
+//! [`Condition::table`] prints all conditions for the manual.
 
 use super::State;
 
-/// What the socket of a live server says when asked.
+/// The answer on the socket of a live server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
-    /// It answered.
     Answers,
-    /// It accepts and does not answer.
+    /// The server accepts connections and does not answer.
     Silent,
-    /// Nobody listens.
+    /// No process listens.
     Refused,
-    /// There is no socket.
     Missing,
 }
 
-/// `ActiveState=` of a unit, as far as it matters here.
+/// `ActiveState=` of a unit, reduced to the values that differ here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Active {
     /// active, reloading
     Active,
-    /// activating
     Activating,
-    /// deactivating
     Deactivating,
-    /// failed
     Failed,
     /// inactive, or not loaded
     Inactive,
 }
 
 impl Active {
-    /// Reads the manager's word.
     pub fn from_word(word: &str) -> Self {
         match word {
             "active" | "reloading" | "refreshing" => Self::Active,
@@ -44,93 +38,84 @@ impl Active {
     }
 }
 
-/// How a process is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProcessLife {
-    /// It runs, or waits for something.
+    /// The process runs or sleeps.
     Alive,
     /// A signal stopped it (SIGSTOP, Ctrl-Z).
     Stopped,
-    /// A debugger holds it.
+    /// A debugger has stopped it.
     Traced,
-    /// It is gone, or a zombie.
+    /// It does not exist, or is a zombie.
     Gone,
 }
 
 impl ProcessLife {
-    /// Whether it is there.
     pub fn is_there(self) -> bool {
         self != Self::Gone
     }
 }
 
-/// What was seen of a session.
+/// The observed facts of a session.
 #[derive(Debug, Clone, Copy)]
 pub struct SessionFacts {
-    /// `ActiveState=` of the scope, `inactive` where there is none.
+    /// `ActiveState=` of the scope; `Inactive` if there is no scope.
     pub scope: Active,
     /// `ActiveState=` of the slice.
     pub slice: Active,
     /// `frozen` in the slice's `cgroup.events`.
     pub frozen: bool,
-    /// Whether the spawn came to its end.
+    /// Whether the spawn has finished.
     pub up: bool,
-    /// Whether the spawn is still under way.
+    /// Whether the spawn is still running.
     pub spawning: bool,
-    /// The server's process.
     pub server: ProcessLife,
-    /// The program's process.
     pub program: ProcessLife,
-    /// What the server says.
     pub answer: Answer,
 }
 
-/// How a session is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Condition {
-    /// Server and program are alive, and the server answers.
+    /// The tmux server and the program are alive, and the server answers.
     Healthy,
-    /// The same, without a socket file.
+    /// The same, but the socket file is missing.
     SocketMissing,
-    /// Somebody stopped or traces the program, or traces the server.
+    /// The program is stopped or traced, or the server is traced.
     Held,
-    /// All its processes are frozen.
     Frozen,
-    /// Its spawn is under way.
+    /// `forge spawn` is still starting it.
     Starting,
-    /// It is being ended.
+    /// systemd is stopping it.
     Stopping,
     /// The server is alive and does not answer.
     Wedged,
-    /// The program is gone, in a live server.
+    /// The program ended, and the server is alive.
     ProgramEnded,
-    /// The server is gone, and something is left in the scope or the slice.
+    /// The server ended; processes may be left in the scope or the slice.
     ServerEnded,
-    /// A spawn that was killed half-way.
+    /// Its spawn was killed before it finished.
     Abandoned,
-    /// systemd says that the scope failed.
+    /// Its scope is in the failed state.
     Failed,
 }
 
-/// What a supervisor does about it.
+/// The reaction of a supervisor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// Nothing.
     Leave,
-    /// Nothing until that is over.
+    /// Wait until the condition changes.
     Wait,
-    /// The server is asked to make its socket again.
+    /// Ask the server to create its socket again.
     Heal,
-    /// A restart, when nothing changes before the deadline.
+    /// Restart the session if the condition lasts until the deadline.
     RestartLate,
-    /// The end is recorded; then the policy decides.
+    /// Record the end; then the restart policy decides.
     Restart,
-    /// What is left is ended, and the session started.
+    /// End the remains, then start the session.
     Clear,
 }
 
 impl Action {
-    /// In words, for the table.
     fn words(self) -> &'static str {
         match self {
             Self::Leave => "left alone",
@@ -146,7 +131,7 @@ impl Action {
 }
 
 impl Condition {
-    /// All of them, in the order in which they are told apart.
+    /// All conditions. The first one that holds counts.
     pub const ALL: [Self; 11] = [
         Self::Stopping,
         Self::Failed,
@@ -161,10 +146,9 @@ impl Condition {
         Self::Healthy,
     ];
 
-    /// The condition, from what was seen. When in doubt it is alive: it takes the end of a process
-    /// to call it ended, and a missing socket alone changes nothing.
+    /// The condition for these facts. In doubt the session counts as alive: only the end of a process makes it
+    /// ended, and a missing socket alone does not.
     pub fn of(facts: SessionFacts) -> Self {
-        // The first that holds.
         let holds = |condition: &Self| match condition {
             Self::Stopping => facts.scope == Active::Deactivating || facts.slice == Active::Deactivating,
             Self::Failed => facts.scope == Active::Failed,
@@ -181,7 +165,7 @@ impl Condition {
         Self::ALL.into_iter().find(holds).unwrap_or(Self::Healthy)
     }
 
-    /// The word for it that people and bots see.
+    /// The state that `forge list` shows.
     pub fn state(self) -> State {
         match self {
             Self::Healthy | Self::SocketMissing | Self::Held => State::Running,
@@ -194,7 +178,6 @@ impl Condition {
         }
     }
 
-    /// What its supervisor does.
     pub fn action(self) -> Action {
         match self {
             Self::Healthy | Self::Held | Self::Frozen => Action::Leave,
@@ -206,12 +189,13 @@ impl Condition {
         }
     }
 
-    /// Whether silence says anything about it: not of what was made to stand still.
+    /// Whether silence can mean that the session is stuck. It cannot for a session that was frozen or stopped
+    /// on purpose.
     pub fn can_be_stuck(self) -> bool {
         matches!(self, Self::Healthy | Self::SocketMissing)
     }
 
-    /// What is seen of it, in words, for the table.
+    /// The facts in words, for the table.
     fn seen(self) -> &'static str {
         match self {
             Self::Stopping => "systemd is stopping its scope or its slice",
@@ -228,7 +212,7 @@ impl Condition {
         }
     }
 
-    /// The table, in Markdown: what is seen, what `forge list` calls it, what a supervisor does.
+    /// The conditions as a table in Markdown.
     pub fn table() -> String {
         let head = "| what is seen | state | what its supervisor does |\n| --- | --- | --- |\n";
         Self::ALL.into_iter().fold(head.to_owned(), |table, condition| {
@@ -294,19 +278,19 @@ mod tests {
             assert_eq!(Condition::of(facts), condition, "{facts:?}");
         }
         for condition in Condition::ALL {
-            assert!(table.iter().any(|(_, seen)| *seen == condition), "{condition:?} was never seen");
+            assert!(table.iter().any(|(_, seen)| *seen == condition), "{condition:?} has no facts");
         }
     }
 
     #[test]
-    fn nothing_that_stands_still_on_purpose_is_ever_ended() {
+    fn a_session_that_was_frozen_or_stopped_is_left_alone() {
         for condition in [Condition::Held, Condition::Frozen] {
             assert_eq!((condition.action(), condition.can_be_stuck()), (Action::Leave, false));
         }
     }
 
     #[test]
-    fn the_manual_has_this_very_table() {
+    fn the_documentation_has_this_table() {
         assert!(
             include_str!("../../../docs/supervision.md").contains(&Condition::table()),
             "docs/supervision.md lacks:\n{}",

@@ -1,18 +1,19 @@
 //! The environment of a session's program.
 //!
-//! It is the caller's, as with tmux itself and `systemd-run --scope`: who starts an agent from
-//! a shell expects the `PATH`, the locale and the keys of that shell. Taken out is what speaks
-//! of the caller's own place in systemd or tmux, and would lead the program astray.
+//! The program inherits the caller's environment, as with tmux itself and `systemd-run --scope`: a user who
+//! starts an agent from a shell expects the `PATH`, the locale and the API keys of that shell. forge removes
+//! the variables that describe the caller's own unit, terminal or tmux pane, because they would mislead the
+//! program.
 
 use std::ffi::{OsStr, OsString};
 
 use super::name::SessionId;
 use crate::model::error::{Error, Result};
 
-/// Tells a program which session it is in.
+/// The variable that holds the session's name.
 pub const FORGE_SESSION: &str = "FORGE_SESSION";
 
-/// Variables that systemd, tmux or a terminal set for the caller alone.
+/// Variables that systemd, tmux or a terminal set for the caller only.
 const CALLERS_OWN: [&str; 17] = [
     "CREDENTIALS_DIRECTORY",
     "FDSTORE",
@@ -33,24 +34,24 @@ const CALLERS_OWN: [&str; 17] = [
     "LINES",
 ];
 
-/// Beginnings of such names.
+/// Prefixes of such names.
 const CALLERS_OWN_PREFIXES: [&str; 2] = ["LISTEN_", "FORGE_"];
 
-/// Whether a variable of the caller is kept from the program.
+/// Whether forge removes the variable.
 fn is_callers_own(name: &OsStr) -> bool {
     let Some(name) = name.to_str() else { return false };
     CALLERS_OWN.contains(&name) || CALLERS_OWN_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// Whether a variable is kept for the session's next start, which may come from a caller who has
-/// little of it: a user manager at boot knows neither `~/.local/bin` nor the language. None of
-/// these holds secrets.
+/// Whether forge stores the variable for the session's next start, which may come from a caller without it:
+/// a user manager at boot knows neither `~/.local/bin` nor the language. None of these variables holds
+/// secrets.
 pub fn is_kept(name: &str) -> bool {
     matches!(name, "PATH" | "LANG" | "LANGUAGE" | "TZ") || name.starts_with("LC_")
 }
 
-/// The environment of a session: the caller's without what is its own, then what was kept and
-/// what the user gave for this session, then the session's name.
+/// The environment of a session: the caller's without the caller's own variables, then the stored variables,
+/// then those that the user gave for this session, then the session's name. Later ones override.
 pub fn for_session(
     caller: impl IntoIterator<Item = (OsString, OsString)>,
     kept: &[(String, String)],
@@ -77,8 +78,8 @@ pub fn for_session(
     environment
 }
 
-/// The directories of the first `PATH`, and those of the second that are not among them: what was
-/// found before is found again, and what was installed since is found too.
+/// The directories of the first `PATH`, then those of the second that the first lacks: the program finds the
+/// same commands as before, and commands that were installed since.
 fn joined(first: &str, second: &str) -> String {
     let mut dirs: Vec<&str> = first.split(':').collect();
     for dir in second.split(':') {
@@ -89,27 +90,26 @@ fn joined(first: &str, second: &str) -> String {
     dirs.join(":")
 }
 
-/// Where forge finds its files, its manager's bus, and tmux.
+/// The variables that lead forge to its files, the user's bus and tmux.
 pub const PLACE: [&str; 5] =
     ["HOME", "PATH", "XDG_STATE_HOME", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS"];
 
-/// Where a value given on the command line waits while forge executes itself without it.
+/// The prefix of the variables that hold the values of `--env` while forge executes itself without them.
 pub const GIVEN: &str = "FORGE_GIVEN_";
 
 /// A variable that a user gives with `--env`: `NAME=VALUE`, or `NAME` for the caller's own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Assignment {
-    /// The variable.
     pub name: String,
-    /// Its value, where it stands on the command line.
+    /// The value, if the command line has it.
     pub value: Option<String>,
 }
 
 impl std::str::FromStr for Assignment {
     type Err = Error;
 
-    /// Fails when the name is none, or is one that forge sets itself. The value is not repeated:
-    /// it may be a secret.
+    /// Fails if the name is not valid, or if forge sets the variable itself. The error does not repeat the
+    /// value, which may be a secret.
     fn from_str(text: &str) -> Result<Self> {
         let (name, value) = text.split_once('=').map_or((text, None), |(name, value)| (name, Some(value)));
         check_name(name)?;
@@ -117,20 +117,20 @@ impl std::str::FromStr for Assignment {
     }
 }
 
-/// A variable and its value.
 pub type Given = (String, String);
 
-/// The same command line without the values of `--env`, and those values; `None` where there are
-/// none. What stands after `--` is the program's.
+/// The command line without the values of `--env`, and those values; `None` if it has none. Arguments after
+/// `--` belong to the program.
 ///
-/// Everybody may read a command line, and the journal keeps that of everybody who writes to it.
+/// All users of the machine can read a command line, and the journal stores the command line of each process
+/// that writes to it.
 pub fn without_values(arguments: &[OsString]) -> Option<(Vec<OsString>, Vec<Given>)> {
-    // Other verbs have no such option; what looks like it there is theirs.
+    // Other commands have no such option; a similar argument of theirs has another meaning.
     let mut words = arguments.iter();
     let verb = loop {
         let word = words.next()?;
         if word == "--config" {
-            // Its value is a word of its own, and not the verb.
+            // The next word is the value of --config, not the command.
             words.next();
         } else if !word.as_encoded_bytes().starts_with(b"-") {
             break word;
@@ -153,7 +153,7 @@ pub fn without_values(arguments: &[OsString]) -> Option<(Vec<OsString>, Vec<Give
             Some((_, Some((name, value)))) => {
                 rest.push(format!("--env={name}").into());
                 is_other = true;
-                // A name that is none is refused by whoever reads the rest.
+                // The parser of the remaining command line refuses an invalid name.
                 if check_name(name).is_ok() {
                     values.push((name.to_owned(), value.to_owned()));
                 }
@@ -171,13 +171,13 @@ pub fn without_values(arguments: &[OsString]) -> Option<(Vec<OsString>, Vec<Give
 /// Checks the name of a variable that a user gives.
 ///
 /// # Errors
-/// When it is no name of a variable, or one that belongs to forge or tmux.
+/// `Kind::Usage` if the name is not valid, or if the variable belongs to forge or tmux.
 pub fn check_name(name: &str) -> Result<()> {
     let good = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     if !good {
-        return Err(Error::usage(format!("'{name}' is no name of an environment variable"))
-            .hint("letters, digits and _, and no digit first"));
+        return Err(Error::usage(format!("'{name}' is not a valid name of an environment variable"))
+            .hint("use letters, digits and _, and do not begin with a digit"));
     }
     if name == FORGE_SESSION || name == "TMUX" || name == "TMUX_PANE" {
         return Err(Error::usage(format!("{name} is set by forge or tmux itself and cannot be given")));
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn the_callers_place_is_not_handed_on() {
+    fn the_callers_own_variables_are_removed() {
         let caller = os(&[
             ("PATH", "/bin"),
             ("TMUX", "/tmp/x,1,0"),
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_user_gives_replaces_what_the_caller_has() {
+    fn given_variables_override_those_of_the_caller() {
         let id = SessionId::from_name("demo").unwrap();
         let result = for_session(
             os(&[("PATH", "/bin"), ("LANG", "C")]),
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_found_before_is_found_again() {
+    fn the_stored_path_comes_first() {
         let id = SessionId::from_name("demo").unwrap();
         let kept = [("PATH".to_owned(), "/home/a/bin:/bin".to_owned())];
         let result = for_session(os(&[("PATH", "/bin:/opt")]), &kept, &[], &id);
@@ -252,7 +252,7 @@ mod tests {
         let (rest, values) = without_values(&line("--config f.toml run x --env A=1")).unwrap();
         assert_eq!((rest, values.len()), (line("--config f.toml run x --env=A"), 1));
         assert_eq!(without_values(&line("send x --env=A=1")), None);
-        // What is wrong is left for the parser to refuse, which repeats it.
+        // The parser refuses an invalid name, and repeats it.
         assert_eq!(without_values(&line("spawn x --env 1=2")), Some((line("spawn x --env=1"), vec![])));
     }
 }

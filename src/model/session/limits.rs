@@ -1,29 +1,29 @@
-//! What a session may use. All limits sit on its slice, since tmux may move panes out of the
-//! scope of the server, and never out of the slice.
+//! Resource limits of a session. systemd applies them to the session's slice: tmux may move panes out of the
+//! scope of the server, but never out of the slice.
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::error::{Error, Result};
 use crate::model::time::times;
 
-/// The limits of one session; what is `None` is not limited.
+/// The limits of one session; `None` means no limit.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// `MemoryMax=`: above it the kernel ends processes.
+    /// `MemoryMax=`: above this limit the kernel kills processes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_max: Option<Size>,
-    /// `MemoryHigh=`: above it the session is slowed down.
+    /// `MemoryHigh=`: above this limit the kernel slows the session down.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_high: Option<Size>,
-    /// `CPUWeight=`, 1 to 10000; 100 is everybody's.
+    /// `CPUWeight=`, 1 to 10000; the default of every unit is 100.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_weight: Option<u64>,
     /// `CPUQuota=`: percent of one CPU.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_quota: Option<Percent>,
-    /// `IOWeight=`, 1 to 10000. Accepted by a user manager and without effect there, unless the
-    /// administrator delegates the io controller to it.
+    /// `IOWeight=`, 1 to 10000. A user manager accepts it, but it has no effect unless the administrator
+    /// delegates the io controller to that manager.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub io_weight: Option<u64>,
     /// `TasksMax=`: processes and threads.
@@ -32,7 +32,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// These limits, and the defaults for what they do not say.
+    /// These limits, with `defaults` for those that are not set.
     #[must_use]
     pub fn or(self, defaults: &Self) -> Self {
         Self {
@@ -45,8 +45,7 @@ impl Limits {
         }
     }
 
-    /// The limits as unit properties, by the manager's names and in its units
-    /// (org.freedesktop.systemd1(5)).
+    /// The limits as unit properties, with the names and units of org.freedesktop.systemd1(5).
     pub fn properties(&self) -> Vec<(&'static str, u64)> {
         [
             ("MemoryMax", self.memory_max.map(|size| size.0)),
@@ -62,7 +61,7 @@ impl Limits {
         .collect()
     }
 
-    /// The kernel's controllers without which they have no effect.
+    /// The cgroup controllers that these limits need.
     pub fn controllers(&self) -> Vec<&'static str> {
         let needed = [
             ("memory", self.memory_max.is_some() || self.memory_high.is_some()),
@@ -73,18 +72,16 @@ impl Limits {
         needed.into_iter().filter_map(|(name, needed)| needed.then_some(name)).collect()
     }
 
-    /// Checks the ranges that the manager would refuse, with the name that the user knows.
+    /// Checks the values' ranges, so that the error has the option's name and not systemd's.
     ///
     /// # Errors
-    /// On a value out of its range.
+    /// `Kind::Usage` for a value that is out of range.
     pub fn check(&self) -> Result<()> {
         for (name, weight) in [("cpu-weight", self.cpu_weight), ("io-weight", self.io_weight)] {
             if let Some(weight) = weight
                 && !(1..=10_000).contains(&weight)
             {
-                return Err(Error::usage(format!(
-                    "{name} is {weight}: it goes from 1 to 10000, and 100 is everybody's"
-                )));
+                return Err(Error::usage(format!("{name} is {weight}: use 1 to 10000; the default is 100")));
             }
         }
         for (name, value) in [
@@ -94,7 +91,7 @@ impl Limits {
             ("tasks-max", self.tasks_max),
         ] {
             if value == Some(0) {
-                return Err(Error::usage(format!("{name} is 0: nothing could run")));
+                return Err(Error::usage(format!("{name} is 0: no program could run with that")));
             }
         }
         Ok(())
@@ -161,7 +158,7 @@ impl From<Percent> for u64 {
     }
 }
 
-/// How a configuration file may write a [`Size`] or a [`Percent`].
+/// The forms of a [`Size`] or a [`Percent`] in a configuration file.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum NumberOrText {
@@ -196,7 +193,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_are_read_as_systemd_does() {
+    fn sizes_are_parsed_as_by_systemd() {
         assert_eq!("512M".parse::<Size>().unwrap(), Size(512 << 20));
         assert_eq!("2g".parse::<Size>().unwrap(), Size(2 << 30));
         assert_eq!("1000".parse::<Size>().unwrap(), Size(1000));
@@ -207,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_overrides_the_defaults_one_by_one() {
+    fn each_limit_overrides_its_default() {
         let defaults = Limits { memory_max: Some(Size(1)), tasks_max: Some(5), ..Limits::default() };
         let own = Limits { tasks_max: Some(9), ..Limits::default() };
         let both = own.or(&defaults);
@@ -215,14 +212,14 @@ mod tests {
     }
 
     #[test]
-    fn properties_are_in_the_managers_units() {
+    fn properties_have_the_units_of_systemd() {
         let limits =
             Limits { cpu_quota: Some(Percent(50)), memory_max: Some(Size(1 << 20)), ..Limits::default() };
         assert_eq!(limits.properties(), [("MemoryMax", 1 << 20), ("CPUQuotaPerSecUSec", 500_000)]);
     }
 
     #[test]
-    fn what_no_manager_takes_is_refused_by_name() {
+    fn values_out_of_range_are_refused_by_name() {
         let limits = Limits { cpu_weight: Some(0), ..Limits::default() };
         assert!(limits.check().unwrap_err().message.contains("cpu-weight is 0"));
         let limits = Limits { memory_max: Some(Size(0)), ..Limits::default() };

@@ -6,28 +6,29 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::error::{Error, Result};
 
-/// The longest id, in bytes. Long enough to say something, short enough that the socket path
-/// stays below the 107 bytes of `sun_path` (unix(7)) in any usual directory.
+/// The longest id, in bytes. It is short enough for a socket path below the 107 bytes of `sun_path` (unix(7))
+/// in any usual directory.
 pub const MAX: usize = 48;
 
-/// Names whose slice serves another purpose.
+/// Names whose slice has another purpose.
 const RESERVED: [&str; 1] = ["guard"];
 
 /// The id of a session: `[A-Za-z0-9][A-Za-z0-9_-]{0,47}`.
 ///
-/// Only these characters are the same in a unit name, a tmux session name and a socket name:
-/// tmux rewrites `:` and `.` (3.2 to 3.6), expands `#{…}` and does not keep `-L ../x` inside
+/// Only these characters stay unchanged in a unit name, a tmux session name and a socket name: tmux
+/// rewrites `:` and `.` (3.2 to 3.6), expands `#{…}` and does not keep `-L ../x` inside
 /// its directory.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct SessionId(String);
 
 impl SessionId {
-    /// The id for a name that a person gave. Each run of other characters becomes one `-`, and
-    /// the ends are trimmed; two names with the same id are the same session.
+    /// The id for a name that a person gave. Each run of other characters becomes one `-`, and the ends are
+    /// trimmed. Two names with the same id mean the same session.
     ///
     /// # Errors
-    /// When nothing is left, or more than [`MAX`] bytes are.
+    /// `Kind::Usage` if no characters are left, if more than [`MAX`] bytes are left, or if the name is
+    /// reserved.
     pub fn from_name(name: &str) -> Result<Self> {
         if is_id(name) {
             return if RESERVED.contains(&name) {
@@ -63,7 +64,6 @@ impl SessionId {
         Self::from_name(id)
     }
 
-    /// The id itself.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -84,21 +84,24 @@ impl From<SessionId> for String {
 impl TryFrom<String> for SessionId {
     type Error = Error;
 
-    /// Unlike [`SessionId::from_name`] this changes nothing: what is not an id is refused.
+    /// Unlike [`SessionId::from_name`], this does not change the text: it refuses a text that is not an id.
     fn try_from(text: String) -> Result<Self> {
         let id = Self::from_name(&text)?;
-        if id.0 == text { Ok(id) } else { Err(Error::usage(format!("'{}' is no session id", shown(&text)))) }
+        if id.0 == text {
+            Ok(id)
+        } else {
+            Err(Error::usage(format!("'{}' is not a valid session id", shown(&text))))
+        }
     }
 }
 
-/// Whether the text is an id as it stands.
 fn is_id(text: &str) -> bool {
     text.len() <= MAX
         && text.starts_with(|c: char| c.is_ascii_alphanumeric())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
 }
 
-/// A name as it is shown in a message: not longer than a line, no control characters.
+/// The name for a message: shortened to a line, with control characters escaped.
 fn shown(name: &str) -> String {
     let mut text: String = name.chars().take(60).flat_map(char::escape_debug).collect();
     if name.chars().nth(60).is_some() {
@@ -107,7 +110,7 @@ fn shown(name: &str) -> String {
     text
 }
 
-/// Which sessions a verb is about: an id, or a pattern with `*`, `?` and `[…]` as in glob(7).
+/// The sessions that a command works on: an id, or a pattern with `*`, `?` and `[…]` as in glob(7).
 #[derive(Debug, Clone)]
 pub struct Pattern {
     text: String,
@@ -115,36 +118,33 @@ pub struct Pattern {
 }
 
 impl Pattern {
-    /// Reads a pattern. Text without wildcards is a name, and is sanitised like one.
+    /// Parses a pattern. A text without wildcards is a name, as for [`SessionId::from_name`].
     ///
     /// # Errors
-    /// When it is neither a name nor a pattern.
+    /// `Kind::Usage` if the text is neither a valid name nor a valid pattern.
     pub fn parse(text: &str) -> Result<Self> {
         let source =
             if text.contains(['*', '?', '[']) { text.to_owned() } else { SessionId::from_name(text)?.into() };
         let glob = glob::Pattern::new(&source).map_err(|error| {
-            Error::usage(format!("'{}' is no pattern: {}", shown(text), error.msg))
+            Error::usage(format!("'{}' is not a valid pattern: {}", shown(text), error.msg))
                 .hint("use *, ? and [abc] as in a shell, for example 'bridge-*'")
         })?;
         Ok(Self { text: source, glob })
     }
 
-    /// A pattern that every session matches.
     pub fn all() -> Self {
         Self { text: "*".into(), glob: glob::Pattern::default() }
     }
 
-    /// Whether the session is meant.
     pub fn matches(&self, id: &SessionId) -> bool {
         self.text == "*" || self.glob.matches(id.as_str())
     }
 
-    /// The pattern as text.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Whether it can match only one session.
+    /// Whether the pattern has no wildcards, so that it matches one session at most.
     pub fn is_name(&self) -> bool {
         !self.text.contains(['*', '?', '['])
     }
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_good_name_is_its_own_id() {
+    fn a_valid_name_is_its_own_id() {
         for name in ["demo", "a", "Agent_7", "bridge-2", "9lives", "a-", "a__"] {
             assert_eq!(id(name), name);
         }
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_left_is_an_error_that_names_the_input() {
+    fn a_name_without_valid_characters_is_an_error() {
         for name in ["", "---", "мост", "\u{1b}[31m"] {
             let result = SessionId::from_name(name);
             match name {
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_forges_own_is_refused() {
+    fn a_reserved_name_is_refused() {
         assert!(SessionId::from_name("guard").unwrap_err().message.contains("forge-guard.slice"));
         assert!(SessionId::from_name("guard!").is_err());
         assert_eq!(id("guard-1"), "guard-1");
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_read_back_is_not_changed() {
+    fn an_id_is_parsed_without_changes() {
         assert!(SessionId::try_from("a b".to_owned()).is_err());
         assert!(SessionId::try_from("a-b".to_owned()).is_ok());
     }

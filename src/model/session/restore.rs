@@ -1,4 +1,4 @@
-//! What a restore will do, decided before it does anything; and what came of it.
+//! The plan of a restore, and its results.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -8,45 +8,43 @@ use serde::{Deserialize, Serialize};
 use super::name::SessionId;
 use super::spec::{Keeper, Spec};
 
-/// What is to be done about one session.
+/// The step of a restore for one session.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RestoreStep {
-    /// Start it as it was running.
+    /// Start the session as it ran before.
     Again(Box<Spec>),
-    /// Start it as it is configured.
+    /// Start the session as it is configured.
     Configured {
-        /// Its specification on disk, where there is one. Of one that was running, its directory
-        /// and what was kept for it still count.
+        /// The specification on disk, if there is one. If the session was running, its working directory and
+        /// its stored variables still count.
         before: Option<Box<Spec>>,
     },
-    /// Leave it as it is.
+    /// Do nothing, for this reason.
     Leave(&'static str),
-    /// Forget its specification: its program ended by itself before.
+    /// Delete the specification, because the program ended by itself before.
     Forget(Box<Spec>),
-    /// Its specification cannot be read: set the file aside.
+    /// Set the file of the specification aside, because forge cannot read it.
     SetAside {
-        /// Why it cannot be read.
         why: String,
-        /// Whether it is started as configured all the same.
+        /// Whether to start the session as configured nevertheless.
         configured: bool,
     },
-    /// Its specification cannot be used, for that reason; the file stays.
+    /// Refuse, for this reason; the file stays.
     Refuse(String),
 }
 
-/// A specification as it was found on disk.
+/// A specification on disk.
 #[derive(Debug, Clone)]
 pub enum Kept {
-    /// Whole.
     Spec(Box<Spec>),
-    /// Not readable as one.
+    /// Not a valid specification.
     Broken(String),
-    /// Not to be used by this forge, or not to be had now.
+    /// Of another version of forge, or not readable now.
     Unusable(String),
 }
 
-/// Decides: from the specifications on disk, the sessions configured (with `true` for those of
-/// `boot = true`), and what there is already.
+/// The steps for the specifications on disk and for the configured sessions (with `true` for those with
+/// `boot = true`), given the sessions that exist already.
 pub fn plan(
     kept: BTreeMap<SessionId, Kept>,
     configured: &BTreeMap<SessionId, bool>,
@@ -58,9 +56,9 @@ pub fn plan(
         let step = match kept {
             Kept::Broken(why) => RestoreStep::SetAside { why, configured: false },
             Kept::Unusable(why) => RestoreStep::Refuse(why),
-            Kept::Spec(_) if is_there => RestoreStep::Leave("it is there already"),
+            Kept::Spec(_) if is_there => RestoreStep::Leave("it exists already"),
             Kept::Spec(spec) if spec.keeper == Keeper::Caller => {
-                RestoreStep::Leave("whoever called 'forge run' starts it again")
+                RestoreStep::Leave("the caller of 'forge run' starts it again")
             }
             Kept::Spec(spec) if spec.over => RestoreStep::Forget(spec),
             Kept::Spec(spec) if spec.as_configured && configured.contains_key(&id) => {
@@ -74,8 +72,7 @@ pub fn plan(
         if present.contains(id) {
             continue;
         }
-        // One that was stopped, or ended, or whose file is broken comes up all the same: that is
-        // what boot = true says.
+        // boot = true starts the session even if it was stopped, has ended, or has a broken file.
         let step = match steps.remove(id) {
             None => RestoreStep::Configured { before: None },
             Some(RestoreStep::Forget(spec)) => RestoreStep::Configured { before: Some(spec) },
@@ -87,28 +84,24 @@ pub fn plan(
     steps
 }
 
-/// One life of a user manager: what a restore happens once in.
+/// One run of a user manager. A restore happens once in each.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ManagerLife {
-    /// The boot, `/proc/sys/kernel/random/boot_id`.
+    /// The boot id, `/proc/sys/kernel/random/boot_id`.
     pub boot_id: String,
-    /// When the manager came up, in microseconds since the boot. In one boot there may be several:
-    /// without lingering every login has its own, and its sessions ended with the last one.
+    /// When the manager started, in microseconds since the boot. Without lingering one boot may have several
+    /// managers: each login starts one, and the sessions end with the last one.
     pub manager_us: u64,
 }
 
 /// The results of the last restore.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Restored {
-    /// In which life of the manager.
     pub life: ManagerLife,
-    /// When, in microseconds since 1970.
+    /// Microseconds since 1970.
     pub at_us: u64,
-    /// What runs again.
     pub restored: Vec<Again>,
-    /// What does not.
     pub failed: Vec<Failed>,
-    /// What was left alone.
     #[serde(default)]
     pub left: Vec<Left>,
 }
@@ -116,37 +109,30 @@ pub struct Restored {
 /// A session that runs again.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Again {
-    /// The session.
     pub session: SessionId,
-    /// The id with which its program was resumed.
+    /// The id that the program was resumed with.
     pub resume_id: Option<String>,
-    /// Why it was started afresh although it has a `resume` command.
+    /// Why forge ran `command` although the session has a `resume` command.
     pub fresh: Option<String>,
-    /// Its program.
     pub pane_pid: u32,
-    /// How long it took.
     pub elapsed_ms: u64,
 }
 
 /// A session that does not run again.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Failed {
-    /// The session.
     pub session: SessionId,
-    /// The error's kind.
+    /// The word of the error's kind.
     pub kind: String,
-    /// Why.
     pub error: String,
-    /// Where its unreadable specification was put.
+    /// The new path of its unreadable specification.
     pub set_aside: Option<PathBuf>,
 }
 
 /// A session that was left alone.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Left {
-    /// The session.
     pub session: SessionId,
-    /// Why.
     pub reason: String,
 }
 
@@ -212,7 +198,7 @@ mod tests {
             &configured.into_iter().map(|(name, boot)| (id(name), boot)).collect(),
             &["here", "bootthere"].into_iter().map(id).collect(),
         );
-        let told: Vec<(String, String)> = steps
+        let planned: Vec<(String, String)> = steps
             .iter()
             .map(|(id, step)| {
                 let word = match step {
@@ -230,9 +216,10 @@ mod tests {
                 (id.to_string(), word.to_owned())
             })
             .collect();
-        let told: Vec<(&str, &str)> = told.iter().map(|(id, word)| (id.as_str(), word.as_str())).collect();
+        let planned: Vec<(&str, &str)> =
+            planned.iter().map(|(id, word)| (id.as_str(), word.as_str())).collect();
         assert_eq!(
-            told,
+            planned,
             [
                 ("adhoc", "again"),
                 ("boot", "configured"),

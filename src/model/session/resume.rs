@@ -1,4 +1,4 @@
-//! How a program takes its own conversation up again after a restart.
+//! How a program resumes its conversation after a restart.
 
 use std::path::Path;
 
@@ -7,21 +7,21 @@ use serde::{Deserialize, Serialize};
 use super::command::Argv;
 use crate::model::error::{Error, Result};
 
-/// What stands for the id in a `resume` command.
+/// forge replaces this with the id in a `resume` command.
 pub const PLACEHOLDER: &str = "{resume_id}";
 
-/// The longest id that is believed to be one, in bytes.
+/// The longest valid id, in bytes.
 const LONGEST: usize = 256;
 
-/// Where the id of a session's conversation comes from: `resume_id` in the configuration.
+/// The source of the id of a session's conversation: `resume_id` in the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "TextOrList", into = "TextOrList")]
 pub enum IdSource {
-    /// The newest conversation that Claude Code has kept for the session's directory: `"claude"`.
+    /// `"claude"`: the newest conversation that Claude Code has stored for the session's directory.
     Claude,
-    /// Always the same: any other text.
+    /// Any other text: this id itself.
     Fixed(String),
-    /// What a command prints: a list.
+    /// A list: the output of this command.
     Command(Vec<String>),
 }
 
@@ -54,15 +54,14 @@ impl From<IdSource> for TextOrList {
     }
 }
 
-/// Whether a `resume` command needs an id.
 pub fn needs_id(resume: &Argv) -> bool {
     resume.as_slice().iter().any(|argument| argument.contains(PLACEHOLDER))
 }
 
-/// The `resume` command with the id in its place.
+/// The `resume` command with the id.
 ///
 /// # Errors
-/// When the result is no command.
+/// `Kind::Usage` if the result is not a valid command.
 pub fn with_id(resume: &Argv, id: &str) -> Result<Argv> {
     Argv::new(resume.as_slice().iter().map(|argument| argument.replace(PLACEHOLDER, id)).collect())
 }
@@ -70,26 +69,26 @@ pub fn with_id(resume: &Argv, id: &str) -> Result<Argv> {
 /// Checks an id before it becomes a program's argument.
 ///
 /// # Errors
-/// When it is empty, has other characters than an id has, or would be taken for an option.
+/// `Kind::Failed` if the id is empty, too long, looks like an option, or contains spaces or control
+/// characters.
 pub fn check_id(id: &str) -> Result<()> {
     let why = if id.is_empty() {
         "it is empty"
     } else if id.len() > LONGEST {
         "it is too long"
     } else if id.starts_with('-') {
-        "a program would take it for an option"
+        "a program would parse it as an option"
     } else if id.chars().any(|c| c.is_control() || c.is_whitespace()) {
-        "it has a space or a control character in it"
+        "it contains a space or a control character"
     } else {
         return Ok(());
     };
     let shown: String = id.chars().take(60).flat_map(char::escape_debug).collect();
-    Err(Error::failed(format!("'{shown}' is no resume id: {why}")))
+    Err(Error::failed(format!("'{shown}' is not a valid resume id: {why}")))
 }
 
-/// The name of the directory below `~/.claude/projects` in which Claude Code keeps the
-/// conversations of a working directory: its path with a `-` for every UTF-16 unit that is no
-/// ASCII letter or digit.
+/// The directory below `~/.claude/projects` in which Claude Code stores the conversations of a working
+/// directory. Its name is the path with a `-` for every UTF-16 unit that is not an ASCII letter or digit.
 pub fn claude_project(cwd: &Path) -> String {
     cwd.to_string_lossy()
         .encode_utf16()
@@ -99,8 +98,8 @@ pub fn claude_project(cwd: &Path) -> String {
         .collect()
 }
 
-/// The conversation that a file of such a directory holds; the id is the file's name. Those of
-/// subagents are parts of others.
+/// The id of the conversation in a file of such a directory, from the file's name. The conversations of
+/// subagents are parts of others and have no id here.
 pub fn claude_conversation(file_name: &str) -> Option<&str> {
     file_name.strip_suffix(".jsonl").filter(|id| !id.starts_with("agent-") && check_id(id).is_ok())
 }
@@ -110,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_source_is_read_from_what_people_write() {
+    fn a_source_is_a_text_or_a_list() {
         let read = |text: &str| serde_json::from_str::<IdSource>(text).unwrap();
         assert_eq!(read(r#""claude""#), IdSource::Claude);
         assert_eq!(read(r#""main""#), IdSource::Fixed("main".into()));
@@ -121,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn the_id_takes_its_place() {
+    fn the_id_replaces_the_placeholder() {
         let argv = |words: &[&str]| Argv::new(words.iter().map(|&word| word.to_owned()).collect()).unwrap();
         let resume = argv(&["claude", "--resume={resume_id}", "{resume_id}"]);
         assert!(needs_id(&resume) && !needs_id(&argv(&["claude", "--continue"])));
@@ -129,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_no_option_and_no_sentence() {
+    fn an_id_is_neither_an_option_nor_a_sentence() {
         assert!(check_id("1b9d-4f").is_ok());
         for bad in ["", "-x", "--dangerous", "a b", "a\nb", &"x".repeat(300)] {
             assert!(check_id(bad).is_err(), "{bad}");
@@ -137,14 +136,14 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_has_the_name_that_claude_gives_it() {
+    fn a_directory_has_the_name_that_claude_code_uses() {
         let name = |path: &str| claude_project(Path::new(path));
         assert_eq!(name("/home/ada/my.proj_x"), "-home-ada-my-proj-x");
-        assert_eq!(name("/srv/é/🦀"), "-srv-----", "two units for what is beyond the basic plane");
+        assert_eq!(name("/srv/é/🦀"), "-srv-----", "two units for a character beyond the basic plane");
     }
 
     #[test]
-    fn conversations_are_told_from_other_files() {
+    fn conversations_differ_from_other_files() {
         assert_eq!(claude_conversation("0b1c.jsonl"), Some("0b1c"));
         for other in ["agent-1.jsonl", "notes.txt", ".jsonl", "-x.jsonl"] {
             assert_eq!(claude_conversation(other), None, "{other}");

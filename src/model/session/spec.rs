@@ -1,4 +1,4 @@
-//! What a user asked for: everything that is needed to start a session, and to start it again.
+//! The specification of a session: everything that forge needs to start the session, also after a boot.
 
 use std::path::PathBuf;
 
@@ -17,82 +17,77 @@ pub const VERSION: u32 = 1;
 /// session is stopped or ends.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Spec {
-    /// [`VERSION`] when it was written.
+    /// [`VERSION`] of the forge that wrote it.
     pub version: u32,
-    /// The session.
     pub session: SessionId,
-    /// The program and its arguments.
     pub command: Argv,
-    /// Where it starts: absolute.
+    /// The working directory: an absolute path.
     pub cwd: PathBuf,
-    /// What the user gave with `--env` or in the configuration; not the caller's environment.
+    /// The variables of `--env` and of the configuration, without the caller's environment.
     #[serde(default)]
     pub env: Vec<(String, String)>,
-    /// What is kept of the caller's environment, so that the program is found again and speaks the
-    /// same language when another caller starts it: `model::session::environment::is_kept`.
+    /// Variables of the caller (`model::session::environment::is_kept`), so that another caller finds the same
+    /// program and the program uses the same language.
     #[serde(default)]
     pub kept_env: Vec<(String, String)>,
-    /// What shows that it is up; without it, up means that the program runs.
+    /// The session is ready when this pattern matches its screen; without it, when the program runs.
     #[serde(default, deserialize_with = "prompts::ready")]
     pub ready: Option<ScreenPattern>,
-    /// What shows that it is not up yet, although `ready` matches.
+    /// The session is not ready while this pattern matches its screen, although `ready` matches.
     #[serde(default, deserialize_with = "prompts::not_ready")]
     pub not_ready: Option<ScreenPattern>,
-    /// What shows that it asks its user something.
+    /// The program asks its user something while this pattern matches its screen.
     #[serde(default, deserialize_with = "prompts::asking")]
     pub asking: Option<ScreenPattern>,
-    /// How long to wait for that, in seconds.
+    /// How long `ready` may take to match.
     pub ready_timeout_s: u64,
-    /// What it may use.
     #[serde(default)]
     pub limits: Limits,
-    /// The command that takes up the program's conversation again, in place of `command`.
+    /// The command that resumes the program's conversation, in place of `command`.
     #[serde(default)]
     pub resume: Option<Argv>,
-    /// Where the id in it comes from.
+    /// The source of the id in `resume`.
     #[serde(default)]
     pub resume_id: Option<IdSource>,
-    /// The newest id that was saved.
+    /// The newest saved id.
     #[serde(default)]
     pub saved_id: Option<String>,
-    /// Who has it started again after a boot.
     #[serde(default)]
     pub keeper: Keeper,
-    /// Whether it is as configured, with nothing else asked: then a changed configuration counts
-    /// when it is restored.
+    /// Whether the session follows the configuration, without other options. A restore then uses the present
+    /// configuration.
     #[serde(default)]
     pub as_configured: bool,
-    /// The TCP ports that it listens on.
+    /// The TCP ports that the program listens on.
     #[serde(default)]
     pub ports: Vec<u16>,
-    /// Whether it never ran: its first start runs `command`, and takes up no conversation.
+    /// Whether the session never ran: its first start runs `command`, not `resume`.
     #[serde(default)]
     pub fresh: bool,
-    /// Whether it is over, by the end of its program or, where it is supervised, by a stop of its
-    /// service: kept for another start, and not restored.
+    /// Whether the session ended, by the end of its program or, if it is supervised, by a stop of its service.
+    /// forge keeps the specification for another start, and does not restore the session.
     #[serde(default)]
     pub over: bool,
 }
 
 impl Spec {
-    /// The session's patterns.
     pub fn prompts(&self) -> Prompts {
         Prompts { ready: self.ready.clone(), not_ready: self.not_ready.clone(), asking: self.asking.clone() }
     }
 }
 
-/// Who has a session started again after a boot.
+/// The program that starts a session again after a boot.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Keeper {
     /// `forge restore`.
     #[default]
     Forge,
-    /// Whoever called `forge run`: a service of the user's, for example.
+    /// The caller of `forge run`, for example a service of the user.
     Caller,
-    /// Its supervisor, `forge-spawn@.service`.
+    /// The supervisor, `forge-spawn@.service`.
     Supervisor,
 }
 
-/// How long a prompt may take to come up when nobody said otherwise, in seconds.
+/// The default of `ready_timeout`, in seconds.
 pub const READY_TIMEOUT_S: u64 = 30;

@@ -1,5 +1,4 @@
-//! The unit files that forge installs: `units/` is their one source, for `forge units`, the
-//! Debian package and Nix alike.
+//! The unit files that forge installs. `units/` is the source for `forge units`, the Debian package and Nix.
 
 use std::path::Path;
 
@@ -8,10 +7,9 @@ use sha2::{Digest, Sha256};
 use crate::model::error::{Error, Result};
 use crate::model::unit;
 
-/// A unit file as it is in the sources, with a place for forge's own path in it.
+/// A unit file in `units/`, with a placeholder for the path of forge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UnitFile {
-    /// Its name.
     pub name: &'static str,
     template: &'static str,
 }
@@ -22,7 +20,7 @@ macro_rules! unit_files {
     };
 }
 
-/// For the user manager, in the order in which they come up.
+/// For the user manager, in the order of their start.
 pub const USER: [UnitFile; 11] = unit_files!["user":
     "forge.slice",
     "forge-guard.slice",
@@ -37,59 +35,56 @@ pub const USER: [UnitFile; 11] = unit_files!["user":
     "tmux-spawn-.scope.d/forge.conf",
 ];
 
-/// For PID 1, installed by administrators.
+/// For PID 1; administrators install them.
 pub const SYSTEM: [UnitFile; 1] = unit_files!["system": "forge-tmux-socket-sweep@.service"];
 
-/// The janitor.
+/// The timer of the janitor, which sweeps the sockets.
 pub const JANITOR: &str = "forge-tmux-socket-sweep.timer";
 
-/// Says at a boot how everything is: starting it at any other time would be a false notice.
+/// Sends the notice of a boot. At any other time its start would send a false notice.
 pub const BOOT_NOTICE: &str = "forge-boot-notify.service";
 
-/// What saves at shutdown.
+/// Saves the sessions at shutdown.
 pub const SAVE: &str = "forge-session-save.service";
 
-/// What stands for forge's path.
+/// The placeholder for the path of forge.
 const PROGRAM: &str = "@forge@";
 
-/// The beginning of the line that marks a file as written by forge; the digest of what is below
-/// follows.
+/// The beginning of the line that marks a file as written by forge. The digest of the lines below follows.
 const MARK: &str = "# Written by 'forge units install'; own settings belong into a drop-in \
                     ('systemctl --user edit UNIT'). sha256:";
 
-/// Whose a file on disk is.
+/// The author of a file on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Author {
-    /// forge wrote it, and nobody changed it since.
+    /// forge wrote it, and it is unchanged.
     Forge,
     /// forge wrote it, and somebody changed it.
     ForgeAndSomebody,
-    /// Somebody else.
     Somebody,
 }
 
 impl UnitFile {
-    /// Whether it, or an instance of it, can be enabled.
+    /// Whether the unit, or an instance of it, can be enabled.
     pub fn has_install_section(self) -> bool {
         self.template.contains("\n[Install]\n")
     }
 
-    /// Whether it is enabled by an install. Of a template people enable the instances that they want.
+    /// Whether an install enables the unit. Users enable instances of templates themselves.
     pub fn is_enabled(self) -> bool {
         self.has_install_section() && !self.is_template()
     }
 
-    /// Whether it is a template of units, `name@.service`.
+    /// Whether the name is that of a template, `name@.service`.
     pub fn is_template(self) -> bool {
         self.name.contains("@.")
     }
 
-    /// Whether it is the template of supervisors.
     pub fn is_supervisor(self) -> bool {
         self.name == "forge-spawn@.service"
     }
 
-    /// Whether it is no unit, but adds to units of other makers: `unit.d/name.conf`.
+    /// Whether the file is a drop-in for units of other programs, `unit.d/name.conf`.
     pub fn is_drop_in(self) -> bool {
         self.name.contains('/')
     }
@@ -97,23 +92,23 @@ impl UnitFile {
     /// The file for a forge at that path.
     ///
     /// # Errors
-    /// When the path cannot be written into a unit file.
+    /// `Kind::Failed` if a unit file cannot contain the path.
     pub fn render(self, forge: &Path) -> Result<String> {
         let path = forge.to_string_lossy();
         if !forge.is_absolute() || path.contains(['\n', '"', '\\', '\'']) || path.contains('\u{fffd}') {
             return Err(Error::failed(format!(
-                "forge's own path cannot be written into a unit: {}",
+                "a unit file cannot contain the path of forge: {}",
                 path.escape_debug()
             ))
-            .hint("install forge below a directory with an ordinary name"));
+            .hint("install forge in a directory whose path has no quotes, backslashes or line breaks"));
         }
-        // % begins a specifier, $ a variable (systemd.unit(5), systemd.service(5)).
+        // % starts a specifier, $ a variable (systemd.unit(5), systemd.service(5)).
         let path = path.replace('%', "%%").replace('$', "$$");
         let path = if path.contains(char::is_whitespace) { format!("\"{path}\"") } else { path };
         Ok(self.template.replace(PROGRAM, &path))
     }
 
-    /// The file as `forge units install` writes it, with the line that marks it.
+    /// The file as `forge units install` writes it, with the marking line.
     ///
     /// # Errors
     /// As for [`UnitFile::render`].
@@ -122,7 +117,7 @@ impl UnitFile {
         Ok(format!("{MARK}{}\n{text}", digest(&text)))
     }
 
-    /// What its ordering and wanting lines say: the key, and one unit each.
+    /// The unit's dependencies: pairs of a key and one unit.
     pub fn edges(self) -> Vec<(&'static str, &'static str)> {
         const KEYS: [&str; 6] = ["Before", "After", "Wants", "Requires", "OnFailure", "WantedBy"];
         self.template
@@ -134,8 +129,8 @@ impl UnitFile {
     }
 }
 
-/// Whether a unit is forge's: a session's, or one of these files. Units of others may begin with the
-/// same letters.
+/// Whether a unit belongs to forge: a unit of a session or a guarded command, or one of these files. The names
+/// of other units may begin with the same letters.
 pub fn is_of_forge(name: &str) -> bool {
     let is_a_sessions = unit::session_of_scope(name).is_some()
         || unit::session_of_slice(name).is_some()
@@ -153,7 +148,7 @@ fn digest(text: &str) -> String {
     Sha256::digest(text.as_bytes()).iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
 }
 
-/// Whose the text of a unit file is.
+/// The author of a unit file with this text.
 pub fn author(text: &str) -> Author {
     let Some((first, rest)) = text.split_once('\n') else { return Author::Somebody };
     match first.strip_prefix(MARK) {
@@ -163,46 +158,41 @@ pub fn author(text: &str) -> Author {
     }
 }
 
-/// What is to be done about one unit file.
+/// The change that an install or uninstall makes to one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FileChange {
-    /// It is as it should be.
     Unchanged,
-    /// Write it: there is none.
+    /// Write the file; it does not exist.
     Write(String),
-    /// Write it over forge's own older one.
+    /// Overwrite an older file of forge.
     Update(String),
-    /// A package has it: nothing to write.
+    /// A package has installed the unit; write nothing.
     Packaged,
-    /// A package has it, and an own copy would hide that: remove the copy.
+    /// A package has installed the unit, and a copy of the user hides it; remove the copy.
     Unhide,
-    /// Remove it.
     Remove,
-    /// It is not there, and is not to be.
+    /// The file does not exist, as intended.
     Absent,
-    /// It is not forge's to touch, for that reason.
+    /// Leave the file alone, for this reason.
     Refuse(&'static str),
 }
 
-/// What stands at the place of a unit file.
+/// What exists at the path of a unit file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum There {
-    /// Nothing.
     Nothing,
-    /// A file with that text.
     Text(String),
-    /// A link, or what is no file: not of forge's making.
+    /// A link, or something that is not a file; forge did not create it.
     Other,
 }
 
 const EDITED: &str =
-    "it was changed by hand since forge wrote it: move the changes into a drop-in and remove it";
-const FOREIGN: &str = "it is not forge's: remove it, or rename it, if it is not needed";
-const LINK: &str =
-    "it is a link or no file at all, so not forge's (is the unit masked? 'systemctl --user unmask')";
+    "somebody changed it since forge wrote it: move the changes into a drop-in and remove the file";
+const FOREIGN: &str = "forge did not write it: remove or rename it if you do not need it";
+const LINK: &str = "it is a link or not a regular file, so forge did not write it (is the unit masked? 'systemctl --user unmask')";
 
-/// Decides what an install does: `wanted` is the file to write, `packaged` whether a package has
-/// the unit.
+/// The change that an install makes. `wanted` is the file to write; `packaged` says whether a package has
+/// installed the unit.
 pub fn to_install(there: &There, wanted: &str, packaged: bool) -> FileChange {
     match there {
         There::Nothing if packaged => FileChange::Packaged,
@@ -218,7 +208,7 @@ pub fn to_install(there: &There, wanted: &str, packaged: bool) -> FileChange {
     }
 }
 
-/// Decides what an uninstall does.
+/// The change that an uninstall makes.
 pub fn to_uninstall(there: &There) -> FileChange {
     match there {
         There::Nothing => FileChange::Absent,
@@ -242,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn every_file_of_the_folder_is_here() {
+    fn every_file_in_units_is_listed() {
         for (folder, known) in [("user", &USER[..]), ("system", &SYSTEM[..])] {
             let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("units").join(folder);
             let mut names: Vec<String> = std::fs::read_dir(dir)
@@ -250,7 +240,7 @@ mod tests {
                 .map(|entry| entry.unwrap().file_name().into_string().unwrap())
                 .collect();
             names.sort();
-            // Of a drop-in, its folder.
+            // For a drop-in: its directory.
             let first = |name: &'static str| name.split('/').next().unwrap_or(name);
             let mut here: Vec<&str> = known.iter().map(|file| first(file.name)).collect();
             here.sort_unstable();
@@ -288,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn the_path_is_written_so_that_systemd_reads_it_back() {
+    fn the_path_is_escaped_for_systemd() {
         let sweep = user(SWEEP);
         assert!(
             sweep
@@ -305,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn the_author_of_a_file_is_known() {
+    fn the_author_of_a_file_is_recognised() {
         let text = user("forge.slice").marked(Path::new("/usr/bin/forge")).unwrap();
         assert_eq!(author(&text), Author::Forge);
         assert_eq!(author(&text.replace("Sessions", "My sessions")), Author::ForgeAndSomebody);
@@ -314,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn an_install_touches_only_what_is_forges() {
+    fn an_install_changes_only_files_of_forge() {
         let old = user(SWEEP).marked(Path::new("/old/forge")).unwrap();
         let new = user(SWEEP).marked(Path::new("/new/forge")).unwrap();
         let text = |text: &str| There::Text(text.to_owned());
@@ -338,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn units_of_others_are_told_apart() {
+    fn units_of_others_are_not_of_forge() {
         for own in [
             "forge.slice",
             "forge-spawn-a.scope",
@@ -355,12 +345,12 @@ mod tests {
     }
 
     #[test]
-    fn edges_are_read_from_the_files() {
+    fn dependencies_are_read_from_the_files() {
         let post_boot = user("forge-post-boot-sessions.service");
         assert!(post_boot.edges().contains(&("After", "forge-tmux-socket-sweep.service")));
         assert!(post_boot.edges().contains(&("Wants", "forge-tmux-socket-sweep.service")));
         assert!(post_boot.edges().contains(&("WantedBy", "default.target")));
-        // What does not exist in a user manager: accepted, enabled, and never started.
+        // A user manager has no such unit: it accepts and enables the dependency, and never starts the unit.
         for file in USER {
             for (_, unit) in file.edges() {
                 assert!(

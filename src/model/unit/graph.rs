@@ -1,18 +1,15 @@
-//! The order of units: drawn, and searched for circles.
+//! The order of units: cycles in it, and drawings of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// `first` is up before `then` starts, and goes after it at shutdown.
+/// `first` starts before `then`, and stops after it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Edge {
-    /// What is first.
     pub first: String,
-    /// What is then.
     pub then: String,
 }
 
 impl Edge {
-    /// An edge.
     pub fn new(first: impl Into<String>, then: impl Into<String>) -> Self {
         Self { first: first.into(), then: then.into() }
     }
@@ -28,7 +25,7 @@ fn followers(edges: &BTreeSet<Edge>) -> Followers<'_> {
     followers
 }
 
-/// The circles in an order, each told once, beginning with its smallest name.
+/// The cycles of an order. Each appears once and begins with its smallest name.
 pub fn cycles(edges: &BTreeSet<Edge>) -> Vec<Vec<String>> {
     fn walk<'a>(
         unit: &'a str,
@@ -63,14 +60,14 @@ pub fn cycles(edges: &BTreeSet<Edge>) -> Vec<Vec<String>> {
     found.into_iter().collect()
 }
 
-/// The edges that do not follow from others: a drawing with all of them is a thicket.
+/// The edges that do not follow from other edges.
 pub fn reduced(edges: &BTreeSet<Edge>) -> BTreeSet<Edge> {
     fn reaches(from: &str, to: &str, followers: &Followers<'_>, seen: &mut BTreeSet<String>) -> bool {
         followers.get(from).into_iter().flatten().any(|next| {
             *next == to || (seen.insert((*next).to_owned()) && reaches(next, to, followers, seen))
         })
     }
-    // One by one: in a circle two may follow from each other, and one of them has to stay.
+    // Edge by edge: in a cycle two edges may follow from each other, and one of them has to stay.
     let mut left = edges.clone();
     for edge in edges {
         left.remove(edge);
@@ -81,9 +78,9 @@ pub fn reduced(edges: &BTreeSet<Edge>) -> BTreeSet<Edge> {
     left
 }
 
-/// The order as a tree: what comes first on the left, each unit below what it comes after. A unit
-/// that comes after several stands below each of them, and is drawn out once. A circle has no first one:
-/// it is drawn from its smallest name on.
+/// The order as a tree: the first units on the left, and each unit below the units that it starts after. The
+/// tree draws a unit below each of those, but its own subtree only once. A cycle begins with its smallest
+/// name.
 pub fn tree(edges: &BTreeSet<Edge>) -> Vec<String> {
     fn draw(
         unit: &str,
@@ -117,7 +114,7 @@ pub fn tree(edges: &BTreeSet<Edge>) -> Vec<String> {
     lines
 }
 
-/// The order for Graphviz.
+/// The order in the language of Graphviz.
 pub fn dot(edges: &BTreeSet<Edge>) -> Vec<String> {
     let mut lines = vec!["digraph forge {".to_owned(), "  rankdir=LR; node [shape=box];".to_owned()];
     lines.extend(edges.iter().map(|edge| format!("  \"{}\" -> \"{}\";", edge.first, edge.then)));
@@ -134,23 +131,23 @@ mod tests {
     }
 
     #[test]
-    fn circles_are_found_once() {
+    fn each_cycle_is_found_once() {
         assert!(cycles(&edges(&[("a", "b"), ("b", "c"), ("a", "c")])).is_empty());
         let found = cycles(&edges(&[("x", "b"), ("b", "c"), ("c", "a"), ("a", "b"), ("d", "d")]));
         assert_eq!(found, [vec!["a", "b", "c"], vec!["d"]]);
     }
 
     #[test]
-    fn what_follows_from_others_is_not_drawn() {
+    fn edges_that_follow_from_others_are_left_out() {
         let all = edges(&[("a", "b"), ("b", "c"), ("a", "c")]);
         assert_eq!(reduced(&all), edges(&[("a", "b"), ("b", "c")]));
-        // Of a circle nothing is lost: without a > b and a > c nobody would see that a is first.
+        // A cycle keeps its entry: without a > b and a > c the tree would not show that a is first.
         let circle = edges(&[("a", "b"), ("a", "c"), ("b", "c"), ("c", "b")]);
         assert_eq!(reduced(&circle), edges(&[("a", "c"), ("b", "c"), ("c", "b")]));
     }
 
     #[test]
-    fn an_order_is_drawn() {
+    fn an_order_is_drawn_as_a_tree() {
         let order = edges(&[("a", "b"), ("a", "c"), ("b", "d"), ("c", "d"), ("d", "e")]);
         assert_eq!(tree(&order), ["a", "├─b", "│ └─d", "│   └─e", "└─c", "  └─d …"]);
         assert_eq!(

@@ -1,4 +1,4 @@
-//! The names of the units, the socket and the tmux session that belong to one id.
+//! The names of a session's units and socket, and of a guarded command's units.
 
 pub mod files;
 pub mod graph;
@@ -7,39 +7,38 @@ use libsystemd::unit::escape_name;
 
 use crate::model::session::name::SessionId;
 
-/// The slice that holds every session's slice.
+/// The parent of all slices of forge.
 pub const FORGE_SLICE: &str = "forge.slice";
 
-/// The scopes of all sessions, as the manager matches unit names.
+/// Matches the scopes of all sessions.
 pub const SCOPE_PATTERN: &str = "forge-spawn-*.scope";
 
-/// The slices of all sessions.
+/// Matches the slices of all sessions.
 pub const SLICE_PATTERN: &str = "forge-*.slice";
 
-/// The supervisors of all sessions.
+/// Matches the supervisors of all sessions.
 pub const SERVICE_PATTERN: &str = "forge-spawn@*.service";
 
-/// The slice that holds all guarded commands.
+/// The parent of the slices of guarded commands.
 pub const GUARD_SLICE: &str = "forge-guard.slice";
 
-/// The scope of a guarded command.
 pub fn guard_scope(id: &str) -> String {
     format!("forge-guard-{id}.scope")
 }
 
-/// The service that looks after a guarded command whose guard is gone.
+/// The service that cleans up after a guarded command whose guard ended early.
 pub fn guard_keeper(id: &str) -> String {
     format!("forge-guard-{id}.service")
 }
 
-/// The id of a guarded command: its guard's pid, and when that was, in milliseconds since the boot.
+/// The id of a guarded command: the pid of its guard and a time in milliseconds since the boot.
 pub fn guard_id(pid: u32, ms: u64) -> String {
     format!("{pid}_{ms}")
 }
 
-/// The slice of a guarded command: everything that it ever starts is inside. It is below the innermost
-/// slice of forge's that the guard runs in, so that what holds for a session, or for another guarded
-/// command, holds for what is guarded in it too; else below [`GUARD_SLICE`].
+/// The slice of a guarded command. It contains every process that the command starts. Its parent is the
+/// innermost slice of forge that the guard runs in, so that the limits of a session or of an outer guarded
+/// command apply to the inner one too; without such a slice the parent is [`GUARD_SLICE`].
 pub fn guard_slice(id: &str, guards_cgroup: &str) -> String {
     let above = format!("/{FORGE_SLICE}/");
     let inside = guards_cgroup.split_once(&above).map_or("", |(_, inside)| inside);
@@ -48,13 +47,13 @@ pub fn guard_slice(id: &str, guards_cgroup: &str) -> String {
     format!("{}-{id}.slice", above.unwrap_or("forge-guard"))
 }
 
-/// The id of a guarded command, of the name of its scope or keeper.
+/// The id in the name of a guarded command's scope or keeper.
 pub fn guard_of(unit: &str) -> Option<&str> {
     let id = unit.strip_prefix("forge-guard-")?;
     is_guard_id(id.strip_suffix(".scope").or_else(|| id.strip_suffix(".service"))?)
 }
 
-/// The id of a guarded command, of the name of its slice.
+/// The id in the name of a guarded command's slice.
 pub fn guard_of_slice(unit: &str) -> Option<&str> {
     let (above, id) = unit.strip_suffix(".slice")?.rsplit_once('-')?;
     is_guard_id(id).filter(|_| above.starts_with("forge-"))
@@ -65,79 +64,78 @@ fn is_guard_id(text: &str) -> Option<&str> {
     text.split_once('_').filter(|(pid, ms)| is_number(pid) && is_number(ms)).map(|_| text)
 }
 
-/// Where the control group of a slice is below that of its manager: each `-` in a slice's name is a step
-/// down (systemd.slice(5)).
+/// The path of a slice's control group below that of its manager: each `-` in the name of a slice is one level
+/// (systemd.slice(5)).
 pub fn path_of_slice(slice: &str) -> String {
     let name = slice.strip_suffix(".slice").unwrap_or(slice);
     let steps = name.match_indices('-').map(|(at, _)| &name[..at]).chain([name]);
     steps.map(|step| format!("{step}.slice")).collect::<Vec<_>>().join("/")
 }
 
-/// The slice of a session: everything that it ever starts is inside, the panes that tmux
-/// moves to scopes of their own too. A `-` of the id is escaped, since it means "child of".
+/// The slice of a session. It contains every process that the session starts, also in the panes that tmux
+/// moves to scopes of their own. A `-` in the id is escaped, because it means "child of" in a slice's name.
 pub fn slice(id: &SessionId) -> String {
     format!("forge-{}.slice", escape_name(id.as_str()))
 }
 
-/// The scope of a session's tmux server. Its name is the lock: the manager has it once.
+/// The scope of a session's tmux server. Its name is the lock: systemd accepts it only once.
 pub fn scope(id: &SessionId) -> String {
     format!("forge-spawn-{id}.scope")
 }
 
-/// The supervisor of a session.
 pub fn service(id: &SessionId) -> String {
     format!("forge-spawn@{id}.service")
 }
 
-/// What has a stop of the supervisor's service seen while there is no supervisor.
+/// The service that notices a stop of the supervisor's service while no supervisor runs.
 pub fn pause(id: &SessionId) -> String {
     format!("forge-pause-{id}.service")
 }
 
-/// What sends the notice that a session's program asks something.
+/// The service that sends the notice of a question.
 pub fn asking(id: &SessionId) -> String {
     format!("forge-asking-{id}.service")
 }
 
-/// A pattern of the manager's that matches that unit alone: in a pattern, `\\x2d` is `x2d`.
+/// A pattern for systemd that matches this unit only: systemd reads `\\x2d` in a pattern as `x2d`.
 pub fn pattern(unit: &str) -> String {
     unit.replace('\\', "\\\\")
 }
 
-/// The name of the socket, as `tmux -L` takes it.
+/// The name of the socket, for `tmux -L`.
 pub fn socket(id: &SessionId) -> String {
     format!("spawn-{id}")
 }
 
-/// The session of a socket name, where it is one of forge's.
+/// The session of a socket's name.
 pub fn session_of_socket(name: &str) -> Option<SessionId> {
     SessionId::try_from(name.strip_prefix("spawn-")?.to_owned()).ok()
 }
 
-/// The session of a scope name, where it is one of forge's.
+/// The session of a scope's name.
 pub fn session_of_scope(unit: &str) -> Option<SessionId> {
     let id = unit.strip_prefix("forge-spawn-")?.strip_suffix(".scope")?;
     SessionId::try_from(id.to_owned()).ok()
 }
 
-/// The session of a slice name, where it is one of forge's.
+/// The session of a slice's name.
 pub fn session_of_slice(unit: &str) -> Option<SessionId> {
     let id = unit.strip_prefix("forge-")?.strip_suffix(".slice")?.replace("\\x2d", "-");
     SessionId::try_from(id).ok().filter(|id| slice(id) == unit)
 }
 
-/// The session of a supervisor's name.
+/// The session of a supervisor's service.
 pub fn session_of_service(unit: &str) -> Option<SessionId> {
     let id = unit.strip_prefix("forge-spawn@")?.strip_suffix(".service")?;
     SessionId::try_from(id.to_owned()).ok()
 }
 
-/// The session that a cgroup path (as in `/proc/PID/cgroup`) lies in.
+/// The session that contains this cgroup (a path as in `/proc/PID/cgroup`).
 pub fn session_of_cgroup(path: &str) -> Option<SessionId> {
     slice_of_cgroup(path).map(|(session, _)| session)
 }
 
-/// The session that a cgroup path lies in, and the path of its slice.
+/// The session that contains this cgroup, and the path of the session's slice.
 pub fn slice_of_cgroup(path: &str) -> Option<(SessionId, &str)> {
     let above = format!("/{FORGE_SLICE}/");
     let start = path.find(&above)? + above.len();
@@ -150,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_go_there_and_back() {
+    fn names_parse_back_to_their_session() {
         for name in ["demo", "my-agent", "a_b", "x-y-z"] {
             let id = SessionId::from_name(name).unwrap();
             assert_eq!(session_of_slice(&slice(&id)), Some(id.clone()));
@@ -168,14 +166,14 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_keeps_what_is_escaped() {
+    fn a_pattern_matches_an_escaped_name() {
         let id = SessionId::from_name("my-agent").unwrap();
         assert_eq!(pattern(&slice(&id)), r"forge-my\\x2dagent.slice");
         assert_eq!(pattern(&scope(&id)), scope(&id));
     }
 
     #[test]
-    fn guarded_commands_are_told_from_sessions() {
+    fn names_of_guarded_commands_are_not_names_of_sessions() {
         let id = guard_id(7, 12);
         assert_eq!(guard_of(&guard_scope(&id)), Some("7_12"));
         assert_eq!(guard_of(&guard_keeper(&id)), Some("7_12"));

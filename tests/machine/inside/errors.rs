@@ -106,7 +106,7 @@ fn names() {
 }
 
 fn arguments() {
-    spawn_refused(&["bad", "--ready", "[", "--", "sleep", "1"], 2, "usage", "no regular expression");
+    spawn_refused(&["bad", "--ready", "[", "--", "sleep", "1"], 2, "usage", "not a valid regular expression");
     spawn_refused(&["bad", "--cwd", "/no/such/dir", "--", "sleep", "1"], 2, "usage", "/no/such/dir");
     spawn_refused(&["bad", "--cwd", "/etc/hostname", "--", "sleep", "1"], 2, "usage", "no directory");
     spawn_refused(&["bad", "--env", "NO_SUCH_VARIABLE", "--", "sleep", "1"], 2, "usage", "NO_SUCH_VARIABLE");
@@ -114,7 +114,7 @@ fn arguments() {
         &["bad", "--env", "1=x", "--", "sleep", "1"],
         2,
         "usage",
-        "no name of an environment variable",
+        "not a valid name of an environment variable",
     );
     spawn_refused(
         &["bad", "--memory-max", "much", "--", "sleep", "1"],

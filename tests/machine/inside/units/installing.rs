@@ -186,7 +186,7 @@ fn files_of_others_are_left() {
     run(&["systemctl", "--user", "mask", "-q", "forge-session-save.service"]).ok();
     let ran = forge(&["units", "install", "--now"]).code(1);
     let units = Units;
-    assert!(ran.stdout.contains("forge-boot-notify.service: it is not forge's"), "{ran}");
+    assert!(ran.stdout.contains("forge-boot-notify.service: forge did not write it"), "{ran}");
     assert!(ran.stdout.contains("forge-session-save.service: it is a link"), "{ran}");
     let text = |name: &str| std::fs::read_to_string(user_dir().join(name)).expect("a file");
     assert_eq!(text("forge-boot-notify.service"), "[Service]\nExecStart=/bin/true\n");
