@@ -1,4 +1,4 @@
-//! How forge names a process.
+//! The identity of a process.
 
 /// A pid and the start time of the process that has it: together they name one process for ever,
 /// even if the kernel reuses the pid.

@@ -1,29 +1,26 @@
-//! What tmux prints, read. Texts and versions are those measured on 3.3a and 3.5a.
+//! Parsers for the output of tmux. Texts were measured on 3.3a and 3.5a.
 
 use unicode_width::UnicodeWidthStr;
 
 use super::screen::{Client, Screen};
 use super::session::End;
 
-/// The ids that `new-session -P` prints when, and only when, a session was made.
+/// The ids that `new-session -P` prints if, and only if, it created a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ids {
-    /// The server.
     pub server_pid: u32,
-    /// The pane: `%0`.
+    /// For example `%0`.
     pub pane: String,
-    /// The process in the pane.
     pub pane_pid: u32,
-    /// The socket, as the server itself knows it.
+    /// The path of the socket as the server knows it.
     pub socket: String,
 }
 
-/// The format that [`Ids::parse`] reads. The socket is last: it may hold any character.
+/// The format that [`Ids::parse`] parses. The socket is last, because it may contain any character.
 pub const IDS_FORMAT: &str = "forge #{pid} #{pane_id} #{pane_pid} #{socket_path}";
 
 impl Ids {
-    /// Finds the line of [`IDS_FORMAT`]; `None` where tmux printed none, which means that there
-    /// is no session, whatever its exit status was.
+    /// Parses the line of [`IDS_FORMAT`]. `None` means that tmux created no session, whatever its exit status.
     pub fn parse(output: &str) -> Option<Self> {
         output.lines().find_map(|line| {
             let mut fields = line.strip_prefix("forge ")?.splitn(4, ' ');
@@ -37,14 +34,12 @@ impl Ids {
     }
 }
 
-/// Whether the text is a pane id.
 pub fn is_pane(text: &str) -> bool {
     text.strip_prefix('%')
         .is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()))
 }
 
-/// Whether what tmux printed speaks of its socket or of a server that went away: what a sweep
-/// and one more attempt may mend.
+/// Whether the error is about the socket or about a server that ended: a sweep and one more attempt may fix it.
 pub fn is_socket_error(text: &str) -> bool {
     const TEXTS: [&str; 10] = [
         "address already in use",
@@ -62,12 +57,12 @@ pub fn is_socket_error(text: &str) -> bool {
     TEXTS.iter().any(|known| text.contains(known))
 }
 
-/// Whether the server is there and is of another version than the client.
+/// Whether the server runs another version than the client.
 pub fn is_version_mismatch(text: &str) -> bool {
     text.contains("protocol version mismatch")
 }
 
-/// Where tmux's own text names a line of a configuration file: `/home/u/.tmux.conf:3: …`.
+/// The line in which tmux names a line of a configuration file: `/home/u/.tmux.conf:3: …`.
 pub fn config_error(text: &str) -> Option<&str> {
     text.lines().find(|line| {
         line.starts_with(['/', '~', '.'])
@@ -78,26 +73,26 @@ pub fn config_error(text: &str) -> Option<&str> {
     })
 }
 
-/// The format that [`pane`] reads.
+/// The format that [`pane`] parses.
 pub const PANE_FORMAT: &str =
     "#{pane_dead} #{pane_in_mode} #{session_attached} #{pane_dead_status}/#{pane_dead_signal}";
 
-/// What tmux knows of a pane.
+/// The state of a pane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pane {
-    /// Its program ended.
+    /// Whether the pane's program ended.
     pub dead: bool,
-    /// It is in copy mode or another mode, and keys go there.
+    /// Whether the pane is in copy mode or another mode, which receives the keys.
     pub in_mode: bool,
-    /// Terminals attached to its session.
+    /// The number of terminals that are attached to its session.
     pub attached: u32,
-    /// Its exit status, once it is dead.
+    /// The program's exit status, once the pane is dead.
     pub status: Option<i32>,
-    /// The signal that ended it, once it is dead.
+    /// The signal that ended the program, once the pane is dead.
     pub signal: Option<i32>,
 }
 
-/// Reads one line of [`PANE_FORMAT`].
+/// Parses one line of [`PANE_FORMAT`].
 pub fn pane(line: &str) -> Option<Pane> {
     let mut fields = line.trim_end().split(' ');
     let dead = fields.next()? == "1";
@@ -108,12 +103,11 @@ pub fn pane(line: &str) -> Option<Pane> {
 }
 
 impl Pane {
-    /// Whether its program ended and tmux knows how. A pane may be dead before that.
+    /// Whether the program ended and tmux knows how. A pane may be dead before tmux knows.
     pub fn has_result(&self) -> bool {
         self.dead && (self.status.is_some() || self.signal.is_some())
     }
 
-    /// How the program ended.
     pub fn end(&self, since_us: u64, at_us: u64) -> End {
         End {
             since_us,
@@ -126,20 +120,20 @@ impl Pane {
     }
 }
 
-/// The format of the line of [`look`] that says how a pane is. `bracket_paste_flag` is empty before tmux 3.7.
-pub const LOOK_FORMAT: &str = "pane #{pane_id} #{pane_dead} #{pane_in_mode} #{cursor_x} #{cursor_y} \
+/// The format of the line for [`parse_screen`] with the state of a pane. `bracket_paste_flag` is empty before tmux 3.7.
+pub const SCREEN_FORMAT: &str = "pane #{pane_id} #{pane_dead} #{pane_in_mode} #{cursor_x} #{cursor_y} \
     #{history_size} #{pane_height} b#{bracket_paste_flag} #{pane_tty}";
 
-/// The format of a line of [`look`] that names an attached terminal.
+/// The format of a line for [`parse_screen`] with an attached terminal.
 pub const CLIENT_FORMAT: &str = "client #{client_activity} #{client_tty}";
 
-/// The line of [`look`] behind which the pane's rows are, and behind those its joined lines.
-pub const LOOK_SCREEN: &str = "screen";
+/// The line before the pane's rows, which its joined lines follow.
+pub const SCREEN_MARK: &str = "screen";
 
-/// Reads a look at a pane: lines of [`LOOK_FORMAT`], lines of [`CLIENT_FORMAT`], [`LOOK_SCREEN`], and two
-/// captures. `None` where the pane is not among those listed.
-pub fn look(pane: &str, printed: &str) -> Option<Screen> {
-    let (facts, screen) = printed.split_once(&format!("{LOOK_SCREEN}\n"))?;
+/// Parses the screen of a pane: lines of [`SCREEN_FORMAT`], lines of [`CLIENT_FORMAT`], [`SCREEN_MARK`], and two
+/// captures. `None` if the pane is not listed.
+pub fn parse_screen(pane: &str, printed: &str) -> Option<Screen> {
+    let (facts, screen) = printed.split_once(&format!("{SCREEN_MARK}\n"))?;
     let mut look = Screen::default();
     let mut height = None;
     for line in facts.lines() {
@@ -171,11 +165,10 @@ pub fn look(pane: &str, printed: &str) -> Option<Screen> {
     Some(look)
 }
 
-/// The joined lines, of which the cursor's has as many blanks at its end as there are before the cursor. Where a
-/// program has cleared the rest of its input line, tmux captures no space behind the prompt, or with `-J` a space
-/// for each cell that was cleared.
+/// The joined lines; the cursor's line is padded with spaces up to the cursor. If a program has cleared the rest of
+/// its input line, tmux captures no space after the prompt, or with `-J` a space for each cleared cell.
 fn padded(joined: &str, look: &Screen) -> String {
-    // A no-break space is no blank of tmux's: Claude Code writes one behind its prompt sign.
+    // tmux does not treat a no-break space as a space; Claude Code writes one after its prompt sign.
     let row = look.rows.get(look.row).map_or("", |row| row.trim_end_matches(' '));
     let blanks = look.column.saturating_sub(row.width());
     let mut lines: Vec<String> = joined.split('\n').map(str::to_owned).collect();
@@ -193,7 +186,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn blanks_before_the_cursor_are_part_of_the_text() {
+    fn spaces_before_the_cursor_are_part_of_the_text() {
         let look = |column| Screen { row: 0, column, rows: vec!["$".to_owned()], ..Screen::default() };
         assert_eq!(padded("$", &look(2)), "$ ");
         assert_eq!(padded("$ ", &look(2)), "$ ");
@@ -205,10 +198,10 @@ mod tests {
     }
 
     #[test]
-    fn a_look_is_read_whole() {
+    fn a_screen_is_parsed() {
         let printed = "pane %1 0 0 9 9 0 3 b /dev/pts/9\npane %0 0 1 2 1 7 3 b1 /dev/pts/8\n\
                        client 1700000000 /dev/pts/3\nscreen\nscreen\n> x\n\nscreen\n> x\n";
-        let seen = look("%0", printed).unwrap();
+        let seen = parse_screen("%0", printed).unwrap();
         assert_eq!((seen.column, seen.row, seen.scrolled, seen.in_mode), (2, 1, 7, true));
         assert_eq!((seen.bracketed, seen.terminal.as_str()), (Some(true), "/dev/pts/8"));
         assert_eq!(seen.clients[0].terminal, "/dev/pts/3");
@@ -216,13 +209,13 @@ mod tests {
             (seen.rows, seen.text.as_str()),
             (["screen", "> x", ""].map(Into::into).into(), "screen\n> x")
         );
-        assert_eq!(look("%1", printed).unwrap().bracketed, None);
-        assert_eq!(look("%2", printed), None);
-        assert_eq!(look("%0", ""), None);
+        assert_eq!(parse_screen("%1", printed).unwrap().bracketed, None);
+        assert_eq!(parse_screen("%2", printed), None);
+        assert_eq!(parse_screen("%0", ""), None);
     }
 
     #[test]
-    fn ids_are_demanded_whole() {
+    fn incomplete_ids_are_refused() {
         let ids = Ids::parse("noise\nforge 68 %0 70 /tmp/tmux-1000/spawn a\n").unwrap();
         assert_eq!((ids.server_pid, ids.pane_pid, ids.socket.as_str()), (68, 70, "/tmp/tmux-1000/spawn a"));
         for bad in [
@@ -256,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_of_the_configuration_names_its_line() {
+    fn a_configuration_error_names_its_line() {
         let text = "/home/u/.tmux.conf:2: unknown command: foo";
         assert_eq!(config_error(text), Some(text));
         assert_eq!(config_error("lost server"), None);
@@ -264,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pane_is_read() {
+    fn the_state_of_a_pane_is_parsed() {
         let alive = pane("0 0 1 /\n").unwrap();
         assert!(!alive.dead && alive.attached == 1 && alive.status.is_none());
         let dead = pane("1 0 0 127/").unwrap();

@@ -11,7 +11,7 @@ use forge::model::session::name::SessionId;
 use proptest::option;
 use proptest::prelude::*;
 
-use crate::asked::{argv, limits};
+use crate::arguments::{argv, limits};
 use crate::{bytes, id, properties, text};
 
 fn read(text: impl AsRef<[u8]>) -> Result<Config, Error> {
@@ -21,7 +21,7 @@ fn read(text: impl AsRef<[u8]>) -> Result<Config, Error> {
     load(root.path(), None)
 }
 
-/// A text as TOML writes it: as JSON does, but for one character.
+/// A text in TOML: the same as in JSON, except for one character.
 fn quoted(text: &str) -> String {
     serde_json::to_string(text).unwrap().replace('\u{7f}', "\\u007f")
 }
@@ -30,7 +30,7 @@ fn list<'a>(texts: impl IntoIterator<Item = &'a String>) -> String {
     format!("[{}]", texts.into_iter().map(|text| quoted(text)).collect::<Vec<_>>().join(", "))
 }
 
-/// A session, as it is configured.
+/// The configuration of a session.
 #[derive(Debug, Clone)]
 struct Session {
     command: Option<Vec<String>>,
@@ -62,14 +62,14 @@ fn session() -> impl Strategy<Value = Session> {
     )
 }
 
-/// What stands below `[sessions.NAME]`.
+/// The keys below `[sessions.NAME]`.
 fn printed(session: &Session) -> String {
     let mut lines = Vec::new();
     lines.extend(session.command.as_ref().map(|command| format!("command = {}", list(command))));
     lines.extend(session.cwd.as_ref().map(|cwd| format!("cwd = {}", quoted(cwd))));
     let env = session.env.iter().map(|(name, value)| format!("{name} = {}", quoted(value)));
     lines.push(format!("env = {{ {} }}", env.collect::<Vec<_>>().join(", ")));
-    // JSON's object is TOML's inline table, but for the colons; there are no texts in it.
+    // A JSON object is a TOML inline table, except for the colons; it contains no texts.
     let limits = serde_json::to_string(&session.limits).unwrap();
     lines.push(format!("limits = {}", limits.replace("\":", "\" = ")));
     lines.extend(session.resume_id.as_ref().map(|id| format!("resume_id = {}", quoted(id))));
@@ -84,7 +84,7 @@ fn sessions() -> impl Strategy<Value = BTreeMap<SessionId, Session>> {
     proptest::collection::btree_map(id(), session(), 0..3)
 }
 
-/// Pieces of what a configuration is made of.
+/// A text made of the pieces of a configuration.
 fn nearly() -> impl Strategy<Value = String> {
     let piece = proptest::sample::select(vec![
         "[",
@@ -129,7 +129,7 @@ fn nearly() -> impl Strategy<Value = String> {
     proptest::collection::vec(piece, 0..24).prop_map(|pieces| pieces.concat())
 }
 
-/// The tables, and keys of each.
+/// The tables, and some keys of each.
 const KEYS: [(&str, &[&str]); 6] = [
     ("sweep", &["protect", "timeout_ms"]),
     ("limits", &["memory_max", "memory_high", "cpu_weight", "tasks_max"]),
@@ -146,7 +146,7 @@ fn key() -> impl Strategy<Value = (&'static str, &'static str)> {
 
 properties! {
     #[test]
-    fn anything_is_a_configuration_or_an_error_that_names_the_file(text in prop_oneof![
+    fn any_text_is_a_configuration_or_an_error_with_its_file(text in prop_oneof![
         bytes(),
         nearly().prop_map(String::into_bytes),
     ]) {
@@ -157,7 +157,7 @@ properties! {
     }
 
     #[test]
-    fn what_is_configured_is_what_is_read(sessions in sessions(), limits in limits(), protect in proptest::collection::vec("[a-z*?é -]{0,9}", 0..3)) {
+    fn a_printed_configuration_parses_back(sessions in sessions(), limits in limits(), protect in proptest::collection::vec("[a-z*?é -]{0,9}", 0..3)) {
         let protect: Vec<String> = protect.into_iter().filter(|name| !name.contains("**")).collect();
         let mut text = format!("[sweep]\nprotect = {}\n", list(&protect));
         text += &format!("[limits]\n{}\n", serde_json::to_string_pretty(&limits).unwrap()
@@ -186,7 +186,7 @@ properties! {
     }
 
     #[test]
-    fn a_key_that_was_mistyped_is_answered_with_the_one_that_was_meant(
+    fn the_error_for_a_mistyped_key_suggests_the_right_key(
         (table, key) in key(),
         at in 1..4usize,
         how in 0..3u8,
@@ -206,19 +206,19 @@ properties! {
     }
 
     #[test]
-    fn an_unknown_key_is_named_whatever_it_is(key in text()) {
+    fn any_unknown_key_is_named(key in text()) {
         let error = read(format!("[sweep]\n{} = 1\n", quoted(&key))).map(drop);
         let known = ["dirs", "protect", "timeout_ms"];
         prop_assume!(!known.contains(&key.as_str()));
         let error = error.unwrap_err();
         prop_assert!(error.message.ends_with(&format!("line 2: unknown key '{key}'")), "{}", error);
         let hint = error.hint.unwrap();
-        let told = |key: &&str| hint == format!("did you mean '{key}'?");
-        prop_assert!(known.iter().any(told) || hint == format!("known keys: {}", known.join(", ")), "{}", hint);
+        let suggests = |key: &&str| hint == format!("did you mean '{key}'?");
+        prop_assert!(known.iter().any(suggests) || hint == format!("known keys: {}", known.join(", ")), "{}", hint);
     }
 
     #[test]
-    fn a_sweep_has_its_part_whenever_the_whole_is_good(sessions in sessions(), more in nearly(), names in proptest::collection::vec("[a-z]{1,5}", 0..3)) {
+    fn the_sweep_table_can_be_read_from_every_valid_configuration(sessions in sessions(), more in nearly(), names in proptest::collection::vec("[a-z]{1,5}", 0..3)) {
         let mut text = format!("[sweep]\nprotect = {}\n", list(&names));
         for (id, session) in &sessions {
             text += &format!("[sessions.{id}]\n{}\n", printed(session));

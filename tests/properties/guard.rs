@@ -1,4 +1,4 @@
-//! What is seen of guarded units: random looks, and snapshots that come from elsewhere.
+//! Guarded units: random states, and snapshots that somebody else wrote.
 
 use forge::model::guard::cause::{Clues, cause};
 use forge::model::guard::snapshot::{Snapshot, SnapshotUnit, VERSION};
@@ -19,7 +19,7 @@ fn unit() -> impl Strategy<Value = Guarded> {
         .prop_filter_map("no unit", |(manager, name)| Guarded::parse(manager, &name).ok())
 }
 
-/// A look at a unit: any, in the words that managers use.
+/// A random state of a unit, in the words of systemd.
 fn witness() -> impl Strategy<Value = UnitState> {
     let active = select(vec![
         "active",
@@ -82,7 +82,7 @@ pub(crate) fn snapshot() -> impl Strategy<Value = Snapshot> {
     })
 }
 
-/// A unit that runs and does its work.
+/// The state of a running unit.
 fn running() -> impl Strategy<Value = UnitState> {
     witness().prop_map(|witness| UnitState {
         active: "active".into(),
@@ -94,7 +94,7 @@ fn running() -> impl Strategy<Value = UnitState> {
 
 properties! {
     #[test]
-    fn what_did_not_change_is_no_change(look in witness(), times in 1..5usize, unit in unit()) {
+    fn an_unchanged_state_is_not_a_change(look in witness(), times in 1..5usize, unit in unit()) {
         let mut ledger = Ledger::new([(unit.clone(), look.clone())]);
         for at in 0..times {
             prop_assert_eq!(ledger.update(at as u64, &unit, look.clone()), None);
@@ -104,7 +104,7 @@ properties! {
     }
 
     #[test]
-    fn a_unit_that_was_up_and_runs_anew_was_disturbed_however_it_looks(
+    fn another_run_of_a_unit_is_always_a_disturbance(
         before in running(), after in witness(), between in vec(witness(), 0..6),
     ) {
         let after = UnitState { invocation: "another".into(), ..after };
@@ -119,7 +119,7 @@ properties! {
     }
 
     #[test]
-    fn one_that_is_up_is_never_found_down_unnoticed(before in running(), after in witness()) {
+    fn the_end_of_a_running_unit_is_always_a_disturbance(before in running(), after in witness()) {
         let change = before.change(&after);
         if matches!(after.active.as_str(), "inactive" | "failed" | "deactivating") || after.frozen {
             prop_assert!(change.is_some_and(StateChange::disturbs), "{:?}", change);
@@ -127,7 +127,7 @@ properties! {
     }
 
     #[test]
-    fn a_disturbance_is_kept_and_told(looks in vec(witness(), 1..40), unit in unit()) {
+    fn each_disturbance_is_recorded(looks in vec(witness(), 1..40), unit in unit()) {
         let mut ledger = Ledger::new([(unit.clone(), looks[0].clone())]);
         let (mut disturbed, mut changes) = (false, 0);
         for (at, look) in (0..).zip(&looks) {
@@ -138,18 +138,18 @@ properties! {
                 changes += 1;
                 disturbed |= changed.change.disturbs();
                 prop_assert_eq!((&changed.before, &changed.after), (&before, look));
-                told(&changed)?;
+                check_texts(&changed)?;
             }
             prop_assert_eq!(ledger.is_disturbed(), disturbed);
         }
         prop_assert_eq!(ledger.moments().len(), changes);
         prop_assert!(ledger.moments().is_sorted_by_key(|moment| moment.at_us));
         let other = Guarded { unit: format!("x{}", unit.unit), ..unit };
-        prop_assert_eq!(ledger.update(0, &other, looks[0].clone()), None, "that is not guarded");
+        prop_assert_eq!(ledger.update(0, &other, looks[0].clone()), None, "the unit is not guarded");
     }
 
     #[test]
-    fn any_name_is_a_unit_that_a_manager_can_have_or_refused(manager in manager(), name in text()) {
+    fn any_name_is_a_valid_unit_name_or_refused(manager in manager(), name in text()) {
         match Guarded::parse(manager, &name) {
             Ok(guarded) => {
                 prop_assert!(guarded.unit.len() <= 255 && !guarded.unit.contains(['/', '*', '?', '[', ' ']));
@@ -162,12 +162,12 @@ properties! {
     }
 
     #[test]
-    fn a_snapshot_names_only_what_may_be_a_unit(snapshot in snapshot(), name in text(), cut: Index) {
+    fn a_snapshot_has_valid_unit_names_only(snapshot in snapshot(), name in text(), cut: Index) {
         let json = serde_json::to_string(&snapshot).unwrap();
         prop_assert_eq!(&serde_json::from_str::<Snapshot>(&json).unwrap(), &snapshot);
         prop_assert!(serde_json::from_slice::<Snapshot>(&json.as_bytes()[..cut.index(json.len())]).is_err());
         let Some(first) = snapshot.units.first() else { return Ok(()) };
-        // Somebody wrote another name into it.
+        // Somebody changes the name in the file.
         let quoted = |name: &str| format!("\"unit\":{}", serde_json::to_string(name).unwrap());
         let changed = json.replace(&quoted(&first.unit.unit), &quoted(&name));
         if let Ok(read) = serde_json::from_str::<Snapshot>(&changed) {
@@ -191,8 +191,8 @@ properties! {
     }
 }
 
-/// What is said of a change names no more than there is, and claims no cause without a reason.
-fn told(changed: &Changed) -> Result<(), TestCaseError> {
+/// The texts for a change are printable, and a cause has evidence.
+fn check_texts(changed: &Changed) -> Result<(), TestCaseError> {
     prop_assert!(!changed.words().is_empty() && !has_control(&changed.words()));
     for oom_kills in [0, 2] {
         let cause = cause(changed, &Clues { oom_kills, ..Clues::default() });

@@ -1,5 +1,4 @@
-//! Files of the kernel: processes, control groups, sockets, pressure. What processes and groups are called
-//! is theirs to say.
+//! Files of the kernel: processes, control groups, sockets, pressure. Processes and groups may have any name.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -11,7 +10,7 @@ use proptest::prelude::*;
 
 use crate::{properties, text};
 
-/// A name as a process may give itself: of 15 bytes at most, with anything that ends or looks like one.
+/// The name of a process (15 bytes at most), with parts that look like the end of a name.
 fn name() -> impl Strategy<Value = String> {
     prop_oneof![
         text(),
@@ -43,7 +42,7 @@ const S: u64 = 1_000_000;
 
 properties! {
     #[test]
-    fn a_process_is_told_by_what_follows_its_name(
+    fn a_process_is_parsed_whatever_its_name(
         pid: u32,
         name in name(),
         state in proptest::sample::select(vec!['R', 'S', 'D', 'Z', 'T', 't', 'X', 'I']),
@@ -63,19 +62,19 @@ properties! {
     }
 
     #[test]
-    fn half_a_line_is_no_process(name in name(), start in 1..u64::MAX, cut: prop::sample::Index) {
+    fn half_a_line_is_refused(name in name(), start in 1..u64::MAX, cut: prop::sample::Index) {
         let line = format!("7 ({name}) S 1 7 7 34816 -1 4194304 1 2 3 4 5 6 7 8 9 10 11 12 {start}");
         prop_assert!(parse_stat(&line).is_some());
-        // Without the last number, and before.
+        // Cut before the last number.
         let whole = line.len() - start.to_string().len();
         let cut = cut.index(whole);
         let half = String::from_utf8_lossy(&line.as_bytes()[..cut]).into_owned();
-        // A name may look like a whole line, for who sees no more than it.
+        // A name may look like a complete line to a parser that sees nothing else.
         prop_assert!(name.contains(')') || parse_stat(&half).is_none(), "{}", half);
     }
 
     #[test]
-    fn what_is_no_such_file_is_none(text in text(), key in "[a-z_]{1,9}") {
+    fn any_text_is_parsed_or_refused(text in text(), key in "[a-z_]{1,9}") {
         parse_stat(&text);
         parse_row(&text);
         path_in(&text);
@@ -96,7 +95,7 @@ properties! {
     }
 
     #[test]
-    fn the_group_is_that_of_version_2(path in "/[ -9;-~]{0,20}", others in proptest::collection::vec("[1-9]:[a-z]{1,6}:/[a-z0:]{0,6}", 0..4), at: prop::sample::Index) {
+    fn the_cgroup_is_that_of_version_2(path in "/[ -9;-~]{0,20}", others in proptest::collection::vec("[1-9]:[a-z]{1,6}:/[a-z0:]{0,6}", 0..4), at: prop::sample::Index) {
         let mut lines = others.clone();
         lines.insert(at.index(others.len() + 1), format!("0::{path}"));
         let (with, without) = (lines.join("\n"), others.join("\n"));
@@ -105,8 +104,8 @@ properties! {
     }
 
     #[test]
-    fn who_listens_is_read_as_the_kernel_prints_it(address: SocketAddr, uid: u32, inode: u64, state in 1..=12u8, more in "[ -~]{0,20}") {
-        // A scope or a flow is no part of what is printed.
+    fn a_listening_socket_is_parsed(address: SocketAddr, uid: u32, inode: u64, state in 1..=12u8, more in "[ -~]{0,20}") {
+        // The kernel does not print the scope and the flow.
         let address = SocketAddr::new(address.ip(), address.port());
         let line = format!(
             "  12: {} 00000000:0000 {state:02X} 00000000:00000000 00:00000000 00000000  {uid}        0 {inode} {more}",
@@ -127,7 +126,7 @@ properties! {
     }
 
     #[test]
-    fn nothing_is_frozen_without_lasting_pressure_nor_for_long(
+    fn only_lasting_pressure_freezes_and_never_for_long(
         percent in 1..=100u64,
         looks in proptest::collection::vec((0..3 * S, 0..=100u64), 0..200),
     ) {
@@ -139,11 +138,11 @@ properties! {
             match brake.judge(now, pressure) {
                 Some(Move::Freeze) => {
                     prop_assert!(frozen.is_none(), "it is frozen already");
-                    prop_assert!(high_since.is_some_and(|since| now - since >= 2 * S), "that was not 2 seconds");
+                    prop_assert!(high_since.is_some_and(|since| now - since >= 2 * S), "the pressure lasted less than 2 seconds");
                     frozen = Some(now);
                 }
                 Some(Move::Thaw) => prop_assert!(frozen.take().is_some(), "it was not frozen"),
-                // Looks are 3 seconds from each other at most.
+                // Measurements are 3 seconds apart at most.
                 None => prop_assert!(frozen.is_none_or(|since| now - since < 60 * S), "frozen for too long"),
             }
             prop_assert_eq!(brake.is_on(), frozen.is_some());

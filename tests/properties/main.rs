@@ -1,8 +1,8 @@
-//! What forge reads and did not just write itself may be anything: these are properties of its readers
-//! and of its decisions that hold for all of it, tried on texts, files and histories at random.
+//! Properties of forge's parsers and decisions that hold for all input, tested with random texts, files and
+//! histories.
 //!
-//! `PROPTEST_CASES` says how many are tried for each (256 without it). What was found by them is a plain
-//! test beside the code that it is about, with the very input.
+//! `PROPTEST_CASES` sets the number of cases for each property (default: 256). A failure that a property found
+//! gets a unit test with the same input, beside the code.
 
 #![allow(
     clippy::case_sensitive_file_extension_comparisons,
@@ -12,26 +12,26 @@
     clippy::format_push_string,
     clippy::unwrap_used,
     clippy::wildcard_imports,
-    reason = "the rules of the product: a test panics to fail, and writes what a crash might have left"
+    reason = "rules for the product only: a test panics to fail, and writes files as a crash may leave them"
 )]
 
-mod asked;
+mod arguments;
 mod config;
+mod graph;
 mod guard;
-mod kept;
 mod kernel;
 mod names;
-mod order;
-mod resumed;
+mod output;
+mod restore;
 mod screens;
 mod spans;
+mod store;
 mod supervision;
-mod told;
 
 use proptest::prelude::*;
 
-/// Properties, each a test of as many cases as were asked for, however many more have to be thrown away.
-/// Nothing is written beside the sources when one fails: the smallest input that was found is in the message.
+/// Defines property tests. Rejected inputs do not count as cases, and there may be any number of them. A failure
+/// writes no file: its message contains the smallest failing input.
 macro_rules! properties {
     ($($tests:tt)*) => {
         proptest::proptest! {
@@ -49,11 +49,10 @@ pub(crate) use properties;
 
 /// The id of a session.
 fn id() -> impl Strategy<Value = forge::model::session::name::SessionId> {
-    "[A-Za-z0-9][A-Za-z0-9_-]{0,47}".prop_filter_map("it is forge's own", |id| id.try_into().ok())
+    "[A-Za-z0-9][A-Za-z0-9_-]{0,47}".prop_filter_map("the name is reserved", |id| id.try_into().ok())
 }
 
-/// A text as a person, a program or an enemy might write it: any characters, and often those that mean
-/// something to somebody.
+/// A text as a user, a program or an attacker might write it: any characters, and often special ones.
 fn text() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         4 => "[ -~]{0,8}",
@@ -66,12 +65,12 @@ fn text() -> impl Strategy<Value = String> {
     proptest::collection::vec(piece, 0..8).prop_map(|pieces| pieces.concat())
 }
 
-/// Bytes as a file may hold them, which need not be text.
+/// The content of a file, which need not be text.
 fn bytes() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![text().prop_map(String::into_bytes), proptest::collection::vec(any::<u8>(), 0..64),]
 }
 
-/// Whether a terminal would take something in it for more than text.
+/// Whether the text contains characters that control a terminal.
 fn has_control(text: &str) -> bool {
     text.chars().any(|c| c.is_control() && c != '\n' && c != '\t')
 }

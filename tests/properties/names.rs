@@ -1,4 +1,4 @@
-//! Names of sessions, and of the units, sockets and groups that belong to them.
+//! Names of sessions, and of their units, sockets and control groups.
 
 use forge::model::session::name::{MAX, Pattern, SessionId};
 use forge::model::unit::files::{self, Author, USER, author};
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use crate::{has_control, id, properties, text};
 
-/// The name of a unit as the manager might tell one: often nearly one of forge's.
+/// The name of a unit, often similar to one of forge.
 fn unit() -> impl Strategy<Value = String> {
     let part = proptest::sample::select(vec![
         "forge", "-", "guard", "spawn", "@", "\\x2d", "a", "7_12", "_", ".", ".slice", ".scope", ".service",
@@ -23,7 +23,7 @@ fn unit() -> impl Strategy<Value = String> {
 
 properties! {
     #[test]
-    fn a_name_becomes_an_id_that_stays_as_it_is(name in text()) {
+    fn a_name_becomes_an_id_that_does_not_change_again(name in text()) {
         match SessionId::from_name(&name) {
             Ok(id) => {
                 prop_assert!(id.as_str().len() <= MAX);
@@ -40,7 +40,7 @@ properties! {
     }
 
     #[test]
-    fn a_session_has_its_units_and_each_is_of_no_other(id in id(), other in id()) {
+    fn each_unit_belongs_to_one_session(id in id(), other in id()) {
         prop_assert_eq!(session_of_slice(&slice(&id)), Some(id.clone()));
         prop_assert_eq!(session_of_scope(&scope(&id)), Some(id.clone()));
         prop_assert_eq!(session_of_service(&service(&id)), Some(id.clone()));
@@ -51,23 +51,23 @@ properties! {
         }
         prop_assert_eq!(slice(&id) == slice(&other), id == other);
         prop_assert!(slice(&id) != FORGE_SLICE && slice(&id) != GUARD_SLICE);
-        // A slice below forge.slice and not deeper: a `-` that is not escaped would be a step down.
+        // The slice is directly below forge.slice: a `-` that is not escaped would be one more level.
         prop_assert_eq!(path_of_slice(&slice(&id)), format!("{FORGE_SLICE}/{}", slice(&id)));
     }
 
     #[test]
-    fn a_unit_is_of_a_session_only_by_the_name_that_forge_gives_it(name in unit()) {
+    fn only_exact_names_belong_to_a_session(name in unit()) {
         prop_assert!(session_of_slice(&name).is_none_or(|id| slice(&id) == name));
         prop_assert!(session_of_scope(&name).is_none_or(|id| scope(&id) == name));
         prop_assert!(session_of_service(&name).is_none_or(|id| service(&id) == name));
         prop_assert!(session_of_socket(&name).is_none_or(|id| socket(&id) == name));
         let guard = guard_of(&name);
         prop_assert!(guard.is_none_or(|id| guard_scope(id) == name || guard_keeper(id) == name));
-        prop_assert!(guard_of_slice(&name).is_none() || session_of_slice(&name).is_none(), "it is of both");
+        prop_assert!(guard_of_slice(&name).is_none() || session_of_slice(&name).is_none(), "the name belongs to both");
     }
 
     #[test]
-    fn the_session_of_a_group_is_found_however_deep(id in id(), below in "(/[a-z.\\\\-]{1,9}){0,3}") {
+    fn the_session_of_a_cgroup_is_found_at_any_depth(id in id(), below in "(/[a-z.\\\\-]{1,9}){0,3}") {
         let above = "/user.slice/user-1000.slice/user@1000.service/forge.slice";
         let path = format!("{above}/{}{below}", slice(&id));
         let (found, group) = slice_of_cgroup(&path).unwrap();
@@ -77,7 +77,7 @@ properties! {
     }
 
     #[test]
-    fn a_path_of_anybodys_leads_to_no_panic_and_no_wrong_session(path in unit(), more in unit()) {
+    fn any_path_leads_to_the_right_session_or_none(path in unit(), more in unit()) {
         let path = format!("/{path}/forge.slice/{more}");
         if let Some((id, group)) = slice_of_cgroup(&path) {
             prop_assert!(path.starts_with(group) && group.ends_with(&slice(&id)));
@@ -85,7 +85,7 @@ properties! {
     }
 
     #[test]
-    fn a_guarded_command_has_a_slice_below_what_its_guard_is_in(id in id(), pid: u32, ms: u64, outer: u64) {
+    fn a_guarded_command_has_a_slice_below_that_of_its_guard(id in id(), pid: u32, ms: u64, outer: u64) {
         let guard = guard_id(pid, ms);
         for unit in [guard_scope(&guard), guard_keeper(&guard)] {
             prop_assert_eq!(guard_of(&unit), Some(guard.as_str()));
@@ -112,7 +112,7 @@ properties! {
     }
 
     #[test]
-    fn a_unit_file_is_forges_own_only_as_forge_wrote_it(
+    fn a_changed_unit_file_is_not_forges_own(
         file in proptest::sample::select(USER.to_vec()),
         at: prop::sample::Index,
         put in text(),

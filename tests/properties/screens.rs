@@ -1,17 +1,16 @@
-//! What forge makes of screens: which of their changes are no sign of life, when they are looked at, and
-//! which questions are one.
+//! Screens: which changes are signs of life, when forge captures a screen, and which questions are the same.
 
 use std::time::Duration;
 
+use forge::model::screen::captures::CaptureSchedule;
 use forge::model::screen::fold::folded;
-use forge::model::screen::looks::LookSchedule;
 use forge::model::session::activity::Question;
 use forge::model::supervision::NOTICE_EVERY;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
-use crate::kept::watched;
+use crate::store::watched;
 use crate::{properties, text};
 
 const S: u64 = 1_000_000;
@@ -27,7 +26,7 @@ properties! {
     }
 
     #[test]
-    fn numbers_are_alike_and_words_are_not(
+    fn numbers_are_equal_and_words_are_not(
         before in "[a-z]{1,8}", numbers in any::<[u32; 2]>(), after in "[a-z]{4,8}", other in "[a-z]{4,8}",
     ) {
         let [a, b] = numbers.map(|number| folded(&format!("{before} {number} {after}")));
@@ -37,12 +36,12 @@ properties! {
     }
 
     #[test]
-    fn looks_are_apart_and_miss_nothing(gaps in vec(0..3 * S, 1..200)) {
+    fn captures_are_a_second_apart_and_miss_nothing(gaps in vec(0..3 * S, 1..200)) {
         let outputs: Vec<u64> = gaps.iter().scan(10 * S, |at, gap| { *at += gap; Some(*at) }).collect();
-        let (mut looks, mut now, mut at, mut seen) = (LookSchedule::at_once(0), 0, 0, Vec::new());
+        let (mut looks, mut now, mut at, mut seen) = (CaptureSchedule::at_once(0), 0, 0, Vec::new());
         loop {
             if let Some(due) = looks.due() {
-                prop_assert!(due >= now, "it would spin");
+                prop_assert!(due >= now, "the due time is in the past");
                 now = due;
                 let came = outputs[at..].iter().take_while(|output| **output <= now).count();
                 at += came;
@@ -59,7 +58,7 @@ properties! {
             prop_assert!(pair[1] - pair[0] >= S, "{:?}", pair);
         }
         for output in outputs {
-            prop_assert!(seen.iter().any(|look| *look >= output && look - output <= 6 * S), "{} is not seen", output);
+            prop_assert!(seen.iter().any(|look| *look >= output && look - output <= 6 * S), "{} is not captured", output);
         }
     }
 
@@ -79,7 +78,7 @@ properties! {
             if before.is_some() && question.is_none() {
                 prop_assert_eq!(watched.sign_boot_us, now, "an answer is a sign of life");
             }
-            // A supervisor that sleeps until the next deadline.
+            // The supervisor sleeps until the next deadline.
             let end = now + wait;
             while let Some(due) = watched.notice_due_boot_us().filter(|due| *due <= end) {
                 now = now.max(due);

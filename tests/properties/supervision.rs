@@ -7,8 +7,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use crate::kept::{rules, watched};
 use crate::properties;
+use crate::store::{rules, watched};
 
 const S: u64 = 1_000_000;
 

@@ -80,7 +80,7 @@ impl<'a> From<&'a Subject> for About<'a> {
     }
 }
 
-/// What forge froze or thawed.
+/// The target of a freeze or thaw.
 #[derive(Debug, Clone)]
 pub enum Subject {
     Session(SessionId),

@@ -42,7 +42,7 @@ impl Verdict {
     }
 }
 
-/// How forge denies listening.
+/// The way in which forge denies listening.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Denial {
@@ -122,13 +122,13 @@ pub struct GuardReport {
     pub frozen_ms: u64,
     /// How many processes it had left, which were ended.
     pub cleared: u64,
-    /// How listening was denied, where it was.
+    /// The way in which listening was denied, if it was.
     pub deny_listen: Option<Denial>,
     /// The sessions that ran when a unit was first disturbed, else at the end.
     pub sessions: Vec<String>,
-    /// What probably was the cause, where there was a disturbance.
+    /// The likely cause of the disturbance.
     pub cause: Option<Cause>,
-    /// Why it cannot be told how the units are, where it cannot.
+    /// Why the state of the units is unknown, if it is.
     pub untold: Option<String>,
 }
 

@@ -280,7 +280,7 @@ impl UnitState {
         self.invocation.chars().take(8).collect()
     }
 
-    /// How the main process ended, if it did.
+    /// The end of the main process: `exit status 1`, `signal 9 (SIGKILL)`.
     pub fn main_end(&self) -> Option<String> {
         match self.main_code {
             1 => Some(format!("exit status {}", self.main_status)),

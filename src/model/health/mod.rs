@@ -60,7 +60,7 @@ pub struct HealthFacts {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Problem {
     pub what: String,
-    /// How to solve the problem.
+    /// The next step for the user.
     pub hint: String,
 }
 

@@ -1,23 +1,22 @@
-//! Screens without what only ticks: spinners, clocks, counters. A program that hangs can go on drawing
-//! those for ever, so a screen that differs in nothing else is no sign of life.
+//! Screens without spinners, clocks and counters. A program that hangs can go on drawing those for ever, so a
+//! screen that differs only in them is not a sign of life.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// The most dots in a row that are taken for a spinner (`Thinking...`). More are progress: test runners
-/// print one for each test.
+/// The most dots in a row that count as a spinner (`Thinking...`). More dots are progress: test runners print one
+/// for each test.
 const DOTS: usize = 3;
 
 /// The longest unit after a number: `ms`, `KiB`.
 const UNIT: usize = 3;
 
-/// The screen with all numbers alike, and without spinners and the blanks around them. Two screens that
-/// differ only in what ticks are the same then.
+/// The screen with all numbers made equal, and without spinners and the spaces around them. Two screens that
+/// differ only in spinners, clocks and counters become the same text.
 pub fn folded(screen: &str) -> String {
     screen.lines().map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// A text in few bytes, to be compared with another. One release of forge may digest otherwise than
-/// another.
+/// A hash of the text, for comparison. Other releases of forge may compute other hashes.
 pub fn digest(text: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     text.hash(&mut hasher);
@@ -27,7 +26,7 @@ pub fn digest(text: &str) -> u64 {
 fn line(line: &str) -> String {
     let chars: Vec<char> = line.chars().collect();
     let mut folded = String::with_capacity(line.len());
-    // Of several blanks, and of several numbers beside one another (1m 5s), one stands.
+    // Several spaces become one, and so do several adjacent numbers (1m 5s).
     let (mut blank, mut at) = (false, 0);
     while let Some(&c) = chars.get(at) {
         let length = number(&chars, at);
@@ -42,7 +41,7 @@ fn line(line: &str) -> String {
         let dots = chars.iter().skip(at).take_while(|c| **c == '.').count();
         let ticks = if dots > 0 { dots * usize::from(dots <= DOTS) } else { usize::from(ticks(&chars, at)) };
         if ticks > 0 || c.is_whitespace() {
-            // A spinner that blinks leaves a blank.
+            // A blinking spinner leaves a space.
             (blank, at) = (true, at + ticks.max(1));
             continue;
         }
@@ -60,7 +59,7 @@ fn separate(folded: &mut String, blank: bool) {
     }
 }
 
-/// How many characters a number has that begins there, with its unit: `59`, `1:02`, `12.5%`, `3KiB`.
+/// The length of the number that begins at `at`, with its unit: `59`, `1:02`, `12.5%`, `3KiB`.
 fn number(chars: &[char], at: usize) -> usize {
     let is_digit = |at: usize| chars.get(at).is_some_and(char::is_ascii_digit);
     let mut end = at;
@@ -80,12 +79,12 @@ fn number(chars: &[char], at: usize) -> usize {
     end - at + usize::from(chars.get(end) == Some(&'%'))
 }
 
-/// Whether that character is a picture of a spinner.
+/// Whether the character is a frame of a spinner.
 fn ticks(chars: &[char], at: usize) -> bool {
     let c = chars[at];
     match c {
-        // Braille patterns; asterisks and stars (✢ ✳ ✶ ✻ ✽); circles and squares of which a part is filled
-        // (◐ ◓ ◑ ◒ ◜ ◠ ◰ ◴); quarters of blocks (▖ ▘ ▝ ▗); dots that blink; faces of clocks and phases of the
+        // Braille patterns; asterisks and stars (✢ ✳ ✶ ✻ ✽); partly filled circles and squares
+        // (◐ ◓ ◑ ◒ ◜ ◠ ◰ ◴); quarters of blocks (▖ ▘ ▝ ▗); blinking dots; clock faces and phases of the
         // moon.
         '\u{2800}'..='\u{28ff}'
         | '\u{2720}'..='\u{274b}'
@@ -160,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_is_not_folded() {
+    fn words_and_progress_bars_are_not_folded() {
         for (a, b) in [
             ("compiling a", "compiling b"),
             ("....", "....."),

@@ -1,73 +1,70 @@
-//! A look at a pane, and where a text stands in it.
+//! The screen of a pane, and the position of a typed text on it.
 //!
-//! Programs draw their input line in their own ways: with a prompt before it, a frame around it, wrapped by
-//! the terminal or by themselves, a long paste as `[Pasted text #1 +49 lines]`. So texts are compared without
-//! white space and frames, and what counts is what stands directly before the cursor.
+//! Programs draw their input lines in different ways: with a prompt before the line, with a frame around it,
+//! wrapped by the terminal or by the program, or with a long paste as `[Pasted text #1 +49 lines]`. So forge
+//! compares texts without white space and frames, and looks for a text directly before the cursor.
 
+pub mod captures;
 pub mod fold;
-pub mod looks;
+
 pub mod prompts;
 pub mod typing;
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// Somebody's terminal that is attached to the session.
+/// A terminal that is attached to the session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Client {
-    /// The terminal: `/dev/pts/3`.
+    /// The terminal's device, for example `/dev/pts/3`.
     pub terminal: String,
-    /// When something was last typed there, in seconds since 1970.
+    /// The time of the last key press there, in seconds since 1970.
     pub typed_at_s: u64,
 }
 
-/// What a pane shows at one moment.
+/// The state of a pane at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Screen {
-    /// Its program ended.
+    /// Whether the pane's program ended.
     pub dead: bool,
-    /// It is in copy mode or another mode, and keys go there.
+    /// Whether the pane is in copy mode or another mode, which receives the keys.
     pub in_mode: bool,
-    /// Whether its program asked for bracketed paste; `None` where tmux does not say (before 3.7).
+    /// Whether the program asked for bracketed paste; `None` before tmux 3.7, which does not report it.
     pub bracketed: Option<bool>,
-    /// The column of the cursor.
     pub column: usize,
-    /// The row of the cursor.
     pub row: usize,
-    /// The lines that have scrolled off its top.
+    /// The number of lines that have scrolled off the top.
     pub scrolled: u64,
-    /// The terminal that its program has.
+    /// The program's terminal.
     pub terminal: String,
-    /// Who is attached.
     pub clients: Vec<Client>,
-    /// Its rows, from the top.
     pub rows: Vec<String>,
-    /// The same with wrapped lines joined, as patterns are matched on them.
+    /// The rows with wrapped lines joined; patterns are matched on this.
     pub text: String,
 }
 
-/// How much of a text's end is looked for, in characters.
+/// The length of the end of a text that forge looks for, in characters.
 const TAIL: usize = 24;
 
-/// A shorter end says little away from the cursor.
+/// A shorter end may also appear elsewhere by chance, so it counts only before the cursor.
 const TELLING: usize = 4;
 
-/// How many rows above the cursor a text's end may be wrapped to.
+/// The most rows above the cursor over which a text's end may be wrapped.
 const ROWS: usize = 12;
 
 impl Screen {
-    /// The cursor's row up to the cursor.
+    /// The part of the cursor's row before the cursor.
     pub fn before_cursor(&self) -> &str {
         self.rows.get(self.row).map_or("", |row| cut(row, self.column))
     }
 
-    /// What stands before the cursor, without white space and frames: some rows of it.
+    /// The text before the cursor over up to [`ROWS`] rows, without white space and frames.
     fn behind(&self) -> String {
         let above = self.rows.get(self.row.saturating_sub(ROWS)..self.row).unwrap_or_default();
         let rows = above.iter().map(String::as_str).chain([self.before_cursor()]);
         rows.map(squashed).collect()
     }
 
-    /// The last rows that have something on them, for an error.
+    /// The last rows that are not empty, for an error.
     pub fn last_rows(&self, most: usize) -> String {
         let rows: Vec<&str> =
             self.rows.iter().map(|row| row.trim_end()).filter(|row| !row.is_empty()).collect();
@@ -78,24 +75,24 @@ impl Screen {
         quoted("; on its screen:", last.iter().copied())
     }
 
-    /// Whether something is below the cursor: the lower edge of an input box, or its hints. Below the prompt of a
-    /// shell there is nothing.
+    /// Whether there is text below the cursor: the lower edge of an input box, or its hints. Below the prompt of a
+    /// shell there is none.
     pub fn is_in_box(&self) -> bool {
         self.rows.iter().skip(self.row + 1).any(|row| !row.trim().is_empty())
     }
 
-    /// Where the cursor is, in lines that never scroll.
+    /// The position of the cursor, counted in lines that never scroll.
     fn place(&self) -> (u64, usize) {
         (self.scrolled + self.row as u64, self.column)
     }
 
-    /// Whether everything of it looks as in another look.
+    /// Whether both have the same rows and the same cursor position.
     pub fn shows_the_same_as(&self, other: &Self) -> bool {
         self.place() == other.place() && self.rows == other.rows
     }
 
-    /// Whether its cursor is below that of an earlier look, counted in lines that never scroll, and what stood
-    /// before the cursor then is still there: as when a shell has taken a line.
+    /// Whether the cursor is below its position on an earlier screen, counted in lines that never scroll, and the
+    /// text before the earlier cursor is still there. This happens when a shell has accepted a line.
     pub fn is_below(&self, earlier: &Self) -> bool {
         let lines = self.place().0.saturating_sub(earlier.place().0);
         let at = usize::try_from(lines).ok().and_then(|lines| self.row.checked_sub(lines));
@@ -103,7 +100,7 @@ impl Screen {
         lines > 0 && there.is_some_and(|row| row.trim_end() == earlier.before_cursor().trim_end())
     }
 
-    /// The line before the cursor, where it ends as a question with two answers does: `[y/N]`, `(yes/no)?`.
+    /// The line before the cursor, if it ends like a question with two answers: `[y/N]`, `(yes/no)?`.
     pub fn yes_or_no(&self) -> Option<&str> {
         const BEGINNINGS: [&str; 8] = ["[y/", "(y/", "[yes/", "(yes/", "[n/", "(n/", "[no/", "(no/"];
         let line = self.before_cursor().trim();
@@ -113,11 +110,10 @@ impl Screen {
         BEGINNINGS.iter().any(begins).then_some(line)
     }
 
-    /// What stands in the input line: between a prompt sign and the cursor. `None` where the line has no prompt
-    /// sign, so that it cannot be told.
+    /// The text in the input line, between a prompt sign and the cursor; `None` if the line has no prompt sign.
     pub fn input(&self) -> Option<String> {
         let line = self.before_cursor();
-        // tmux captures no blanks at the end of a row.
+        // tmux does not capture spaces at the end of a row.
         let blanks = " ".repeat(self.column.saturating_sub(line.width()));
         after_prompt(&format!("{line}{blanks}")).map(|text| text.trim().to_owned())
     }
@@ -133,7 +129,7 @@ pub fn quoted<'a>(message: &str, lines: impl IntoIterator<Item = &'a str>) -> St
     lines.into_iter().fold(message.to_owned(), |text, line| format!("{text}\n  | {line}"))
 }
 
-/// What follows the prompt sign of an input line; `None` where the line has none.
+/// The text after the prompt sign of an input line; `None` if the line has no prompt sign.
 fn after_prompt(line: &str) -> Option<&str> {
     const SIGNS: [char; 8] = ['❯', '›', '»', '➜', 'λ', '$', '#', '%'];
     let inner = line.trim_start_matches(|c| is_frame(c) || c == ' ' || c == '|');
@@ -143,7 +139,7 @@ fn after_prompt(line: &str) -> Option<&str> {
         let (_, sign) = characters.next()?;
         let is_sign = SIGNS.contains(&sign) || sign == '>';
         match characters.next() {
-            // Several in a row are Python's and others' prompt.
+            // Several signs in a row are the prompt of Python and others.
             Some((at, '>')) if sign == '>' => text[at..].find(|c| c != '>').map(|more| at + more),
             Some((at, next)) if is_sign && is_space(next) => Some(at + next.len_utf8()),
             _ => None,
@@ -152,7 +148,7 @@ fn after_prompt(line: &str) -> Option<&str> {
     if let Some(at) = behind_sign(inner) {
         return inner.get(at..);
     }
-    // A shell's: `user@host:~$ `, `sh-5.2# `. The sign stands directly behind a word.
+    // The prompt of a shell: `user@host:~$ `, `sh-5.2# `. The sign follows a word directly.
     let mut before = ' ';
     let mut found = None;
     for (at, c) in inner.char_indices() {
@@ -169,12 +165,13 @@ fn after_prompt(line: &str) -> Option<&str> {
     found
 }
 
-/// Of what frames are drawn: box drawing and block elements.
+/// Whether programs draw frames with the character: box drawing and block elements.
 fn is_frame(c: char) -> bool {
     matches!(c, '\u{2500}'..='\u{259f}')
 }
 
-/// Without white space, frames and what takes no column: programs put U+200B and the like into their lines.
+/// The text without white space, frames and characters of no width: programs put U+200B and the like into their
+/// lines.
 fn squashed(text: &str) -> String {
     text.chars().filter(|c| !c.is_whitespace() && !is_frame(*c) && c.width() != Some(0)).collect()
 }
@@ -191,7 +188,7 @@ fn cut(row: &str, columns: usize) -> &str {
     row
 }
 
-/// The signs for a long paste that a screen shows: `[Pasted text #1 +49 lines]`, `[Pasted Content 3000 chars]`.
+/// The placeholders for long pastes on a screen: `[Pasted text #1 +49 lines]`, `[Pasted Content 3000 chars]`.
 fn chips(squashed: &str) -> Vec<&str> {
     let mut found = Vec::new();
     let mut rest = squashed;
@@ -207,30 +204,29 @@ fn chips(squashed: &str) -> Vec<&str> {
     found
 }
 
-/// A text that was typed, as it is looked for.
+/// A typed text, in the form that forge looks for.
 #[derive(Debug)]
 pub struct TypedText {
-    /// The end of its last line that has one.
+    /// The end of its last line that is not empty.
     tail: String,
-    /// Whether it has only one line.
     is_one_line: bool,
 }
 
-/// What became of a text that Enter was pressed behind.
+/// The fate of a text after Enter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum After {
-    /// It is no longer where it stood.
+    /// The text is no longer in its place.
     Left,
-    /// It is no longer where it stood, and where its box was is no empty input line: something else may cover it.
+    /// The text is no longer in its place, but there is no empty input line: something else may cover it.
     Covered,
-    /// It stands where it stood, and so does the cursor; or another text is in its place.
+    /// The text and the cursor are still in their places, or another text is in its place.
     Stands,
-    /// It stands where it stood, and the cursor is on a new line of the same input box.
+    /// The text is still in its place, and the cursor is on a new line of the same input box.
     Broken,
 }
 
 impl TypedText {
-    /// That text; `None` where nothing of it can be seen.
+    /// `None` if the text has no visible characters.
     pub fn new(text: &str) -> Option<Self> {
         let last = text.lines().rev().map(squashed).find(|line| !line.is_empty())?;
         let skipped = last.chars().count().saturating_sub(TAIL);
@@ -238,14 +234,14 @@ impl TypedText {
         Some(Self { tail, is_one_line: !text.contains('\n') })
     }
 
-    /// Whether it stands directly before the cursor, and did not before it was typed.
+    /// Whether the text is directly before the cursor now, and was not before forge typed it.
     fn is_at_cursor(&self, before: &Screen, now: &Screen) -> bool {
-        // Not by the lines that scrolled: tmux counts some when a program clears its screen from the first cell.
+        // Ignore the number of scrolled lines: tmux counts some when a program clears its screen from the first cell.
         if (now.row, now.column) == (before.row, before.column) && now.rows == before.rows {
             return false;
         }
         let is_short = self.tail.chars().count() < TELLING;
-        // A few characters may stand anywhere: they must be on the cursor's row, and follow what stood there.
+        // A few characters may appear anywhere: they must be on the cursor's row, after the text that was there.
         let behind = if is_short { squashed(now.before_cursor()) } else { now.behind() };
         if chips(&behind)
             .last()
@@ -259,7 +255,7 @@ impl TypedText {
         !is_short || !self.is_one_line || rest.ends_with(&near)
     }
 
-    /// Whether the screen shows it where it was not.
+    /// Whether the screen shows the text in a place where it was not before.
     pub fn shows(&self, before: &Screen, now: &Screen) -> bool {
         if self.is_at_cursor(before, now) {
             return true;
@@ -271,15 +267,15 @@ impl TypedText {
                 && new.matches(&self.tail).count() > old.matches(&self.tail).count())
     }
 
-    /// A word of the row that it ends on, which tmux is to find there as Enter is pressed. (Letters and digits
-    /// alone: tmux expands the text.)
+    /// A word of the text's last row, so that tmux can check for it when it presses Enter. The word has only
+    /// letters and digits, because tmux expands other characters.
     pub fn token<'a>(&self, now: &'a Screen) -> Option<&'a str> {
         let row = now.before_cursor();
         let words = row.split(|c: char| !c.is_ascii_alphanumeric());
         words.max_by_key(|word| word.len()).filter(|word| !word.is_empty())
     }
 
-    /// Whether it stands exactly as it stood, so that Enter may follow it.
+    /// Whether the text is exactly where it was, so that Enter may follow.
     pub fn stands_still(&self, first: &Screen, now: &Screen) -> bool {
         let row = first.before_cursor().trim_end();
         if squashed(row).is_empty() {
@@ -288,14 +284,14 @@ impl TypedText {
         now.before_cursor().trim_end() == row
     }
 
-    /// What became of it since Enter was pressed.
+    /// The fate of the text since Enter.
     pub fn after(&self, pressed: &Screen, now: &Screen) -> After {
         let row = pressed.before_cursor().trim_end();
         if squashed(row).is_empty() {
             return self.after_elsewhere(pressed, now);
         }
         if now.before_cursor().starts_with(row) {
-            // Also where a sign for a line break follows it.
+            // A sign for a line break may follow the text.
             return After::Stands;
         }
         let above = now.row.checked_sub(1).and_then(|at| now.rows.get(at)).map(|row| row.trim_end());
@@ -305,7 +301,7 @@ impl TypedText {
             let rows = look.rows.get(look.row + 1..).unwrap_or_default();
             rows.iter().map(|row| row.trim_end().to_owned()).find(|row| !row.is_empty())
         };
-        // The lower edge of a box, or the line of hints below it, shows that the line break is inside.
+        // The same lower edge of a box, or line of hints below it, shows that the line break is inside the box.
         if is_new_line && below(now).is_some() && below(now) == below(pressed) {
             After::Broken
         } else if !pressed.is_in_box() || pressed.input().is_none() {
@@ -313,15 +309,15 @@ impl TypedText {
         } else {
             match now.input().as_deref() {
                 Some("") => After::Left,
-                // Another text: a list of completions has taken the Enter, and changed the text.
+                // Another text: a list of completions consumed the Enter and changed the text.
                 Some(_) => After::Stands,
                 None => After::Covered,
             }
         }
     }
 
-    /// The same where the program keeps the terminal's cursor away from the text: by all rows from there on. A blank
-    /// row more is a line break.
+    /// As [`TypedText::after`], for a program that keeps the terminal's cursor away from the text: compares all rows
+    /// from the text on. An additional blank row is a line break.
     fn after_elsewhere(&self, pressed: &Screen, now: &Screen) -> After {
         let from_there = |look: &Screen| {
             let at = look.rows.iter().rposition(|row| squashed(row).contains(&self.tail))?;

@@ -1,5 +1,4 @@
-//! The patterns of a session: how its program's screen shows that the program reads, and how it shows
-//! that it does not.
+//! The patterns of a session, by which forge recognises whether its program reads input.
 
 use std::fmt;
 use std::ops::Range;
@@ -16,12 +15,12 @@ pub const QUESTION_LINES: usize = 3;
 /// The most characters of a question that forge shows.
 pub const QUESTION_CHARS: usize = 300;
 
-/// What a pattern is about; its word is the key of the configuration.
+/// The meaning of a pattern; its word is the key in the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PatternKey {
-    /// The program has come up and reads.
+    /// The program is up and reads input.
     Ready,
-    /// The program has not come up yet, whatever else is on the screen: a trust question, a log-in.
+    /// The program is not up yet, whatever else is on the screen: a trust question, a log-in.
     NotReady,
     /// The program asks its user something.
     Asking,
@@ -37,7 +36,7 @@ impl PatternKey {
         }
     }
 
-    /// What the user should look for instead of an expression that matches everything.
+    /// The hint for a user whose expression matches everything.
     fn advice(self) -> &'static str {
         match self {
             Self::Ready => "name some text that is only there when the program is up",
@@ -55,11 +54,11 @@ pub struct ScreenPattern {
 }
 
 impl ScreenPattern {
-    /// Reads the expression. `^` and `$` match at each line of the screen, `\z` at its end.
+    /// Parses the expression. `^` and `$` match at each line of the screen, `\z` at its end.
     ///
     /// # Errors
-    /// `Kind::Usage` when it is not a regular expression, or matches an empty screen (it would show
-    /// nothing). The message names the key.
+    /// `Kind::Usage` if it is not a valid regular expression, or if it matches an empty screen and would prove
+    /// nothing. The message names the key.
     pub fn parse(key: PatternKey, text: &str) -> Result<Self> {
         let word = key.word();
         let regex = RegexBuilder::new(text).multi_line(true).build().map_err(|error| {
@@ -68,14 +67,13 @@ impl ScreenPattern {
         })?;
         if regex.is_match("") {
             return Err(Error::usage(format!(
-                "the {word} pattern '{text}' matches an empty screen, so it shows nothing"
+                "the {word} pattern '{text}' matches an empty screen, so it proves nothing"
             ))
             .hint(key.advice()));
         }
         Ok(Self { key, regex })
     }
 
-    /// What the pattern is about.
     pub fn key(&self) -> PatternKey {
         self.key
     }
@@ -107,8 +105,8 @@ impl ScreenPattern {
     }
 }
 
-/// The screen without the spaces at the ends of its lines: `\$ $` and `\$$` are both meant to match the
-/// prompt "$ ", so forge tries both.
+/// The screen without the spaces at the ends of its lines. Users expect both `\$ $` and `\$$` to match the prompt
+/// "$ ", so forge tries both screens.
 fn trimmed(screen: &str) -> String {
     screen.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
 }
@@ -175,19 +173,19 @@ fn pattern<'de, D: Deserializer<'de>>(
 /// The patterns of one session.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Prompts {
-    /// The program reads when this matches, and neither of the others does.
+    /// The program reads input when this matches and neither of the others does.
     pub ready: Option<ScreenPattern>,
-    /// The program does not read yet.
+    /// The program does not read input yet.
     pub not_ready: Option<ScreenPattern>,
     /// The program asks its user something.
     pub asking: Option<ScreenPattern>,
 }
 
 impl Prompts {
-    /// Checks that the patterns make sense together.
+    /// Checks the patterns against each other.
     ///
     /// # Errors
-    /// `Kind::Usage` where there is a `not_ready` and no `ready`: nothing would wait for it.
+    /// `Kind::Usage` if there is a `not_ready` without `ready`, because then nothing waits for the program.
     pub fn check(&self) -> Result<()> {
         if self.not_ready.is_some() && self.ready.is_none() {
             return Err(Error::usage("not_ready needs ready: without it nothing waits for the program")
@@ -196,8 +194,8 @@ impl Prompts {
         Ok(())
     }
 
-    /// Whether the program reads: `ready` matches, and neither `not_ready` nor `asking` does. Never
-    /// without a `ready` pattern: then nobody knows.
+    /// Whether the program reads input: `ready` matches, and neither `not_ready` nor `asking` does. Always `false`
+    /// without a `ready` pattern, because then it is unknown.
     pub fn is_ready(&self, screen: &str) -> bool {
         self.ready.as_ref().is_some_and(|ready| ready.matches(screen)) && self.blocking(screen).is_none()
     }
@@ -212,8 +210,8 @@ impl Prompts {
         self.asking.as_ref().is_some_and(|asking| asking.matches(screen))
     }
 
-    /// What the program asks: the lines that `asking` matches, trimmed, at most [`QUESTION_LINES`] of them
-    /// and [`QUESTION_CHARS`] characters. It may hold what is private: no journal gets it.
+    /// The question of the program: the lines that `asking` matches, trimmed, at most [`QUESTION_LINES`] of them
+    /// and [`QUESTION_CHARS`] characters. It may be private, so forge never writes it to the journal.
     pub fn question(&self, screen: &str) -> Option<String> {
         let asking = self.asking.as_ref().filter(|asking| asking.matches(screen))?;
         let lines = asking.lines(screen);
@@ -222,7 +220,7 @@ impl Prompts {
         let text = lines.join("\n");
         Some(match text.char_indices().nth(QUESTION_CHARS) {
             None => text,
-            // The last character says that there is more.
+            // The last character shows that there is more.
             Some(_) => text.chars().take(QUESTION_CHARS - 1).chain(['…']).collect(),
         })
     }
@@ -253,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_pattern_is_refused_with_a_remedy() {
+    fn an_invalid_pattern_is_refused_with_a_hint() {
         for bad in ["[", "(", "*"] {
             let error = ScreenPattern::parse(PatternKey::Ready, bad).unwrap_err();
             assert!(
@@ -282,7 +280,7 @@ mod tests {
         assert!(!prompts.is_ready(question) && prompts.is_asking(question));
         assert_eq!(prompts.blocking(question).unwrap().key(), PatternKey::Asking);
         assert!(prompts.blocking("❯").is_none());
-        assert!(!Prompts::default().is_ready("❯"), "nobody knows");
+        assert!(!Prompts::default().is_ready("❯"), "without a pattern it is unknown");
     }
 
     #[test]

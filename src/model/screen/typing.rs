@@ -1,4 +1,4 @@
-//! What is typed into a program: texts, keys, and what came of them.
+//! Texts and keys that forge types into a program, and the results.
 
 use std::fmt;
 
@@ -7,61 +7,59 @@ use serde_json::{Value, json};
 
 use crate::model::error::{Error, Kind, Result};
 
-/// The longest text, in bytes. tmux 3.7 takes this much as one paste (`input-buffer-size`).
+/// The longest text, in bytes. tmux 3.7 accepts this much as one paste (`input-buffer-size`).
 pub const LONGEST: usize = 1 << 20;
 
-/// The longest line that the kernel hands to a program in canonical mode, without its line break
-/// (`N_TTY_BUF_SIZE` of `drivers/tty/n_tty.c`): it drops what comes after that.
+/// The longest line that the kernel passes to a program in canonical mode, without its line break
+/// (`N_TTY_BUF_SIZE` in `drivers/tty/n_tty.c`). The kernel drops the rest of a longer line.
 pub const LONGEST_CANONICAL: usize = 4095;
 
-/// One step of what is typed.
+/// One step of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Part {
-    /// A text. Its line breaks are line feeds.
+    /// A text with line feeds as line breaks.
     Text(String),
-    /// A key, by tmux's name for it.
+    /// A key by its tmux name.
     Key(String),
 }
 
-/// What is to be typed into a session's program, and how carefully.
+/// A request to type into a session's program, and its safety options.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub struct Request {
-    /// The steps, in their order.
     pub parts: Vec<Part>,
     /// Whether Enter follows the text.
     pub enter: bool,
-    /// Whether each line is an entry of its own, with its own Enter.
+    /// Whether each line is a separate entry with its own Enter.
     pub lines: bool,
     /// Whether to type although the program asks a question.
     pub answer: bool,
-    /// Whether to type without any proof that the program reads.
+    /// Whether to type without evidence that the program reads.
     pub blind: bool,
     /// Whether to empty the input line first.
     pub replace_input: bool,
 }
 
 impl Request {
-    /// One text, and Enter.
+    /// One text with Enter.
     pub fn entry(text: &str) -> Self {
         Self { parts: vec![Part::Text(text.to_owned())], enter: true, ..Self::default() }
     }
 }
 
-/// What a text came to.
+/// The fate of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TextFate {
-    /// It left the input line.
+    /// The text left the input line.
     Submitted,
-    /// It stands in the input line.
+    /// The text is in the input line.
     Typed,
-    /// The program shows nothing of it.
+    /// The text is not on the screen.
     Unconfirmed,
 }
 
 impl TextFate {
-    /// The word for it.
     pub fn word(self) -> &'static str {
         match self {
             Self::Submitted => "submitted",
@@ -71,25 +69,24 @@ impl TextFate {
     }
 }
 
-/// What came of a [`Request`].
+/// The result of a [`Request`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sent {
-    /// What the text came to; of keys alone: [`TextFate::Typed`].
+    /// The fate of the text; [`TextFate::Typed`] for a request with keys only.
     pub fate: TextFate,
-    /// How often Enter was pressed after it.
+    /// How often forge pressed Enter after the text.
     pub attempts: u32,
-    /// The bytes of the text.
+    /// The length of the text.
     pub bytes: usize,
     /// Whether the screen changed.
     pub changed: bool,
-    /// Whether Enter was asked for, and the text stands in the input line all the same.
+    /// Whether the text is still in the input line although Enter was requested.
     pub stands_still: bool,
-    /// How long it took.
     pub elapsed_ms: u64,
 }
 
 impl Sent {
-    /// The keys of `send`'s JSON that come of it.
+    /// The JSON of `forge send`.
     pub fn json(&self, session: &str, enter: bool) -> Value {
         json!({
             "session": session,
@@ -103,16 +100,16 @@ impl Sent {
     }
 }
 
-/// The text as it is typed: line breaks as line feeds, none at the end.
+/// The text in the form that forge types: with line feeds as line breaks, and without line breaks at the end.
 ///
 /// # Errors
-/// [`Kind::Usage`] when it has a control character, which a terminal takes for a key, or is too long.
+/// [`Kind::Usage`] if the text contains a control character, which a terminal treats as a key, or is too long.
 pub fn text(text: &str) -> Result<String> {
     if text.len() > LONGEST {
         return Err(Error::usage(format!(
-            "the text has more than {LONGEST} bytes (1 MiB), which is the most"
+            "the text has more than {LONGEST} bytes (1 MiB), which is the limit"
         ))
-        .hint("put it into a file, and send the program the file's name"));
+        .hint("write the text to a file, and send the file's name to the program"));
     }
     let text = text.replace("\r\n", "\n");
     let text = text.trim_end_matches(['\n', '\r']);
@@ -121,14 +118,14 @@ pub fn text(text: &str) -> Result<String> {
         Some((at, c)) => {
             Err(Error::usage(format!("byte {} of the text is the control character {}", at + 1, Spelled(c)))
                 .hint(match key_of(c) {
-                    Some(key) => format!("a text holds no keys; '--key {key}' presses that one"),
-                    None => "leave it out: a text holds no keys".to_owned(),
+                    Some(key) => format!("a text cannot contain keys; '--key {key}' presses this one"),
+                    None => "leave it out: a text cannot contain keys".to_owned(),
                 }))
         }
     }
 }
 
-/// A control character by its code and its name.
+/// A control character with its code and its name.
 struct Spelled(char);
 
 impl fmt::Display for Spelled {
@@ -138,7 +135,7 @@ impl fmt::Display for Spelled {
     }
 }
 
-/// The key that makes a control character.
+/// The key that produces a control character.
 fn key_of(c: char) -> Option<String> {
     Some(match c {
         '\u{1b}' => "Escape".to_owned(),
@@ -150,18 +147,18 @@ fn key_of(c: char) -> Option<String> {
     })
 }
 
-/// The names of tmux's keys, beside single characters. (`key-string.c`, 3.3a to 3.8.)
+/// The names of tmux's keys; single characters are keys too. (`key-string.c`, 3.3a to 3.8.)
 const KEYS: [&str; 33] = [
     "Enter", "Escape", "Tab", "BTab", "Space", "BSpace", "Up", "Down", "Left", "Right", "Home", "End",
     "PageUp", "PgUp", "PPage", "PageDown", "PgDn", "NPage", "Insert", "IC", "Delete", "DC", "F1", "F2", "F3",
     "F4", "F5", "F6", "F7", "F8", "F9", "F10", "F11",
 ];
 
-/// The key with tmux's own spelling. tmux types a name that it does not know as a text, so each name is
-/// checked before anything is sent.
+/// The key in tmux's spelling. tmux types an unknown name as a text, so forge checks each name before it sends
+/// anything.
 ///
 /// # Errors
-/// [`Kind::Usage`] with the nearest known name.
+/// [`Kind::Usage`] with the most similar known name.
 pub fn key(name: &str) -> Result<String> {
     let mut rest = name;
     let mut modifiers = String::new();
@@ -177,7 +174,7 @@ pub fn key(name: &str) -> Result<String> {
     let mut characters = rest.chars();
     let single = characters.next().filter(|c| characters.next().is_none() && !c.is_control());
     let base = match single {
-        // The server would take a single `;` for the end of a command.
+        // tmux would parse a single `;` as the end of a command.
         Some(c) => Some(if c == ';' { "\\;".to_owned() } else { c.to_string() }),
         None => known_keys().find(|known| known.eq_ignore_ascii_case(rest)).map(ToOwned::to_owned),
     };
@@ -203,13 +200,13 @@ fn unknown_key(name: &str, base: &str) -> Error {
     }
 }
 
-/// Whether a key leaves a question without answering it.
+/// Whether the key leaves a question without an answer.
 pub fn declines(key: &str) -> bool {
     ["Escape", "C-c"].contains(&key)
 }
 
-/// A text in pieces: the first of one character, the others of about so many bytes at most, and each with something
-/// in it that a screen shows, where the text has that. With each, whether it is the last.
+/// Splits a text: the first piece has one character, the others about `most` bytes at most. Each piece contains a
+/// visible character, if the text has one left. The flag marks the last piece.
 pub fn pieces(text: &str, most: usize) -> Vec<(&str, bool)> {
     let mut pieces = Vec::new();
     let mut rest = text;
@@ -225,7 +222,7 @@ pub fn pieces(text: &str, most: usize) -> Vec<(&str, bool)> {
             is_seen |= !c.is_whitespace();
         }
         let (piece, tail) = rest.split_at(end);
-        // Blanks at the end belong to what stands before them.
+        // Spaces at the end belong to the piece before them.
         let (piece, tail) = if tail.trim().is_empty() { (rest, "") } else { (piece, tail) };
         pieces.push((piece, tail.is_empty()));
         rest = tail;
@@ -233,15 +230,15 @@ pub fn pieces(text: &str, most: usize) -> Vec<(&str, bool)> {
     pieces
 }
 
-/// The one line of a text, where it has only one.
+/// The text, if it has only one line.
 ///
 /// # Errors
-/// [`Kind::Usage`] with the reason why several lines cannot be typed.
+/// [`Kind::Usage`] with the reason why forge cannot type several lines.
 pub fn only_line<'a>(text: &'a str, why: &str) -> Result<&'a str> {
     if text.contains('\n') {
         let lines = text.lines().count();
         return Err(Error::new(Kind::Usage, format!("the text has {lines} lines, and {why}"))
-            .hint("--lines types each line as an entry of its own, with its own Enter"));
+            .hint("--lines types each line as a separate entry, with its own Enter"));
     }
     Ok(text)
 }
@@ -251,7 +248,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_in_a_text_is_refused_by_its_name() {
+    fn a_control_character_in_a_text_is_refused_by_its_name() {
         for (bad, name, key) in [
             ("a\u{1b}[31m", "byte 2 of the text is the control character U+001B (Escape)", "Escape"),
             ("\u{3}", "byte 1 of the text is the control character U+0003 (C-c)", "C-c"),
@@ -267,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn line_breaks_stay_and_none_ends_a_text() {
+    fn line_breaks_stay_except_at_the_end() {
         assert_eq!(text("a\r\nb\tc\n\r\n").unwrap(), "a\nb\tc");
         assert_eq!(text("путь ❯ ").unwrap(), "путь ❯ ");
         assert_eq!(text("").unwrap(), "");
@@ -279,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn pieces_are_the_text_and_each_can_be_seen() {
+    fn pieces_join_to_the_text_and_each_is_visible() {
         assert_eq!(pieces("hello", 3), [("h", false), ("ell", false), ("o", true)]);
         assert_eq!(pieces("жук", 2), [("ж", false), ("у", false), ("к", true)]);
         assert_eq!(pieces("a    b ", 2), [("a", false), ("    b ", true)]);
@@ -287,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_those_of_tmux() {
+    fn keys_are_spelled_as_by_tmux() {
         for (name, known) in [
             ("enter", "Enter"),
             ("C-c", "C-c"),

@@ -13,7 +13,7 @@ pub enum Activity {
     Unknown,
 }
 
-/// How forge knows the activity.
+/// The source of the activity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Source {

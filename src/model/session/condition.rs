@@ -196,7 +196,7 @@ impl Condition {
     }
 
     /// The facts in words, for the table.
-    fn seen(self) -> &'static str {
+    fn facts(self) -> &'static str {
         match self {
             Self::Stopping => "systemd is stopping its scope or its slice",
             Self::Failed => "systemd says that its scope failed",
@@ -217,7 +217,7 @@ impl Condition {
         let head = "| what is seen | state | what its supervisor does |\n| --- | --- | --- |\n";
         Self::ALL.into_iter().fold(head.to_owned(), |table, condition| {
             let (seen, state, action) =
-                (condition.seen(), condition.state().word(), condition.action().words());
+                (condition.facts(), condition.state().word(), condition.action().words());
             format!("{table}| {seen} | `{state}` | {action} |\n")
         })
     }

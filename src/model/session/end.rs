@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// How a session's program ended.
+/// The end of one run of a session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct End {
     /// The run that ended: `Mark::since_us`.

@@ -113,7 +113,7 @@ pub struct Session {
     pub activity: Activity,
     /// When the activity began, RFC 3339 in UTC; null unless a supervisor saw it begin.
     pub activity_since: Option<String>,
-    /// How forge knows the activity.
+    /// The source of `activity`.
     pub activity_source: Option<Source>,
     /// The lines of the screen that show the question.
     #[serde(skip)]

@@ -1,4 +1,4 @@
-//! How a program resumes its conversation after a restart.
+//! The resumption of a program's conversation after a restart.
 
 use std::path::Path;
 

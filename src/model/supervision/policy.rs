@@ -1,4 +1,4 @@
-//! What follows the end of a session's program: another start, after which pause, and how often.
+//! The policy after the end of a session's program: whether, when and how often to start it again.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ pub enum Restart {
     Always,
 }
 
-/// What follows the end of a run.
+/// The next step after the end of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
     /// The session ended cleanly and is not started again.

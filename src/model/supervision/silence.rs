@@ -28,7 +28,7 @@ impl Sign {
     }
 }
 
-/// How a session is supervised.
+/// The rules by which a session is supervised.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Rules {
     pub restart: Restart,
@@ -65,7 +65,8 @@ impl Rules {
         self.stuck_after.is_some() && self.signs.contains(&sign)
     }
 
-    /// What the supervisor does after that much silence, given what it did during this silence already.
+    /// The supervisor's next step after that much silence. `reported` and `nudged` say which steps it took during this
+    /// silence already.
     pub fn after_silence(&self, silence: Duration, reported: bool, nudged: bool) -> Silence {
         let Some(stuck_after) = self.stuck_after else { return Silence::Never };
         if self.restart_after().is_some_and(|after| silence >= after) {

@@ -177,7 +177,7 @@ pub enum FileChange {
     Refuse(&'static str),
 }
 
-/// What exists at the path of a unit file.
+/// The object at the path of a unit file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum There {
     Nothing,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::model::error::{Error, Kind, Result};
 use crate::model::event::Event;
 use crate::model::screen::Screen;
-use crate::model::screen::looks::LookSchedule;
+use crate::model::screen::captures::CaptureSchedule;
 use crate::model::screen::prompts::Prompts;
 use crate::model::session::Mark;
 use crate::model::session::activity::Question;
@@ -105,7 +105,7 @@ pub(super) struct QuestionWatch {
     /// (`fs.inotify.max_user_instances`, usually 128). Without a watch, the supervisor reads the screen every
     /// [`CHECK_EVERY`].
     terminal: Option<FileWatch>,
-    looks: LookSchedule,
+    looks: CaptureSchedule,
 }
 
 impl QuestionWatch {
@@ -113,7 +113,7 @@ impl QuestionWatch {
     /// screen may show a question already.
     fn new(prompts: &Prompts, mark: &Mark) -> Option<Self> {
         prompts.asking.as_ref()?;
-        Some(Self { terminal: watch_terminal(mark), looks: LookSchedule::at_once(boot_us()) })
+        Some(Self { terminal: watch_terminal(mark), looks: CaptureSchedule::at_once(boot_us()) })
     }
 
     /// Schedules the next reading after one that succeeded: at the next change of the terminal, or after

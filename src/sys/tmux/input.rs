@@ -6,7 +6,7 @@ use super::{ANSWER, Server};
 use crate::model::error::{Error, Result};
 use crate::model::screen::Screen;
 use crate::model::session::Mark;
-use crate::model::tmux::{self, CLIENT_FORMAT, LOOK_FORMAT, LOOK_SCREEN};
+use crate::model::tmux::{self, CLIENT_FORMAT, SCREEN_FORMAT, SCREEN_MARK};
 use crate::sys::clock::{Deadline, pause};
 use crate::sys::proc::{bytes_read, bytes_written};
 
@@ -59,7 +59,7 @@ impl<'a> Input<'a> {
             "-t",
             pane,
             "-F",
-            LOOK_FORMAT,
+            SCREEN_FORMAT,
             ";",
             "list-clients",
             "-F",
@@ -69,7 +69,7 @@ impl<'a> Input<'a> {
             "-p",
             "-t",
             pane,
-            LOOK_SCREEN,
+            SCREEN_MARK,
             ";",
             "capture-pane",
             "-p",
@@ -83,7 +83,8 @@ impl<'a> Input<'a> {
             pane,
         ];
         let printed = self.run(&[commands, &look].concat())?;
-        tmux::look(pane, &printed).ok_or_else(|| Error::failed(format!("tmux does not show the pane {pane}")))
+        tmux::parse_screen(pane, &printed)
+            .ok_or_else(|| Error::failed(format!("tmux does not show the pane {pane}")))
     }
 
     /// The same with whether the program asked for bracketed paste, also where tmux has no word for it (before

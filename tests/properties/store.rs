@@ -1,4 +1,4 @@
-//! The files that forge keeps: what was written comes back, and nothing else is taken for it.
+//! forge's own files: forge reads back what it wrote, and refuses anything else.
 
 use std::path::{Path, PathBuf};
 
@@ -22,7 +22,7 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
-use crate::asked::{argv, limits};
+use crate::arguments::{argv, limits};
 use crate::guard::snapshot;
 use crate::{bytes, id, properties, text};
 
@@ -39,7 +39,7 @@ fn spec() -> impl Strategy<Value = Spec> {
     let variables = || vec((text(), text()), 0..3);
     let resume_id = option::of(prop_oneof![
         Just(IdSource::Claude),
-        text().prop_filter("that is a word", |text| text != "claude").prop_map(IdSource::Fixed),
+        text().prop_filter("\"claude\" is a keyword", |text| text != "claude").prop_map(IdSource::Fixed),
         vec(text(), 0..3).prop_map(IdSource::Command),
     ]);
     let keeper = select(vec![Keeper::Forge, Keeper::Caller, Keeper::Supervisor]);
@@ -208,8 +208,8 @@ fn restored() -> impl Strategy<Value = Restored> {
     )
 }
 
-/// The files of a user who has nothing else.
-pub(crate) fn store(root: &Path) -> Store {
+/// The store of a user without other files.
+pub(crate) fn store_in(root: &Path) -> Store {
     let dir = |name: &str| root.join(name);
     Store::new(&Paths {
         uid: nix::unistd::geteuid().as_raw(),
@@ -225,7 +225,7 @@ fn spec_file(root: &Path, id: &SessionId) -> PathBuf {
     root.join(format!("state/sessions/{id}.json"))
 }
 
-/// The one file that was written below a directory.
+/// The only file below a directory.
 fn only_file(below: &Path) -> PathBuf {
     let entries: Vec<_> = std::fs::read_dir(below).unwrap().map(|entry| entry.unwrap()).collect();
     let dir = entries.iter().find(|entry| entry.file_type().unwrap().is_dir());
@@ -235,32 +235,32 @@ fn only_file(below: &Path) -> PathBuf {
     }
 }
 
-/// Writes a value, reads it back, and then what a disk might have kept of it.
+/// Writes a value and reads it back, and checks that a truncated file is refused.
 macro_rules! kept {
     ($dir:literal, $cut:expr, $written:expr, $write:expr, $read:expr, $is_same:expr) => {{
         let root = tempfile::tempdir().unwrap();
-        let store = store(root.path());
+        let store = store_in(root.path());
         $write(&store, &$written).unwrap();
         let read = $read(&store).unwrap().unwrap();
         prop_assert!($is_same(&read, &$written), "{:?} became {:?}", $written, read);
         let file = only_file(&root.path().join($dir));
         let whole = std::fs::read(&file).unwrap();
-        // The line break at the end is no part of the value.
+        // The line break at the end is not a part of the value.
         std::fs::write(&file, &whole[..$cut.index(whole.len() - 1)]).unwrap();
         prop_assert!($read(&store).is_err(), "half a file was read");
     }};
 }
 
-/// The same as JSON, for what cannot be compared otherwise.
+/// Compares values by their JSON.
 fn same<T: serde::Serialize>(one: &T, other: &T) -> bool {
     serde_json::to_value(one).unwrap() == serde_json::to_value(other).unwrap()
 }
 
 properties! {
     #[test]
-    fn a_specification_comes_back_or_is_called_broken(spec in spec(), cut: Index, other in id()) {
+    fn a_specification_is_read_back_and_half_of_it_is_broken(spec in spec(), cut: Index, other in id()) {
         let root = tempfile::tempdir().unwrap();
-        let store = store(root.path());
+        let store = store_in(root.path());
         store.write_spec(&spec).unwrap();
         prop_assert_eq!(store.spec(&spec.session).unwrap(), Some(spec.clone()));
         let all = store.specs().unwrap();
@@ -270,21 +270,21 @@ properties! {
         let whole = std::fs::read(&file).unwrap();
         if other != spec.session {
             std::fs::copy(&file, spec_file(root.path(), &other)).unwrap();
-            prop_assert!(matches!(store.specs().unwrap()[&other], Kept::Broken(_)), "it is another's");
+            prop_assert!(matches!(store.specs().unwrap()[&other], Kept::Broken(_)), "the file names another session");
         }
         std::fs::write(&file, &whole[..cut.index(whole.len() - 1)]).unwrap();
         prop_assert!(store.spec(&spec.session).is_err());
         prop_assert!(matches!(store.specs().unwrap()[&spec.session], Kept::Broken(_)));
-        // Nobody may take half a file for none, or change it.
+        // Half a file does not count as missing, and nothing changes it.
         prop_assert!(store.change_spec(&spec, |spec| spec.over = true).is_err());
     }
 
     #[test]
-    fn any_file_is_a_specification_of_that_session_or_told(
+    fn any_file_is_a_specification_of_that_session_or_an_error(
         spec in spec(), junk in bytes(), at: Index, version in option::of(2..9u32),
     ) {
         let root = tempfile::tempdir().unwrap();
-        let store = store(root.path());
+        let store = store_in(root.path());
         store.write_spec(&spec).unwrap();
         let file = spec_file(root.path(), &spec.session);
         let whole = std::fs::read(&file).unwrap();
@@ -298,21 +298,21 @@ properties! {
             }
         }
         if let Some(version) = version {
-            // What a newer forge wrote is not ours to call broken, whatever is in it.
+            // A file of a newer forge is not broken, whatever it contains.
             std::fs::write(&file, format!(r#"{{ "version": {version}, "session": 1 }}"#)).unwrap();
             prop_assert!(matches!(store.specs().unwrap()[&spec.session], Kept::Unusable(_)));
         }
     }
 
     #[test]
-    fn what_is_no_specifications_name_is_passed_by(name in text(), id in id()) {
+    fn files_with_other_names_are_ignored(name in text(), id in id()) {
         prop_assume!(!name.contains(['/', '\0']) && !name.is_empty() && name != "." && name != "..");
         let root = tempfile::tempdir().unwrap();
-        let store = store(root.path());
+        let store = store_in(root.path());
         let dir = root.path().join("state/sessions");
         files::private_dir(&dir).unwrap();
         std::fs::write(dir.join(&name), "x").unwrap();
-        // As a writer leaves it that was killed.
+        // A writer that was killed leaves such a file.
         let half = dir.join(format!("{id}.12-0.tmp"));
         std::fs::write(&half, "x").unwrap();
         for id in store.specs().unwrap().into_keys() {
@@ -324,7 +324,7 @@ properties! {
     }
 
     #[test]
-    fn an_end_comes_back(id in id(), end in end(), cut: Index) {
+    fn an_end_is_read_back(id in id(), end in end(), cut: Index) {
         kept!("runtime", cut, end, |store: &Store, end| store.write_end(&id, end), |store: &Store| store.end(&id), PartialEq::eq);
         prop_assert!(!end.is_clean() || end.cause.is_none());
         prop_assert!(!end.words().is_empty());
@@ -332,31 +332,31 @@ properties! {
     }
 
     #[test]
-    fn a_record_comes_back(id in id(), record in record(), cut: Index) {
+    fn a_record_is_read_back(id in id(), record in record(), cut: Index) {
         kept!("runtime", cut, record, |store: &Store, record| store.write_record(&id, record), |store: &Store| store.record(&id), PartialEq::eq);
     }
 
     #[test]
-    fn what_a_restore_did_comes_back(restored in restored(), cut: Index) {
+    fn the_results_of_a_restore_are_read_back(restored in restored(), cut: Index) {
         kept!("state", cut, restored, |store: &Store, restored| store.write_restored(restored), |store: &Store| store.restored(), same);
     }
 
     #[test]
-    fn what_a_sweep_did_comes_back(at_us: u64, removed: usize, cut: Index) {
+    fn the_last_sweep_is_read_back(at_us: u64, removed: usize, cut: Index) {
         let sweep = LastSweep { at_us, removed };
         kept!("runtime", cut, sweep, |store: &Store, sweep| store.write_last_sweep(sweep), |store: &Store| store.last_sweep(), same);
     }
 
     #[test]
-    fn what_was_watched_and_frozen_comes_back(snapshot in snapshot(), ids in vec(id(), 1..4), cut: Index) {
+    fn watched_units_and_frozen_sessions_are_read_back(snapshot in snapshot(), ids in vec(id(), 1..4), cut: Index) {
         kept!("runtime", cut, snapshot, |store: &Store, snapshot: &Snapshot| store.write_watched(Some(snapshot)), |store: &Store| store.watched(), PartialEq::eq);
         kept!("runtime", cut, ids, |store: &Store, ids: &Vec<SessionId>| store.write_frozen(ids), |store: &Store| store.frozen().map(Some), PartialEq::eq);
     }
 
     #[test]
-    fn any_bytes_are_refused_or_read_but_never_a_panic(id in id(), junk in bytes()) {
+    fn any_bytes_are_parsed_or_refused(id in id(), junk in bytes()) {
         let root = tempfile::tempdir().unwrap();
-        let store = store(root.path());
+        let store = store_in(root.path());
         let dirs = ["runtime/ended", "runtime/supervised", "runtime/guard", "state"];
         for dir in dirs {
             files::private_dir(&root.path().join(dir)).unwrap();
@@ -372,13 +372,13 @@ properties! {
             store.end(&id).is_err(), store.record(&id).is_err(), store.frozen().is_err(), store.watched().is_err(),
             store.last_sweep().is_err(), store.restored().is_err(),
         ];
-        // An empty object is a record, and an empty list nothing frozen.
+        // An empty object is a valid record, and an empty list means that nothing is frozen.
         let is_json = serde_json::from_slice::<serde_json::Value>(&junk).is_ok();
         prop_assert!(is_json || is_refused == [true; 6], "{:?}", is_refused);
     }
 
     #[test]
-    fn what_can_be_written_can_be_read(length in 0..300_000usize, c in select(vec!['a', '"', '\u{1}', 'ж'])) {
+    fn every_value_that_can_be_written_can_be_read(length in 0..300_000usize, c in select(vec!['a', '"', '\u{1}', 'ж'])) {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("kept/value.json");
         let text = c.to_string().repeat(length);
@@ -386,7 +386,7 @@ properties! {
             Ok(()) => prop_assert_eq!(files::read_json::<String>(&path).unwrap(), Some(text)),
             Err(error) => {
                 prop_assert!(error.message.contains("value.json"), "{}", error);
-                prop_assert_eq!(files::read_json::<String>(&path).unwrap(), None, "it is as it was");
+                prop_assert_eq!(files::read_json::<String>(&path).unwrap(), None, "the failed write changed nothing");
             }
         }
     }

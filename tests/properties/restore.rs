@@ -1,4 +1,4 @@
-//! What comes back after a boot, and with which conversation.
+//! The sessions that forge starts after a boot, and their conversations.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,15 +12,15 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use crate::kept::store;
 use crate::properties;
+use crate::store::store_in;
 
-/// Few names, so that they meet.
+/// Few names, so that they collide.
 fn name() -> impl Strategy<Value = SessionId> {
     "[a-e]".prop_map(|name| SessionId::from_name(&name).unwrap())
 }
 
-/// A session of that name; the rest of its specification changes nothing here.
+/// A session with that name; the rest of its specification does not matter here.
 fn session(id: &SessionId) -> Spec {
     let resume = ["claude", "--resume={resume_id}"];
     let spec = serde_json::json!({
@@ -44,11 +44,10 @@ fn kept() -> impl Strategy<Value = BTreeMap<SessionId, Kept>> {
     vec(kept, 0..5).prop_map(|kept| kept.into_iter().collect())
 }
 
-/// Working directories: the first two have one directory of conversations.
+/// Working directories. The first two share one directory of conversations.
 const DIRS: [&str; 3] = ["/srv/a", "/srv-a", "/srv/b"];
 
-/// Sessions that take up conversations of Claude Code, and the conversations that there are, the oldest
-/// first.
+/// Sessions that resume conversations of Claude Code, and the existing conversations, the oldest first.
 fn agents() -> impl Strategy<Value = (Vec<Spec>, Vec<Vec<String>>)> {
     let conversation = || "[p-t]";
     let agent = (select(DIRS.to_vec()), option::of(conversation()), any::<[bool; 2]>());
@@ -65,7 +64,7 @@ fn agents() -> impl Strategy<Value = (Vec<Spec>, Vec<Vec<String>>)> {
 
 properties! {
     #[test]
-    fn what_was_stopped_or_runs_is_not_started_and_nothing_twice(
+    fn stopped_and_running_sessions_are_not_started(
         kept in kept(),
         configured in btree_map(name(), any::<bool>(), 0..5),
         present in btree_set(name(), 0..3),
@@ -83,7 +82,7 @@ properties! {
                 Some(Kept::Spec(spec)) if spec.over => prop_assert!(!starts || boots, "{} was over", id),
                 Some(Kept::Spec(spec)) if spec.keeper == Keeper::Caller => prop_assert!(!starts, "{} is its caller's", id),
                 Some(Kept::Spec(_)) => prop_assert!(starts || present.contains(id), "{} is lost", id),
-                // A file that cannot be read now, or is a newer forge's, stays where it is.
+                // A file that cannot be read now, or that a newer forge wrote, stays in its place.
                 Some(Kept::Unusable(_)) => prop_assert!(matches!(step, RestoreStep::Refuse(_))),
                 Some(Kept::Broken(_)) => {
                     let aside = matches!(step, RestoreStep::SetAside { .. });
@@ -98,12 +97,12 @@ properties! {
     }
 
     #[test]
-    fn no_two_sessions_have_one_conversation(
+    fn no_two_sessions_share_a_conversation(
         (agents, conversations) in agents(),
         is_under_way in vec(any::<bool>(), 5),
     ) {
         let root = tempfile::tempdir().unwrap();
-        let (home, store) = (root.path().join("home"), store(root.path()));
+        let (home, store) = (root.path().join("home"), store_in(root.path()));
         for (dir, names) in DIRS.iter().zip(&conversations) {
             let dir = claude_dir(&home, dir.as_ref());
             std::fs::create_dir_all(&dir).unwrap();
@@ -123,7 +122,7 @@ properties! {
                 prop_assert!(file.exists());
                 prop_assert!(taken.insert(file), "{} has the conversation of another", agent.session);
             }
-            // Some are up, and some are still being started, when the next is.
+            // Some sessions are up, and some are still starting, when the next one starts.
             if is_under_way {
                 under_way.push(resumption);
             } else {
@@ -133,9 +132,9 @@ properties! {
     }
 
     #[test]
-    fn who_is_alone_takes_up_the_conversation_that_is_there((agents, conversations) in agents()) {
+    fn a_single_session_resumes_the_existing_conversation((agents, conversations) in agents()) {
         let root = tempfile::tempdir().unwrap();
-        let (home, store) = (root.path().join("home"), store(root.path()));
+        let (home, store) = (root.path().join("home"), store_in(root.path()));
         let (agent, names) = (&agents[0], &conversations[0]);
         let dir = claude_dir(&home, &agent.cwd);
         std::fs::create_dir_all(&dir).unwrap();

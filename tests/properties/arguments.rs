@@ -1,4 +1,4 @@
-//! What people ask for on a command line: sizes, shares, variables, commands, text to type.
+//! Arguments of the command line: sizes, percentages, variables, commands, text to type.
 
 use std::ffi::{OsStr, OsString};
 
@@ -38,7 +38,7 @@ pub(crate) fn argv() -> impl Strategy<Value = Argv> {
     proptest::collection::vec(text(), 1..5).prop_filter_map("no command", |words| Argv::new(words).ok())
 }
 
-/// One word or two of a command line for `spawn`, what is left of it, and the variable in it.
+/// One or two words of a command line for `spawn`, the words that remain without values, and the removed variable.
 type Part = (Vec<String>, Vec<String>, Option<(String, String)>);
 
 fn part() -> impl Strategy<Value = Part> {
@@ -66,7 +66,7 @@ fn part() -> impl Strategy<Value = Part> {
     ]
 }
 
-/// An option that may stand before the verb.
+/// An option before the command's name.
 fn global() -> impl Strategy<Value = Vec<String>> {
     let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
     select(vec![
@@ -77,7 +77,7 @@ fn global() -> impl Strategy<Value = Vec<String>> {
     ])
 }
 
-/// Expressions that find something on one line, over several, at their ends, and nothing at all.
+/// Expressions that match on one line, over several lines, at the ends of lines, and nowhere.
 const EXPRESSIONS: &[&str] =
     &["a", r"\?", r"a[ ?]*\n?[ab]", "[ab]$", "(?s:a.*b)", r"\bb", r"b\z", "^ +", r"\n", "a{300}", "z"];
 
@@ -104,7 +104,7 @@ properties! {
     }
 
     #[test]
-    fn limits_are_kept_as_they_are_and_ones_own_come_first(own in limits(), defaults in limits()) {
+    fn limits_are_read_back_and_override_the_defaults(own in limits(), defaults in limits()) {
         own.check().unwrap();
         let json = serde_json::to_string(&own).unwrap();
         prop_assert_eq!(&serde_json::from_str::<Limits>(&json).unwrap(), &own);
@@ -117,7 +117,7 @@ properties! {
     }
 
     #[test]
-    fn a_value_is_never_repeated_in_an_error(name in text(), value in "[a-z]{30}") {
+    fn an_error_never_repeats_a_value(name in text(), value in "[a-z]{30}") {
         match format!("{name}={value}").parse::<Assignment>() {
             Ok(given) => prop_assert_eq!(format!("{}={}", given.name, given.value.unwrap()), format!("{name}={value}")),
             Err(error) => prop_assert!(!error.message.contains(&value)),
@@ -140,7 +140,7 @@ properties! {
             left.extend(rest);
             values.extend(value);
         }
-        // What stands after -- is the program's.
+        // The words after -- belong to the program.
         for line in [&mut line, &mut left] {
             line.extend(program.iter().flat_map(|words| ["--".to_owned()].into_iter().chain(words.clone())));
         }
@@ -150,17 +150,17 @@ properties! {
     }
 
     #[test]
-    fn any_command_line_is_left_or_shortened_but_never_a_panic(words in proptest::collection::vec(text(), 0..8)) {
+    fn any_command_line_stays_or_gets_shorter(words in proptest::collection::vec(text(), 0..8)) {
         let line: Vec<OsString> = words.iter().map(OsString::from).collect();
         if let Some((rest, values)) = without_values(&line) {
             prop_assert!(!values.is_empty() && rest.len() <= line.len());
-            // Done again, there is nothing left to do.
+            // A second run changes nothing.
             prop_assert_eq!(without_values(&rest), None);
         }
     }
 
     #[test]
-    fn a_program_gets_its_callers_environment_and_nothing_of_its_callers_place(
+    fn a_program_inherits_the_environment_without_the_callers_own_variables(
         callers in proptest::collection::btree_map(
             prop_oneof![variable(), "(TMUX|TMUX_PANE|LISTEN_[A-Z]{1,3}|FORGE_[A-Z]{1,9}|NOTIFY_SOCKET|PATH)"],
             "[a-z:/]{0,9}", 0..6,
@@ -201,7 +201,7 @@ properties! {
     }
 
     #[test]
-    fn a_command_is_kept_as_it_is(argv in argv(), line in text()) {
+    fn a_command_is_read_back(argv in argv(), line in text()) {
         let json = serde_json::to_string(&argv).unwrap();
         prop_assert_eq!(&serde_json::from_str::<Argv>(&json).unwrap(), &argv);
         let words = argv.as_slice().iter().map(String::as_str);
@@ -213,7 +213,7 @@ properties! {
     }
 
     #[test]
-    fn a_pattern_is_refused_or_shows_something(pattern in text(), screen in text()) {
+    fn a_valid_pattern_does_not_match_an_empty_screen(pattern in text(), screen in text()) {
         if let Ok(ready) = ScreenPattern::parse(PatternKey::Ready, &pattern) {
             prop_assert!(!ready.matches(""));
             ready.matches(&screen);
@@ -250,7 +250,7 @@ properties! {
     }
 
     #[test]
-    fn an_id_that_is_taken_is_one_argument_and_no_option(id in text(), argv in argv()) {
+    fn a_valid_id_is_one_argument_and_not_an_option(id in text(), argv in argv()) {
         if check_id(&id).is_ok() {
             prop_assert!(!id.is_empty() && !id.starts_with('-') && !id.contains(char::is_whitespace));
             prop_assert!(!crate::has_control(&id) && !id.contains('\0'));
@@ -263,13 +263,13 @@ properties! {
             prop_assert_eq!(format!("{found}.jsonl"), id.clone());
             prop_assert!(check_id(found).is_ok());
         }
-        // One name, whatever the path: it leads nowhere else.
+        // The result is one file name, whatever the path.
         let project = claude_project(std::path::Path::new(&id));
         prop_assert!(project.chars().all(|c| c.is_ascii_alphanumeric() || c == '-'));
     }
 
     #[test]
-    fn a_text_is_typed_whole_or_refused(text in text()) {
+    fn a_text_is_typed_completely_or_refused(text in text()) {
         let has_key = |text: &str| text.contains(|c: char| c.is_control() && c != '\n' && c != '\t');
         match forge::model::screen::typing::text(&text) {
             Ok(typed) => {
@@ -283,7 +283,7 @@ properties! {
     }
 
     #[test]
-    fn a_key_is_one_of_tmux_or_refused(name in "([CMSX]-){0,3}[A-Za-z0-9;-]{0,8}|.{0,6}") {
+    fn a_key_is_known_to_tmux_or_refused(name in "([CMSX]-){0,3}[A-Za-z0-9;-]{0,8}|.{0,6}") {
         if let Ok(key) = forge::model::screen::typing::key(&name) {
             let plain = key.replace("\\;", ";");
             prop_assert!(plain.eq_ignore_ascii_case(&name), "{} is not {}", key, name);
@@ -292,7 +292,7 @@ properties! {
     }
 
     #[test]
-    fn any_screen_is_read(
+    fn any_screen_is_parsed(
         rows in proptest::collection::vec(".{0,30}", 1..8),
         (row, column) in (0..10usize, 0..40usize),
         text in text(),

@@ -1,4 +1,4 @@
-//! The order of units, with units of any name and circles of any kind.
+//! The order of units, with any names and any cycles.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use crate::{properties, text};
 
-/// Few units, so that their edges meet.
+/// Few units, so that their edges form paths.
 fn edges() -> impl Strategy<Value = BTreeSet<Edge>> {
     let name =
         prop_oneof!["[a-g]".prop_map(|name| format!("{name}.service")), Just("a@\\x2d.slice".to_owned())];
@@ -15,7 +15,7 @@ fn edges() -> impl Strategy<Value = BTreeSet<Edge>> {
     proptest::collection::btree_set(edge, 0..20)
 }
 
-/// What comes after each unit, at once or later: by repetition, until nothing is new.
+/// The units after each unit, directly or not: repeated until nothing is new.
 fn reach(edges: &BTreeSet<Edge>) -> BTreeMap<String, BTreeSet<String>> {
     let mut reach = BTreeMap::<String, BTreeSet<String>>::new();
     for edge in edges {
@@ -40,19 +40,19 @@ fn units(edges: &BTreeSet<Edge>) -> BTreeSet<String> {
 
 properties! {
     #[test]
-    fn a_circle_is_found_if_there_is_one_and_only_then(edges in edges()) {
+    fn a_cycle_is_found_if_and_only_if_there_is_one(edges in edges()) {
         let found = cycles(&edges);
         let reach = reach(&edges);
-        let in_circles: BTreeSet<_> = reach.iter().filter(|(unit, after)| after.contains(*unit)).collect();
-        prop_assert_eq!(found.is_empty(), in_circles.is_empty());
+        let in_cycles: BTreeSet<_> = reach.iter().filter(|(unit, after)| after.contains(*unit)).collect();
+        prop_assert_eq!(found.is_empty(), in_cycles.is_empty());
         for cycle in &found {
             prop_assert_eq!(cycle.iter().min(), cycle.first());
             let next = cycle.iter().skip(1).chain(cycle.first());
             for (first, then) in cycle.iter().zip(next) {
-                prop_assert!(edges.contains(&Edge::new(first, then)), "{} > {} is no edge", first, then);
+                prop_assert!(edges.contains(&Edge::new(first, then)), "{} > {} is not an edge", first, then);
             }
         }
-        // Whoever takes out an edge of each circle that was told is told of the next, to the end.
+        // Removing one edge of each found cycle removes all cycles in the end.
         let mut left = edges.clone();
         while let Some(cycle) = cycles(&left).first() {
             let then = cycle.get(1).unwrap_or(&cycle[0]);
@@ -61,7 +61,7 @@ properties! {
     }
 
     #[test]
-    fn what_is_drawn_says_the_same_as_all_of_it(edges in edges()) {
+    fn the_reduced_order_is_the_same_order(edges in edges()) {
         let drawn = reduced(&edges);
         prop_assert!(drawn.is_subset(&edges));
         prop_assert_eq!(reach(&drawn), reach(&edges));
@@ -75,7 +75,7 @@ properties! {
     }
 
     #[test]
-    fn every_unit_is_drawn_and_none_without_end(edges in edges()) {
+    fn every_unit_is_drawn_and_the_drawing_ends(edges in edges()) {
         let lines = tree(&edges);
         let name = |line: &str| {
             let name = line.trim_start_matches(['│', '├', '└', '─', ' ']);
@@ -88,7 +88,7 @@ properties! {
     }
 
     #[test]
-    fn names_may_be_anything(names in proptest::collection::vec((text(), text()), 0..8)) {
+    fn units_may_have_any_name(names in proptest::collection::vec((text(), text()), 0..8)) {
         let edges: BTreeSet<Edge> = names.into_iter().map(|(first, then)| Edge::new(first, then)).collect();
         cycles(&edges);
         tree(&reduced(&edges));

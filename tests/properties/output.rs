@@ -1,4 +1,4 @@
-//! What tmux tells forge, and what forge tells people.
+//! The output of tmux, and the output of forge.
 
 use forge::model::event::Event;
 use forge::model::notice::{TELEGRAM_LIMIT, split};
@@ -23,7 +23,7 @@ fn is_plain(shown: &Output) -> bool {
 
 properties! {
     #[test]
-    fn ids_are_found_between_anything_else(
+    fn ids_are_found_between_other_lines(
         server in 2..u32::MAX, pane in any::<u32>(), program in 2..u32::MAX, socket in "/[ -~é]{0,40}",
         noise in vec(text().prop_map(|text| text.replace("forge ", "")), 0..4),
         end in proptest::sample::select(vec!["\n", "\r\n", ""]),
@@ -35,14 +35,14 @@ properties! {
     }
 
     #[test]
-    fn half_of_the_ids_are_none(server in 2..u32::MAX, pane: u32, program in 2..u32::MAX, cut: prop::sample::Index) {
+    fn incomplete_ids_are_refused(server in 2..u32::MAX, pane: u32, program in 2..u32::MAX, cut: prop::sample::Index) {
         let line = format!("forge {server} %{pane} {program} /");
         prop_assert!(Ids::parse(&line).is_some());
         prop_assert_eq!(Ids::parse(&line[..cut.index(line.len())]), None);
     }
 
     #[test]
-    fn anything_that_tmux_says_is_read_or_not(text in text()) {
+    fn any_output_of_tmux_is_parsed_or_refused(text in text()) {
         if let Some(ids) = Ids::parse(&text) {
             prop_assert!(ids.server_pid > 1 && ids.pane_pid > 1 && is_pane(&ids.pane));
         }
@@ -55,7 +55,7 @@ properties! {
     }
 
     #[test]
-    fn a_pane_is_as_tmux_tells_it(dead: bool, mode in 0..3u32, attached: u32, status: Option<u8>, signal in option::of(1..65u8)) {
+    fn the_state_of_a_pane_is_parsed(dead: bool, mode in 0..3u32, attached: u32, status: Option<u8>, signal in option::of(1..65u8)) {
         let number = |of: Option<u8>| of.map_or(String::new(), |of| of.to_string());
         let line = format!("{} {mode} {attached} {}/{}\n", u8::from(dead), number(status), number(signal));
         let read = pane(&line).unwrap();
@@ -63,42 +63,42 @@ properties! {
         prop_assert_eq!((read.status, read.signal), (status.map(i32::from), signal.map(i32::from)));
         prop_assert_eq!(read.has_result(), dead && (status.is_some() || signal.is_some()));
         let end = read.end(1, 2);
-        // An end is told once: by its signal, where there was one.
+        // An end has either a signal or a status.
         prop_assert!(end.signal.is_none() || end.status.is_none());
         prop_assert!(end.signal.is_some() == signal.is_some());
     }
 
     #[test]
-    fn a_long_story_comes_in_parts_and_nothing_is_lost(
+    fn a_long_text_is_split_without_loss(
         lines in vec((text(), 1..20usize), 0..12),
         limit in prop_oneof![2..60usize, Just(TELEGRAM_LIMIT)],
     ) {
-        let story: String = lines.iter().map(|(line, times)| line.repeat(*times) + "\n").collect();
-        let parts = split(&story, limit);
+        let long: String = lines.iter().map(|(line, times)| line.repeat(*times) + "\n").collect();
+        let parts = split(&long, limit);
         for part in &parts {
             prop_assert!(part.encode_utf16().count() <= limit && !part.trim().is_empty());
         }
-        // What is blank alone is no message; anything else is there, in its order.
+        // Messages without visible characters are left out; everything else is there, in its order.
         let dense = |text: &str| text.chars().filter(|c| !c.is_whitespace()).collect::<String>();
-        prop_assert_eq!(dense(&parts.concat()), dense(&story));
-        if story.encode_utf16().count() <= limit && !story.trim().is_empty() {
-            prop_assert_eq!(parts, [story]);
+        prop_assert_eq!(dense(&parts.concat()), dense(&long));
+        if long.encode_utf16().count() <= limit && !long.trim().is_empty() {
+            prop_assert_eq!(parts, [long]);
         }
     }
 
     #[test]
-    fn what_is_printed_moves_no_cursor(text in text(), cells in vec(text(), 0..4)) {
+    fn printed_text_does_not_control_the_terminal(text in text(), cells in vec(text(), 0..4)) {
         prop_assert!(!has_control(&plain(&text)));
         prop_assert_eq!(plain(&plain(&text)), plain(&text));
         prop_assert!(has_control(&text) || plain(&text) == text);
         let shown = Output::new(&text).line(text.clone()).table(&["WHAT"], vec![cells]);
         prop_assert!(is_plain(&shown));
-        // Bots get the very text.
+        // Bots get the unchanged text.
         prop_assert_eq!(shown.json, serde_json::Value::from(text));
     }
 
     #[test]
-    fn a_record_of_the_journal_is_a_text(session in id(), text in text()) {
+    fn a_journal_message_has_no_control_characters(session in id(), text in text()) {
         let events = [
             Event::SpawnFailed { session: session.clone(), kind: "failed", error: text.clone() },
             Event::Swept { socket: text.clone().into(), session: None },
@@ -106,17 +106,17 @@ properties! {
             Event::Crashed { session, end: End::unknown(1, 2, None), usage: Usage::default() },
         ];
         for event in events {
-            // journalctl shows none that has control characters.
+            // journalctl does not print messages with control characters.
             prop_assert!(!has_control(&event.message()), "{:?}", event.message());
         }
     }
 
     #[test]
-    fn numbers_for_people_are_short_and_in_their_order(number: u64, more: u64) {
+    fn numbers_for_people_are_short_and_ordered(number: u64, more: u64) {
         for shown in [duration(number), size(number), cpu(number)] {
             prop_assert!(shown.len() <= 24 && shown.is_ascii(), "{}", shown);
         }
-        // Of the same unit the larger is never shown as less.
+        // With the same unit, the larger number is never printed as the smaller one.
         let (less, more) = (number.min(more), number.max(more));
         let value = |text: String| text.get(..text.len() - 1).unwrap().parse::<f64>().unwrap();
         let (less, more) = (size(less), size(more));
