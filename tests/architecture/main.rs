@@ -16,7 +16,7 @@ use imports::Source;
 const ORDER: [&str; 6] = ["cli", "commands", "ops", "config", "sys", "model"];
 
 /// Folders whose circles are being opened.
-const OPEN: [&str; 4] = ["ops", "ops::guard", "ops::session::send", "ops::supervise"];
+const OPEN: [&str; 2] = ["model::health", "ops::supervise"];
 
 #[test]
 fn imports_point_down_and_form_no_circle() {
