@@ -1,17 +1,16 @@
 #!/bin/bash
-# Claude Code takes the Enter behind a long fast run of typed keys for a part of the text, as of a paste.
+# Claude Code treats a long, fast run of typed keys as a paste, and the Enter after it as part of the text.
 #
 # Versions:  @anthropic-ai/claude-code 2.1.332 (npm); tmux 3.3a
-# Input:     a text as typed keys (tmux send-keys -l), or as one bracketed paste; then, in the same write to
-#            the terminal, the key Enter
-# Behaviour: behind 40 keys Enter submits the text. Behind 3,000 keys it is a line break in the input box, and a
-#            second Enter submits the text. Behind a bracketed paste Enter submits the text, whatever the
-#            length.
+# Input:     a text as typed keys (tmux send-keys -l) or as one bracketed paste, followed by the key Enter in the
+#            same write to the terminal
+# Behaviour: after 40 keys, Enter submits the text. After 3,000 keys, Enter adds a line break to the input box, and a
+#            second Enter submits the text. After a bracketed paste, Enter submits the text of either length.
 # Seen:      40 keys and Enter:            the text of 40 bytes
 #            3000 keys and Enter:          nothing
 #            and Enter again after 4 s:    the text of 3000 bytes
 #            a paste of 20000 and Enter:   the text of 20000 bytes
-# Exit:      0 if it is so still.
+# Exit:      0 if the behaviour is unchanged.
 set -euo pipefail
 
 if [ "${1-}" != inside ]; then
@@ -21,9 +20,9 @@ if [ "${1-}" != inside ]; then
     [ "$(uname -m)" != aarch64 ] || arch=arm64
     npm install --prefix "$dir" --ignore-scripts --no-audit --no-fund --loglevel=error \
         @anthropic-ai/claude-code@2.1.332 "node-linux-$arch@22.23.3" >/dev/null
-    # It puts the program for this processor in the place of a stub.
+    # The package's own install step: it replaces a stub by the program for this processor.
     (cd "$dir/node_modules/@anthropic-ai/claude-code" && "$dir/node_modules/.bin/node" install.cjs >/dev/null)
-    # The rest has no network but loopback, and ends with all that it started.
+    # The rest has no network but loopback. All its processes end with it.
     unshare --map-root-user --net --pid --fork --kill-child --mount-proc "$BASH" "$0" inside "$dir"
     exit
 fi
@@ -39,7 +38,7 @@ cat >"$HOME/.claude.json" <<JSON
  "projects": {"$HOME/work": {"hasTrustDialogAccepted": true, "hasCompletedProjectOnboarding": true}}}
 JSON
 
-# A model that answers "ok", and notes the last message of the user.
+# A model server that answers "ok" and records the last message of the user.
 cat >"$dir/model.js" <<'JS'
 const fs = require('fs');
 require('http').createServer(async (request, response) => {
@@ -79,7 +78,7 @@ text() { # BYTES
     printf 'word %.0s' $(seq $(($1 / 5))) | head -c $(($1 - 1))
     printf '.'
 }
-heard() { # what the model hears within 4 s
+heard() { # the message that the model gets within 4 s
     sleep 4
     [ -s "$dir/heard" ] || echo nothing >"$dir/heard"
     head -n 1 "$dir/heard"

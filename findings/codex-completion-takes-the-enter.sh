@@ -1,19 +1,19 @@
 #!/bin/bash
-# Codex gives the Enter behind a text that ends in `$WORD` or `@WORD` to a list of completions.
+# Codex: after a text that ends in `$WORD` or `@WORD`, Enter goes to a list of completions.
 #
 # Versions:  @openai/codex 0.171.0 and node 22.23.3 (both from npm); tmux 3.3a
 # Input:     a bracketed paste of `word costs $and`, a second, Enter, and Enter once more; the same with
 #            `word look at @notes` in a folder with notes.txt; and `word costs $and more`
-# Behaviour: the word at the cursor opens a list. Enter goes to the list. Where that has no entry ("no matches")
-#            Enter does nothing, however often it comes, and the text stays in the input box. Where it has one,
-#            the first Enter puts that in place of the word, and the second submits the changed text. A
-#            word behind it closes the list, and Enter submits the text.
-# Expected:  at least where there is nothing to insert, Enter submits the text.
+# Behaviour: the word at the cursor opens a list, and the list takes the Enter. If the list has no entry ("no
+#            matches"), each Enter does nothing, and the text stays in the input box. If the list has an entry, the
+#            first Enter replaces the word by the entry, and the second Enter submits the changed text. One more
+#            word closes the list, and Enter submits the text.
+# Expected:  Enter submits the text, at least if the list has nothing to insert.
 # Seen:      $and at the end:   no matches; Enter: nothing; Enter again: nothing
 #            @notes at the end: Enter: nothing; Enter again: word look at notes.txt
 #            with a word more:  Enter: word costs $and more
-# Exit:      0 if it is so still.
-# shellcheck disable=SC2016 # what looks like a variable is a text
+# Exit:      0 if the behaviour is unchanged.
+# shellcheck disable=SC2016 # the dollar signs are part of the text
 set -euo pipefail
 
 if [ "${1-}" != inside ]; then
@@ -23,7 +23,7 @@ if [ "${1-}" != inside ]; then
     [ "$(uname -m)" != aarch64 ] || arch=arm64
     npm install --prefix "$dir" --ignore-scripts --no-audit --no-fund --loglevel=error \
         @openai/codex@0.171.0 "node-linux-$arch@22.23.3" >/dev/null
-    # The rest has no network but loopback, and ends with all that it started.
+    # The rest has no network but loopback. All its processes end with it.
     unshare --map-root-user --net --pid --fork --kill-child --mount-proc "$BASH" "$0" inside "$dir"
     exit
 fi
@@ -48,7 +48,7 @@ trust_level = 'trusted'
 enabled = false
 TOML
 
-# A model that answers "ok", and notes the last message of the user.
+# A model server that answers "ok" and records the last message of the user.
 cat >"$dir/model.js" <<'JS'
 const fs = require('fs');
 require('http').createServer(async (request, response) => {
@@ -77,7 +77,7 @@ tmux -f /dev/null new-session -d -x 200 -y 50 -c "$HOME/work" -e MODEL_KEY=none 
 until tmux capture-pane -p | grep -q '^› '; do sleep 0.2; done
 sleep 3
 
-heard() { # what the model hears within 4 s
+heard() { # the message that the model gets within 4 s
     sleep 4
     [ -s "$dir/heard" ] || echo nothing >"$dir/heard"
     head -n 1 "$dir/heard"

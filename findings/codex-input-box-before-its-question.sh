@@ -1,15 +1,15 @@
 #!/bin/bash
-# Codex draws its input box before it asks whether the folder is to be trusted.
+# Codex draws its input box before it asks whether to trust the folder.
 #
 # Versions:  @openai/codex 0.171.0 and node 22.23.3 (both from npm); tmux 3.3a
-# Input:     none: Codex is started in a git checkout that its settings do not name
-# Behaviour: the input box with its prompt sign is on the screen for 0.1 to 0.8 s; then the question takes its place.
-#            Who takes the box for "ready" types into the question. In that time the row below the box has
-#            no model and no folder in it, as it has in a session that reads (`none default · ~/work`).
+# Input:     none; Codex starts in a git checkout that its settings do not name
+# Behaviour: the input box with its prompt sign is on the screen for 0.1 to 0.8 s; then the question replaces it. A
+#            program that treats the box as "ready" types into the question. Meanwhile the row below the box does
+#            not show the model and the folder, which it does once Codex reads input (`none default · ~/work`).
 # Seen:      at first:   › Ask Codex to do anything
 #            below it:   ? for shortcuts
 #            then:       Trust this folder?
-# Exit:      0 if it is so still.
+# Exit:      0 if the behaviour is unchanged.
 set -euo pipefail
 
 if [ "${1-}" != inside ]; then
@@ -19,7 +19,7 @@ if [ "${1-}" != inside ]; then
     [ "$(uname -m)" != aarch64 ] || arch=arm64
     npm install --prefix "$dir" --ignore-scripts --no-audit --no-fund --loglevel=error \
         @openai/codex@0.171.0 "node-linux-$arch@22.23.3" >/dev/null
-    # The rest has no network but loopback, and ends with all that it started.
+    # The rest has no network but loopback. All its processes end with it.
     unshare --map-root-user --net --pid --fork --kill-child --mount-proc "$BASH" "$0" inside "$dir"
     exit
 fi

@@ -1,18 +1,18 @@
 #!/bin/bash
-# Codex takes a fast run of typed keys for a paste, and the Enter behind it for a part of that.
+# Codex treats a fast run of typed keys as a paste, and the Enter after it as part of the text.
 #
 # Versions:  @openai/codex 0.171.0 and node 22.23.3 (both from npm); tmux 3.3a
 # Input:     a text as typed keys (tmux send-keys -l), or as one bracketed paste; then the key Enter
-# Behaviour: Enter right behind 40 typed keys is a line break, and a second Enter submits the text. Of 3,000
-#            typed keys at once, the box shows placeholders for parts of them (`[Pasted Content 1024
-#            chars]`) among the rest, and neither Enter after a second nor one more submits them.
-#            No pause is right for typed keys of any number. A bracketed paste needs none: with Enter at
-#            once, texts of 40 to 20,000 bytes are submitted.
+# Behaviour: Enter right after 40 typed keys adds a line break, and a second Enter submits the text. After 3,000
+#            typed keys at once, the box shows placeholders for parts of the text (`[Pasted Content 1024 chars]`)
+#            among the rest, and neither an Enter after a second nor another one submits the text. No fixed pause
+#            works for every number of keys. A bracketed paste needs no pause: Codex submits texts of 40 to 20,000
+#            bytes with Enter at once.
 # Seen:      40 keys, Enter at once:              nothing
 #            and Enter again after 2 s:           the text of 40 bytes
 #            3000 keys, Enter after 1 s, and 2 s: nothing
 #            a paste of 20000, Enter at once:     the text of 20000 bytes
-# Exit:      0 if it is so still.
+# Exit:      0 if the behaviour is unchanged.
 set -euo pipefail
 
 if [ "${1-}" != inside ]; then
@@ -22,7 +22,7 @@ if [ "${1-}" != inside ]; then
     [ "$(uname -m)" != aarch64 ] || arch=arm64
     npm install --prefix "$dir" --ignore-scripts --no-audit --no-fund --loglevel=error \
         @openai/codex@0.171.0 "node-linux-$arch@22.23.3" >/dev/null
-    # The rest has no network but loopback, and ends with all that it started.
+    # The rest has no network but loopback. All its processes end with it.
     unshare --map-root-user --net --pid --fork --kill-child --mount-proc "$BASH" "$0" inside "$dir"
     exit
 fi
@@ -47,7 +47,7 @@ trust_level = 'trusted'
 enabled = false
 TOML
 
-# A model that answers "ok", and notes the last message of the user.
+# A model server that answers "ok" and records the last message of the user.
 cat >"$dir/model.js" <<'JS'
 const fs = require('fs');
 require('http').createServer(async (request, response) => {
@@ -80,7 +80,7 @@ text() { # BYTES
     printf 'word %.0s' $(seq $(($1 / 5))) | head -c $(($1 - 1))
     printf '.'
 }
-heard() { # SECONDS: what the model hears within that time
+heard() { # SECONDS: the message that the model gets within that time
     sleep "$1"
     [ -s "$dir/heard" ] || echo nothing >"$dir/heard"
     head -n 1 "$dir/heard"

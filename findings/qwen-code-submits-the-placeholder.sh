@@ -1,16 +1,15 @@
 #!/bin/bash
-# Qwen Code submits its placeholder for a long paste in place of the text that was pasted.
+# Qwen Code submits its placeholder for a long paste instead of the pasted text.
 #
 # Versions:  @qwen-code/qwen-code 0.24.4 on node 22.23.3 (both from npm); tmux 3.3a and 3.5a
 # Input:     a bracketed paste of 20,000 bytes in one line, then the key Enter
-# Behaviour: the input box shows `[Pasted Content 20000 chars]`. If Enter comes while the program still takes the
-#            paste in, the model gets those 28 bytes as the user's message, and the box is empty, as after any
-#            message that was sent. The text is lost, and nothing says so. If Enter comes 2 s later, the
-#            model gets the text.
-# Expected:  the text, whenever Enter comes.
+# Behaviour: the input box shows `[Pasted Content 20000 chars]`. If Enter comes while Qwen Code is still reading the
+#            paste, the model gets those 28 bytes as the user's message, and the box is empty, as after every sent
+#            message. The text is lost without a message. If Enter comes 2 s later, the model gets the text.
+# Expected:  the model gets the text in both cases.
 # Seen:      Enter at once:     [Pasted Content 20000 chars]
 #            Enter after 2 s:   the text of 20000 bytes
-# Exit:      0 if it is so still.
+# Exit:      0 if the behaviour is unchanged.
 set -euo pipefail
 
 if [ "${1-}" != inside ]; then
@@ -20,7 +19,7 @@ if [ "${1-}" != inside ]; then
     [ "$(uname -m)" != aarch64 ] || arch=arm64
     npm install --prefix "$dir" --ignore-scripts --no-audit --no-fund --loglevel=error \
         @qwen-code/qwen-code@0.24.4 "node-linux-$arch@22.23.3" >/dev/null
-    # The rest has no network but loopback, and ends with all that it started.
+    # The rest has no network but loopback. All its processes end with it.
     unshare --map-root-user --net --pid --fork --kill-child --mount-proc "$BASH" "$0" inside "$dir"
     exit
 fi
@@ -36,7 +35,7 @@ cat >"$HOME/.qwen/settings.json" <<'JSON'
  "privacy": {"usageStatisticsEnabled": false}, "telemetry": {"enabled": false}}
 JSON
 
-# A model that answers "ok", and notes the last message of the user in each conversation of the agent.
+# A model server that answers "ok" and records the last message of the user in each conversation of the agent.
 cat >"$dir/model.js" <<'JS'
 const fs = require('fs');
 require('http').createServer(async (request, response) => {
@@ -64,7 +63,7 @@ sleep 3
 
 printf 'word %.0s' $(seq 4000) | head -c 19999 >"$dir/text"
 printf '.' >>"$dir/text"
-heard() { # SECONDS: what the model hears of the paste when Enter comes that much later
+heard() { # SECONDS: the message that the model gets if Enter comes that much later
     : >"$dir/heard"
     tmux load-buffer -b text "$dir/text"
     tmux paste-buffer -p -d -b text
@@ -79,7 +78,7 @@ heard() { # SECONDS: what the model hears of the paste when Enter comes that muc
 }
 late=$(heard 2)
 early=
-# The moment is not always met.
+# Enter does not always arrive in time.
 for _ in 1 2 3 4 5; do
     early=$(heard 0)
     [ "$early" = 'the text of 20000 bytes' ] || break

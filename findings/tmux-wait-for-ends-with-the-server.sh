@@ -4,7 +4,7 @@
 # Versions:  tmux 3.3a-3 (Debian bookworm) and 3.8-1 (sid)
 # Input:     wait-for ready, in one client; kill-server in another
 # Behaviour: nobody signals the channel "ready". When the server ends, the waiting client exits with 0 and prints
-#            nothing, exactly as after `wait-for -S ready`. A caller cannot tell "ready" from "killed".
+#            nothing, exactly as after `wait-for -S ready`. A caller cannot distinguish the two cases.
 # Expected:  a non-zero exit status, or a message.
 # Seen:      3.3a: signalled: status 0; server killed: status 0
 #            3.8: signalled: status 0; server killed: status 0

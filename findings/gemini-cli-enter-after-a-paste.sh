@@ -1,18 +1,17 @@
 #!/bin/bash
-# Gemini CLI takes an Enter right behind a bracketed paste for a line break of the text.
+# Gemini CLI treats an Enter right after a bracketed paste as a line break of the text.
 #
 # Versions:  @google/gemini-cli 0.61.0 on node 22.23.3 (both from npm); tmux 3.3a
 # Input:     a bracketed paste of 40 bytes in one line (ESC[200~ TEXT ESC[201~), then the key Enter
-# Behaviour: an Enter in the first milliseconds behind the end of the paste adds an empty line to the input
-#            box and submits nothing. The end of the paste is marked, so the Enter cannot be a part of it. If
-#            Enter comes a second later, the text is submitted. A program that pastes and presses Enter
-#            has to wait: 30 ms after the text is shown were enough for 40 bytes, 100 ms for 600 bytes,
-#            300 ms for 20,000 bytes, on a busy machine of two processors.
-# Expected:  Enter behind the end of a bracketed paste submits the text, as in Claude Code 2.1.332 and
+# Behaviour: an Enter in the first milliseconds after the end of the paste adds an empty line to the input box and
+#            submits nothing, although the end of the paste is marked. An Enter one second later submits the text.
+#            A program that pastes and presses Enter has to wait: after the text is shown, 30 ms were enough for
+#            40 bytes, 100 ms for 600 bytes, and 300 ms for 20,000 bytes, on a busy machine with two processors.
+# Expected:  Enter after the end of a bracketed paste submits the text, as in Claude Code 2.1.332 and
 #            Codex 0.171.0.
 # Seen:      Enter at once:     nothing
 #            Enter after 1 s:   the text of 40 bytes
-# Exit:      0 if it is so still.
+# Exit:      0 if the behaviour is unchanged.
 set -euo pipefail
 
 if [ "${1-}" != inside ]; then
@@ -22,7 +21,7 @@ if [ "${1-}" != inside ]; then
     [ "$(uname -m)" != aarch64 ] || arch=arm64
     npm install --prefix "$dir" --ignore-scripts --no-audit --no-fund --loglevel=error \
         @google/gemini-cli@0.61.0 "node-linux-$arch@22.23.3" >/dev/null
-    # The rest has no network but loopback, and ends with all that it started.
+    # The rest has no network but loopback. All its processes end with it.
     unshare --map-root-user --net --pid --fork --kill-child --mount-proc "$BASH" "$0" inside "$dir"
     exit
 fi
@@ -38,7 +37,7 @@ cat >"$HOME/.gemini/settings.json" <<'JSON'
 JSON
 printf '{"%s": "TRUST_FOLDER"}' "$HOME/work" >"$HOME/.gemini/trustedFolders.json"
 
-# A model that answers "ok", and notes the last message of the user.
+# A model server that answers "ok" and records the last message of the user.
 cat >"$dir/model.js" <<'JS'
 const fs = require('fs');
 require('http').createServer(async (request, response) => {
@@ -65,7 +64,7 @@ sleep 3
 
 printf 'word %.0s' $(seq 8) | head -c 39 >"$dir/text"
 printf '.' >>"$dir/text"
-heard() { # SECONDS: what the model hears when Enter comes so much later
+heard() { # SECONDS: the message that the model gets if Enter comes that much later
     : >"$dir/heard"
     tmux load-buffer -b text "$dir/text" \; paste-buffer -p -d -b text
     [ "$1" = 0 ] || sleep "$1"
