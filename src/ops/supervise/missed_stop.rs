@@ -15,7 +15,7 @@ use crate::model::supervision::Record;
 use crate::model::unit;
 use crate::ops::Context;
 use crate::ops::session::stop::mark_over;
-use crate::sys::systemd::unit_watch::{BRIEFLY, look};
+use crate::sys::systemd::unit_watch::{BRIEFLY, observe};
 
 /// Marks the sessions whose service was stopped unseen as over, so that they are not restored. Their
 /// specifications stay, so that a start of the service starts them again. Where the manager does not answer, nothing is
@@ -40,7 +40,7 @@ fn try_mark(context: &Context) -> Result<()> {
         }
         // State and job of one moment: a service that is being restarted is inactive, and has a job.
         let service = Guarded { manager: ManagerKind::User, unit: unit::service(&id) };
-        let observed = look(&[service], BRIEFLY)?;
+        let observed = observe(&[service], BRIEFLY)?;
         if observed.iter().all(|one| one.witness.active == "inactive" && !one.has_job) {
             change_record(context, &id, |record| record.by_itself = false)?;
             mark_over(context, &id)?;

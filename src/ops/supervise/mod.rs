@@ -247,7 +247,7 @@ impl Supervisor {
 
     /// Handles the end of the watched run. Returns the supervisor's exit status.
     fn ended(&mut self, watch: &mut SessionWatch, cause: Option<EndCause>, oom: bool) -> Result<u8> {
-        sd_notify::well();
+        sd_notify::feed_watchdog();
         let oom = watch.record_oom_kills(&self.id) || oom;
         let mark = watch.watched.mark.clone();
         self.with_manager(&Config::default(), |this, context| this.handle_end(context, &mark, cause, oom))
@@ -271,7 +271,7 @@ impl Supervisor {
             Err(error) if error.kind == Kind::Deadline => return Ok(status::FAILED),
             turn => turn?,
         };
-        sd_notify::well();
+        sd_notify::feed_watchdog();
         let manager = context.manager()?;
         // systemd stops this service, or shuts down: the session did not end by itself.
         if manager.asked(&self.unit)? != PendingJob::Nothing || manager.is_going_down() {

@@ -102,7 +102,7 @@ fn digest(screen: &Screen) -> u64 {
 /// Whether an attached user typed within [`RECENTLY_TYPED`]. Returns `true` where tmux does not answer.
 fn user_types(mark: &Mark) -> bool {
     let list = ["list-clients", "-F", "#{client_activity}"];
-    let answer = server(mark).and_then(|server| server.tell(&list, Deadline::after(ANSWER)).ok());
+    let answer = server(mark).and_then(|server| server.run_command(&list, Deadline::after(ANSWER)).ok());
     let now = now_us() / 1_000_000;
     answer.is_none_or(|answer| {
         // By the wall clock, which the user can set: a time in the future counts as recent, too.
@@ -198,14 +198,14 @@ impl Supervisor {
         watch.watched.nudged = true;
         self.store_watched(context, watch);
         // Typing waits for the program, for a user who types, and for another forge that types.
-        sd_notify::well();
+        sd_notify::feed_watchdog();
         let outcome = match self.try_nudge(context, watch, &text) {
             Ok(sent) => Ok(sent.fate),
             // The main loop handles the end of the program.
             Err(error) if error.kind == Kind::Ended => return,
             Err(error) => Err(refusal_without_screen(&error)),
         };
-        sd_notify::well();
+        sd_notify::feed_watchdog();
         journal::record(&Event::Nudged { session: self.id.clone(), outcome });
         // The text that forge typed changes the screen and is not a sign of life.
         watch.silence_check.screen_after_nudge = watch.read_screen().ok().as_ref().map(digest);

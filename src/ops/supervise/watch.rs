@@ -58,7 +58,7 @@ impl Supervisor {
             let now = boot_us();
             if now >= next_check || self.wedged_deadline(&watch).is_some_and(|at| now >= at) {
                 next_check = now + period;
-                sd_notify::well();
+                sd_notify::feed_watchdog();
                 let condition = self.check_and_heal(&mut watch);
                 if condition == Condition::Wedged && self.wedged_deadline(&watch).is_some_and(|at| now >= at)
                 {
@@ -67,7 +67,7 @@ impl Supervisor {
                     return self.ended(&mut watch, Some(EndCause::ServerWedged), false);
                 }
                 // A check of a server that does not answer takes up to its deadline.
-                sd_notify::well();
+                sd_notify::feed_watchdog();
                 sd_notify::status(&status_line(&watch.watched, condition));
             }
             if self.settles_at(&watch).is_some_and(|at| now >= at) {

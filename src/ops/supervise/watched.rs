@@ -70,7 +70,7 @@ impl SessionWatch {
 
     /// Records out-of-memory kills since the last call in the journal. Returns whether there were any.
     pub(super) fn record_oom_kills(&mut self, session: &SessionId) -> bool {
-        let kills = self.oom.as_mut().map_or(0, OomKills::take);
+        let kills = self.oom.as_mut().map_or(0, OomKills::new_kills);
         if kills > 0 {
             let limit = self.cgroup.memory_max();
             journal::record(&Event::Oom { session: session.clone(), kills, limit });
@@ -88,7 +88,7 @@ impl SessionWatch {
             return Err(Error::new(Kind::Deadline, "its server is frozen"));
         }
         let mark = &self.watched.mark;
-        Input::new(Server::new(&env::tmux()?, &mark.socket), mark).look()
+        Input::new(Server::new(&env::tmux()?, &mark.socket), mark).read_screen()
     }
 
     /// The question that the program asks on that screen.

@@ -1,4 +1,4 @@
-//! Who does things to sessions, one after another, and keeps the model of them.
+//! A worker that performs actions on sessions, one after another, and updates their model.
 
 use super::model::{Expect, Program, Run, Session};
 use super::{History, LONGEST};
@@ -12,14 +12,14 @@ use std::time::{Duration, Instant};
 
 static SERIAL: AtomicU32 = AtomicU32::new(1);
 
-/// The children of a session's program: `sleep` for that long.
+/// The duration of the `sleep` children of a session's program.
 pub(super) const SLEEPS: u32 = 1_000_000;
 
-/// The program: it ends with 0 or 3 when it is told to, and leaves its children behind.
+/// The program: it exits with 0 or 3 on request, and leaves its children behind.
 const PROGRAM: &str = "trap 'exit 0' USR1; trap 'exit 3' USR2; for ignored; do (trap '' $ignored; exec setsid sleep $0) & done; \
                        sleep $0 & echo up; wait";
 
-/// What can be done to a session.
+/// The actions on a session.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Act {
     Spawn,
@@ -52,7 +52,7 @@ pub(super) struct Worker<'a> {
     pub(super) acts: usize,
 }
 
-/// How a program is started; what the spawn becomes where it succeeds.
+/// The start of a program, and the model of a successful spawn.
 struct Spawning {
     argv: Vec<String>,
     run: Run,
@@ -62,7 +62,7 @@ pub(super) fn forge(args: &[&str]) -> Ran {
     run_within(LONGEST, &[&["forge", "--json"], args].concat())
 }
 
-/// Why forge refused; empty where it did not.
+/// The reason of forge's refusal; empty if forge did not refuse.
 fn refusal(ran: &Ran) -> String {
     if ran.code == 0 {
         return String::new();
@@ -82,7 +82,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Does something to one of its sessions.
+    /// Performs one action on one of its sessions.
     pub(super) fn step(&mut self) {
         let at = self.chance.below(self.sessions.len());
         let act = self.choose(at);
@@ -161,7 +161,7 @@ impl<'a> Worker<'a> {
             Act::Restart => self.restart(at),
             Act::WaitUp => self.wait_up(at),
             Act::LitterSocket => {
-                // As a server that crashed leaves it.
+                // As a crashed server leaves it.
                 let name = format!("spawn-{}", self.sessions[at].name);
                 format!("{:?}", UnixListener::bind(socket(&name)).map(drop))
             }
@@ -174,7 +174,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// The options of a spawn, and what it becomes.
+    /// The options of a spawn, and its model.
     fn spawning(&mut self, at: usize, replace: bool) -> Spawning {
         let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
         let supervised = self.chance.one_in(2);
@@ -184,7 +184,7 @@ impl<'a> Worker<'a> {
         if self.chance.one_in(2) {
             argv.extend(["--ready".to_owned(), "up".to_owned()]);
         }
-        // A child in a session of its own that no hang-up ends; seldom one that must be killed.
+        // A child in its own session that survives a hang-up; rarely one that only SIGKILL ends.
         let ignored: &[&str] = match self.chance.below(12) {
             0..7 => &[],
             7..10 => &["HUP"],
@@ -211,7 +211,7 @@ impl<'a> Worker<'a> {
                 let is_held = ran.stderr.contains(" is being spawned by process ");
                 refusal == "taken" && (!replace || run.in_flux || is_held)
             }
-            // Somebody is clearing it, or a restore is starting it.
+            // Another forge is cleaning up, or a restore is starting it.
             Expect::Ending | Expect::Over(_) | Expect::Lost(_) => refusal == "taken",
             Expect::Absent => false,
         };
@@ -250,8 +250,8 @@ impl<'a> Worker<'a> {
         let refusal = refusal(&ran);
         let expected = match &self.sessions[at].now {
             Expect::Absent => refusal == "no_session",
-            // It is being cleared; or a restore that is about to start it has the name, and nothing is
-            // there yet; or one has forgotten it.
+            // Another forge is cleaning up; or a restore has claimed the name and nothing exists yet; or one
+            // has forgotten the session.
             Expect::Ending | Expect::Lost(_) | Expect::Over(_) => {
                 ran.code == 0 || refusal == "no_session" || ran.stderr.contains(" just appeared")
             }
@@ -260,7 +260,7 @@ impl<'a> Worker<'a> {
         self.expected(at, expected, &ran);
         self.sessions[at].now = match &self.sessions[at].now {
             lost @ Expect::Lost(_) if ran.code != 0 => lost.clone(),
-            // A restore whose start of it was ended has the name until it has seen that.
+            // A restore whose start was ended holds the name until it notices.
             Expect::Lost(_) | Expect::Ending => Expect::Ending,
             _ => Expect::Absent,
         };
@@ -327,13 +327,13 @@ impl<'a> Worker<'a> {
     }
 }
 
-/// A run that a spawn or a restart told of.
+/// The run that the output of a spawn or a restart describes.
 fn spawned(run: &Run, told: &Value) -> Run {
     let pid = told["pane_pid"].as_u64().unwrap_or_else(|| panic!("no pid in {told}"));
     Run { program: Program::Is(u32::try_from(pid).expect("a pid")), ..run.clone() }
 }
 
-/// Lets a session run on that was stopped or frozen.
+/// Resumes a session that was stopped or frozen.
 pub(super) fn release(name: &str, now: &mut Expect) {
     let Some(run) = now.run_mut() else { return };
     if let Some(server) = run.stopped.take().filter(|server| alive(*server)) {
