@@ -76,7 +76,7 @@ impl Screen {
     }
 
     /// Whether there is text below the cursor: the lower edge of an input box, or its hints. Below the prompt of a
-    /// shell there is none.
+    /// shell there is no text.
     pub fn is_in_box(&self) -> bool {
         self.rows.iter().skip(self.row + 1).any(|row| !row.trim().is_empty())
     }

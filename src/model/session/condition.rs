@@ -118,14 +118,16 @@ pub enum Action {
 impl Action {
     fn words(self) -> &'static str {
         match self {
-            Self::Leave => "left alone",
-            Self::Wait => "waited for",
-            Self::Heal => "the server is asked to make its socket again (SIGUSR1)",
+            Self::Leave => "nothing",
+            Self::Wait => "waits until that is over",
+            Self::Heal => "asks the server to create its socket again (SIGUSR1)",
             Self::RestartLate => {
-                "told as `stuck`; restarted when it lasts `stuck_restart_after` (10 minutes where that is not set)"
+                "reports the session as `stuck`; restarts it after `stuck_restart_after` (10 minutes if that is not set)"
             }
-            Self::Restart => "recorded, ended whole, and restarted as `restart` says",
-            Self::Clear => "ended whole, and started again",
+            Self::Restart => {
+                "records the end, ends all processes, and restarts the session if `restart` says so"
+            }
+            Self::Clear => "ends all processes, and starts the session again",
         }
     }
 }
@@ -199,22 +201,22 @@ impl Condition {
     fn facts(self) -> &'static str {
         match self {
             Self::Stopping => "systemd is stopping its scope or its slice",
-            Self::Failed => "systemd says that its scope failed",
+            Self::Failed => "its scope is in the failed state",
             Self::Frozen => "its control group is frozen",
-            Self::Starting => "its spawn is under way",
-            Self::Abandoned => "its spawn was killed half-way",
-            Self::ServerEnded => "its tmux server is gone, or its scope is; something of it may be left",
-            Self::ProgramEnded => "its program is gone, in a live server",
+            Self::Starting => "its spawn is still running",
+            Self::Abandoned => "its spawn was killed before it finished",
+            Self::ServerEnded => "its tmux server ended, or its scope is gone; processes may be left",
+            Self::ProgramEnded => "its program ended, and its server is alive",
             Self::Held => "its program is stopped (Ctrl-Z, SIGSTOP) or debugged, or its server is debugged",
-            Self::Wedged => "its server lives, and does not answer",
-            Self::SocketMissing => "its server lives, and its socket file is gone",
-            Self::Healthy => "server and program live, and the server answers",
+            Self::Wedged => "its server is alive and does not answer",
+            Self::SocketMissing => "its server is alive, and its socket file is gone",
+            Self::Healthy => "server and program are alive, and the server answers",
         }
     }
 
     /// The conditions as a table in Markdown.
     pub fn table() -> String {
-        let head = "| what is seen | state | what its supervisor does |\n| --- | --- | --- |\n";
+        let head = "| condition | state | what its supervisor does |\n| --- | --- | --- |\n";
         Self::ALL.into_iter().fold(head.to_owned(), |table, condition| {
             let (seen, state, action) =
                 (condition.facts(), condition.state().word(), condition.action().words());
