@@ -1,6 +1,6 @@
-//! The control group of a session's slice: who is in it, what it used, and forge's mark on it.
+//! Control groups: their processes, their usage, and forge's mark on the group of a session's slice.
 //!
-//! Version 2 of the hierarchy alone (cgroups(7)): it is what systemd 252 and later run on.
+//! forge supports version 2 of the hierarchy only (cgroups(7)): systemd 252 and later run on it.
 
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
@@ -25,11 +25,11 @@ use crate::model::usage::Usage;
 /// Where the hierarchy is mounted.
 const ROOT: &str = "/sys/fs/cgroup";
 
-/// The name of forge's mark. Attributes of the `user.` class are the owner's to set, since
-/// Linux 5.7.
+/// The extended attribute with forge's mark. Since Linux 5.7 the owner of a group may set attributes of the
+/// `user.` class.
 const MARK: &str = "user.forge.session";
 
-/// The name of a session's last sign of life.
+/// The extended attribute with the time of a session's last sign of life.
 const BEAT: &str = "user.forge.beat";
 
 /// The path of a process's cgroup in the hierarchy, as in `/proc/PID/cgroup`; `None` where
@@ -38,7 +38,7 @@ pub fn of_process(pid: u32) -> Option<String> {
     path_in(&proc::read(&format!("{pid}/cgroup")).ok()?).map(ToOwned::to_owned)
 }
 
-/// The path in the line of the version 2 hierarchy. Others stand beside it on a hybrid machine.
+/// The path in the line of the version 2 hierarchy. A hybrid machine has lines for other hierarchies, too.
 pub fn path_in(text: &str) -> Option<&str> {
     text.lines().find_map(|line| line.strip_prefix("0::"))
 }
@@ -48,7 +48,7 @@ pub fn is_unified() -> bool {
     Path::new(ROOT).join("cgroup.controllers").exists()
 }
 
-/// One control group, by its path. That it is gone is an ordinary answer.
+/// A control group, by its path. The group need not exist.
 #[derive(Debug, Clone)]
 pub struct Cgroup {
     path: PathBuf,
@@ -105,7 +105,7 @@ impl Cgroup {
     /// Whether a process is in it or below.
     ///
     /// # Errors
-    /// When that cannot be told: unreadable is not empty.
+    /// `Failed` if the group exists and its file cannot be read: unreadable does not mean empty.
     pub fn is_populated(&self) -> Result<bool> {
         match files::read_kernel(&self.path.join("cgroup.events")) {
             Ok(text) => keyed(&text, "populated").map(|populated| populated != 0).ok_or_else(|| {
@@ -121,10 +121,10 @@ impl Cgroup {
         self.keyed("cgroup.events", "frozen") == Some(1)
     }
 
-    /// The names of the groups right below it.
+    /// The names of the direct subgroups.
     pub fn children(&self) -> Vec<String> {
-        // A directory has a link from each one below it, beside its name and its own: most have none, and
-        // listing one costs five times as much as a look at it.
+        // A directory's link count is 2 plus the number of its subdirectories. Most groups have none, and
+        // listing a directory costs five times as much as reading its metadata.
         if self.path.metadata().is_ok_and(|metadata| metadata.nlink() == 2) {
             return Vec::new();
         }
@@ -136,23 +136,23 @@ impl Cgroup {
             .collect()
     }
 
-    /// Whether all its processes are frozen, or are about to be: the kernel freezes one that waits for a
-    /// disk only when it has what it waits for.
+    /// Whether all its processes are frozen, or the kernel is freezing them: the kernel freezes a process that
+    /// waits for a disk only when the disk has answered.
     pub fn is_freezing(&self) -> bool {
         self.is_frozen() || self.read("cgroup.freeze").is_some_and(|text| text.trim() == "1")
     }
 
-    /// The names of the groups right below it that are frozen by themselves, or about to be.
+    /// The names of the direct subgroups that are frozen by themselves, or that the kernel is freezing.
     pub fn frozen_inside(&self) -> Vec<String> {
         let mut names = self.children();
         names.retain(|name| self.child(name).is_freezing());
         names
     }
 
-    /// Waits until no process is left, told by the kernel; `false` when the deadline came first.
+    /// Waits until no process is left: the kernel reports it. Returns false if the deadline passes first.
     ///
     /// # Errors
-    /// When that cannot be told.
+    /// `Failed` if the group exists and its file cannot be read.
     pub fn wait_empty(&self, deadline: Deadline) -> Result<bool> {
         let doing = || format!("cannot watch {}/cgroup.events", self.path.display());
         let mut events = match File::open(self.path.join("cgroup.events")) {
@@ -174,11 +174,11 @@ impl Cgroup {
         }
     }
 
-    /// Asks all processes in it and below to end (SIGTERM), those too that are forked meanwhile; all that
-    /// may be asked: not those of another user, as sudo(8) starts them. [`Self::kill`] needs no leave.
+    /// Sends SIGTERM to all processes in the group and below, including those that are forked meanwhile. forge
+    /// may not signal processes of another user, as sudo(8) starts them; [`Self::kill`] ends them, too.
     ///
     /// # Errors
-    /// When one cannot be held on to.
+    /// `Failed` if forge cannot open a pidfd for a process.
     pub fn terminate(&self) -> Result<()> {
         let mut asked = BTreeSet::new();
         loop {
@@ -188,10 +188,10 @@ impl Cgroup {
             }
             for process in pids.into_iter().filter_map(|pid| Process::open(pid).transpose()) {
                 let process = process?;
-                // Still of the group: the pid may have become another's before it was opened.
+                // Check the group again: the pid may have become another process's before forge opened it.
                 if of_process(process.pid()).is_some_and(|path| self.holds(&path)) {
                     let _ = process.signal(Signal::SIGTERM);
-                    // One that is stopped would not hear of it.
+                    // A stopped process would not handle SIGTERM.
                     let _ = process.signal(Signal::SIGCONT);
                 }
             }
@@ -264,7 +264,7 @@ impl Cgroup {
         self.keyed("cpu.stat", "usage_usec")
     }
 
-    /// What it used since then.
+    /// The group's usage. `since_us` is when the session started, in microseconds since 1970.
     pub fn usage(&self, since_us: Option<u64>) -> Usage {
         Usage {
             cpu_usec: self.cpu_usec(),
@@ -273,21 +273,20 @@ impl Cgroup {
         }
     }
 
-    /// Out-of-memory kills, as they happen; `None` where the kernel does not count them for this
-    /// group.
+    /// Watches the group's out-of-memory kills; `None` if the kernel does not count them for this group.
     pub fn watch_oom_kills(&self) -> Option<OomKills> {
         let mut kills = OomKills { file: File::open(self.path.join("memory.events")).ok()?, seen: 0 };
         kills.new_kills();
         Some(kills)
     }
 
-    /// Notes a sign of life.
+    /// Records a sign of life: the time now.
     ///
     /// # Errors
-    /// When the group is gone, or the kernel refuses.
+    /// `Failed` if the group is gone, or the kernel refuses.
     pub fn beat(&self) -> Result<()> {
         setxattr(&self.path, BEAT, boot_us().to_string().as_bytes(), XattrFlags::empty())
-            .trying(format!("cannot note a beat on {}", self.path.display()))
+            .trying(format!("cannot record a beat on {}", self.path.display()))
     }
 
     /// The last sign of life, in microseconds since the boot.
@@ -297,17 +296,18 @@ impl Cgroup {
         std::str::from_utf8(buffer.get(..length)?).ok()?.parse().ok()
     }
 
-    /// forge's mark; `None` where there is none or the group is gone.
+    /// forge's mark; `None` if the group has no mark or is gone.
     pub fn mark(&self) -> Option<Mark> {
         let mut buffer = vec![0; 8192];
         let length = getxattr(&self.path, MARK, &mut buffer[..]).ok()?;
         serde_json::from_slice(buffer.get(..length)?).ok()
     }
 
-    /// Sets the mark, at once and whole.
+    /// Sets the mark, atomically.
     ///
     /// # Errors
-    /// When the kernel refuses.
+    /// `Missing` if the file system does not support extended attributes; `Failed` if the kernel refuses for
+    /// another reason.
     pub fn set_mark(&self, mark: &Mark) -> Result<()> {
         let bytes = serde_json::to_vec(mark).trying("cannot write a session's mark")?;
         setxattr(&self.path, MARK, &bytes, XattrFlags::empty()).map_err(|error| {

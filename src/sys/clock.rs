@@ -23,7 +23,7 @@ impl Deadline {
         Self::after(Duration::from_micros(moment.saturating_sub(boot_us())))
     }
 
-    /// What is left, zero once it passed.
+    /// The time left; zero if the deadline has passed.
     pub fn left(self) -> Duration {
         self.0.saturating_duration_since(Instant::now())
     }
@@ -39,7 +39,7 @@ impl Deadline {
         Self(self.0.min(other.0))
     }
 
-    /// What is left, for poll(2): rounded up, so that a wait never spins below a millisecond.
+    /// The time left, for poll(2). Rounded up, so that a wait of less than a millisecond does not spin.
     pub fn poll_timeout(self) -> PollTimeout {
         let millis = self.left().as_micros().div_ceil(1000);
         PollTimeout::try_from(i32::try_from(millis).unwrap_or(i32::MAX)).unwrap_or(PollTimeout::MAX)
@@ -51,13 +51,13 @@ pub fn now_us() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, micros)
 }
 
-/// A duration in microseconds, the longest where it has too many.
+/// A duration in microseconds, at most `u64::MAX`.
 pub fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// Now, in microseconds since the boot: what no change of the date moves. The time that the machine
-/// sleeps is left out: nothing gives a sign of life meanwhile.
+/// Now, in microseconds since the boot. A change of the date does not affect it. The time that the machine
+/// sleeps does not count: no program gives a sign of life meanwhile.
 pub fn boot_us() -> u64 {
     clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |now| micros(now.into()))
 }

@@ -1,4 +1,4 @@
-//! Files that are whole or not there, in directories that are the user's alone.
+//! Files that are complete or absent, in directories that only the user can write.
 
 use std::fs::{DirBuilder, File, Metadata, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
@@ -14,13 +14,14 @@ use serde::de::DeserializeOwned;
 
 use crate::model::error::{Error, Result, Trying};
 
-/// The largest file that is read, and so the largest that is written: nearly everything is far below.
+/// The size limit of a file that forge reads, and so of a file that forge writes. Nearly all files are far
+/// smaller.
 const LARGEST: usize = 1 << 20;
 
-/// What is read at first; few files are longer.
+/// The first buffer's size in bytes. Few files are longer.
 const PAGE: usize = 4096;
 
-/// A temporary file of this age has no writer any more: one needs milliseconds.
+/// A temporary file that is this old has no writer any more: a writer needs milliseconds.
 pub const LEFT_OVER: Duration = Duration::from_secs(60);
 
 /// How many files this process has written.
@@ -29,7 +30,7 @@ static WRITTEN: AtomicU32 = AtomicU32::new(0);
 /// Makes a directory that only the user can enter, and its parents.
 ///
 /// # Errors
-/// When it cannot be made, is somebody else's, or others can write in it.
+/// `Failed` if the directory cannot be made, belongs to another user, or is writable by everybody.
 pub fn private_dir(path: &Path) -> Result<()> {
     let doing = || format!("cannot make the directory {}", path.display());
     DirBuilder::new().recursive(true).mode(0o700).create(path).trying(doing())?;
@@ -38,13 +39,13 @@ pub fn private_dir(path: &Path) -> Result<()> {
     let metadata = dir.metadata().trying(doing())?;
     match not_the_users_alone(&metadata) {
         Some(why) => Err(Error::failed(format!("{}: {why}", path.display()))
-            .hint("forge keeps its files in directories of your own; look at what is in it, then mend that")),
+            .hint("forge keeps its files in directories of your own; look at its contents, then fix its owner or mode")),
         None => Ok(()),
     }
 }
 
-/// Why a file or a directory may be somebody else's work, where it may. What a group may write, and who is
-/// in it, is the user's to say.
+/// Why another user may have written a file or a directory; `None` if no other user can have. A group's write
+/// permission is accepted: the user decides who is in the group.
 fn not_the_users_alone(metadata: &Metadata) -> Option<String> {
     let uid = nix::unistd::geteuid().as_raw();
     if metadata.uid() != uid {
@@ -54,16 +55,16 @@ fn not_the_users_alone(metadata: &Metadata) -> Option<String> {
         .then(|| format!("everybody may write it (mode {:04o})", metadata.mode() & 0o7777))
 }
 
-/// Makes a directory, and its parents, as other programs would.
+/// Makes a directory, and its parents, with the usual mode.
 ///
 /// # Errors
-/// When it cannot be made.
+/// `Failed` if the directory cannot be made.
 pub fn make_dir(path: &Path) -> Result<()> {
     std::fs::create_dir_all(path).trying(format!("cannot make the directory {}", path.display()))
 }
 
-/// Removes what writers left that were killed half-way: files of that age that begin so and were not
-/// given their name yet. What cannot be removed is in nobody's way.
+/// Removes the temporary files of writers that were killed half-way: files of this age whose names begin
+/// with `prefix`. Files that cannot be removed do no harm and stay.
 pub fn clear_leftovers(dir: &Path, prefix: &str, age: Duration) {
     let is_old = |metadata: &Metadata| {
         metadata.modified().is_ok_and(|at| at.elapsed().is_ok_and(|elapsed| elapsed >= age))
@@ -87,20 +88,20 @@ pub fn is_writable(dir: &Path) -> bool {
     nix::unistd::access(dir, flags).is_ok()
 }
 
-/// Writes a value as JSON so that a reader, or a machine that loses power, sees the old file or
-/// the new one and nothing between.
+/// Writes a value as JSON, atomically: a reader sees the old file or the new one, also after a loss of power.
 ///
 /// # Errors
-/// When it cannot be written; the old file is then as it was.
+/// `Failed` if the file cannot be written; the old file is unchanged then.
 pub fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
     private_dir(directory_of(path)?)?;
     write_document(path, value)
 }
 
-/// The same where the user wants it, in a directory that is there and may be others' too.
+/// As [`write_json`], at a path of the user's choice, in a directory that exists and that other users may
+/// write.
 ///
 /// # Errors
-/// When it cannot be written; the old file is then as it was.
+/// `Failed` if the file cannot be written; the old file is unchanged then.
 pub fn write_document<T: Serialize>(path: &Path, value: &T) -> Result<()> {
     let mut bytes = serde_json::to_vec_pretty(value).trying(format!("cannot write {}", path.display()))?;
     bytes.push(b'\n');
@@ -114,10 +115,10 @@ pub fn write_document<T: Serialize>(path: &Path, value: &T) -> Result<()> {
     write(path, &bytes, 0o600)
 }
 
-/// Reads a value from a file that the user named, following links; `None` where there is none.
+/// Reads a value from a file that the user named, and follows links. `None` if the file does not exist.
 ///
 /// # Errors
-/// When there is a file and it cannot be read as such a value.
+/// `Failed` if the file exists and is not such a value.
 pub fn read_document<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     parse(path, if_there(path, open(path, 0).and_then(contents))?)
 }
@@ -131,18 +132,18 @@ fn directory_of(path: &Path) -> Result<&Path> {
     path.parent().ok_or_else(|| Error::failed(format!("{} has no directory", path.display())))
 }
 
-/// Writes a file in the same way, in a directory that is there.
+/// Writes a file atomically, in a directory that exists.
 ///
 /// # Errors
-/// When it cannot be written; the old file is then as it was.
+/// `Failed` if the file cannot be written; the old file is unchanged then.
 pub fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     let dir = directory_of(path)?;
     let doing = format!("cannot write {}", path.display());
     if let Some(stem) = path.file_stem() {
         clear_leftovers(dir, &stem.to_string_lossy(), LEFT_OVER);
     }
-    // Pid and count make the name ours: two writers never share one. A left-over of a killed
-    // process with the same pid goes; where that is not ours to remove, it is not ours to fill either.
+    // Pid and count make the name unique. A killed process with the same pid may have left a file of that
+    // name: forge removes it. If forge may not remove the file, it must not write to it either.
     let count = WRITTEN.fetch_add(1, Ordering::Relaxed);
     let temporary = path.with_extension(format!("{}-{count}.tmp", std::process::id()));
     let create = || {
@@ -169,31 +170,31 @@ pub fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     written.trying(doing)
 }
 
-/// Reads a value that [`write_json`] wrote; `None` where there is no file.
+/// Reads a value that [`write_json`] wrote. `None` if the file does not exist.
 ///
 /// # Errors
-/// When there is a file and it cannot be read as such a value. Unreadable is not absent.
+/// `Failed` if the file exists and is not such a value: unreadable does not mean absent.
 pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     parse(path, read_own(path)?)
 }
 
-/// Reads a file; `None` where there is none.
+/// Reads a file. `None` if it does not exist.
 ///
 /// # Errors
-/// When there is one and it cannot be read, or is a link.
+/// `Failed` if the file exists and cannot be read, or is a link.
 pub fn read(path: &Path) -> Result<Option<Vec<u8>>> {
     if_there(path, open(path, O_NOFOLLOW).and_then(contents))
 }
 
-/// Reads a file that forge keeps; `None` where there is none.
+/// Reads one of forge's own files. `None` if it does not exist.
 ///
 /// # Errors
-/// When there is one and it cannot be read, is a link, or may be somebody else's work.
+/// `Failed` if the file exists and cannot be read, is a link, or may have been written by another user.
 pub fn read_own(path: &Path) -> Result<Option<Vec<u8>>> {
     let own = |file: File| match not_the_users_alone(&file.metadata()?) {
-        Some(why) => {
-            Err(std::io::Error::other(format!("{why}; mend that if what is in it is yours, else remove it")))
-        }
+        Some(why) => Err(std::io::Error::other(format!(
+            "{why}; fix that if its contents are yours, otherwise remove it"
+        ))),
         None => Ok(file),
     };
     if_there(path, open(path, O_NOFOLLOW).and_then(own).and_then(contents))
@@ -206,11 +207,11 @@ fn if_there(path: &Path, read: std::io::Result<Vec<u8>>) -> Result<Option<Vec<u8
     }
 }
 
-/// What the user gives forge to read: a file, or with `None` standard input. One byte more than `most` at most, so
-/// that the caller sees that there is more.
+/// Reads the user's input: a file, or with `None` standard input. Reads at most `most` + 1 bytes; the extra byte
+/// shows the caller that the input is too long.
 ///
 /// # Errors
-/// When it cannot be read.
+/// `Failed` if the input cannot be read.
 pub fn read_given(path: Option<&Path>, most: usize) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let limit = most as u64 + 1;
@@ -230,16 +231,16 @@ pub fn read_given(path: Option<&Path>, most: usize) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Reads a file that the user named, following links.
+/// Reads a file that the user named, and follows links.
 ///
 /// # Errors
-/// When it cannot be read.
+/// `Failed` if the file cannot be read.
 pub fn read_following(path: &Path) -> Result<Vec<u8>> {
     open(path, 0).and_then(contents).trying(format!("cannot read {}", path.display()))
 }
 
-/// Reads a file of the kernel's, as below `/proc`: it has no length to be asked for, and mostly fits into
-/// one page. Names of programs in it need not be UTF-8.
+/// Reads a file of the kernel's, such as one below `/proc`. Its metadata has no length; most of these files
+/// fit into one page. Names of programs in it need not be UTF-8.
 pub(super) fn read_kernel(path: &Path) -> std::io::Result<String> {
     let mut bytes = Vec::with_capacity(PAGE);
     File::open(path)?.take(u64::MAX).read_to_end(&mut bytes)?;
@@ -253,7 +254,7 @@ fn open(path: &Path, flags: i32) -> std::io::Result<File> {
 fn contents(file: File) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(PAGE);
     file.take(LARGEST as u64 + 1).read_to_end(&mut bytes)?;
-    // Its beginning is not the file.
+    // The beginning of a file that is too long must not pass for the file.
     if bytes.len() > LARGEST { Err(ErrorKind::FileTooLarge.into()) } else { Ok(bytes) }
 }
 
@@ -320,17 +321,17 @@ pub fn may_exist(path: &Path) -> bool {
     path.try_exists().unwrap_or(true)
 }
 
-/// The room on the disk of a directory, or of where it would be made, in bytes.
+/// Free disk space in bytes for a directory, which need not exist yet.
 pub fn room(path: &Path) -> Option<u64> {
     let there = nearest_dir(path)?;
     let room = rustix::fs::statvfs(there).ok()?;
     Some(room.f_bavail.saturating_mul(room.f_frsize))
 }
 
-/// Removes a file; that it is not there is fine.
+/// Removes a file. A missing file is not an error.
 ///
 /// # Errors
-/// When it is there and stays.
+/// `Failed` if the file cannot be removed.
 pub fn remove(path: &Path) -> Result<()> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
@@ -340,7 +341,7 @@ pub fn remove(path: &Path) -> Result<()> {
     }
 }
 
-/// Removes a directory that nothing is in; any other stays.
+/// Removes a directory if it is empty, apart from forge's temporary files.
 pub fn remove_empty_dir(path: &Path) {
     clear_leftovers(path, "forge", Duration::ZERO);
     let _ = std::fs::remove_dir(path);
@@ -375,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_a_writer_left_is_cleared() {
+    fn only_temporary_files_are_cleared() {
         let root = tempfile::tempdir().unwrap();
         for name in
             ["forge.12-0.tmp", "forge-x.3-7.tmp", "mine.1-1.tmp", "forge.tmp", "forge-x.y.tmp", "forge.conf"]
@@ -396,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn a_write_clears_what_the_last_writer_of_that_file_left() {
+    fn a_write_clears_temporary_files_of_the_same_name() {
         let root = tempfile::tempdir().unwrap();
         let left = |name: &str, age: u64| {
             let path = root.path().join(name);
@@ -414,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn half_a_file_is_an_error_and_not_an_absent_one() {
+    fn an_incomplete_file_is_an_error() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("half.json");
         File::create(&path).unwrap().write_all(b"[1,").unwrap();
@@ -422,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_long_to_be_read_is_not_written() {
+    fn a_file_too_long_to_read_is_not_written() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("value.json");
         let text = |length: usize| "x".repeat(length);
@@ -435,7 +436,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_can_write_is_not_read_and_nothing_is_kept_with_it() {
+    fn a_file_that_everybody_can_write_is_refused() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("kept/value.json");
         write_json(&path, &1).unwrap();

@@ -1,17 +1,17 @@
-//! Gates that hold a process until what is to be around it is there.
+//! Gates that hold a process until its surroundings are ready.
 //!
-//! A session passes two while it is started. The first holds the process that becomes tmux until the
+//! A session passes two gates while it starts. The first holds the process that becomes tmux until the
 //! manager has moved it into the session's scope, so that nothing of the session ever runs outside.
 //! The second holds the process in the pane until forge knows its ids and tmux has settled: then it
-//! becomes the program. A program that is held cannot end too early to be seen (tmux 3.3a loses the
+//! becomes the program. A held program cannot end before forge watches it (tmux 3.3a loses the
 //! status of some panes that end within their first milliseconds), nor fork before tmux 3.4 and later
 //! have moved its pane to a scope of its own.
 //!
-//! A guarded command passes one, of the second kind: it holds the process until it is in its scope,
-//! has its limits and is watched.
+//! A guarded command passes one gate, of the second kind: the gate holds the process until it is in its
+//! scope, has its limits and is watched.
 //!
-//! Each gate is closed by the death of the forge that holds it: the process behind it ends
-//! and the program never runs. Nothing has to be cleaned for that; the kernel closes the pipe.
+//! If the forge that holds a gate dies, the process behind the gate ends and the program never runs. The
+//! kernel closes the pipe, so nothing has to be cleaned up.
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -38,7 +38,7 @@ use crate::model::guard::REFUSED;
 use crate::model::internal_command::InternalCommand;
 use crate::model::session::command::Argv;
 
-/// What opens the first gate.
+/// The byte that opens the first gate.
 const GO: u8 = b'g';
 
 /// A process behind the first gate.
@@ -49,19 +49,19 @@ pub struct Held {
 }
 
 impl Held {
-    /// Starts the process that will become the command, with that environment and no other.
+    /// Starts the process that will become the command, with exactly this environment.
     ///
     /// # Errors
-    /// When it cannot be started.
+    /// `Failed` if the process cannot be started.
     pub fn start(command: &[String], environment: &[(OsString, OsString)]) -> Result<Self> {
         let command = command.iter().map(OsString::from).collect();
-        // Not by path: this is the very binary that runs, even while an upgrade replaces it.
+        // `/proc/self/exe` is the binary that runs now, even if an upgrade has replaced the file.
         let mut child = Command::new("/proc/self/exe")
             .arg0("forge")
             .args(InternalCommand::GateServer { command }.arguments())
             .env_clear()
             .envs(environment.iter().map(|(name, value)| (name, value)))
-            // Keys pressed for the caller (Ctrl-C) are not for the session.
+            // The caller's terminal keys (Ctrl-C) must not reach the session.
             .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -72,7 +72,6 @@ impl Held {
         Ok(Self { child, gate })
     }
 
-    /// Its pid.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -80,13 +79,13 @@ impl Held {
     /// Opens the gate.
     ///
     /// # Errors
-    /// When the process behind it is gone.
+    /// `Failed` if the process behind the gate is gone.
     pub fn release(mut self) -> Result<Child> {
         self.gate.write_all(&[GO]).trying("the session's first process ended before it was let go")?;
         Ok(self.child)
     }
 
-    /// Keeps the gate shut for good; the process behind it ends.
+    /// Never opens the gate. The process behind it ends.
     pub fn abandon(self) {
         let Self { mut child, gate } = self;
         drop(gate);
@@ -98,7 +97,7 @@ impl Held {
 /// The process behind the first gate: waits, then becomes the command.
 ///
 /// # Errors
-/// When the gate was abandoned, or the command cannot be executed.
+/// `Failed` if the gate was abandoned, or the command cannot be executed.
 pub fn wait_then_exec_server(command: &[OsString]) -> Result<std::convert::Infallible> {
     let (program, arguments) =
         command.split_first().ok_or_else(|| Error::usage("there is no command to wait for"))?;
@@ -106,28 +105,27 @@ pub fn wait_then_exec_server(command: &[OsString]) -> Result<std::convert::Infal
     if !matches!(std::io::stdin().read(&mut byte), Ok(1) if byte[0] == GO) {
         return Err(Error::failed("the spawn was given up"));
     }
-    // What the caller blocks (a foreground run waits for signals) is not for the session.
+    // The session must not inherit the signals that the caller blocks (a foreground run waits for signals).
     SigSet::empty().thread_set_mask().trying("cannot unblock signals")?;
     Err(Command::new(program).args(arguments).stdin(Stdio::null()).exec())
         .trying(format!("cannot run {}", program.display()))
 }
 
-/// What the process in the pane is told to become.
+/// The program that the process in the pane becomes.
 #[derive(Debug, Serialize, Deserialize)]
 struct Orders {
     command: Argv,
     cwd: PathBuf,
 }
 
-/// What a guarded process is told; what it becomes it knows.
+/// The terms of a guarded process. It knows its program from its arguments.
 #[derive(Debug, Serialize, Deserialize)]
 struct GuardedTerms {
-    /// Whether the kernel is to refuse TCP ports to it.
+    /// Whether the process asks the kernel to deny it TCP ports.
     deny_bind: bool,
 }
 
-/// A gate of the second kind, as forge holds it: an abstract socket (unix(7)), which leaves no file
-/// behind.
+/// A gate of the second kind: an abstract socket (unix(7)), which leaves no file behind.
 #[derive(Debug)]
 pub struct Gate {
     listener: UnixListener,
@@ -135,12 +133,10 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// Makes the gate.
-    ///
     /// # Errors
-    /// When the socket cannot be made.
+    /// `Failed` if the socket cannot be made.
     pub fn new() -> Result<Self> {
-        // A restore makes several at the same moment.
+        // A restore makes several gates at the same moment.
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("forge/{}/{}/{count}", std::process::id(), now_us());
@@ -151,15 +147,15 @@ impl Gate {
         Ok(Self { listener, name })
     }
 
-    /// What the process has to be told to find the gate.
+    /// The name by which the process finds the gate.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Waits for that process to come. Nobody else is let in: the kernel says who it is.
+    /// Waits for this process to connect, and for no other: the kernel reports the peer's pid and user.
     ///
     /// # Errors
-    /// When it does not come in time.
+    /// `Socket` if the process does not connect by the deadline.
     pub fn wait_for(&self, pid: u32, deadline: Deadline) -> Result<Waiting> {
         while readable(&[self.listener.as_fd()], deadline)[0] {
             let Ok((stream, _)) = self.listener.accept() else { continue };
@@ -182,25 +178,26 @@ impl Waiting {
     /// Lets a process in a pane become the program. Returns once it has.
     ///
     /// # Errors
-    /// When the program cannot be executed: why, as the kernel says.
+    /// `Ended` if the program cannot be executed, with the kernel's reason; `Deadline`; `Failed` if the process
+    /// is gone.
     pub fn release(self, command: &Argv, cwd: PathBuf, deadline: Deadline) -> Result<()> {
-        self.tell(&Orders { command: command.clone(), cwd }, command.name(), deadline)
+        self.send_orders(&Orders { command: command.clone(), cwd }, command.name(), deadline)
     }
 
-    /// Lets a guarded process become its program, which has that name. Returns once it has.
+    /// Lets a guarded process become its program, whose name is `program`. Returns once it has.
     ///
     /// # Errors
-    /// When the program cannot be executed: why, as the kernel says.
+    /// As for [`Self::release`].
     pub fn release_guarded(self, deny_bind: bool, program: &str, deadline: Deadline) -> Result<()> {
-        self.tell(&GuardedTerms { deny_bind }, program, deadline)
+        self.send_orders(&GuardedTerms { deny_bind }, program, deadline)
     }
 
-    fn tell(mut self, orders: &impl Serialize, program: &str, deadline: Deadline) -> Result<()> {
+    fn send_orders(mut self, orders: &impl Serialize, program: &str, deadline: Deadline) -> Result<()> {
         let doing = "the process behind the gate ended before it became the program";
         let mut orders = serde_json::to_vec(orders).trying(doing)?;
         orders.push(b'\n');
         self.stream.write_all(&orders).trying(doing)?;
-        // The socket closes when the program is executed; before that only a reason comes.
+        // The socket closes when the program is executed. If it cannot be executed, the reason comes first.
         let mut reason = Vec::new();
         while readable(&[self.stream.as_fd()], deadline)[0] {
             let mut buffer = [0; 512];
@@ -219,15 +216,15 @@ impl Waiting {
     }
 }
 
-/// Goes to the gate, and waits there for what it is told; `None` when who held the gate died.
-fn meet<T: DeserializeOwned>(name: &str) -> Result<(UnixStream, Option<T>)> {
+/// Connects to the gate and waits for orders. `None` if the forge that held the gate died.
+fn wait_for_orders<T: DeserializeOwned>(name: &str) -> Result<(UnixStream, Option<T>)> {
     let nobody = || {
         Error::failed("nobody waits for this process")
             .hint("it is one of forge's own; use 'forge spawn' or 'forge guard run'")
     };
     let address = SocketAddr::from_abstract_name(name).trying("no gate has such a name")?;
     let stream = UnixStream::connect_addr(&address).map_err(|_| nobody())?;
-    // Abstract names are free for all: make sure that it is our own user who gives the orders.
+    // Any user can bind an abstract name: accept orders from this user only.
     if !getsockopt(&stream, PeerCredentials).is_ok_and(|peer| peer.uid() == nix::unistd::geteuid().as_raw()) {
         return Err(nobody());
     }
@@ -237,9 +234,9 @@ fn meet<T: DeserializeOwned>(name: &str) -> Result<(UnixStream, Option<T>)> {
     Ok((stream, Some(line).filter(|_| is_whole).and_then(|line| serde_json::from_str(&line).ok())))
 }
 
-/// Becomes the program; where that fails it tells who held the gate, and returns the exit status
-/// that a shell gives: 127 not found, 126 otherwise.
-fn become_or_tell(mut command: Command, stream: &UnixStream) -> u8 {
+/// Becomes the program. If that fails, sends the reason to the forge that holds the gate, and returns the exit
+/// status that a shell gives: 127 if the program was not found, otherwise 126.
+fn exec_or_report(mut command: Command, stream: &UnixStream) -> u8 {
     let error = command.exec();
     let status = if error.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 };
     let program = command.get_program().to_string_lossy();
@@ -247,16 +244,16 @@ fn become_or_tell(mut command: Command, stream: &UnixStream) -> u8 {
     status
 }
 
-/// The process in the pane: waits at the gate, then becomes the program. Returns the exit
-/// status that a shell gives where that fails.
+/// The process in the pane: waits at the gate, then becomes the program. If the program cannot be executed,
+/// returns the exit status that a shell gives.
 ///
 /// # Errors
-/// When nobody holds the gate.
+/// `Failed` if no forge holds the gate.
 pub fn wait_then_exec_pane(name: &str) -> Result<u8> {
-    let (stream, orders) = meet::<Orders>(name)?;
+    let (stream, orders) = wait_for_orders::<Orders>(name)?;
     let Some(orders) = orders else {
-        // The spawn died. This server was made for this pane alone and its program never
-        // ran: end it, also where the user's configuration would keep a dead pane.
+        // The spawn died. The server was started for this pane only, and its program never ran: end the
+        // server, even if the user's configuration would keep a dead pane.
         let server = getppid();
         if server > Pid::from_raw(1) {
             let _ = kill(server, Signal::SIGTERM);
@@ -266,14 +263,14 @@ pub fn wait_then_exec_pane(name: &str) -> Result<u8> {
     raise_oom_score();
     let mut command = Command::new(orders.command.program());
     command.args(&orders.command.as_slice()[1..]).current_dir(&orders.cwd);
-    Ok(become_or_tell(command, &stream))
+    Ok(exec_or_report(command, &stream))
 }
 
-/// Starts a process that waits at the gate of that name, to become the command: where and with
-/// what the caller runs, and among its terminal's processes.
+/// Starts a process that waits at the gate and becomes the command. It has the caller's directory,
+/// environment and terminal. With `to_stderr`, its standard output is the caller's standard error.
 ///
 /// # Errors
-/// When it cannot be started.
+/// `Failed` if the process cannot be started.
 pub fn start_guarded(gate: &Gate, command: &[OsString], to_stderr: bool) -> Result<Child> {
     let stdout = if to_stderr {
         let stderr = std::io::stderr().as_fd().try_clone_to_owned();
@@ -292,15 +289,15 @@ pub fn start_guarded(gate: &Gate, command: &[OsString], to_stderr: bool) -> Resu
         .trying("cannot start the command's process")
 }
 
-/// The guarded process: waits at the gate, then becomes the command. Returns the exit status that a
-/// shell gives where that fails.
+/// The guarded process: waits at the gate, then becomes the command. If the command cannot be executed, returns
+/// the exit status that a shell gives.
 ///
 /// # Errors
-/// When nobody holds the gate, or listening cannot be denied.
+/// `Failed` if no forge holds the gate, or the kernel cannot deny listening.
 pub fn wait_then_exec_guarded(name: &str, command: &[OsString]) -> Result<u8> {
-    let (mut stream, terms) = meet::<GuardedTerms>(name)?;
+    let (mut stream, terms) = wait_for_orders::<GuardedTerms>(name)?;
     let (Some(terms), Some((program, arguments))) = (terms, command.split_first()) else {
-        // Who held the gate has said why, or was killed.
+        // The forge that held the gate has reported the reason, or was killed.
         return Ok(REFUSED);
     };
     if terms.deny_bind
@@ -310,9 +307,9 @@ pub fn wait_then_exec_guarded(name: &str, command: &[OsString]) -> Result<u8> {
         return Err(error);
     }
     raise_oom_score();
-    // What the guard blocks, to wait for it, is not for the command.
+    // The command must not inherit the signals that the guard blocks to wait for them.
     SigSet::empty().thread_set_mask().trying("cannot unblock signals")?;
     let mut command = Command::new(program);
     command.args(arguments);
-    Ok(become_or_tell(command, &stream))
+    Ok(exec_or_report(command, &stream))
 }

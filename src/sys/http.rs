@@ -38,8 +38,8 @@ pub fn post_json(address: &str, json: &str) -> Result<(), Refusal> {
 
 fn refusal(error: &Error) -> Refusal {
     match error {
-        // How the check of a certificate ends, and of what is no TLS at all. It may be for now: at a
-        // boot the clock may be wrong.
+        // The certificate is not valid, or the server does not speak TLS. forge tries again, because the clock
+        // may be wrong during boot.
         Error::Io(io) if io.kind() == std::io::ErrorKind::InvalidData => {
             Refusal::ForNow("the server's certificate is not trusted, or it speaks no TLS".to_owned())
         }
@@ -47,7 +47,7 @@ fn refusal(error: &Error) -> Refusal {
         Error::Timeout(_) => Refusal::ForNow("no answer in time".to_owned()),
         Error::HostNotFound => Refusal::ForNow("the host's name cannot be resolved".to_owned()),
         Error::ConnectionFailed => Refusal::ForNow("no connection".to_owned()),
-        Error::BadUri(_) | Error::Http(_) => Refusal::ForGood("the address is none".to_owned()),
+        Error::BadUri(_) | Error::Http(_) => Refusal::ForGood("the address is not a valid URL".to_owned()),
         Error::TooManyRedirects => Refusal::ForGood("too many redirects".to_owned()),
         _ => Refusal::ForNow("the request failed".to_owned()),
     }

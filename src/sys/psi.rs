@@ -1,4 +1,4 @@
-//! The pressure that the kernel measures (PSI), on the machine and in control groups.
+//! Pressure stall information (PSI) of the machine and of control groups.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -7,15 +7,13 @@ use super::cgroup::Cgroup;
 use super::clock::boot_us;
 use crate::model::guard::pressure::{Pressure, Totals, total};
 
-/// Where the machine's is.
 const HOST: &str = "/proc/pressure";
 
-/// Whether this kernel measures it at all (`psi=1`).
+/// Whether this kernel measures pressure (`psi=1`).
 pub fn is_measured() -> bool {
     totals(|resource| Path::new(HOST).join(resource)).is_some()
 }
 
-/// Whose pressure it is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Whose {
     /// The machine's.
@@ -36,7 +34,7 @@ impl Whose {
     }
 }
 
-/// The totals; `None` where not one of them is measured.
+/// `None` if the kernel measures none of the three.
 fn totals(file: impl Fn(&str) -> PathBuf) -> Option<Totals> {
     let read = |resource| total(&std::fs::read_to_string(file(resource)).ok()?);
     let (cpu, memory, io) = (read("cpu"), read("memory"), read("io"));
@@ -47,15 +45,15 @@ fn totals(file: impl Fn(&str) -> PathBuf) -> Option<Totals> {
     })
 }
 
-/// Measures from one look to the next. The kernel's own triggers would tell without looking, and
-/// are root's before Linux 6.5.
+/// Measures the pressure between two samples. The kernel's own triggers would make sampling unnecessary, but
+/// before Linux 6.5 only root may use them.
 #[derive(Debug, Default)]
 pub struct Gauge {
     last: BTreeMap<Whose, (u64, Totals)>,
 }
 
 impl Gauge {
-    /// The pressure since the last look at that; `None` at the first, and where it is not measured.
+    /// The pressure since the last sample; `None` for the first sample, or if the kernel does not measure it.
     pub fn sample(&mut self, whose: &Whose) -> Option<Pressure> {
         let (now, totals) = (boot_us(), whose.totals()?);
         let (then, earlier) = self.last.insert(whose.clone(), (now, totals))?;
@@ -63,7 +61,7 @@ impl Gauge {
     }
 }
 
-/// How many processes the kernel has killed for want of memory since the boot.
+/// The number of out-of-memory kills since boot.
 pub fn oom_kills() -> u64 {
     let text = std::fs::read_to_string("/proc/vmstat").unwrap_or_default();
     text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok()).unwrap_or(0)

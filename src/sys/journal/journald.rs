@@ -1,9 +1,8 @@
-//! Whether journald takes records.
+//! Whether journald accepts records.
 //!
-//! One that stands still (stopped, or its disk hangs) takes none, and once its queue is full a send(2)
-//! to it waits without a deadline: tracing-journald's does. So it is looked first whether there is
-//! room. That somebody else takes the last of it in between is possible, and then only journald's own
-//! return helps.
+//! A journald that is stopped, or whose disk hangs, accepts none. Once its queue is full, a send(2) to it waits
+//! without a deadline, and tracing-journald uses send(2). So forge first checks whether the queue is full.
+//! Another process may fill the queue in between; then forge waits until journald runs again.
 
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixDatagram;
@@ -13,13 +12,12 @@ use std::time::Duration;
 use crate::sys::clock::Deadline;
 use crate::sys::poll::{Interest, ready};
 
-/// Where journald takes records.
+/// journald's socket.
 const SOCKET: &str = "/run/systemd/journal/socket";
 
-/// How long a full queue may take to have room, once: who has waited in vain does not wait again.
+/// How long forge waits for a full queue. After one wait in vain, forge does not wait again.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// journald, as seen by who has something for it.
 #[derive(Debug)]
 pub(super) struct Journald {
     socket: UnixDatagram,
@@ -27,23 +25,23 @@ pub(super) struct Journald {
 }
 
 impl Journald {
-    /// Looks for it; `None` where it takes nothing.
+    /// `None` if journald does not run, or accepts no records.
     pub(super) fn find() -> Option<Self> {
         let it = Self { socket: UnixDatagram::unbound().ok()?, accepts: AtomicBool::new(true) };
         it.is_accepting().then_some(it)
     }
 
-    /// Whether it takes the next record.
+    /// Whether journald accepts the next record. Waits up to 2 seconds, unless an earlier wait was in vain.
     pub(super) fn is_accepting(&self) -> bool {
         let patience = if self.was_accepting() { PATIENCE } else { Duration::ZERO };
-        // Anew each time: it may be another one by now.
+        // Connect again each time: journald may have been restarted.
         let accepts = self.socket.connect(SOCKET).is_ok()
             && ready(&[(self.socket.as_fd(), Interest::Write)], Deadline::after(patience))[0];
         self.accepts.store(accepts, Ordering::Relaxed);
         accepts
     }
 
-    /// What the last look showed.
+    /// The result of the last [`Self::is_accepting`].
     pub(super) fn was_accepting(&self) -> bool {
         self.accepts.load(Ordering::Relaxed)
     }

@@ -28,30 +28,29 @@ use crate::model::guard::unit_state::{Guarded, ManagerKind};
 use crate::model::session::name::SessionId;
 use journald::Journald;
 
-/// Says what a person is waiting for, where one is.
+/// Prints a progress line for a waiting user, if standard error is a terminal.
 macro_rules! progress {
     ($($text:tt)*) => { tracing::info!(target: "progress", $($text)*) };
 }
 pub(crate) use progress;
 
-/// Says at once, on standard error, what a person should know, unless only errors are to be said. It
-/// never waits for whoever reads that.
+/// Prints a line on standard error at once, unless forge prints errors only. It never waits for the reader.
 macro_rules! inform {
     ($($text:tt)*) => { $crate::sys::journal::print_line(format!($($text)*), false) };
 }
 pub(crate) use inform;
 
-/// The same for what is an error.
+/// Prints an error on standard error at once. It never waits for the reader.
 macro_rules! alarm {
     ($($text:tt)*) => { $crate::sys::journal::print_line(format!($($text)*), true) };
 }
 pub(crate) use alarm;
 
-/// Whether more than errors is to be said.
+/// Whether forge prints more than errors.
 static PRINTS_MORE: AtomicBool = AtomicBool::new(false);
 
-/// What is said and was not read yet: by a thread of its own, since a pipe that nobody reads, or a
-/// terminal that was stopped (Ctrl-S), would hold up whoever writes.
+/// The lines that have not been read yet. A thread of its own writes them, because a pipe that nobody reads, or a
+/// terminal that the user stopped (Ctrl-S), blocks the writer.
 static WRITER: Mutex<Option<StderrWriter>> = Mutex::new(None);
 
 struct StderrWriter {
@@ -59,7 +58,7 @@ struct StderrWriter {
     thread: JoinHandle<()>,
 }
 
-/// So many lines may wait to be read; what comes then is in the journal alone.
+/// The number of lines that may wait to be read. Further lines are in the journal only.
 const WAITING: usize = 1000;
 
 pub(crate) fn print_line(line: String, is_error: bool) {
@@ -71,7 +70,7 @@ pub(crate) fn print_line(line: String, is_error: bool) {
         let (lines, waiting) = sync_channel::<String>(WAITING);
         let write = move || {
             for line in waiting {
-                // Nobody may be there to read it; that is no reason to end.
+                // The reader may be gone; that is no reason to end.
                 let _ = writeln!(std::io::stderr(), "forge: {line}");
             }
         };
@@ -83,7 +82,7 @@ pub(crate) fn print_line(line: String, is_error: bool) {
     }
 }
 
-/// Waits until all that was told is read, before something else is printed.
+/// Waits until all lines on standard error have been read. Call it before printing something else.
 pub fn flush_stderr() {
     let writer = WRITER.lock().ok().and_then(|mut writer| writer.take());
     if let Some(StderrWriter { lines, thread }) = writer {
@@ -162,7 +161,7 @@ pub fn around(unit: &Guarded, from: u64, until: u64) -> Vec<String> {
     };
     let read = command::run(&mut command, Deadline::after(Duration::from_secs(10)));
     let text = read.map(|output| output.stdout).unwrap_or_default();
-    // forge's own records of the unit are told already.
+    // The report already contains forge's own records of the unit.
     text.lines().filter(|line| !line.contains(" forge[")).map(ToOwned::to_owned).collect()
 }
 

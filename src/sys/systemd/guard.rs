@@ -1,5 +1,5 @@
-//! The units of a guarded command, made in one transaction: its slice with the limits, its scope, and
-//! the service that looks after it when its guard is gone.
+//! The units of a guarded command, made in one transaction: its slice with the limits, its scope, and the
+//! keeper, the service that cleans up after its guard is gone.
 
 use std::path::Path;
 
@@ -14,29 +14,28 @@ use crate::model::unit::{self, FORGE_SLICE, GUARD_SLICE};
 use crate::sys::clock::Deadline;
 use crate::sys::process::Process;
 
-/// How long the keeper may take to end what its guard left, in microseconds.
+/// The keeper's stop timeout, in microseconds.
 const KEEPER_STOP_US: u64 = 60_000_000;
 
-/// The pause before a keeper that was killed is started again, in microseconds.
+/// The pause before systemd restarts a keeper that was killed, in microseconds.
 const KEEPER_AGAIN_US: u64 = 100_000;
 
-/// What `units/user/` has for the slices; here for a user who has not installed the units.
+/// The weights of the slices as in `units/user/`, for a user who has not installed the units.
 const WEIGHTS: [(&str, u64); 2] = [(FORGE_SLICE, 20), (GUARD_SLICE, 10)];
 
-/// `CPUWeight=` of a unit for which nobody has set one.
+/// `CPUWeight=` of a unit that has no weight.
 const NOT_SET: u64 = u64::MAX;
 
-/// What to make.
 #[derive(Debug)]
 pub struct Guarding<'a> {
     /// The id of the guarded command.
     pub id: &'a str,
-    /// What people read.
+    /// The units' `Description=`.
     pub description: &'a str,
     /// Its slice.
     pub slice: &'a str,
-    /// Whether what the command leaves behind may stay: then the slice goes with it, and else when it is
-    /// stopped.
+    /// Whether processes that the command leaves behind may stay. If so, systemd removes the slice when the last
+    /// of them ends; otherwise forge stops the slice.
     pub may_stay: bool,
     /// The limits, for the slice.
     pub limits: &'a Limits,
@@ -44,18 +43,18 @@ pub struct Guarding<'a> {
     pub process: &'a Process,
     /// forge's own path.
     pub forge: &'a Path,
-    /// What the keeper runs: it waits until the guard is gone.
+    /// The keeper's `ExecStart=` arguments: it waits until the guard is gone.
     pub keeper: &'a [String],
-    /// What runs after the keeper's end, however that came.
+    /// The keeper's `ExecStopPost=` arguments.
     pub after_keeper: &'a [String],
 }
 
 impl Manager {
-    /// Makes slice, scope and keeper, moves the process into the scope, and waits until the manager
-    /// says that it is done.
+    /// Makes slice, scope and keeper, moves the process into the scope, and waits until the manager reports
+    /// success.
     ///
     /// # Errors
-    /// When they cannot be made.
+    /// `Failed` if the units cannot be made; `Deadline`; `Bus` if the manager is gone.
     pub fn start_guarding(&self, plan: &Guarding<'_>, deadline: Deadline) -> Result<()> {
         let (scope, keeper) = (unit::guard_scope(plan.id), unit::guard_keeper(plan.id));
         let transient = Transient {
@@ -65,7 +64,7 @@ impl Manager {
             process: plan.process,
             more: &|| {
                 vec![
-                    // No command without its keeper.
+                    // The command must not run without its keeper.
                     ("Requires", Variant::new(vec![keeper.as_str()])),
                     ("After", Variant::new(vec![keeper.as_str()])),
                 ]
@@ -74,7 +73,7 @@ impl Manager {
                 let mut slice: Vec<Property<'_>> = vec![
                     ("Description", Variant::new(plan.description)),
                     ("CollectMode", Variant::new("inactive-or-failed")),
-                    // What it has used is to be read when it has ended.
+                    // forge reads the slice's usage after the command has ended.
                     ("StopWhenUnneeded", Variant::new(plan.may_stay)),
                 ];
                 slice.extend(accounting());
@@ -87,7 +86,7 @@ impl Manager {
                     ("Restart", Variant::new("on-failure")),
                     ("RestartUSec", Variant::new(KEEPER_AGAIN_US)),
                     ("TimeoutStopUSec", Variant::new(KEEPER_STOP_US)),
-                    // However often it is killed, there is another.
+                    // systemd restarts the keeper however often it is killed.
                     ("StartLimitIntervalUSec", Variant::new(0u64)),
                     ("CollectMode", Variant::new("inactive-or-failed")),
                 ];
@@ -101,7 +100,7 @@ impl Manager {
         WEIGHTS.iter().try_for_each(|(slice, weight)| self.weigh(slice, *weight))
     }
 
-    /// Gives a slice its weight for this boot, where nobody has given it one.
+    /// Sets a slice's weight for this boot, unless it has one.
     fn weigh(&self, slice: &str, weight: u64) -> Result<()> {
         let ask = async {
             let path = self.proxy.load_unit(slice).await?;

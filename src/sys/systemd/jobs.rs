@@ -1,4 +1,4 @@
-//! Jobs: what the manager was asked to do, followed to its end.
+//! Jobs of the manager, and waiting for their ends.
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
@@ -14,25 +14,24 @@ use super::{Manager, bus_error, is_gone, is_named};
 use crate::model::error::{Error, Kind, Result};
 use crate::sys::clock::Deadline;
 
-/// How a job ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JobOutcome {
-    /// As asked.
+    /// The job succeeded.
     Done,
-    /// There was nothing to do: no such unit.
+    /// There is no such unit.
     Gone,
-    /// Otherwise; the manager's word: canceled, timeout, failed, dependency …
+    /// The manager's word for another result: canceled, timeout, failed, dependency …
     Other(String),
-    /// Not before the deadline.
+    /// The job had not ended by the deadline.
     Pending,
-    /// It is over, and the manager never told how.
+    /// The job is over, and the manager did not report its result.
     Untold,
 }
 
-/// How long after which a job that nothing was told of is asked for.
+/// The interval at which forge asks whether the manager still has a job.
 const STILL_THERE: Duration = Duration::from_secs(1);
 
-/// The ends of jobs, subscribed to before any is made.
+/// The ends of jobs. Subscribe before making a job.
 pub(super) struct Jobs {
     runtime: Runtime,
     connection: zbus::Connection,
@@ -42,8 +41,8 @@ pub(super) struct Jobs {
 
 const DOING: &str = "cannot watch the manager's jobs";
 
-/// The signal, by its sender's well-known name: the proxy's own stream asks the bus twice more, for
-/// who has the name and for whoever gets it.
+/// A match rule for the signal, by its sender's well-known name. (The proxy's own stream makes two more calls to
+/// the bus: for the name's owner, and for changes of the owner.)
 fn job_removed() -> zbus::Result<zbus::MatchRule<'static>> {
     zbus::MatchRule::builder()
         .msg_type(zbus::message::Type::Signal)
@@ -65,8 +64,8 @@ impl Jobs {
         Ok(Self { runtime: runtime.clone(), connection: connection.clone(), stream, ended: BTreeMap::new() })
     }
 
-    /// Waits for the end of a job, by its path. A manager that executes itself anew meanwhile may
-    /// never tell of it; so from time to time it is asked whether it still has that job.
+    /// Waits for the end of a job, by its path. A manager that re-executes itself meanwhile may never report it,
+    /// so forge asks once a second whether the manager still has the job.
     pub(super) async fn end_of(&mut self, job: &str, deadline: Deadline) -> Result<JobOutcome> {
         loop {
             let soon = deadline.min(Deadline::after(STILL_THERE));
@@ -84,7 +83,7 @@ impl Jobs {
         }
     }
 
-    /// Whether the manager has no such job any more.
+    /// Whether the manager no longer has the job.
     async fn is_forgotten(&mut self, job: &str) -> bool {
         let connection = self.connection.clone();
         let ask = async {
@@ -108,8 +107,8 @@ impl Jobs {
         }
     }
 
-    /// Makes a call and takes in what ends meanwhile. Signals that nobody takes fill their queue,
-    /// and behind a full queue the reply would never come (seen with 160 stops at once).
+    /// Makes a call and records the jobs that end meanwhile. Signals that nobody reads fill their queue, and
+    /// behind a full queue the reply would never come (seen with 160 stops at once).
     pub(super) async fn alongside<T>(&mut self, call: impl Future<Output = T>) -> T {
         let mut call = pin!(call);
         poll_fn(|context| {
@@ -130,16 +129,17 @@ impl Jobs {
 }
 
 impl Manager {
-    /// Stops units, all at once, and waits until each is stopped.
+    /// Stops units, all at once, and waits until each is stopped or the deadline passes. Each unit has its own
+    /// [`JobOutcome`].
     ///
     /// # Errors
-    /// When the bus fails; what happens to a unit is its [`JobOutcome`].
+    /// `Bus` if the manager is gone; `Failed` if it refuses.
     pub fn stop(&self, units: &[String], deadline: Deadline) -> Result<Vec<JobOutcome>> {
         self.runtime.run(async {
             let mut jobs = Jobs::watch(self).await?;
             let mut asked: Vec<Option<String>> = Vec::new();
             for unit in units {
-                // "replace": a stop that is under way is joined, a start is cancelled.
+                // "replace": joins a stop that is under way, and cancels a start.
                 asked.push(match jobs.alongside(self.proxy.stop_unit(unit, "replace")).await {
                     Ok(job) => Some(job.to_string()),
                     Err(error) if is_named(&error, "org.freedesktop.systemd1.NoSuchUnit") => None,

@@ -21,18 +21,16 @@ pub struct Login {
     proxy: LoginInterfaceProxy<'static>,
 }
 
-/// While it is there, logind delays a shutdown, for at most `InhibitDelayMaxSec=` of
-/// logind.conf(5), 5 s where nobody changed it.
+/// A delay lock: while it exists, logind delays a shutdown, for at most `InhibitDelayMaxSec=` of logind.conf(5),
+/// by default 5 s.
 #[derive(Debug)]
 pub struct Inhibitor {
     _delay: OwnedFd,
 }
 
 impl Login {
-    /// Connects.
-    ///
     /// # Errors
-    /// [`Kind::Missing`] when there is no system bus.
+    /// `Missing` if there is no system bus; `Deadline` after 20 seconds; `Failed` if logind refuses.
     pub fn connect() -> Result<Self> {
         let runtime = Runtime::new()?;
         let connect = async {
@@ -46,17 +44,17 @@ impl Login {
         Ok(Self { runtime, connection, proxy })
     }
 
-    /// Whether the user's manager lives on without a login.
+    /// Whether the user's manager runs without a login.
     ///
     /// # Errors
-    /// When logind does not tell.
+    /// `Failed` if logind does not answer.
     pub fn lingers(&self, uid: u32) -> Result<bool> {
         let ask = async {
             let user = match self.proxy.get_user(uid).await {
                 Ok(path) => {
                     asking::<LoginUserInterfaceProxy<'_>>(&self.connection).path(path).build().await?
                 }
-                // Neither logged in nor lingering.
+                // The user is neither logged in nor lingering.
                 Err(error) if super::is_named(&error, "org.freedesktop.login1.NoSuchUser") => {
                     return Ok(false);
                 }
@@ -70,24 +68,24 @@ impl Login {
     /// Turns lingering on. Without polkit only root may.
     ///
     /// # Errors
-    /// When logind refuses.
+    /// `Failed` if logind refuses.
     pub fn turn_lingering_on(&self, uid: u32) -> Result<()> {
         self.runtime.run(self.proxy.set_user_linger(uid, true, false)).map_err(|error| {
             asked(&error, "cannot turn lingering on").hint(format!("sudo loginctl enable-linger {uid}"))
         })
     }
 
-    /// Whether a logout kills all processes of the user, scopes and all.
+    /// Whether a logout kills all processes of the user, including scopes.
     ///
     /// # Errors
-    /// When logind does not tell.
+    /// `Failed` if logind does not answer.
     pub fn kills_at_logout(&self) -> Result<bool> {
         self.runtime
             .run(self.proxy.kill_user_processes())
             .map_err(|error| asked(&error, "cannot ask what a logout does"))
     }
 
-    /// Asks for a delay of the next shutdown; `None` where it is not granted, as without polkit.
+    /// Takes a delay lock for the next shutdown. `None` if logind refuses, as it does without polkit.
     pub fn delay_shutdown(&self, why: &str) -> Option<Inhibitor> {
         match self.runtime.run(self.proxy.inhibit("shutdown", "forge", why, "delay")) {
             Ok(fd) => Some(Inhibitor { _delay: fd.into() }),
@@ -98,10 +96,10 @@ impl Login {
         }
     }
 
-    /// Announcements of shutdowns from now on.
+    /// Subscribes to announcements of shutdowns.
     ///
     /// # Errors
-    /// When they cannot be subscribed to.
+    /// `Failed` if the bus refuses.
     pub fn shutdowns(&self) -> Result<Shutdowns> {
         self.runtime
             .run(self.proxy.receive_prepare_for_shutdown())
@@ -118,10 +116,10 @@ pub struct Shutdowns {
 }
 
 impl Shutdowns {
-    /// Waits for the next one, as long as it takes; `false` where a shutdown is called off.
+    /// Waits for the next announcement, without a deadline. Returns false if a shutdown is cancelled.
     ///
     /// # Errors
-    /// When the connection is lost.
+    /// `Failed` if the connection is lost.
     pub fn wait(&mut self) -> Result<bool> {
         let next = self.runtime.run(poll_fn(|context| Pin::new(&mut self.stream).poll_next(context)));
         let lost = || Error::failed("the connection to logind was lost");

@@ -247,7 +247,7 @@ fn no_manager(error: &zbus::Error) -> Error {
     Error::new(Kind::Bus, format!("the systemd user manager cannot be reached: {}", reason(error))).hint(hint)
 }
 
-/// What D-Bus or the manager said, as one of forge's errors.
+/// An error of D-Bus or of the manager as one of forge's errors.
 fn bus_error(error: &zbus::Error, doing: impl std::fmt::Display) -> Error {
     match error {
         zbus::Error::FDO(fdo)
@@ -255,7 +255,7 @@ fn bus_error(error: &zbus::Error, doing: impl std::fmt::Display) -> Error {
         {
             no_manager(error)
         }
-        // As while it executes itself anew.
+        // For example, the manager is re-executing itself.
         zbus::Error::FDO(fdo)
             if matches!(**fdo, zbus::fdo::Error::NoReply(_) | zbus::fdo::Error::Disconnected(_)) =>
         {
@@ -266,7 +266,7 @@ fn bus_error(error: &zbus::Error, doing: impl std::fmt::Display) -> Error {
             Error::new(Kind::Deadline, format!("{doing}: the user manager did not answer"))
                 .hint("see 'systemctl --user status'")
         }
-        // There is none, or it broke.
+        // There is no connection, or it broke.
         zbus::Error::Connection(..) | zbus::Error::Handshake(_) | zbus::Error::InputOutput(_) => {
             no_manager(error)
         }
@@ -274,7 +274,7 @@ fn bus_error(error: &zbus::Error, doing: impl std::fmt::Display) -> Error {
     }
 }
 
-/// The sentence in an error of D-Bus, without the machinery around it.
+/// The text of a D-Bus error, without the error's name.
 fn reason(error: &zbus::Error) -> String {
     match error {
         zbus::Error::MethodError(_, Some(text), _) => text.clone(),
@@ -293,7 +293,8 @@ fn is_gone(error: &zbus::Error) -> bool {
     matches!(error, zbus::Error::FDO(fdo) if matches!(**fdo, zbus::fdo::Error::UnknownObject(_)))
 }
 
-/// What makes the machine's id one of forge's own: machine-id(5) asks not to give the id itself away.
+/// The application id that makes the machine's id one of forge's own: machine-id(5) asks not to disclose the id
+/// itself.
 const APPLICATION: &str = "bf0eeaaebe754a9e9be5cc8fefa5865a";
 
 /// The id of this machine, for forge alone.

@@ -1,5 +1,5 @@
-//! A directory of tmux sockets. `/tmp` is hostile: nothing here follows a link or a path twice.
-//! The directory is opened once, and everything in it is reached through that descriptor.
+//! A directory of tmux sockets. `/tmp` is hostile: this module follows no links and resolves no path twice. It
+//! opens the directory once and reaches its entries through that descriptor.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
@@ -17,7 +17,7 @@ use rustix::fs::{FlockOperation, flock};
 use crate::model::error::{Error, Kind, Result, Trying};
 use crate::model::output::legible;
 
-/// Who owns, in a user namespace, what nobody in it does: as the root of the machine is seen there.
+/// The uid that stands for all users outside a user namespace, such as the machine's root.
 const UNMAPPED: u32 = 65534;
 
 /// An open directory of sockets, the user's own.
@@ -35,18 +35,18 @@ pub struct StartLock {
 }
 
 impl Directory {
-    /// Opens the directory; `None` where there is none.
+    /// Opens the directory; `None` if it does not exist.
     ///
     /// # Errors
-    /// [`Kind::Unsafe`] when it is a link, no directory, somebody else's, or open to others:
-    /// tmux refuses it too.
+    /// `Unsafe` if it is a link, not a directory, another user's, or open to other users: tmux refuses it, too.
+    /// `Failed` if the kernel refuses.
     pub fn open(path: &Path) -> Result<Option<Self>> {
         let uid = geteuid().as_raw();
         let refuse = |why: String| {
             Err(Error::new(Kind::Unsafe, format!("{} is not safe for tmux sockets: {why}", path.display()))
                 .hint("have it removed, or set TMUX_TMPDIR to a directory of your own"))
         };
-        // A plain open may wait for ever where somebody put a FIFO; O_DIRECTORY refuses it.
+        // A plain open would wait for ever if another user put a FIFO there; O_DIRECTORY refuses it.
         let flags =
             OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
         let fd = match nix::fcntl::open(path, flags, Mode::empty()) {
@@ -60,7 +60,7 @@ impl Directory {
                 );
             }
             Err(error) => {
-                // Who may not even open it is told whose it is.
+                // If forge may not open the directory, the error names its owner.
                 use std::os::unix::fs::MetadataExt;
                 return match path.symlink_metadata() {
                     Ok(metadata) if metadata.uid() != uid => {
@@ -82,16 +82,16 @@ impl Directory {
         Ok(Some(Self { fd, path: path.to_owned(), uid }))
     }
 
-    /// Refuses a path on which others could put a directory of theirs, or a link, in the place of the
-    /// user's. To sweep is safe there all the same; but tmux looks at its directory once and goes by
-    /// the path from then on: its socket and its lock would be made, and removed, where they lead it.
+    /// Refuses a path on which another user could replace the user's directory by another or by a link. A sweep
+    /// is safe there. But tmux checks its directory once and uses the path from then on: it would make and remove
+    /// its socket and its lock wherever the other user's link points.
     ///
     /// # Errors
-    /// [`Kind::Unsafe`], with the directory that is open to others.
+    /// `Unsafe`, with the directory that is open to other users.
     pub fn check_way(to: &Path) -> Result<()> {
         let uid = geteuid().as_raw();
         for step in to.ancestors().skip(1) {
-            // What is not there is told by who needs it.
+            // The code that needs a missing directory reports it.
             let Ok(stat) = nix::sys::stat::lstat(step) else { continue };
             let (mode, owner) = (stat.st_mode & 0o7777, stat.st_uid);
             let why = if ![0, uid, UNMAPPED].contains(&owner) {
@@ -120,12 +120,12 @@ impl Directory {
         nix::unistd::faccessat(&self.fd, ".", nix::unistd::AccessFlags::W_OK, AtFlags::empty()).is_ok()
     }
 
-    /// The names in it, sorted.
+    /// The names of the entries, sorted.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// `Failed` if the directory cannot be read.
     pub fn names(&self) -> Result<Vec<OsString>> {
-        // The words are made where something fails: these are many.
+        // Format the text only on failure: this runs often.
         let failed = |error: Errno| Error::failed(format!("cannot read {}: {error}", self.path.display()));
         let mut dir = Dir::openat(
             &self.fd,
@@ -145,10 +145,10 @@ impl Directory {
         Ok(names)
     }
 
-    /// What is there by that name, links not followed; `None` where nothing is.
+    /// The metadata of an entry. Links are not followed. `None` if there is no entry.
     ///
     /// # Errors
-    /// When that cannot be told.
+    /// `Failed` if the kernel refuses.
     pub fn stat(&self, name: &OsStr) -> Result<Option<FileStat>> {
         match fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(stat)),
@@ -162,7 +162,7 @@ impl Directory {
         kind(stat) == SFlag::S_IFSOCK && stat.st_uid == self.uid
     }
 
-    /// Why it is none.
+    /// Why the entry is not a socket of the user's own.
     pub fn why_not_own_socket(&self, stat: &FileStat) -> String {
         if stat.st_uid == self.uid {
             let what = match kind(stat) {
@@ -178,11 +178,11 @@ impl Directory {
         }
     }
 
-    /// Holds on to a socket of the user's own, whatever its name leads to from now on; `None` where
-    /// there is none by that name.
+    /// Opens a socket of the user's own (`O_PATH`): the descriptor refers to it even if its name changes. `None` if
+    /// the user has no socket of that name.
     ///
     /// # Errors
-    /// The kernel's word for why it cannot be had.
+    /// The kernel's.
     pub(super) fn hold(&self, name: &OsStr) -> nix::Result<Option<OwnedFd>> {
         let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         match openat(&self.fd, name, flags, Mode::empty()) {
@@ -192,15 +192,15 @@ impl Directory {
         }
     }
 
-    /// Takes tmux's start lock of a socket without waiting; `None` when somebody has it, or the
-    /// name does not lead to what was locked.
+    /// Takes tmux's start lock of a socket without waiting. `None` if another process holds it, or the lock file
+    /// has been replaced meanwhile.
     ///
     /// # Errors
-    /// When there can be no lock.
+    /// `Failed` if the lock file cannot be opened or locked.
     pub fn lock(&self, socket: &OsStr) -> Result<Option<StartLock>> {
         let mut name = socket.to_owned();
         name.push(".lock");
-        // Here too: a sweep comes by for each socket.
+        // Format the text only on failure: a sweep does this for each socket.
         let failed = |error: &dyn Display| {
             Error::failed(format!("cannot lock {}: {error}", legible(&self.path.join(&name))))
         };
@@ -208,34 +208,34 @@ impl Directory {
             OFlag::O_CREAT | OFlag::O_WRONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
         let fd = openat(&self.fd, name.as_os_str(), flags, Mode::from_bits_truncate(0o600))
             .map_err(|error| failed(&error))?;
-        // Its end is that of the descriptor: nix's Flock panics where the kernel does not unlock.
+        // Closing the descriptor ends the lock. nix's Flock would panic if the kernel did not unlock.
         match flock(&fd, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
             Err(error) => return Err(failed(&error)),
         }
-        // tmux removes the file when its server is up: then this lock is of the past.
+        // tmux removes the file when its server is up: then this lock no longer counts.
         let held = fstat(&fd).map_err(|error| failed(&error))?;
         let same =
             self.stat(&name)?.is_some_and(|now| now.st_ino == held.st_ino && now.st_dev == held.st_dev);
         Ok((same && kind(&held) == SFlag::S_IFREG).then_some(StartLock { _lock: fd, name }))
     }
 
-    /// Removes a socket whose start lock is held, and the lock's file too where that is forge's
-    /// own: nobody but a spawn of that name, which the manager admits once, waits for it. Other
-    /// lock files stay: a tmux that has one open must not meet another that made a new one.
+    /// Removes a socket whose start lock this process holds. With `lock_too`, removes the lock file as well: only a
+    /// spawn of the same name waits for forge's own lock files, and the manager admits one spawn at a time. Other
+    /// lock files stay: otherwise one tmux could hold the old file and another one a new file.
     ///
     /// # Errors
-    /// When it cannot be removed.
+    /// `Failed` if a file cannot be removed.
     pub fn remove(&self, socket: &OsStr, lock: StartLock, lock_too: bool) -> Result<()> {
         self.unlink(socket)?;
         if lock_too { self.remove_lock(lock) } else { Ok(()) }
     }
 
-    /// Removes the file of a lock that is held: of forge's own socket, that somebody else removed.
+    /// Removes the file of a lock that this process holds, after another process has removed the socket.
     ///
     /// # Errors
-    /// When it cannot be removed.
+    /// `Failed` if the file cannot be removed.
     pub fn remove_lock(&self, lock: StartLock) -> Result<()> {
         let removed = self.unlink(&lock.name);
         drop(lock);

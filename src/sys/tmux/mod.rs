@@ -1,8 +1,7 @@
-//! tmux: the only room that runs it, and the only one that opens its sockets.
+//! tmux: the only module that runs it, and the only module that opens its sockets.
 //!
-//! Every call has a deadline, since tmux has none of its own: a client waits for ever for a
-//! server that is stopped. Every call but the one that makes a server says `-N`, so that none
-//! starts one by accident.
+//! Every call has a deadline, because tmux has none: a client waits for ever for a stopped server. Every call
+//! except the one that makes a server passes `-N`, so that no other call starts a server by accident.
 
 pub mod directory;
 pub mod input;
@@ -44,7 +43,7 @@ impl Server {
         Self { binary: binary.to_owned(), socket: socket.to_owned() }
     }
 
-    /// A tmux client for this server; nothing of the caller's own tmux reaches it.
+    /// A tmux client for this server. It does not see the caller's own tmux.
     pub fn client(&self) -> Command {
         self.client_by(&self.binary)
     }
@@ -55,15 +54,16 @@ impl Server {
         command
     }
 
-    /// Gives the server commands and returns what they print.
+    /// Runs commands in the server and returns their output.
     ///
     /// # Errors
-    /// What tmux said, or that it did not answer in time.
+    /// `Deadline` if the server does not answer by the deadline or within [`ANSWER`]; `Socket`, `TmuxConfig` or
+    /// `Failed` with tmux's error text.
     pub fn run_command(&self, arguments: &[&str], deadline: Deadline) -> Result<String> {
         self.run_command_with_input(arguments, &[], deadline)
     }
 
-    /// The same, with that on the client's standard input.
+    /// As [`Self::run_command`], with `input` on the client's standard input.
     fn run_command_with_input(&self, arguments: &[&str], input: &[u8], deadline: Deadline) -> Result<String> {
         let deadline = deadline.min(Deadline::after(ANSWER));
         let run = |mut client: Command| {
@@ -81,13 +81,13 @@ impl Server {
         if output.success { Ok(output.stdout) } else { Err(client_error(&output)) }
     }
 
-    /// A client that is the very program that the server runs, which the kernel keeps while it does: for when
-    /// tmux was upgraded under it to a version that it does not understand.
+    /// A client that runs the server's own binary, which the kernel keeps while the server runs. forge uses it if
+    /// an upgrade has installed a tmux whose protocol the server does not understand.
     fn own_client(&self) -> Option<Command> {
         Some(self.client_by(&PathBuf::from(format!("/proc/{}/exe", ping::server_of(&self.socket)?))))
     }
 
-    /// A client that hung: the server is wedged, not dead.
+    /// The error for a client that hung: the server is wedged, not dead.
     fn explain(&self, error: Error) -> Error {
         if error.kind == Kind::Deadline {
             Error::new(
@@ -100,12 +100,12 @@ impl Server {
         }
     }
 
-    /// What tmux knows of a pane.
+    /// A pane as tmux reports it.
     ///
     /// # Errors
-    /// When the server does not answer, or has no such pane.
+    /// As for [`Self::run_command`]; `Failed` if the server has no such pane.
     pub fn pane(&self, pane: &str, deadline: Deadline) -> Result<Pane> {
-        // list-panes and not display-message, which prints something for a pane that is gone.
+        // display-message would print something even if the pane is gone; list-panes fails.
         let printed = self.run_command(
             &["list-panes", "-t", pane, "-F", &format!("#{{pane_id}} {PANE_FORMAT}")],
             deadline,
@@ -116,11 +116,11 @@ impl Server {
             .ok_or_else(|| Error::failed(format!("tmux has no pane {pane} on {}", self.socket.display())))
     }
 
-    /// What is on the screen of a pane, with the spaces that the program wrote at the ends of
-    /// lines; with `history`, that many lines above it too.
+    /// The text on a pane's screen, including the spaces that the program wrote at the ends of lines. `history`
+    /// adds that many lines above the screen.
     ///
     /// # Errors
-    /// When the server does not answer, or has no such pane.
+    /// As for [`Self::run_command`]; `Failed` if the server has no such pane.
     pub fn screen(&self, pane: &str, history: Option<u32>, deadline: Deadline) -> Result<String> {
         let start = history.map(|lines| format!("-{lines}"));
         let mut arguments = vec!["capture-pane", "-p", "-J", "-t", pane];
@@ -131,13 +131,13 @@ impl Server {
     }
 }
 
-/// What a client said in failing.
+/// The error of a client that failed.
 pub fn client_error(output: &CommandOutput) -> Error {
     let text = if output.stderr.trim().is_empty() { &output.stdout } else { &output.stderr };
     let text = text.trim();
     if let Some(line) = tmux::config_error(text) {
         return Error::new(Kind::TmuxConfig, format!("your tmux configuration does not load: {line}"))
-            .hint("mend that line; forge uses your tmux.conf as it is and never changes it");
+            .hint("fix that line; forge uses your tmux.conf as it is and never changes it");
     }
     if tmux::is_version_mismatch(text) {
         return Error::failed("the tmux server is of another version than the tmux that is installed now")
@@ -155,9 +155,9 @@ pub fn client_error(output: &CommandOutput) -> Error {
 /// name (`-L`), never the shared default one.
 ///
 /// In one list with `new-session`, so that there is no moment in between: the user's
-/// configuration is read once more without effect (`source-file -n`), because tmux itself only
-/// shows its errors inside a pane, where they would swallow what is typed; and the pane stays
-/// when its program ends, so that its end can be told.
+/// configuration is read once more without effect (`source-file -n`), because tmux itself shows its errors only
+/// inside a pane, where they would swallow typed text; and the pane stays when its program ends, so that
+/// forge can read the program's exit status.
 pub fn new_session(
     binary: &Path,
     id: &SessionId,
@@ -175,7 +175,7 @@ pub fn new_session(
     command.extend_from_slice(pane_command);
     let target = format!("={id}:");
     command.extend([";", "set-option", "-p", "-t", &target, "remain-on-exit", "on"].map(ToOwned::to_owned));
-    // A session that is to live on unattached must not be destroyed for being so.
+    // tmux must not destroy the session while no client is attached.
     command.extend([";", "set-option", "-t", &target, "destroy-unattached", "off"].map(ToOwned::to_owned));
     if !configs.is_empty() {
         command.extend([";", "source-file", "-n", "-q"].map(ToOwned::to_owned));
@@ -184,12 +184,12 @@ pub fn new_session(
     command
 }
 
-/// A path as an argument that tmux takes as it is: it would expand `#{…}`.
+/// A path as an argument that tmux does not expand: it would expand `#{…}`.
 fn literal(path: &Path) -> String {
     whole(&path.to_string_lossy().replace('#', "##"))
 }
 
-/// An argument that tmux takes whole: a `;` at its end would be the end of the command.
+/// An argument that tmux does not split: a `;` at its end would end the command.
 pub fn whole(argument: &str) -> String {
     match argument.strip_suffix(';') {
         Some(rest) => format!("{rest}\\;"),
@@ -197,11 +197,11 @@ pub fn whole(argument: &str) -> String {
     }
 }
 
-/// The commands that make the server call forge when the session's program ends, with these variables
-/// of its own (those without a value are not set), which the server has otherwise.
+/// The command that makes the server run forge when the session's program ends. `own` are the environment
+/// variables in which forge differs from the server; `None` unsets a variable.
 ///
 /// # Errors
-/// When forge's path, or a value, has a character that tmux or a shell would take for something else.
+/// `Failed` if forge's path or a value contains a character that is special to tmux or a shell.
 pub fn on_end(
     mark: &Mark,
     forge: &Path,
@@ -212,7 +212,7 @@ pub fn on_end(
     let is_safe = |text: &str| !text.contains(['\'', '"', '\\', '$', '#', '%', '`', '\n', ';', '{', '}']);
     if !is_safe(&path) {
         return Err(Error::failed(format!(
-            "forge's own path has a character that tmux cannot be told: {path}"
+            "forge's own path has a character that is special to tmux: {path}"
         ))
         .hint("install forge below a directory with an ordinary name"));
     }
@@ -223,7 +223,7 @@ pub fn on_end(
     for (name, value) in own.iter().filter_map(|(name, value)| value.as_ref().map(|value| (name, value))) {
         if !is_safe(value) {
             return Err(Error::failed(format!(
-                "your own {name} has a character that tmux cannot be told: {value}"
+                "your own {name} has a character that is special to tmux: {value}"
             ))
             .hint(format!("leave out --env {name}")));
         }
@@ -259,9 +259,8 @@ pub fn version(binary: &Path, deadline: Deadline) -> Result<String> {
     Ok(command::run(Command::new(binary).arg("-V"), deadline)?.stdout)
 }
 
-/// The environment of the server: the directory of its sockets is the one that forge swept, and
-/// no other; and the program finds its user's services, also where the caller had no login
-/// session to find them by (cron(8), su(1)).
+/// The environment of the server. Its socket directory is the one that forge swept. `XDG_RUNTIME_DIR` is set, so
+/// that the program finds its user's services even if the caller has no login session (cron(8), su(1)).
 pub fn for_server(mut environment: Vec<(OsString, OsString)>, paths: &Paths) -> Vec<(OsString, OsString)> {
     environment.retain(|(name, _)| name != "TMUX_TMPDIR");
     if paths.tmux_tmpdir != Path::new("/tmp") {
