@@ -1,10 +1,10 @@
-//! What a process gives up for itself and all that it starts, by the kernel's Landlock (landlock(7)).
+//! Restrictions that a process puts on itself and its children with the kernel's Landlock (landlock(7)).
 
 use landlock::{AccessNet, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetCreated, RulesetError};
 
 use crate::model::error::{Error, Result};
 
-/// A set of rules that lets nobody take a TCP port; it has no exception.
+/// A set of rules that denies every TCP port, without exception.
 fn no_bind() -> std::result::Result<RulesetCreated, RulesetError> {
     Ruleset::default()
         .set_compatibility(CompatLevel::HardRequirement)
@@ -12,17 +12,17 @@ fn no_bind() -> std::result::Result<RulesetCreated, RulesetError> {
         .create()
 }
 
-/// Whether this kernel can deny it (Linux 6.7, and Landlock not turned off).
+/// Whether this kernel can deny TCP ports (Linux 6.7, and Landlock not turned off).
 pub fn can_deny_bind() -> bool {
     no_bind().is_ok()
 }
 
-/// From now on neither this process nor what it starts can take a TCP port by bind(2), nor gain
-/// privileges by execve(2): sudo does not work any more. What the kernel lets through all the same:
-/// listen(2) on a socket that has no port yet, and Multipath TCP (both measured).
+/// Denies this process and its children to take a TCP port with bind(2), and to gain privileges with execve(2): sudo
+/// no longer works. The kernel still allows listen(2) on a socket that has no port yet, and Multipath TCP (both
+/// measured).
 ///
 /// # Errors
-/// When the kernel cannot.
+/// `Failed` if the kernel refuses.
 pub fn deny_bind() -> Result<()> {
     no_bind()
         .and_then(RulesetCreated::restrict_self)
@@ -37,7 +37,7 @@ mod tests {
 
     #[test]
     fn a_thread_that_gave_it_up_cannot_bind() {
-        // A thread of its own: for those that it does not start nothing changes.
+        // Use a thread of its own: the restrictions apply to that thread only.
         let tried = std::thread::spawn(|| {
             if !can_deny_bind() {
                 assert!(deny_bind().is_err());

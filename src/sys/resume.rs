@@ -1,4 +1,4 @@
-//! Finding the id with which a program takes its conversation up again.
+//! Finding the id with which a program resumes its conversation.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,13 +12,13 @@ use crate::model::session::environment::for_session;
 use crate::model::session::resume::{check_id, claude_conversation, claude_project};
 use crate::model::session::spec::Spec;
 
-/// How long a command of the user's may take to print an id.
+/// The deadline for a user's command that prints an id.
 const COMMAND: Duration = Duration::from_secs(10);
 
-/// What a command prints, run in the session's directory and environment.
+/// The id that a command prints. It runs in the session's directory and environment.
 ///
 /// # Errors
-/// When it fails, or prints no id.
+/// `Failed` if the command fails or prints no id; `Deadline`.
 pub fn printed(argv: &[String], spec: &Spec) -> Result<String> {
     let (program, arguments) =
         argv.split_first().ok_or_else(|| Error::new(Kind::Config, "the resume_id command is empty"))?;
@@ -35,15 +35,15 @@ pub fn printed(argv: &[String], spec: &Spec) -> Result<String> {
     Ok(id)
 }
 
-/// Where Claude Code keeps the conversations of a directory.
+/// The directory in which Claude Code keeps the conversations of a working directory.
 pub fn claude_dir(home: &Path, cwd: &Path) -> PathBuf {
     home.join(".claude/projects").join(claude_project(cwd))
 }
 
-/// The conversations in such a directory, the newest first.
+/// The conversations in such a directory, newest first.
 ///
 /// # Errors
-/// When the directory is there and cannot be read.
+/// `Failed` if the directory exists and cannot be read.
 pub fn claude_conversations(dir: &Path) -> Result<Vec<String>> {
     let entries = match std::fs::read_dir(dir) {
         Ok(entries) => entries,
@@ -55,7 +55,7 @@ pub fn claude_conversations(dir: &Path) -> Result<Vec<String>> {
         .filter_map(|entry| {
             let id = claude_conversation(entry.file_name().to_str()?)?.to_owned();
             let metadata = entry.metadata().ok().filter(std::fs::Metadata::is_file)?;
-            // An empty file is no conversation yet, and cannot be resumed.
+            // An empty file is not yet a conversation, and cannot be resumed.
             (metadata.len() > 0).then_some((metadata.modified().ok()?, id))
         })
         .collect();

@@ -1,4 +1,5 @@
-//! Who listens on a TCP port: `proc_net(5)`, then the process that has the socket, by its inode.
+//! Listeners on TCP ports: the kernel's table of sockets (`proc_net(5)`), and the process that holds a socket, by
+//! the socket's inode.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -10,18 +11,18 @@ use crate::model::error::{Result, Trying};
 /// `TCP_LISTEN` in the tables.
 const LISTEN: &str = "0A";
 
-/// A socket that listens.
+/// A listening socket and its holder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listener {
-    /// Where.
+    /// The socket's address.
     pub address: SocketAddr,
-    /// Whose it is.
+    /// The uid of the socket's owner.
     pub uid: u32,
-    /// Who has it; `None` where it is another user's, or its process is in another container.
+    /// The holder; `None` if it is another user's process, or in another container.
     pub process: Option<Holder>,
 }
 
-/// A process that has a socket.
+/// A process that holds a socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder {
     /// The process.
@@ -32,11 +33,11 @@ pub struct Holder {
     pub cgroup: String,
 }
 
-/// All that listens on one of those ports, on whatever address: a wildcard takes the port of every
-/// address, and IPv6's takes that of IPv4 too.
+/// All sockets that listen on one of these ports, on any address: a wildcard address takes the port on every
+/// address, and IPv6's wildcard takes it for IPv4, too.
 ///
 /// # Errors
-/// When the kernel's tables cannot be read.
+/// `Failed` if the kernel's tables cannot be read.
 pub fn listeners(ports: &[u16]) -> Result<Vec<Listener>> {
     let mut found = rows()?;
     found.retain(|row| ports.contains(&row.address.port()));
@@ -50,27 +51,27 @@ pub fn listeners(ports: &[u16]) -> Result<Vec<Listener>> {
         .collect())
 }
 
-/// A socket that listens, whoever has it.
+/// A listening socket in the kernel's table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SocketRow {
-    /// Where.
+    /// The socket's address.
     pub address: SocketAddr,
-    /// The socket itself: no other has that number while it is open.
+    /// The socket's inode. No other socket has this number while the socket is open.
     pub inode: u64,
-    /// Whose it is.
+    /// The uid of the socket's owner.
     pub uid: u32,
 }
 
-/// All sockets that listen on TCP ports. One of Multipath TCP is among them, as the TCP socket in it.
+/// All sockets that listen on TCP ports. A Multipath TCP socket appears as the TCP socket inside it.
 ///
 /// # Errors
-/// When the kernel's tables cannot be read.
+/// `Failed` if the kernel's tables cannot be read.
 pub fn rows() -> Result<Vec<SocketRow>> {
     let mut found = Vec::new();
     for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
         let text = match std::fs::read_to_string(table) {
             Ok(text) => text,
-            // A kernel without IPv6.
+            // The kernel has no IPv6.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
             Err(error) => return Err(error).trying(format!("cannot read {table}")),
         };
@@ -79,7 +80,7 @@ pub fn rows() -> Result<Vec<SocketRow>> {
     Ok(found)
 }
 
-/// A line of the table, where it is of a socket that listens.
+/// Parses a line of the table; `None` if the socket does not listen.
 pub fn parse_row(line: &str) -> Option<SocketRow> {
     let mut fields = line.split_ascii_whitespace();
     let (address, port) = fields.nth(1)?.split_once(':')?;
@@ -90,7 +91,7 @@ pub fn parse_row(line: &str) -> Option<SocketRow> {
         return None;
     }
     let port = u16::from_str_radix(port, 16).ok()?;
-    // Words of 4 bytes, each as the machine keeps it.
+    // Words of 4 bytes, each in the machine's byte order.
     let mut bytes = Vec::new();
     for at in (0..address.len()).step_by(8) {
         bytes.extend(u32::from_str_radix(address.get(at..at + 8)?, 16).ok()?.to_ne_bytes());
@@ -102,16 +103,16 @@ pub fn parse_row(line: &str) -> Option<SocketRow> {
     Some(SocketRow { address: SocketAddr::new(ip, port), uid, inode })
 }
 
-/// All processes.
+/// The pids of all processes.
 pub fn processes() -> Vec<u32> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     entries.filter_map(|process| process.file_name().to_str()?.parse().ok()).collect()
 }
 
-/// The process, where it is that user's, and its descriptors cannot be looked at.
+/// The process, if it belongs to this user and its descriptors cannot be read.
 pub fn hidden(pid: u32, uid: u32) -> Option<Holder> {
     let denied = std::fs::read_dir(format!("/proc/{pid}/fd")).err()?;
-    // The directory of such a process is root's; its user is told in the file.
+    // Root owns the directory of such a process. The file in it names the process's user.
     let status = proc::read(&format!("{pid}/status")).ok()?;
     let owner =
         status.lines().find_map(|line| line.strip_prefix("Uid:")?.split_whitespace().nth(1)?.parse().ok());
@@ -123,13 +124,14 @@ pub fn hidden(pid: u32, uid: u32) -> Option<Holder> {
     })
 }
 
-/// Which of those processes have those sockets, as far as we may look; by the sockets' numbers.
+/// The holders of these sockets among these processes, as far as forge may read their descriptors. The key is the
+/// socket's inode.
 pub fn holders(processes: &[u32], rows: &[SocketRow]) -> BTreeMap<u64, Holder> {
     let mut found = BTreeMap::new();
     for pid in processes {
         let Ok(fds) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { continue };
         for fd in fds.flatten() {
-            // Only the link: to look at the file itself could hang, where that is on a dead server.
+            // Read the link only: the metadata of the file itself could hang, if a dead server serves the file.
             let Ok(target) = std::fs::read_link(fd.path()) else { continue };
             let inode = target
                 .to_str()

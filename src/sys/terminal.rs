@@ -1,4 +1,4 @@
-//! The terminal of a pane, from its program's side: how the kernel hands on what is typed.
+//! The terminal of a pane, from its program's side: how the kernel passes on typed input.
 
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -11,7 +11,7 @@ use nix::unistd::getuid;
 
 use crate::model::error::{Error, Result, Trying};
 
-/// How a terminal treats what is typed, and what of it nobody has read yet.
+/// A terminal's settings for typed input, and the amount of unread input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mode {
     /// The kernel collects whole lines (`ICANON` of termios(3)).
@@ -25,18 +25,18 @@ pub struct Mode {
 }
 
 impl Mode {
-    /// Whether it reads a secret: whole lines, of which nothing is shown. Programs that show what is typed by
-    /// themselves read single keys.
+    /// Whether the program reads a secret: complete lines that the kernel does not echo. Programs that echo typed
+    /// input themselves read single keys.
     pub fn is_secret(self) -> bool {
         self.canonical && !self.echo
     }
 }
 
-/// The mode of a terminal now. It is opened for this alone: who keeps it open keeps tmux from seeing the
-/// end of its program.
+/// The terminal's mode now. forge opens the terminal for this call only: while any process keeps it open, tmux does
+/// not see the end of its program.
 ///
 /// # Errors
-/// When it is not a terminal of this user's, or is gone.
+/// `Failed` if the file is not a terminal of this user's, or is gone.
 pub fn mode(path: &Path) -> Result<Mode> {
     let doing = || format!("cannot look at the terminal {}", path.display());
     let file = File::options()

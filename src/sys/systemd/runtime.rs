@@ -1,9 +1,8 @@
-//! What runs a connection: the thread that calls, while it calls.
+//! The runtime of forge's D-Bus connections: the calling thread runs them, and only during calls.
 //!
-//! zbus' own way keeps connections going between two calls, in a thread beside. A command of some
-//! milliseconds spent one of them on handing its connection to and fro (measured: a thread is started
-//! after the first call, and woken around each other one), and zbus panics where there is no thread
-//! to be had.
+//! By default zbus runs connections between calls, too, on a thread of its own. In a command of a few milliseconds,
+//! handing the connection to and fro took one of them (measured: zbus starts the thread after the first call, and
+//! wakes it around each later call), and zbus panics if it cannot start a thread.
 
 use std::io;
 use std::net::SocketAddr;
@@ -34,12 +33,12 @@ impl Runtime {
         SharedRuntime::new().map(Self).trying("cannot wait for several things at once (epoll)")
     }
 
-    /// Runs a future to its end, and what its connections have to do meanwhile. Only one thread may.
+    /// Runs a future to its end, and its connections meanwhile. Only one thread at a time may call this.
     pub(super) fn run<F: Future>(&self, future: F) -> F::Output {
         self.0.block_on(async {
             let output = future.await;
-            // What was dropped in it may have left something to say to the bus: that nobody takes a
-            // signal any more. It is said now, or nobody knows when.
+            // Dropped streams may still have to cancel their subscriptions on the bus. Send that now: there may be
+            // no later call.
             let mut has_waited = false;
             std::future::poll_fn(|context| {
                 if std::mem::replace(&mut has_waited, true) {
@@ -53,7 +52,7 @@ impl Runtime {
         })
     }
 
-    /// A future that must not take longer.
+    /// Runs a future with a deadline.
     pub(super) async fn deadlined<T>(
         &self,
         deadline: Deadline,
@@ -107,7 +106,7 @@ impl traits::Runtime for Runtime {
         Ok(OwnedFd::from(stream.into_std()).into())
     }
 
-    /// For buses behind a program (`unixexec:`), of which forge's build of zbus knows nothing.
+    /// For buses behind a program (`unixexec:`), which forge's build of zbus does not support.
     fn spawn_process(
         &self,
         _: Command,
@@ -137,7 +136,7 @@ impl PollIo for Registration {
     }
 }
 
-/// What goes on beside a call: reading from the connection.
+/// Work that runs beside a call: reading from the connection.
 pub(super) struct Task<T>(zruntime::Task<T, Shared>);
 
 impl<T> Future for Task<T> {

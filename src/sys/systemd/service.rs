@@ -1,4 +1,4 @@
-//! A supervisor's service, as its manager has it.
+//! A supervisor's service, as the manager has it loaded.
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,40 +13,40 @@ use crate::model::error::{Error, Result};
 use crate::model::supervision::Breaker;
 use crate::sys::clock::Deadline;
 
-/// How long what runs at a stop may take, in microseconds: as the service's own `TimeoutStopSec=`.
+/// The timeout of the stop command, in microseconds: the service's own `TimeoutStopSec=`.
 const AT_STOP_US: u64 = 60_000_000;
 
-/// What somebody asked the manager to do with a unit.
+/// A job that a user or another unit has ordered for a unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PendingJob {
-    /// Nothing, or nothing that matters here.
+    /// There is no job, or none that matters here.
     Nothing,
-    /// To stop it.
+    /// A stop.
     Stop,
-    /// To stop it and start it again.
+    /// A restart.
     Restart,
 }
 
-/// A service as the manager has it.
+/// Properties of a service.
 #[derive(Debug, Clone)]
 pub struct Service {
     /// `LoadState=`
     pub load: String,
-    /// How often it was started again by itself since somebody started it.
+    /// `NRestarts=`: automatic restarts since the last manual start.
     pub restarts: u32,
-    /// How often it may be.
+    /// The start limit: `StartLimitBurst=` starts within `StartLimitIntervalSec=`.
     pub breaker: Breaker,
     /// `RestartSec=`
     pub restart_pause: Duration,
-    /// Whether the manager lets that pause grow (`RestartSteps=`).
+    /// Whether the manager increases the pause (`RestartSteps=`).
     pub pause_grows: bool,
 }
 
 impl Manager {
-    /// A service.
+    /// The service's properties.
     ///
     /// # Errors
-    /// When the manager does not answer.
+    /// `Bus` if the manager does not answer; `Failed` if it refuses.
     pub fn service(&self, name: &str) -> Result<Service> {
         let ask = async {
             let path = self.proxy.load_unit(name).await?;
@@ -60,17 +60,17 @@ impl Manager {
                     interval: Duration::from_micros(unit.start_limit_interval().await?),
                 },
                 restart_pause: Duration::from_micros(service.restart_pause().await?),
-                // Before 254 there is no such property.
+                // systemd before 254 does not have this property.
                 pause_grows: service.restart_steps().await.is_ok_and(|steps| steps > 0),
             })
         };
         self.runtime.run(ask).map_err(|error| bus_error(&error, format!("cannot ask for {name}")))
     }
 
-    /// What is being done with a unit by somebody's order.
+    /// The unit's job, if it has one.
     ///
     /// # Errors
-    /// When the manager does not answer.
+    /// `Bus` if the manager does not answer; `Failed` if it refuses.
     pub fn asked(&self, name: &str) -> Result<PendingJob> {
         let ask = async {
             let (number, job) = self.unit(name).await?.job().await?;
@@ -83,19 +83,19 @@ impl Manager {
             Ok(kind) if kind == "stop" => Ok(PendingJob::Stop),
             Ok(kind) if kind == "restart" || kind == "try-restart" => Ok(PendingJob::Restart),
             Ok(_) => Ok(PendingJob::Nothing),
-            // It came to its end while we asked.
+            // The job has just ended.
             Err(error) if is_gone(&error) => Ok(PendingJob::Nothing),
             Err(error) => Err(bus_error(&error, format!("cannot ask what is done with {name}"))),
         }
     }
 
-    /// Has forge called with those words when somebody stops that service, before it is stopped, also
-    /// while nothing of it runs: then the manager itself calls nothing. A unit without a process does
-    /// that; one that is there already stays. (It is `PartOf=`, since what that spreads is orders alone:
-    /// `StopPropagatedFrom=` would stop it at each end of the service.)
+    /// Makes the manager run forge with these arguments when a stop of the service is ordered, before the service
+    /// stops. This works also while the service has no process: then the manager itself would run nothing. forge
+    /// makes a unit without a process for it; a unit that exists stays. (The unit is `PartOf=` the service, because
+    /// that passes on orders only: `StopPropagatedFrom=` would stop the unit at each end of the service.)
     ///
     /// # Errors
-    /// When the unit cannot be made.
+    /// `Bus` if the manager does not answer; `Failed` if the unit cannot be made.
     pub fn call_at_stop(
         &self,
         service: &str,
@@ -111,8 +111,8 @@ impl Manager {
             ("ExecStop", exec(forge, arguments)),
             ("TimeoutStopUSec", Variant::new(AT_STOP_US)),
             ("PartOf", Variant::new(vec![service])),
-            // At a stop the order is turned round, so that the service still has its job then. The bus,
-            // by which that is asked.
+            // systemd reverses the ordering on stop, so the service still has its job then. The stop command also
+            // needs the bus to ask for that job.
             ("After", Variant::new(vec![service, "dbus.service"])),
             ("CollectMode", Variant::new("inactive-or-failed")),
         ];
@@ -131,11 +131,11 @@ impl Manager {
         })
     }
 
-    /// Has the manager run forge with those words, as a service of its own that is gone with its process.
-    /// Nobody waits for it.
+    /// Makes the manager run forge with these arguments in a transient service, which disappears when its process
+    /// ends. Does not wait for the process.
     ///
     /// # Errors
-    /// When the manager refuses, as where a unit of that name exists.
+    /// `Failed` if the manager refuses, for example because a unit of this name exists; `Bus`.
     pub fn start_detached(
         &self,
         unit: &str,
@@ -153,11 +153,11 @@ impl Manager {
         asked.map(drop).map_err(|error| bus_error(&error, format!("cannot start {unit}")))
     }
 
-    /// Has the main process of a service look after itself at once (SIGHUP); says whether there is
-    /// one.
+    /// Sends SIGHUP to the main process of a service, so that it checks its session at once. Returns whether there
+    /// is a main process.
     ///
     /// # Errors
-    /// When the manager cannot.
+    /// `Bus` if the manager does not answer; `Failed` if it refuses.
     pub fn poke(&self, name: &str) -> Result<bool> {
         match self.runtime.run(self.proxy.kill_unit(name, "main", nix::libc::SIGHUP)) {
             Ok(()) => Ok(true),

@@ -1,5 +1,5 @@
-//! The units of a session, made in one transaction: its slice with the limits, and its scope
-//! with the first process.
+//! The units of a session, made in one transaction: the slice with the limits, and the scope with the
+//! first process.
 
 use zbus::wire::Variant;
 
@@ -13,14 +13,14 @@ use crate::model::unit::files;
 use crate::sys::clock::Deadline;
 use crate::sys::process::Process;
 
-/// What to make.
+/// The units to make.
 #[derive(Debug)]
 pub struct Scope<'a> {
-    /// The scope's name: the lock.
+    /// The scope's name. The manager admits each name once, so the name is the lock.
     pub scope: String,
     /// The slice's name.
     pub slice: String,
-    /// The name of its supervisor's service, whether or not there is one.
+    /// The name of the supervisor's service, which need not exist.
     pub service: String,
     /// The scope's description.
     pub description: String,
@@ -31,12 +31,12 @@ pub struct Scope<'a> {
 }
 
 impl Manager {
-    /// Makes the slice and the scope, moves the process into the scope, and waits until the
-    /// manager says that it is done.
+    /// Makes the slice and the scope, moves the process into the scope, and waits until the manager reports
+    /// success.
     ///
     /// # Errors
-    /// [`StartError::Exists`] when the scope or the slice is there already: the manager decides,
-    /// so of two at once one loses.
+    /// [`StartError::Exists`] if the scope or the slice exists: of two spawns at the same time, the manager admits
+    /// one.
     pub fn start_scope(&self, plan: &Scope<'_>, deadline: Deadline) -> std::result::Result<(), StartError> {
         let transient = Transient {
             scope: &plan.scope,
@@ -45,12 +45,12 @@ impl Manager {
             process: plan.process,
             more: &|| {
                 vec![
-                    // At a stop the order is turned round: first the save, and the supervisor with what
-                    // it does at its end, then the session. (After= the supervisor would wait for it,
-                    // at the start, and it waits for this.)
+                    // systemd reverses the ordering on stop, so `Before=` here means: the save and the supervisor,
+                    // with its `ExecStopPost=`, stop first, then this scope. (With `After=` the scope would wait for
+                    // the supervisor's start, and the supervisor waits for the scope.)
                     ("Before", Variant::new(vec![files::SAVE, plan.service.as_str()])),
-                    // A stop of the supervisor's service stops the session, also while the manager is
-                    // only about to start a supervisor again; the supervisor's own end does not.
+                    // A stop of the supervisor's service stops the session, even while the manager is only about to
+                    // restart the supervisor. The end of the supervisor itself does not stop the session.
                     ("PartOf", Variant::new(vec![plan.service.as_str()])),
                 ]
             },
@@ -58,7 +58,7 @@ impl Manager {
                 let mut slice: Vec<Property<'_>> = vec![
                     ("Description", Variant::new(plan.description.as_str())),
                     ("CollectMode", Variant::new("inactive-or-failed")),
-                    // The slice goes when the last of its scopes goes, those of tmux's panes included.
+                    // systemd removes the slice with the last of its scopes, including those of tmux's panes.
                     ("StopWhenUnneeded", Variant::new(true)),
                 ];
                 slice.extend(accounting());
@@ -69,11 +69,11 @@ impl Manager {
         self.start_transient(&transient, deadline)
     }
 
-    /// Moves this very process out of the session that it runs in, so that it can end that
-    /// session without ending itself half-way.
+    /// Moves this process out of the session that it runs in, so that it can end the session without ending
+    /// itself half-way.
     ///
     /// # Errors
-    /// When the manager cannot.
+    /// `Bus` if the manager does not answer; `Failed` if it refuses.
     pub fn leave_session(&self, deadline: Deadline) -> Result<()> {
         self.runtime.run(async {
             let mut jobs = Jobs::watch(self).await?;

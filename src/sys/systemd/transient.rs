@@ -1,4 +1,4 @@
-//! Scopes that are made around a process that is there already.
+//! Scopes around processes that exist already.
 
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -13,28 +13,28 @@ use crate::model::session::limits::Limits;
 use crate::sys::clock::Deadline;
 use crate::sys::process::Process;
 
-/// How long a process in such a scope may take to end when the manager asks, in microseconds; then
-/// the manager kills it. As for other units, and longer than forge itself ever waits: forge counts
-/// what it has to kill. This one holds when forge is not there, as at a shutdown.
+/// The scope's stop timeout, in microseconds: after it, the manager kills the processes. It is the default of other
+/// units and longer than forge ever waits, because forge counts the processes that it has to kill. The timeout
+/// applies when forge does not stop the session, for example at shutdown.
 const STOP_TIMEOUT_US: u64 = 90_000_000;
 
 /// A scope, and the units that are made with it in one transaction.
 pub(super) struct Transient<'a> {
-    /// Its name: the lock.
+    /// The scope's name. The manager admits each name once, so the name is the lock.
     pub(super) scope: &'a str,
-    /// The slice that it is in.
+    /// The scope's slice.
     pub(super) slice: &'a str,
-    /// What people read.
+    /// `Description=`
     pub(super) description: &'a str,
     /// Its first process.
     pub(super) process: &'a Process,
-    /// What else it has.
+    /// More properties of the scope.
     pub(super) more: &'a dyn Fn() -> Vec<Property<'a>>,
-    /// The other units.
+    /// The other units, with their properties.
     pub(super) aux: &'a dyn Fn() -> Vec<(&'a str, Vec<Property<'a>>)>,
 }
 
-/// Why it was not made.
+/// Why the units were not made.
 #[derive(Debug)]
 pub enum StartError {
     /// A unit of that name exists.
@@ -49,12 +49,12 @@ impl From<Error> for StartError {
     }
 }
 
-/// What has a unit's usage counted.
+/// The properties that make the kernel count a unit's usage.
 pub(super) fn accounting<'a>() -> [Property<'a>; 3] {
     ["CPUAccounting", "MemoryAccounting", "TasksAccounting"].map(|name| (name, Variant::new(true)))
 }
 
-/// A line of `ExecStart=`: the program, its arguments with its name, whether a failure is ignored.
+/// A line of `ExecStart=`: the program, its arguments including its name, and whether a failure is ignored.
 pub(super) fn exec(forge: &Path, arguments: &[String]) -> Variant<'static> {
     let path = forge.to_string_lossy().into_owned();
     let argv: Vec<String> = std::iter::once(path.clone()).chain(arguments.iter().cloned()).collect();
@@ -67,16 +67,15 @@ pub(super) fn limits<'a>(limits: &Limits) -> Vec<Property<'a>> {
 }
 
 impl Manager {
-    /// Makes the units, moves the process into the scope, and waits until the manager says that it is
-    /// done.
+    /// Makes the units, moves the process into the scope, and waits until the manager reports success.
     ///
     /// # Errors
-    /// [`StartError::Exists`] when one of them is there already.
+    /// [`StartError::Exists`] if one of the units exists.
     pub(super) fn start_transient(&self, plan: &Transient<'_>, deadline: Deadline) -> Result<(), StartError> {
         self.runtime.run(async {
             let mut jobs = Jobs::watch(self).await?;
-            // A pidfd is the process for certain; systemd takes it from 255 on. OOMPolicy= of scopes is
-            // of 253, though Debian's 252 has it.
+            // A pidfd cannot be mistaken for another process; systemd accepts it from 255 on. Scopes have
+            // `OOMPolicy=` from 253 on, though Debian's 252 has it.
             let mut asked = jobs.alongside(self.ask(plan, true, true)).await;
             for keeps_oom_policy in [true, false] {
                 if !is_unknown_property(&asked) {
@@ -116,12 +115,12 @@ impl Manager {
             process,
             ("Description", Variant::new(plan.description)),
             ("Slice", Variant::new(plan.slice)),
-            // A scope that failed would keep its name, and the name is the lock.
+            // A failed scope would keep its name, and the name is the lock.
             ("CollectMode", Variant::new("inactive-or-failed")),
             ("TimeoutStopUSec", Variant::new(STOP_TIMEOUT_US)),
         ];
         if oom_policy {
-            // One process out of memory is not the end of the others.
+            // An out-of-memory kill of one process must not end the others.
             scope.push(("OOMPolicy", Variant::new("continue")));
         }
         scope.extend((plan.more)());

@@ -1,4 +1,4 @@
-//! Unit files: where they are looked for, enabling them, and what the manager made of them.
+//! Unit files: where the manager finds them, enabling them, and the units that it has loaded from them.
 
 use std::path::PathBuf;
 
@@ -21,29 +21,29 @@ pub struct Loaded {
     pub active: String,
     /// `UnitFileState=`: `enabled`, `disabled`, `static` …
     pub file_state: String,
-    /// Its file; empty where it has none.
+    /// The unit's file; empty if it has none.
     pub fragment: PathBuf,
-    /// Whether its file changed since.
+    /// `NeedDaemonReload=`: whether the file has changed since.
     pub needs_reload: bool,
-    /// What it is ordered before.
+    /// `Before=`
     pub before: Vec<String>,
-    /// What it is ordered after.
+    /// `After=`
     pub after: Vec<String>,
-    /// What it pulls in.
+    /// `Wants=`
     pub wants: Vec<String>,
-    /// What it cannot do without.
+    /// `Requires=`
     pub requires: Vec<String>,
-    /// What pulls it in.
+    /// `WantedBy=`
     pub wanted_by: Vec<String>,
-    /// What is started when it fails.
+    /// `OnFailure=`
     pub on_failure: Vec<String>,
 }
 
 impl Manager {
-    /// The directories in which unit files are looked for, first to last.
+    /// The manager's search path for unit files, in order.
     ///
     /// # Errors
-    /// When the manager does not answer.
+    /// `Bus` if the manager does not answer.
     pub fn unit_path(&self) -> Result<Vec<PathBuf>> {
         let path = self
             .runtime
@@ -52,10 +52,10 @@ impl Manager {
         Ok(path.into_iter().map(PathBuf::from).collect())
     }
 
-    /// Enables units; says which links were made.
+    /// Enables units. Returns the links that the manager made.
     ///
     /// # Errors
-    /// When the manager cannot.
+    /// `Bus` if the manager does not answer; `Failed` if it refuses.
     pub fn enable(&self, units: &[&str]) -> Result<Vec<PathBuf>> {
         let (_, changes) = self
             .runtime
@@ -64,10 +64,10 @@ impl Manager {
         Ok(changes.into_iter().map(|(_, link, _)| link.into()).collect())
     }
 
-    /// Disables units; says which links were removed.
+    /// Disables units. Returns the links that the manager removed.
     ///
     /// # Errors
-    /// When the manager cannot.
+    /// `Bus` if the manager does not answer; `Failed` if it refuses.
     pub fn disable(&self, units: &[&str]) -> Result<Vec<PathBuf>> {
         let changes = self
             .runtime
@@ -76,28 +76,28 @@ impl Manager {
         Ok(changes.into_iter().map(|(_, link, _)| link.into()).collect())
     }
 
-    /// Has the manager read its unit files again.
+    /// Reloads the manager's unit files (`daemon-reload`).
     ///
     /// # Errors
-    /// When it cannot.
+    /// `Bus` if the manager does not answer; `Failed` if it refuses.
     pub fn reload(&self) -> Result<()> {
         self.runtime
             .run(self.proxy.reload())
             .map_err(|error| bus_error(&error, "cannot have the manager read its units again"))
     }
 
-    /// Starts a unit and waits until it is up. `queued` is called once the manager has the job.
+    /// Starts a unit and waits until it is active. `queued` is called once the manager has queued the job.
     ///
     /// # Errors
-    /// When it does not come up.
+    /// `Failed` if the unit does not start; `Deadline`; `Bus`.
     pub fn start(&self, unit: &str, deadline: Deadline, queued: impl FnOnce()) -> Result<()> {
         self.bring_up(unit, deadline, self.proxy.start_unit(unit, "replace"), queued)
     }
 
-    /// Stops a unit, where it is up, and starts it, and waits until it is up.
+    /// Stops a unit if it is active, starts it, and waits until it is active.
     ///
     /// # Errors
-    /// When it does not come up.
+    /// `Failed` if the unit does not start; `Deadline`; `Bus`.
     pub fn restart(&self, unit: &str, deadline: Deadline) -> Result<()> {
         self.bring_up(unit, deadline, self.proxy.restart_unit(unit, "replace"), || ())
     }
@@ -138,10 +138,10 @@ impl Manager {
         ask.await.map_err(|error| bus_error(&error, format!("cannot ask for {unit}")))
     }
 
-    /// Since when a unit is active, in microseconds since 1970; `None` where it is not.
+    /// When a unit became active, in microseconds since 1970; `None` if it is not active.
     ///
     /// # Errors
-    /// When the manager does not answer.
+    /// `Bus` if the manager does not answer.
     pub fn active_since_us(&self, unit: &str) -> Result<Option<u64>> {
         let ask = async {
             let unit = self.unit(unit).await?;
@@ -156,10 +156,10 @@ impl Manager {
         asking::<UnitInterfaceProxy<'_>>(&self.connection).path(path).build().await
     }
 
-    /// Forgets that a unit failed; that there is none is fine.
+    /// Resets a unit's failed state. A unit that does not exist is not an error.
     ///
     /// # Errors
-    /// When the manager cannot.
+    /// `Bus` if the manager does not answer; `Failed` if it refuses.
     pub fn reset_failed(&self, unit: &str) -> Result<()> {
         match self.runtime.run(self.proxy.reset_failed_unit(unit)) {
             Err(error) if !is_named(&error, "org.freedesktop.systemd1.NoSuchUnit") => {
@@ -169,10 +169,10 @@ impl Manager {
         }
     }
 
-    /// What the manager has loaded under that name.
+    /// The unit of this name, as the manager has it loaded.
     ///
     /// # Errors
-    /// When the manager does not answer.
+    /// `Bus` if the manager does not answer.
     pub fn loaded(&self, unit: &str) -> Result<Loaded> {
         let ask = async {
             let unit = self.unit(unit).await?;

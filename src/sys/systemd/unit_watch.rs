@@ -1,8 +1,8 @@
-//! Watching the units that are guarded, of the user's manager and of PID 1.
+//! Watching guarded units, those of the user's manager and of PID 1.
 //!
-//! A manager tells of each change (`PropertiesChanged`), once anybody has subscribed. What it tells is
-//! only taken as a reason to look: a look gives all properties of a moment, and no two looks at a
-//! unit that ran anew in between are the same ([`UnitState`]).
+//! A manager reports each change (`PropertiesChanged`) to its subscribers. forge takes a report only as a reason to
+//! read the unit: one reading contains all properties of one moment, and two readings differ if the unit was
+//! restarted in between ([`UnitState`]).
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
@@ -30,57 +30,57 @@ use crate::sys::cgroup::Cgroup;
 use crate::sys::clock::{Deadline, boot_us, pause};
 use crate::sys::journal;
 
-/// Who tells of the managers' units.
+/// The bus name of both managers.
 const SYSTEMD: &str = "org.freedesktop.systemd1";
 
-/// How long a bus or a manager may be away before a look that nothing depends on yet is given up.
+/// The time for which a bus or a manager may be away during a reading that nothing depends on yet.
 pub const BRIEFLY: Duration = Duration::from_secs(5);
 
-/// How long it may be away where something does. Longer than the 90 s for which a user manager may hang
-/// when its bus is killed (measured on 252 and 257: it calls a bus that it would have to start itself).
+/// The time for which a bus or a manager may be away otherwise. It is longer than the 90 s for which a user manager
+/// may hang when its bus is killed (measured on 252 and 257: it calls a bus that it would have to start itself).
 pub const PATIENTLY: Duration = Duration::from_secs(120);
 
-/// The pause between two tries to reach a bus that is away: nothing tells when it is back.
+/// The pause between two attempts to reach a bus that is away: no event reports its return.
 const AGAIN: Duration = Duration::from_millis(100);
 
-/// What a look at a unit showed.
+/// One reading of a unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObservedUnit {
     /// The unit.
     pub witness: UnitState,
-    /// Whether its manager has something to do with it that is not done.
+    /// Whether the unit has a job that is not done.
     pub has_job: bool,
 }
 
-/// What a watch saw.
+/// An event of a watch.
 #[derive(Debug)]
 pub enum WatchEvent {
-    /// A unit looks otherwise than before.
+    /// A unit's state changed.
     Unit {
-        /// When, in microseconds since the boot.
+        /// When, in microseconds since boot.
         at_us: u64,
         /// The unit.
         unit: Guarded,
-        /// How it looks.
+        /// The new state.
         witness: Box<UnitState>,
     },
-    /// Nobody tells anything: the bus or the manager is away.
+    /// The bus or the manager is away.
     Away {
-        /// Since when, in microseconds since the boot.
+        /// Since when, in microseconds since boot.
         at_us: u64,
         /// Whose.
         manager: ManagerKind,
     },
-    /// It is back, and all of its units were looked at.
+    /// The manager is back, and forge has read all of its units.
     Back {
-        /// Since when, in microseconds since the boot.
+        /// Since when, in microseconds since boot.
         at_us: u64,
         /// Whose.
         manager: ManagerKind,
     },
 }
 
-/// Looks at units of one manager.
+/// Reads units of one manager.
 struct Eye {
     connection: Connection,
     proxy: ManagerInterfaceProxy<'static>,
@@ -92,7 +92,7 @@ impl Eye {
             ManagerKind::User => Builder::session(),
             ManagerKind::System => Builder::system(),
         };
-        // The deadline for calls is none for the handshake before them.
+        // The deadline for calls does not cover the handshake before them.
         let connect = async { Ok(bus(builder, runtime).await) };
         let connection = runtime
             .deadlined(Deadline::after(CALL), "connecting to the bus", connect)
@@ -102,16 +102,16 @@ impl Eye {
         Ok(Self { connection, proxy })
     }
 
-    /// Where the unit is; its manager loads it for that.
+    /// The unit's object path. The manager loads the unit if necessary.
     async fn path(&self, unit: &str) -> zbus::Result<OwnedObjectPath> {
         self.proxy.load_unit(unit).await
     }
 
-    /// All properties of one moment.
+    /// All properties, of one moment.
     async fn observe(&self, unit: &str) -> zbus::Result<ObservedUnit> {
         let path = self.path(unit).await?;
         let properties = "org.freedesktop.DBus.Properties";
-        // The empty name stands for all interfaces: a unit's and its type's, in one answer.
+        // The empty name means all interfaces: the unit's and its type's, in one answer.
         let reply =
             self.connection.call_method(Some(SYSTEMD), &path, Some(properties), "GetAll", &"").await?;
         let body = reply.body();
@@ -148,7 +148,7 @@ fn witness(all: &HashMap<String, OwnedVariant>) -> UnitState {
         main_code: number(all, "ExecMainCode"),
         main_status: number(all, "ExecMainStatus"),
         control_group: text(all, "ControlGroup"),
-        // FreezerState= is of the unit alone (252), and not of the slices above it.
+        // `FreezerState=` describes the unit only (252), not the slices above it.
         frozen: Cgroup::new(&text(all, "ControlGroup")).is_frozen(),
     }
 }
@@ -170,7 +170,7 @@ fn has_job(all: &HashMap<String, OwnedVariant>) -> bool {
     }
 }
 
-/// Looks at units again and again, over the same connections.
+/// Reads units repeatedly, over the same connections.
 pub struct Looker<'a> {
     runtime: Runtime,
     units: &'a [Guarded],
@@ -178,18 +178,16 @@ pub struct Looker<'a> {
 }
 
 impl<'a> Looker<'a> {
-    /// To look at those.
-    ///
     /// # Errors
-    /// When there are no file descriptors left.
+    /// `Failed` if there are no file descriptors left.
     pub fn new(units: &'a [Guarded]) -> Result<Self> {
         Ok(Self { runtime: Runtime::new()?, units, eyes: HashMap::new() })
     }
 
-    /// Looks once.
+    /// Reads the units once.
     ///
     /// # Errors
-    /// [`Kind::Bus`] when a manager cannot be reached for so long.
+    /// [`Kind::Bus`] if a manager cannot be reached for as long as `patience`.
     pub fn observe(&mut self, patience: Duration) -> Result<Vec<ObservedUnit>> {
         let deadline = Deadline::after(patience);
         let runtime = self.runtime.clone();
@@ -229,7 +227,7 @@ impl<'a> Looker<'a> {
     }
 }
 
-/// Looks at units once.
+/// Reads units once.
 ///
 /// # Errors
 /// As for [`Looker::observe`].
@@ -247,7 +245,7 @@ fn away(manager: ManagerKind, error: &zbus::Error) -> Error {
     }
 }
 
-/// Whether the error is that nobody is there to be asked, or has no time: it may be there again.
+/// Whether the error means that the manager is away or busy: it may come back.
 fn is_away(error: &zbus::Error) -> bool {
     match error {
         zbus::Error::FDO(fdo) => matches!(
@@ -263,7 +261,7 @@ fn is_away(error: &zbus::Error) -> bool {
     }
 }
 
-/// A watch over units, by threads of its own. Readable when something was seen.
+/// A watch on units, with threads of its own. Readable if there are events.
 #[derive(Debug)]
 pub struct UnitWatch {
     seen: Receiver<WatchEvent>,
@@ -277,19 +275,19 @@ impl AsFd for UnitWatch {
 }
 
 impl UnitWatch {
-    /// What was seen since it was last asked.
+    /// Removes the pending events and returns them.
     pub fn drain(&self) -> Vec<WatchEvent> {
         let mut count = [0; 8];
-        // Nothing to read is as good.
+        // An empty eventfd is not an error.
         let _ = rustix::io::read(&self.bell, &mut count);
         self.seen.try_iter().collect()
     }
 }
 
-/// Begins to watch, and gives how the units look now: nothing that happens from then on is missed.
+/// Begins to watch, and returns the units' present states. The watch misses no change from then on.
 ///
 /// # Errors
-/// When a manager cannot be reached.
+/// `Bus` if a manager cannot be reached.
 pub fn watch(units: &[Guarded]) -> Result<(Vec<ObservedUnit>, UnitWatch)> {
     let (sender, seen) = channel();
     let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).trying("cannot make an eventfd")?;
@@ -321,7 +319,7 @@ struct EventSender {
 }
 
 impl EventSender {
-    /// Says whether anybody still listens.
+    /// Returns whether there is still a receiver.
     fn send(&self, seen: WatchEvent) -> bool {
         self.events.send(seen).is_ok() && rustix::io::write(&self.bell, &1u64.to_ne_bytes()).is_ok()
     }
@@ -334,7 +332,7 @@ struct Watcher {
 }
 
 impl Watcher {
-    /// Watches until nobody listens any more. The first looks go to `first`.
+    /// Watches until the receiver is gone. The first readings go to `first`.
     fn run(self, runtime: &Runtime, first: Sender<Result<Vec<ObservedUnit>>>) {
         let mut first = Some(first);
         let mut last: Vec<ObservedUnit> = Vec::new();
@@ -364,7 +362,7 @@ impl Watcher {
         }
     }
 
-    /// Watches by one connection; returns when nobody listens any more.
+    /// Watches over one connection. Returns when the receiver is gone.
     async fn watch(
         &self,
         runtime: &Runtime,
@@ -403,16 +401,16 @@ impl Watcher {
     }
 }
 
-/// What a manager tells of units.
+/// The signals of one manager.
 struct UnitSignals {
-    /// Each with the units that it is about; none: the manager itself came or went.
+    /// Each stream with the indexes of its units. Empty: the manager itself came or went.
     streams: Vec<(Vec<usize>, MessageStream)>,
-    /// The units to look at.
+    /// The indexes of the units to read.
     changed: BTreeSet<usize>,
 }
 
 impl UnitSignals {
-    /// Subscribes; nothing that happens from then on is missed.
+    /// Subscribes. forge misses no signal from then on.
     async fn subscribe(eye: &Eye, units: &[Guarded]) -> zbus::Result<Self> {
         let connection = &eye.connection;
         let from_systemd = || MatchRule::builder().msg_type(Type::Signal).sender(SYSTEMD);
@@ -422,7 +420,7 @@ impl UnitSignals {
             .member("NameOwnerChanged")
             .arg(0, SYSTEMD)
             .build()?;
-        // A manager that has read its unit files again.
+        // The manager has reloaded its unit files.
         let reloading = from_systemd().member("Reloading").build()?;
         let all = (0..units.len()).collect();
         let mut streams = vec![
@@ -438,7 +436,7 @@ impl UnitSignals {
         Ok(Self { streams, changed: BTreeSet::new() })
     }
 
-    /// Takes in what was told; ready when that is something.
+    /// Records the signals that have come. Ready if there are units to read.
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<zbus::Result<()>> {
         for (units, stream) in &mut self.streams {
             while let Poll::Ready(message) = Pin::new(&mut *stream).poll_next(context) {
@@ -449,8 +447,8 @@ impl UnitSignals {
         if self.changed.is_empty() { Poll::Pending } else { Poll::Ready(Ok(())) }
     }
 
-    /// Makes a call and takes in what is told meanwhile: behind a queue that is full the reply would
-    /// never come.
+    /// Makes a call and records the signals that come meanwhile: behind a full queue the reply would never
+    /// come.
     async fn alongside<T>(&mut self, call: impl Future<Output = zbus::Result<T>>) -> zbus::Result<T> {
         let mut call = pin!(call);
         poll_fn(|context| {
@@ -463,7 +461,7 @@ impl UnitSignals {
     }
 }
 
-/// A bus that does not answer is as good as away.
+/// A bus that does not answer counts as away.
 fn timed_out(late: &Error) -> zbus::Error {
     let error = std::io::Error::new(std::io::ErrorKind::TimedOut, late.message.clone());
     zbus::Error::InputOutput(Arc::new(error))

@@ -1,6 +1,6 @@
-//! The sockets in the file system that somebody listens on, by the kernel's own list
-//! (`sock_diag(7)`): no server is woken to be asked. A socket that is not in it may still be alive,
-//! in another network namespace; who is to be removed is knocked at first.
+//! The socket files that have a listener, from the kernel's own list (`sock_diag(7)`): forge need not wake a server
+//! for it. A socket that is not in the list may still be alive, in another network namespace; so forge pings a
+//! socket before it removes it.
 
 use std::collections::HashSet;
 use std::os::fd::AsRawFd;
@@ -22,7 +22,7 @@ const UNIX_MESSAGE: usize = 16;
 /// `TCP_LISTEN`, of unix sockets too.
 const LISTENING: u32 = 1 << 10;
 
-/// The kernel answers at once; this is for one that never does.
+/// The deadline for the kernel's answer, in seconds. The kernel usually answers at once.
 const ANSWER_S: i64 = 2;
 
 /// Which socket files have a listener.
@@ -30,15 +30,15 @@ const ANSWER_S: i64 = 2;
 pub struct Listeners(HashSet<(u32, u32)>);
 
 impl Listeners {
-    /// Asks the kernel. Where it does not say, nothing is known to be listened on.
+    /// Asks the kernel. Empty if the kernel does not answer.
     pub fn list() -> Self {
         ask().unwrap_or_default()
     }
 
-    /// Whether somebody listens on that very file; `false` where that is not known.
+    /// Whether a process listens on this file. False if that is not known.
     pub fn has(&self, file: &FileStat) -> bool {
-        // The kernel tells the low half of the inode's number, and the device as it keeps it. That
-        // another file has the same can only keep a dead socket for one sweep more.
+        // The kernel reports the low half of the inode's number, and the device in its own format. If another
+        // file has the same numbers, a dead socket stays for one more sweep.
         let device = (major(file.st_dev) << 20) | minor(file.st_dev);
         let (Ok(inode), Ok(device)) = (u32::try_from(file.st_ino & 0xffff_ffff), u32::try_from(device))
         else {
@@ -92,7 +92,7 @@ fn aligned(length: usize) -> usize {
 }
 
 impl Listeners {
-    /// Takes one datagram of the answer; says whether more follow.
+    /// Adds one datagram of the answer. Returns whether more follow.
     fn add_datagram(&mut self, mut datagram: &[u8]) -> bool {
         while let (Some(length), Some(kind)) = (word(datagram, 0), half(datagram, 4)) {
             let length = length as usize;

@@ -1,11 +1,11 @@
 //! Waiting for something to appear on a pane's screen.
 //!
-//! tmux tells of output as it happens only to clients in control mode, and those must not be used:
-//! a server crashes, and its sessions with it, when a client leaves while another in control mode
-//! is just coming (measured on 3.3a and 3.5a: up to 4 of 100 with four clients at a time, in
-//! whatever way they leave; with one alone that is killed, 1 of 200). So the kernel is asked: it
-//! tells what a program writes to its terminal. tmux has read it a moment later, and of that
-//! nobody tells; so each time the screen is looked at a few times more, ever more rarely.
+//! tmux reports output as it happens only to clients in control mode, and forge must not use those: a server
+//! crashes, and its sessions with it, if a client leaves while another client in control mode is just attaching
+//! (measured on 3.3a and 3.5a: up to 4 of 100 with four clients at a time, in whatever way they leave; with a
+//! single client that is killed, 1 of 200). So forge asks the kernel, which reports a program's writes to its
+//! terminal. tmux reads them a moment later, and no event reports that; so forge captures the screen a few more
+//! times, at growing intervals.
 
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -19,30 +19,30 @@ use crate::sys::poll::readable;
 use crate::sys::proc::{stat, terminal};
 use crate::sys::process::Process;
 
-/// At most this often is the screen of a busy program captured; each look is a process. By then tmux
-/// has nearly always read what the program wrote.
+/// The shortest interval between two captures of a busy program's screen: each capture starts a process. By then
+/// tmux has nearly always read the program's output.
 const PACE: Duration = Duration::from_millis(20);
 
-/// How soon the screen is looked at again after a change, and at most how long after the last look.
+/// The interval from a change to the next capture, and the longest interval between two captures.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
-/// What a watch came to.
+/// The result of a wait.
 #[derive(Debug, PartialEq, Eq)]
 pub enum ScreenWait {
-    /// What was waited for is on the screen.
+    /// The screen satisfies the test.
     Found,
     /// The program ended.
     ProgramEnded,
-    /// The server went away.
+    /// The server ended.
     ServerGone,
-    /// The deadline came first.
+    /// The deadline passed first.
     Late,
 }
 
 /// Waits until the screen of the session's program satisfies the test.
 ///
 /// # Errors
-/// When tmux cannot be run or asked.
+/// `Failed` if tmux cannot be run, or reports an error.
 pub fn until(
     server: &Server,
     mark: &Mark,
@@ -51,7 +51,7 @@ pub fn until(
     shows: impl Fn(&str) -> bool,
 ) -> Result<ScreenWait> {
     let Some(process) = Process::open(mark.server_pid)? else { return Ok(ScreenWait::ServerGone) };
-    // Without it the looks alone must do.
+    // Without the watch, the captures at intervals have to do.
     let output =
         stat(program.pid()).and_then(|stat| terminal(&stat)).and_then(|tty| FileWatch::of_file(&tty).ok());
     let mut again = AGAIN.0;
@@ -62,7 +62,7 @@ pub fn until(
             Err(_) if deadline.passed() => return Ok(ScreenWait::Late),
             Err(_) if program.ended() => return Ok(ScreenWait::ProgramEnded),
             Err(_) if process.ended() => return Ok(ScreenWait::ServerGone),
-            // It stands still for a while, as on a machine that swaps: that is no news.
+            // The server does not answer for a while, as on a machine that swaps: go on waiting.
             Err(error) if error.kind == Kind::Deadline => {}
             Err(error) => return Err(error),
         }
@@ -70,7 +70,7 @@ pub fn until(
         fds.extend(output.as_ref().map(AsFd::as_fd));
         let ready = readable(&fds, deadline.min(Deadline::after(again)));
         if ready[0] {
-            // Its last words may hold what was waited for.
+            // The program's last output may satisfy the test.
             return Ok(match server.screen(&mark.pane, None, deadline) {
                 Ok(screen) if shows(&screen) => ScreenWait::Found,
                 _ => ScreenWait::ProgramEnded,
