@@ -70,6 +70,11 @@ fn refusal(ran: &Ran) -> String {
     ran.json()["error"]["kind"].as_str().unwrap_or_default().to_owned()
 }
 
+/// Whether another process of forge holds the name of the session.
+fn is_held(ran: &Ran) -> bool {
+    ran.stderr.contains(" is being spawned by process ")
+}
+
 impl<'a> Worker<'a> {
     pub(super) fn new(number: usize, names: usize, seed: u64, history: &'a History) -> Self {
         let session = |n| Session { name: format!("w{number}-{n}"), now: Expect::Absent };
@@ -207,10 +212,7 @@ impl<'a> Worker<'a> {
             _ if ran.code == 0 => replace || !matches!(self.sessions[at].now, Expect::Up(_)),
             // A spawn does not wait for another that has the name: the supervisor starts the session, or a
             // restore that planned while the session was being replaced holds the name until it sees that.
-            Expect::Up(run) => {
-                let is_held = ran.stderr.contains(" is being spawned by process ");
-                refusal == "taken" && (!replace || run.in_flux || is_held)
-            }
+            Expect::Up(run) => refusal == "taken" && (!replace || run.in_flux || is_held(&ran)),
             // Another forge is cleaning up, or a restore is starting it.
             Expect::Ending | Expect::Over(_) | Expect::Lost(_) => refusal == "taken",
             Expect::Absent => false,
@@ -286,6 +288,8 @@ impl<'a> Worker<'a> {
             Expect::Lost(_) => refusal == "taken" || refusal == "no_session",
             // A restore has forgotten it, perhaps while its last processes end.
             Expect::Over(_) => is_forgotten,
+            // A restore that has just started it holds the name for a moment.
+            Expect::Up(_) => refusal == "taken" && is_held(&ran),
             _ => false,
         };
         self.expected(at, expected, &ran);
