@@ -62,10 +62,10 @@ const messages = {
   conversation: (query) => {
     const last = partsOf((query.messages[query.messages.length - 1] || {}).content);
     // The agent's notes may follow the tool's result.
-    const told = last.filter((part) => part.type !== 'text' || part.text.replace(NOTE, '').trim());
+    const reported = last.filter((part) => part.type !== 'text' || part.text.replace(NOTE, '').trim());
     return {
       texts: said(query.messages),
-      toolEnded: (told[told.length - 1] || {}).type === 'tool_result',
+      toolEnded: (reported[reported.length - 1] || {}).type === 'tool_result',
       tools: (query.tools || []).map((tool) => tool.name),
     };
   },

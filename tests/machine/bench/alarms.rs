@@ -35,8 +35,8 @@ fn kill(pid: u32, polling: &str, event: &str) -> Seen {
     let kernel = kernel.join().expect("the kernel's word").duration_since(begin).as_secs_f64() * 1000.0;
     assert!(ended_within(&mut poller, LIMIT), "the poller saw nothing");
     let poller = begin.elapsed().as_secs_f64() * 1000.0;
-    let told = u64::try_from(sent_at(&event_since(&at, event)) - at).expect("a time");
-    Seen { forge: Duration::from_micros(told).as_secs_f64() * 1000.0, poller, kernel }
+    let reported = u64::try_from(sent_at(&event_since(&at, event)) - at).expect("a time");
+    Seen { forge: Duration::from_micros(reported).as_secs_f64() * 1000.0, poller, kernel }
 }
 
 /// An arbitrary number of milliseconds.

@@ -261,16 +261,20 @@ fn restores(breadth: Breadth) {
         files.are_whole();
         files.age();
         forge(&["restore"]).ok();
-        let told = std::fs::read_to_string(&noted).expect("what the restore noted");
-        let told: serde_json::Value = serde_json::from_str(&told).expect("JSON");
+        let reported = std::fs::read_to_string(&noted).expect("what the restore noted");
+        let reported: serde_json::Value = serde_json::from_str(&reported).expect("JSON");
         for (name, program) in RESTORED {
             if !is_running(name) {
                 // The session is reported and not lost: it failed, or another forge seemed to be starting it.
-                let is_told = |list: &str| {
-                    told[list].as_array().expect("a list").iter().any(|told| told["session"] == name)
+                let is_reported = |list: &str| {
+                    reported[list]
+                        .as_array()
+                        .expect("a list")
+                        .iter()
+                        .any(|reported| reported["session"] == name)
                 };
-                assert!(is_told("left") || is_told("failed"), "{name}: {told}");
-                assert!(hit.ran.code != 0 || is_told("left"), "{name} was said to be restored");
+                assert!(is_reported("left") || is_reported("failed"), "{name}: {reported}");
+                assert!(hit.ran.code != 0 || is_reported("left"), "{name} was said to be restored");
                 // If forge could not even write the specification, the configuration has the session.
                 let again =
                     if files.state(&format!("sessions/{name}.json")).exists() { "restart" } else { "spawn" };

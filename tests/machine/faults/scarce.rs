@@ -77,7 +77,7 @@ impl<'a> Own<'a> {
 }
 
 /// The kernel's error text for it.
-fn is_told(want: Want, text: &str) -> bool {
+fn is_reported(want: Want, text: &str) -> bool {
     text.contains(match want {
         Want::Room | Want::Inodes => "No space left on device",
         Want::Writing => "Read-only file system",
@@ -100,7 +100,7 @@ fn a_full_state_directory_is_reported(machine: &mut Machine) {
         own.exhaust(want);
         let spawned = sh(machine, "forge spawn late -- sh -c 'touch /tmp/ran; sleep 10000'");
         assert_eq!(spawned.code, 1, "{want:?}: {spawned}");
-        assert!(is_told(want, &spawned.stderr), "{want:?}: {spawned}");
+        assert!(is_reported(want, &spawned.stderr), "{want:?}: {spawned}");
         assert!(!machine.path("/tmp/ran").exists(), "{want:?}: what is not on disk does not start");
         sh(machine, "echo 12345 >id").ok();
         let saved = sh(machine, "forge --json save");
@@ -147,7 +147,7 @@ fn a_full_runtime_directory_is_reported(machine: &mut Machine) {
                 sh(machine, "forge stop late; rm /tmp/ran").ok();
                 continue;
             }
-            assert!(is_told(want, &spawned.stderr), "{want:?}: {verb}: {spawned}");
+            assert!(is_reported(want, &spawned.stderr), "{want:?}: {verb}: {spawned}");
             assert!(!machine.path("/tmp/ran").exists(), "{want:?}: {verb}: {spawned}");
         }
         for verb in ["sweep", "list", "status stays", "save", "poke kept", "stop ending"] {
@@ -184,9 +184,9 @@ fn a_full_socket_directory_is_reported(machine: &mut Machine) {
         is_orderly(&spawned);
         assert!(!machine.path("/tmp/ran").exists(), "{want:?}");
         let swept = sh(machine, "forge --json sweep").ok().json();
-        let told = swept["skipped"].to_string();
+        let reported = swept["skipped"].to_string();
         // Without a lock forge cannot know that nobody starts a server there.
-        assert!(told.contains("dead") && is_told(want, &told), "{want:?}: {swept}");
+        assert!(reported.contains("dead") && is_reported(want, &reported), "{want:?}: {swept}");
         sh(machine, "forge list").ok();
         bystanders.untouched(machine);
         own.relieve();
@@ -206,7 +206,7 @@ fn a_full_unit_directory_is_reported(machine: &mut Machine) {
         own.exhaust(want);
         let installed = sh(machine, "forge units install");
         assert_eq!(installed.code, 1, "{want:?}: {installed}");
-        assert!(is_told(want, &installed.stderr), "{want:?}: {installed}");
+        assert!(is_reported(want, &installed.stderr), "{want:?}: {installed}");
         own.relieve();
         sh(machine, "forge units install && forge units verify").ok();
         let whole = files();

@@ -100,8 +100,8 @@ while how != 'full':
     if how == 'ends':
         one.close()
     if how in ('ends-after', 'mute'):
-        told = b''
-        while b'BEGIN' not in told:
+        reported = b''
+        while b'BEGIN' not in reported:
             more = one.recv(4096)
             if not more:
                 break
@@ -110,7 +110,7 @@ while how != 'full':
                     one.sendall(b'OK 0123456789abcdef0123456789abcdef\r\n')
                 if line.startswith(b'NEGOTIATE'):
                     one.sendall(b'AGREE_UNIX_FD\r\n')
-            told += more
+            reported += more
         if how == 'ends-after':
             one.close()
 import time
@@ -296,7 +296,7 @@ fn work_goes_on_while_journald_is_down(machine: &mut Machine) {
     machine.root(&[&["systemctl", "mask", "--runtime", "-q"], &UNITS[..]].concat());
     machine.root(&[&["systemctl", "stop"], &UNITS[..]].concat());
     dead_socket(machine, "dead");
-    for (line, told) in [
+    for (line, reported) in [
         ("forge spawn cut -- sleep 10000", "cut"),
         ("forge sweep", "sweep"),
         ("forge restart cut", "cut"),
@@ -307,7 +307,7 @@ fn work_goes_on_while_journald_is_down(machine: &mut Machine) {
         ("forge units uninstall", ""),
     ] {
         let ran = sh(machine, line).ok();
-        assert!(ran.stderr.contains(told), "what is in no journal is on stderr: {ran}");
+        assert!(ran.stderr.contains(reported), "what is in no journal is on stderr: {ran}");
     }
     assert!(!machine.path("/tmp/tmux-1000/dead").exists());
     machine.root(&[&["systemctl", "unmask", "--runtime", "-q"], &UNITS[..]].concat()).ok();

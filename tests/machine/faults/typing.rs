@@ -168,8 +168,8 @@ impl Worker {
         // The current screen explains a wrong result.
         let screen = session.screen();
         let standing = session.standing();
-        let told = Told::parse(&ran);
-        let verdict = judge(case, &told, &session.log(), &standing);
+        let reported = Told::parse(&ran);
+        let verdict = judge(case, &reported, &session.log(), &standing);
         let failure = (!verdict.failures.is_empty()).then(|| {
             let said = format!("{}{}", ran.stdout, ran.stderr);
             format!(
@@ -186,13 +186,13 @@ impl Worker {
             // A failed case may leave anything behind, so its session is replaced.
             self.sessions[at] = None;
         }
-        Tried { told, verdict, failure, took }
+        Tried { reported, verdict, failure, took }
     }
 }
 
 /// A finished case.
 struct Tried {
-    told: Result<Told, String>,
+    reported: Result<Told, String>,
     verdict: Verdict,
     failure: Option<String>,
     took: Duration,
@@ -206,13 +206,13 @@ fn described(case: &Case) -> String {
 
 impl Summary {
     fn count(&mut self, case: &Case, tried: Tried) {
-        let said = tried.told.as_ref().map_or("?", Told::name).to_owned();
+        let said = tried.reported.as_ref().map_or("?", Told::name).to_owned();
         *self.said.entry(case.name()).or_default().entry(said).or_default() += 1;
         self.races += tried.verdict.races;
         self.first_keys += tried.verdict.first_keys;
         self.stray += tried.verdict.stray;
         if tried.verdict.races + tried.verdict.first_keys > 0 {
-            let (seed, name, said) = (case.seed, case.name(), &tried.told);
+            let (seed, name, said) = (case.seed, case.name(), &tried.reported);
             let cut = if tried.verdict.cut > 0 { ", and its text was cut" } else { "" };
             let when = case.options.question.map(|question| question.when);
             self.raced.push(format!("raced: {seed} {name} {when:?} {:?} {said:?}{cut}", case.patterns));

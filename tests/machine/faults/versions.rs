@@ -91,8 +91,8 @@ fn servers_of_another_version_live_on(machine: &mut Machine) {
     support::wait_until(Duration::from_secs(30), "the end of a session of the old version", || {
         !sessions(machine).iter().any(|(name, _)| name == "ending")
     });
-    let told = sh(machine, "forge logs ending").ok().stdout;
-    assert!(told.contains("ending crashed: signal 9"), "{told}");
+    let reported = sh(machine, "forge logs ending").ok().stdout;
+    assert!(reported.contains("ending crashed: signal 9"), "{reported}");
     // A supervised session runs again, in the new version.
     sh(machine, &format!("kill -9 {}", before[3])).ok();
     support::wait_until(Duration::from_secs(60), "another run of kept", || {

@@ -156,7 +156,7 @@ fn a_question_is_shown() {
 }
 
 fn notices() -> Vec<Value> {
-    let text = std::fs::read_to_string("told").unwrap_or_default();
+    let text = std::fs::read_to_string("reported").unwrap_or_default();
     text.lines()
         .filter(|line| !line.is_empty())
         .map(|line| serde_json::from_str(line).expect("JSON"))
@@ -168,11 +168,11 @@ const ASKS_ON: &str = "while read -r q < /home/ada/questions && [ -n \"$q\" ]; d
                        read -r a; clear; echo working; sleep 2; done; sleep 1000";
 
 fn a_question_is_noticed_once_and_one_a_minute() {
-    let _ = std::fs::remove_file("told");
+    let _ = std::fs::remove_file("reported");
     let questions = TestFile::new("questions", "Delete SECRET-1?\n");
     let _configuration = configured(&format!(
         "[sessions.curious]\ncommand = ['sh', '-c', '''{ASKS_ON}''']\nasking = '\\[y/N\\] ?\\z'\n\
-         [notify]\ncommand = ['sh', '-c', 'cat >> /home/ada/told; echo >> /home/ada/told']\n"
+         [notify]\ncommand = ['sh', '-c', 'cat >> /home/ada/reported; echo >> /home/ada/reported']\n"
     ));
     let cursor = journal_cursor();
     let it = Supervised::start("curious");
@@ -214,15 +214,15 @@ fn a_question_is_noticed_once_and_one_a_minute() {
         forge(&["notify", "asking", "curious"]).ok().stdout
     };
     assert!(nothing.contains("does not ask a question"), "{nothing}");
-    let _ = std::fs::remove_file("told");
+    let _ = std::fs::remove_file("reported");
 }
 
 fn the_next_supervisor_knows_the_question() {
     let _settings = DropIn::new("kept", "[Service]\nRestartSec=50ms\n");
-    let _ = std::fs::remove_file("told");
+    let _ = std::fs::remove_file("reported");
     let _configuration = configured(
         "[sessions.kept]\ncommand = ['sh', '-c', 'printf \"Sure? \"; read -r a; sleep 1000']\nasking = 'Sure'\n\
-         [notify]\ncommand = ['sh', '-c', 'cat >> /home/ada/told; echo >> /home/ada/told']\n",
+         [notify]\ncommand = ['sh', '-c', 'cat >> /home/ada/reported; echo >> /home/ada/reported']\n",
     );
     let cursor = journal_cursor();
     let it = Supervised::start("kept");
@@ -235,7 +235,7 @@ fn the_next_supervisor_knows_the_question() {
         std::thread::sleep(Duration::from_secs(2));
     }
     assert_eq!((since(&cursor, "asking").len(), notices().len()), (1, 1));
-    let _ = std::fs::remove_file("told");
+    let _ = std::fs::remove_file("reported");
 }
 
 fn a_silent_answer_is_detected() {

@@ -34,8 +34,8 @@ type Kill = fn(&Supervised);
 
 fn each_kind_of_exit_is_reported_as_such() {
     let script = "trap 'exit 7' USR1; echo up; while :; do sleep 0.05; done";
-    let _settings = DropIn::new("told", MANY);
-    let it = Supervised::spawn("told", &["--ready", "up"], &["sh", "-c", script]);
+    let _settings = DropIn::new("reported", MANY);
+    let it = Supervised::spawn("reported", &["--ready", "up"], &["sh", "-c", script]);
     let ways: [(&str, Kill, &str, Option<&str>); 4] = [
         ("status", |it| signal("USR1", it.program()), "exit status 7", Some("7")),
         ("signal", |it| signal("KILL", it.program()), "signal 9 (SIGKILL)", None),
@@ -54,7 +54,7 @@ fn each_kind_of_exit_is_reported_as_such() {
         let crashed = event_since(&cursor, "crashed");
         assert_eq!(
             (&crashed["FORGE_RESULT"], &crashed["FORGE_SESSION"]),
-            (&result.into(), &"told".into()),
+            (&result.into(), &"reported".into()),
             "{what}"
         );
         assert_eq!(crashed["FORGE_EXIT_STATUS"].as_str(), status, "{what}");
@@ -62,7 +62,7 @@ fn each_kind_of_exit_is_reported_as_such() {
         assert_eq!(restarted["FORGE_WHY"], result, "{what}");
         it.up_after(u32::try_from(before["pane_pid"].as_u64().expect("a pid")).expect("a pid"));
         let crashes = events_since(&cursor).iter().filter(|event| event["FORGE_EVENT"] == "crashed").count();
-        assert_eq!(crashes, 1, "{what}: told once");
+        assert_eq!(crashes, 1, "{what}: reported once");
     }
 }
 
@@ -196,11 +196,11 @@ fn growing_pauses_of_systemd_are_left_to_systemd() {
 fn too_many_failures_open_the_breaker() {
     let homebase = Homebase::start();
     let _settings = DropIn::new("flap", "[Service]\nRestartSec=50ms\n");
-    let told = "told.json";
-    let _ = std::fs::remove_file(told);
+    let reported = "reported.json";
+    let _ = std::fs::remove_file(reported);
     let _configuration = configured(
-        "[sessions.flap]\ncommand = ['sh', '-c', 'sleep 0.1; test -e mended || exit 3; exec sleep 1000']\n\
-         [notify]\ncommand = ['tee', '-a', '/home/ada/told.json']\n",
+        "[sessions.flap]\ncommand = ['sh', '-c', 'sleep 0.1; test -e fixed || exit 3; exec sleep 1000']\n\
+         [notify]\ncommand = ['tee', '-a', '/home/ada/reported.json']\n",
     );
     let other = Supervised::spawn("other", &[], &["sleep", "1000"]);
     let (before, supervisor) = (other.up(), other.pid());
@@ -216,10 +216,10 @@ fn too_many_failures_open_the_breaker() {
     assert!(probe["units_failed"].to_string().contains(&it.unit), "{probe}");
     // forge sends one notice, with the reason.
     let notice = wait_for(Duration::from_secs(20), "the notice", || {
-        serde_json::from_str::<Value>(&std::fs::read_to_string(told).ok()?).ok()
+        serde_json::from_str::<Value>(&std::fs::read_to_string(reported).ok()?).ok()
     });
     std::thread::sleep(Duration::from_secs(1));
-    assert_eq!(std::fs::read_to_string(told).expect("a notice").matches("\"kind\"").count(), 1, "once");
+    assert_eq!(std::fs::read_to_string(reported).expect("a notice").matches("\"kind\"").count(), 1, "once");
     let text = notice["text"].as_str().expect("a text");
     assert!(text.contains("forge does not start flap again, after exit status 3"), "{notice}");
     assert_eq!(notice["unit"], it.unit);
@@ -231,19 +231,19 @@ fn too_many_failures_open_the_breaker() {
     // The session stays failed until the user starts it.
     std::thread::sleep(Duration::from_secs(2));
     assert_eq!(it.service("ActiveState"), "failed");
-    let _mended = TestFile::new("mended", "");
+    let _mended = TestFile::new("fixed", "");
     systemctl(&["reset-failed", &it.unit]).ok();
     systemctl(&["start", &it.unit]).ok();
     it.up();
     systemctl(&["stop", &it.unit]).ok();
     // The other way to start it.
-    std::fs::remove_file("mended").expect("its removal");
+    std::fs::remove_file("fixed").expect("its removal");
     systemctl(&["start", &it.unit]);
     it.becomes("failed");
-    let _mended = TestFile::new("mended", "");
+    let _mended = TestFile::new("fixed", "");
     forge(&["restart", "flap"]).ok();
     it.up();
-    let _ = std::fs::remove_file(told);
+    let _ = std::fs::remove_file(reported);
     homebase.untouched();
 }
 
@@ -253,18 +253,18 @@ fn the_last_of_many_failures_is_reported() {
         "many",
         "[Unit]\nStartLimitBurst=8\n[Service]\nRestartSec=50ms\nRestartSteps=1\nRestartMaxDelaySec=60ms\n",
     );
-    let told = "told.json";
-    let _ = std::fs::remove_file(told);
+    let reported = "reported.json";
+    let _ = std::fs::remove_file(reported);
     let _configuration = configured(
         "[sessions.many]\ncommand = ['sh', '-c', 'sleep 0.5; exit 3']\n\
-         [notify]\ncommand = ['tee', '-a', '/home/ada/told.json']\n",
+         [notify]\ncommand = ['tee', '-a', '/home/ada/reported.json']\n",
     );
     let it = Supervised::start("many");
     it.becomes("failed");
     wait_until(Duration::from_secs(20), "the notice", || {
-        std::fs::read_to_string(told).is_ok_and(|text| text.contains("forge does not start many again"))
+        std::fs::read_to_string(reported).is_ok_and(|text| text.contains("forge does not start many again"))
     });
-    let _ = std::fs::remove_file(told);
+    let _ = std::fs::remove_file(reported);
 }
 
 fn a_failed_start_counts_for_the_breaker() {

@@ -258,11 +258,11 @@ fn an_early_exit_is_reported_with_the_last_output() {
         "{missing}"
     );
     for round in 0..15 {
-        let told = forge(&["spawn", "brief", "--", "sh", "-c", "echo last words; exit 7"]).code(1);
-        assert!(told.stderr.contains("exit status 7"), "round {round}: {told}");
-        assert!(told.stderr.contains("| last words"), "round {round}: {told}");
-        let told = forge(&["spawn", "brief", "--", "sleep", "0.005"]).code(1);
-        assert!(told.stderr.contains("exit status 0"), "round {round}: {told}");
+        let reported = forge(&["spawn", "brief", "--", "sh", "-c", "echo last words; exit 7"]).code(1);
+        assert!(reported.stderr.contains("exit status 7"), "round {round}: {reported}");
+        assert!(reported.stderr.contains("| last words"), "round {round}: {reported}");
+        let reported = forge(&["spawn", "brief", "--", "sleep", "0.005"]).code(1);
+        assert!(reported.stderr.contains("exit status 0"), "round {round}: {reported}");
     }
     let killed = forge(&["spawn", "brief", "--", "sh", "-c", "kill -9 $$"]).code(1);
     assert!(killed.stderr.contains("signal 9 (SIGKILL)"), "{killed}");

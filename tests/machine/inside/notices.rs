@@ -92,7 +92,7 @@ fn every_way_is_tried() {
     let server = Server::start(0, &[200]);
     let _token = token();
     let _config = config(&format!(
-        "[notify]\ncommand = ['sh', '-c', 'cat >/home/ada/told.json']\n\
+        "[notify]\ncommand = ['sh', '-c', 'cat >/home/ada/reported.json']\n\
          [notify.telegram]\ntoken_file = '~/token'\nchat_id = '@channel'\nbase_url = 'http://127.0.0.1:{0}/'\n\
          [notify.webhook]\nurl = 'http://127.0.0.1:{0}/hook?key=HIDDEN'\n",
         server.port
@@ -108,9 +108,9 @@ fn every_way_is_tried() {
     assert_eq!(seen[0].body["chat_id"], "@channel");
     assert_eq!((seen[1].path.as_str(), &seen[1].body["kind"]), ("/hook?key=HIDDEN", &"test".into()));
     assert_eq!(seen[0].body["text"], seen[1].body["text"]);
-    let told: Value =
-        serde_json::from_str(&std::fs::read_to_string("told.json").expect("the notice")).expect("JSON");
-    assert_eq!((&told["kind"], &told["user"]), (&"test".into(), &"ada".into()));
+    let reported: Value =
+        serde_json::from_str(&std::fs::read_to_string("reported.json").expect("the notice")).expect("JSON");
+    assert_eq!((&reported["kind"], &reported["user"]), (&"test".into(), &"ada".into()));
     let event = event_since(&cursor, "notified");
     assert_eq!((&event["FORGE_NOTICE"], &event["PRIORITY"]), (&"test".into(), &"6".into()));
     let journal = run(&["journalctl", "-o", "json", "--all", "-n", "200"]).stdout;
@@ -120,13 +120,14 @@ fn every_way_is_tried() {
             "{secret}"
         );
     }
-    shell("rm told.json").ok();
+    shell("rm reported.json").ok();
 }
 
 /// From systemd 254 on the manager starts `OnFailure=` units at each restart.
 fn a_permanently_failed_user_unit_is_reported_once() {
     forge(&["units", "install"]).ok();
-    let _config = config("[notify]\ncommand = ['sh', '-c', 'cat >>/home/ada/told; echo >>/home/ada/told']\n");
+    let _config =
+        config("[notify]\ncommand = ['sh', '-c', 'cat >>/home/ada/reported; echo >>/home/ada/reported']\n");
     let _unit = TestFile::new(
         ".config/systemd/user/own.service",
         "[Unit]\nStartLimitIntervalSec=60\nStartLimitBurst=3\nOnFailure=forge-failure-notify@%n.service\n\
@@ -137,11 +138,11 @@ fn a_permanently_failed_user_unit_is_reported_once() {
     wait_until(Duration::from_secs(30), "its end", || {
         user_unit_property("own.service", "ActiveState") == "failed"
     });
-    wait_until(Duration::from_secs(30), "the notice", || Path::new("told").exists());
+    wait_until(Duration::from_secs(30), "the notice", || Path::new("reported").exists());
     std::thread::sleep(Duration::from_secs(2));
-    let told = std::fs::read_to_string("told").expect("the notices");
-    assert_eq!(told.matches("\"failure\"").count(), 1, "{told}");
-    shell("rm told; systemctl --user reset-failed").ok();
+    let reported = std::fs::read_to_string("reported").expect("the notices");
+    assert_eq!(reported.matches("\"failure\"").count(), 1, "{reported}");
+    shell("rm reported; systemctl --user reset-failed").ok();
     forge(&["units", "uninstall"]).ok();
 }
 

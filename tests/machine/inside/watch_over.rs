@@ -67,9 +67,9 @@ fn until_disturbed(cursor: &u128, times: usize) -> Vec<Value> {
 
 fn each_disturbance_is_recorded_and_reported() {
     let web = Production::lasting("web");
-    let _told = TestFile::new("told", "");
+    let _told = TestFile::new("reported", "");
     let _watch = Watch::start(
-        "[guard]\nunits = ['web']\nsystem_units = ['dbus']\n[notify]\ncommand = ['sh', '-c', 'cat >> told; echo >> told']\n",
+        "[guard]\nunits = ['web']\nsystem_units = ['dbus']\n[notify]\ncommand = ['sh', '-c', 'cat >> reported; echo >> reported']\n",
     );
     assert!(
         user_unit_property(UNIT, "StatusText").contains("web.service, dbus.service (system)"),
@@ -91,10 +91,10 @@ fn each_disturbance_is_recorded_and_reported() {
     );
     assert!(event["FORGE_GUARD"].is_null(), "{event}");
     // The notice covers several disturbances at once.
-    let told = || std::fs::read_to_string("told").expect("what was told");
-    wait_until(Duration::from_secs(30), "the notice", || told().contains("web.service"));
+    let reported = || std::fs::read_to_string("reported").expect("what was reported");
+    wait_until(Duration::from_secs(30), "the notice", || reported().contains("web.service"));
     event_since(&cursor, "notified");
-    let notice: Value = serde_json::from_str(told().lines().next().expect("a notice")).expect("JSON");
+    let notice: Value = serde_json::from_str(reported().lines().next().expect("a notice")).expect("JSON");
     assert_eq!(notice["kind"], "disturbed");
     assert!(notice["text"].as_str().expect("a text").contains("sessions that ran: nearby"), "{notice}");
     // The record names the guarded command that ran.
@@ -130,9 +130,9 @@ fn events_while_the_watch_is_away_are_recorded() {
 
 fn a_notice_is_not_lost_with_the_watch() {
     let web = Production::lasting("web");
-    let _told = TestFile::new("told", "");
+    let _told = TestFile::new("reported", "");
     let _watch = Watch::start(
-        "[guard]\nunits = ['web']\n[notify]\ncommand = ['sh', '-c', 'sleep 1; cat >> told; echo >> told']\n",
+        "[guard]\nunits = ['web']\n[notify]\ncommand = ['sh', '-c', 'sleep 1; cat >> reported; echo >> reported']\n",
     );
     for (times, end) in [(1, "reload"), (2, "restart"), (3, "stop")] {
         web.is_up();
@@ -141,7 +141,7 @@ fn a_notice_is_not_lost_with_the_watch() {
         until_disturbed(&cursor, 1);
         systemctl(&[end, UNIT]).ok();
         wait_until(Duration::from_secs(30), end, || {
-            std::fs::read_to_string("told").expect("what was told").lines().count() >= times
+            std::fs::read_to_string("reported").expect("what was reported").lines().count() >= times
         });
     }
 }

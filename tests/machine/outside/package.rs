@@ -133,8 +133,8 @@ fn after_an_install_the_first_example_works(machine: &mut Machine) {
     assert!(spawned.stdout.contains("spawned demo"), "{spawned}");
     assert!(mallory("forge list").ok().stdout.contains("running"));
     assert!(mallory("forge logs demo").ok().stdout.contains("spawned demo"));
-    let told = mallory("journalctl --user -t forge -x --no-pager").ok();
-    assert!(told.stdout.contains("in a tmux server of its own"), "the catalog's text: {told}");
+    let reported = mallory("journalctl --user -t forge -x --no-pager").ok();
+    assert!(reported.stdout.contains("in a tmux server of its own"), "the catalog's text: {reported}");
     assert!(mallory("forge stop demo").ok().stdout.contains("nothing is left"));
     assert!(mallory("forge doctor").stdout.contains("linger"), "the one step that is left");
     machine.root(&["loginctl", "enable-linger", "mallory"]).ok();
@@ -182,7 +182,7 @@ fn the_package_is_complete(machine: &mut Machine) {
     let commit = env!("FORGE_VERSION").trim_end_matches(')').trim_end_matches("-dirty");
     assert!(
         version.starts_with(&format!("forge {commit}")),
-        "{version}, and not {commit}: 'make deb' builds it anew"
+        "{version}, and not {commit}: 'make deb' builds it again"
     );
     user(machine, "bash -c '. /usr/share/bash-completion/completions/forge && complete -p forge'");
 }
@@ -234,8 +234,8 @@ fn an_upgrade_starts_nothing_that_was_disabled(machine: &mut Machine) {
     machine.user(&[&["systemctl", "--user", "stop"], &stopped[..]].concat()).ok();
     machine.user(&["systemctl", "--user", "mask", "forge-guard-watch.service"]).ok();
     let upgraded = install(machine, &package());
-    let told = format!("{}{}", upgraded.stdout, upgraded.stderr);
-    assert!(!told.contains("did not"), "{upgraded}");
+    let reported = format!("{}{}", upgraded.stdout, upgraded.stderr);
+    assert!(!reported.contains("did not"), "{upgraded}");
     for unit in stopped {
         assert_eq!(is(machine, "is-active", unit), "inactive", "{unit}");
     }
@@ -276,8 +276,8 @@ fn an_unresponsive_manager_loses_no_session(machine: &mut Machine) {
         // Each maintainer script makes one request and waits for it.
         let ended = ran::run(command, what[0], Duration::from_secs(300)).ok();
         // debconf may have put its scripts' stderr there.
-        let told = format!("{}{}", ended.stdout, ended.stderr);
-        assert!(told.contains("user manager of uid 1000 failed to: "), "{ended}");
+        let reported = format!("{}{}", ended.stdout, ended.stderr);
+        assert!(reported.contains("user manager of uid 1000 failed to: "), "{ended}");
     }
     signal("-CONT");
     // The manager then executes the requests.

@@ -29,7 +29,7 @@ fn set_clock(by: i64) {
 }
 
 /// How many records of this kind exist; journalctl's timestamps mean nothing here.
-fn told(event: &str) -> usize {
+fn reported(event: &str) -> usize {
     run(&["journalctl", "-q", "-o", "cat", "-t", "forge", &format!("FORGE_EVENT={event}")])
         .stdout
         .lines()
@@ -54,7 +54,7 @@ fn running_sessions_survive_a_clock_change() {
             assert_eq!(now["pane_pid"], before["pane_pid"], "{}: another program after {by} s", it.name);
         }
     }
-    assert_eq!((told("stuck"), told("crashed"), told("restarted")), (0, 0, 0));
+    assert_eq!((reported("stuck"), reported("crashed"), reported("restarted")), (0, 0, 0));
 }
 
 fn failures_count_by_the_time_that_passes() {
@@ -74,7 +74,7 @@ fn failures_count_by_the_time_that_passes() {
     }
     // Five failures within ten minutes, whatever the date was meanwhile.
     it.becomes("failed");
-    assert_eq!(told("breaker_open"), 1);
+    assert_eq!(reported("breaker_open"), 1);
 }
 
 fn waits_end_in_time() {

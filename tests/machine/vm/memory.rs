@@ -48,8 +48,8 @@ fn exceeding_the_memory_limit_is_reported_as_out_of_memory() {
         (&"1".into(), &(64 << 20).to_string().into())
     );
     let crashed = event_since(&cursor, "crashed");
-    let told = crashed["MESSAGE"].as_str().expect("a message");
-    assert!(told.starts_with("eater crashed: an out-of-memory kill (ran "), "{told}");
+    let reported = crashed["MESSAGE"].as_str().expect("a message");
+    assert!(reported.starts_with("eater crashed: an out-of-memory kill (ran "), "{reported}");
 
     let after = it.up_after(pid(&before, "pane_pid"));
     assert_eq!(after["command"], before["command"]);
@@ -103,8 +103,8 @@ fn a_kill_of_the_whole_pane_is_reported_and_repaired() {
     let cursor = journal_cursor();
     forge(&["send", "whole", "go"]).ok();
     let crashed = event_since(&cursor, "crashed");
-    let told = crashed["MESSAGE"].as_str().expect("a message");
-    assert!(told.starts_with("whole crashed: an out-of-memory kill (ran "), "{told}");
+    let reported = crashed["MESSAGE"].as_str().expect("a message");
+    assert!(reported.starts_with("whole crashed: an out-of-memory kill (ran "), "{reported}");
     // The manager sent SIGTERM, which is otherwise a clean exit.
     assert_eq!(crashed["FORGE_SIGNAL"], "15");
     it.up_after(pid(&before, "pane_pid"));
@@ -118,8 +118,8 @@ fn an_unsupervised_out_of_memory_exit_is_reported() {
     let ended = forge_json(&["wait", "lonely", "--exit", "--timeout", "60"]);
     assert_eq!((&ended["result"], &ended["signal"]), (&"an out-of-memory kill".into(), &9.into()));
     let crashed = event_since(&cursor, "crashed");
-    let told = crashed["MESSAGE"].as_str().expect("a message");
-    assert!(told.starts_with("lonely crashed: an out-of-memory kill (ran "), "{told}");
+    let reported = crashed["MESSAGE"].as_str().expect("a message");
+    assert!(reported.starts_with("lonely crashed: an out-of-memory kill (ran "), "{reported}");
     let oom = event_since(&cursor, "oom");
     assert_eq!((&oom["FORGE_KILLS"], &oom["FORGE_SESSION"]), (&"1".into(), &"lonely".into()));
     nothing_left_of("lonely");

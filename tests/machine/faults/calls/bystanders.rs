@@ -37,7 +37,7 @@ impl Drop for Bystanders {
     }
 }
 
-/// The process that listens on the socket, according to the kernel; 0 if there is none.
+/// The process that listens on the socket, according to the kernel, or 0.
 fn listener(label: &str) -> i32 {
     let Ok(stream) = UnixStream::connect(socket(label)) else { return 0 };
     getsockopt(&stream, PeerCredentials).map_or(0, |peer| peer.pid())

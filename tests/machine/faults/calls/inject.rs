@@ -191,9 +191,9 @@ impl Hit {
             return;
         }
         assert!(!self.ran.stderr.contains("panicked"), "a panic");
-        assert!((0..=5).contains(&self.ran.code), "a status that is none of forge's");
+        assert!((0..=5).contains(&self.ran.code), "a status that forge does not document");
         let said = !self.ran.stdout.trim().is_empty() || !self.ran.stderr.trim().is_empty();
-        assert!(self.ran.code == 0 || said, "a failure without a word");
+        assert!(self.ran.code == 0 || said, "a failure without a message");
     }
 }
 

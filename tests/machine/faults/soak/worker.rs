@@ -332,8 +332,8 @@ impl<'a> Worker<'a> {
 }
 
 /// The run that the output of a spawn or a restart describes.
-fn spawned(run: &Run, told: &Value) -> Run {
-    let pid = told["pane_pid"].as_u64().unwrap_or_else(|| panic!("no pid in {told}"));
+fn spawned(run: &Run, reported: &Value) -> Run {
+    let pid = reported["pane_pid"].as_u64().unwrap_or_else(|| panic!("no pid in {reported}"));
     Run { program: Program::Is(u32::try_from(pid).expect("a pid")), ..run.clone() }
 }
 

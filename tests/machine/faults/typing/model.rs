@@ -71,26 +71,26 @@ pub(super) struct Verdict {
     pub(super) late: usize,
 }
 
-pub(super) fn judge(case: &Case, told: &Result<Told, String>, log: &[Entry], standing: &str) -> Verdict {
+pub(super) fn judge(case: &Case, reported: &Result<Told, String>, log: &[Entry], standing: &str) -> Verdict {
     let mut verdict = questions(case, log);
-    let told = match told {
-        Ok(told) => told,
+    let reported = match reported {
+        Ok(reported) => reported,
         Err(reason) => {
             verdict.failures.push(format!("forge's answer: {reason}"));
             return verdict;
         }
     };
     let submitted = submitted(log);
-    verdict.late = usize::from(is_late(case, told, &submitted, standing));
-    let texts = texts(case, told, &submitted, standing).filter(|_| verdict.late == 0);
+    verdict.late = usize::from(is_late(case, reported, &submitted, standing));
+    let texts = texts(case, reported, &submitted, standing).filter(|_| verdict.late == 0);
     if verdict.races + verdict.first_keys > 0 {
         verdict.cut = usize::from(texts.is_some());
     } else {
         verdict.failures.extend(texts);
     }
-    verdict.failures.extend(enters(case, told, log));
+    verdict.failures.extend(enters(case, reported, log));
     if case.is_calm() {
-        verdict.failures.extend(calm(case, told));
+        verdict.failures.extend(calm(case, reported));
     }
     verdict
 }
@@ -150,8 +150,8 @@ fn is_on_its_way(case: &Case, key: &str, since_us: u64, pending: bool, enters: u
     // forge pressed the first Enter when it saw the text. It may press another only after the program has
     // read the first. The kernel echoes lines for a program that does not read: only the ready pattern shows
     // whether it reads.
-    let is_told = matches!(case.patterns, Patterns::Ready | Patterns::Both);
-    enters == 1 && !(case.lines && case.options.kind.is_canonical() && is_told)
+    let is_reported = matches!(case.patterns, Patterns::Ready | Patterns::Both);
+    enters == 1 && !(case.lines && case.options.kind.is_canonical() && is_reported)
 }
 
 /// An Enter that the box itself read.
@@ -164,16 +164,16 @@ fn is_enter(event: &Event) -> bool {
 }
 
 /// Checks that no text is lost, doubled or cut without a report.
-fn texts(case: &Case, told: &Told, submitted: &[String], standing: &str) -> Option<String> {
+fn texts(case: &Case, reported: &Told, submitted: &[String], standing: &str) -> Option<String> {
     let entries = case.entries();
     let is_whole = submitted == entries;
     let is_beginning = case.lines && entries.starts_with(submitted);
     let fails = |what: &str| {
         let texts: Vec<String> = submitted.iter().map(|text| brief(text)).collect();
         let (texts, standing) = (texts.join(", "), brief(standing));
-        Some(format!("forge said {told:?}, and {what}: submitted [{texts}], standing {standing}"))
+        Some(format!("forge said {reported:?}, and {what}: submitted [{texts}], standing {standing}"))
     };
-    match told {
+    match reported {
         Told::Submitted { .. } if !is_whole => fails("it was not submitted once and whole"),
         Told::Submitted { .. } if !standing.is_empty() => fails("text stands there"),
         Told::Typed { .. } if !(submitted.is_empty() || is_beginning) => fails("something was submitted"),
@@ -198,10 +198,10 @@ fn texts(case: &Case, told: &Told, submitted: &[String], standing: &str) -> Opti
 }
 
 /// Whether a busy program later submitted the text that forge saw in the box.
-fn is_late(case: &Case, told: &Told, submitted: &[String], standing: &str) -> bool {
+fn is_late(case: &Case, reported: &Told, submitted: &[String], standing: &str) -> bool {
     let entries = case.entries();
     let is_busy = case.options.busy.for_ms >= 1_000;
-    matches!(told, Told::Typed { attempts: 1.. })
+    matches!(reported, Told::Typed { attempts: 1.. })
         && is_busy
         && !submitted.is_empty()
         && entries.starts_with(submitted)
@@ -220,8 +220,8 @@ fn stands(case: &Case, standing: &str, submitted: usize) -> bool {
 }
 
 /// Checks that Enter was pressed as often as forge reports, and at most twice.
-fn enters(case: &Case, told: &Told, log: &[Entry]) -> Option<String> {
-    let (Told::Submitted { attempts } | Told::Typed { attempts } | Told::Unconfirmed { attempts }) = told
+fn enters(case: &Case, reported: &Told, log: &[Entry]) -> Option<String> {
+    let (Told::Submitted { attempts } | Told::Typed { attempts } | Told::Unconfirmed { attempts }) = reported
     else {
         return None;
     };
@@ -241,7 +241,7 @@ fn enters(case: &Case, told: &Told, log: &[Entry]) -> Option<String> {
 }
 
 /// Checks that an unhindered text arrives.
-fn calm(case: &Case, told: &Told) -> Option<String> {
+fn calm(case: &Case, reported: &Told) -> Option<String> {
     let kind = case.options.kind;
     let longest = case.entries().iter().map(String::len).max().unwrap_or(0);
     let wanted: &[&str] = if case.text.contains('\n') && kind != Kind::Bracketed && !case.lines
@@ -255,11 +255,12 @@ fn calm(case: &Case, told: &Told) -> Option<String> {
     } else {
         &["submitted"]
     };
-    if case.options.parked_cursor && told.name() == "not_shown" && longest < 4 {
+    if case.options.parked_cursor && reported.name() == "not_shown" && longest < 4 {
         // So few characters may occur anywhere by chance.
         return None;
     }
-    (!wanted.contains(&told.name())).then(|| format!("nothing hindered the text, and forge said {told:?}"))
+    (!wanted.contains(&reported.name()))
+        .then(|| format!("nothing hindered the text, and forge said {reported:?}"))
 }
 
 /// The text, shortened for a message.

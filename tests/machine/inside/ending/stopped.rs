@@ -213,20 +213,20 @@ fn a_restore_skips_sessions_that_are_being_stopped() {
 }
 
 fn a_session_started_while_it_is_forgotten_is_stopped() {
-    let (_session, _) = spawn("anew", &[], &["sh", "-c", IMMUNE]);
-    std::fs::write(format!("/sys/fs/cgroup{}/cgroup.kill", slice_of("anew")), "1").expect("a kill of all");
-    wait_until(Duration::from_secs(5), "its end", || forge(&["status", "anew"]).code != 0);
+    let (_session, _) = spawn("renewed", &[], &["sh", "-c", IMMUNE]);
+    std::fs::write(format!("/sys/fs/cgroup{}/cgroup.kill", slice_of("renewed")), "1").expect("a kill of all");
+    wait_until(Duration::from_secs(5), "its end", || forge(&["status", "renewed"]).code != 0);
     // The stop finds only the specification, and pauses before it removes that.
-    let late = "strace -qq -o looked -P $XDG_RUNTIME_DIR/forge/spawning/anew -e trace=openat \
-                -e inject=openat:delay_exit=2000000:when=1 forge stop anew --timeout 1";
+    let late = "strace -qq -o looked -P $XDG_RUNTIME_DIR/forge/spawning/renewed -e trace=openat \
+                -e inject=openat:delay_exit=2000000:when=1 forge stop renewed --timeout 1";
     let stop = start(&["sh", "-c", late]);
     wait_until(Duration::from_secs(5), "its look", || {
         std::fs::read_to_string("looked").is_ok_and(|text| text.contains("openat"))
     });
-    let again = forge_json(&["restart", "anew"])["restarted"][0].clone();
+    let again = forge_json(&["restart", "renewed"])["restarted"][0].clone();
     stop.wait(Duration::from_secs(20)).ok();
     assert!(!alive(pid(&again["pane_pid"])), "a stop proves that nothing is left");
-    nothing_left_of("anew");
+    nothing_left_of("renewed");
     let _ = std::fs::remove_file("looked");
 }
 

@@ -32,8 +32,8 @@ fn a_guarded_command_behaves_as_an_unguarded_one() {
     assert_eq!((quiet.stdout.as_str(), quiet.stderr.as_str()), ("", ""));
     let loud = forge(&["-q", "guard", "run", "--unit", "web", "--", "systemctl", "--user", "restart", "web"])
         .code(100);
-    let is_told = loud.stderr.lines().all(|line| line.starts_with("forge: web.service "));
-    assert!(loud.stdout.is_empty() && is_told && !loud.stderr.is_empty(), "{loud}");
+    let is_reported = loud.stderr.lines().all(|line| line.starts_with("forge: web.service "));
+    assert!(loud.stdout.is_empty() && is_reported && !loud.stderr.is_empty(), "{loud}");
     // Input, directory, environment and arguments with any bytes reach the command.
     let line = "cd /tmp && printf 'a\\0b' | VAR=x forge guard run --unit web -- \
                 sh -c 'pwd; echo $VAR; od -An -c; printf %s \"$1\" | od -An -tx1' sh \"$(printf '\\377 \\042')\"";

@@ -67,7 +67,7 @@ fn each_kind_of_restart_is_detected() {
             (&"disturbed".into(), &100.into()),
             "{bounce}"
         );
-        assert_eq!(report["status"], 0, "{bounce}: the command's own end is told too");
+        assert_eq!(report["status"], 0, "{bounce}: the command's own end is reported too");
         let unit = &report["units"][0];
         assert_eq!((&unit["unit"], &unit["disturbed"]), (&"web.service".into(), &true.into()));
         assert_ne!(unit["before"]["invocation"], unit["after"]["invocation"], "{bounce}: {report}");
@@ -114,11 +114,14 @@ fn a_disturbance_is_reported_while_the_command_runs() {
     let before = web.pid();
     signal("KILL", before);
     // The command has not ended yet.
-    let told = event_since(&cursor, "guard_disturbed");
-    assert_eq!((&told["FORGE_UNIT"], &told["FORGE_GUARD"]), (&"web.service".into(), &begun["FORGE_GUARD"]));
-    assert_eq!(told["FORGE_PID_BEFORE"], before.to_string());
-    assert_eq!(told["FORGE_SESSIONS"], "bystander");
-    assert_eq!(told["FORGE_COMMANDS"], begun["FORGE_GUARD"]);
+    let reported = event_since(&cursor, "guard_disturbed");
+    assert_eq!(
+        (&reported["FORGE_UNIT"], &reported["FORGE_GUARD"]),
+        (&"web.service".into(), &begun["FORGE_GUARD"])
+    );
+    assert_eq!(reported["FORGE_PID_BEFORE"], before.to_string());
+    assert_eq!(reported["FORGE_SESSIONS"], "bystander");
+    assert_eq!(reported["FORGE_COMMANDS"], begun["FORGE_GUARD"]);
     // The record is also in the unit's journal.
     assert!(
         crate::support::journal(&["--user-unit", "web"])

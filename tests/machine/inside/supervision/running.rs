@@ -22,7 +22,7 @@ fn a_reload_reads_the_configuration_and_looks() {
     let before = it.up();
     drop(configuration);
     let broken = configured("[sessions.tuned]\nrestart = 'perhaps'\n");
-    assert_ne!(systemctl(&["reload", &it.unit]).code, 0, "a mistake is told");
+    assert_ne!(systemctl(&["reload", &it.unit]).code, 0, "a mistake is reported");
     assert_eq!(it.service("ActiveState"), "active");
     drop(broken);
     let _configuration = configured(&text("never"));

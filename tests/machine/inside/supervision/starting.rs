@@ -33,9 +33,9 @@ fn a_start_returns_when_the_session_is_ready() {
     assert!(forge(&["capture", "web"]).ok().stdout.contains("listening"), "it is ready by then");
     let status = web.status();
     assert_eq!((status["state"].as_str(), status["supervised"].as_bool()), (Some("running"), Some(true)));
-    let told = web.service("StatusText");
+    let reported = web.service("StatusText");
     let program = web.program();
-    assert!(told.starts_with(&format!("running: sh is process {program}, up since 20")), "{told}");
+    assert!(reported.starts_with(&format!("running: sh is process {program}, up since 20")), "{reported}");
     // The supervisor runs beside the session, not inside it.
     assert!(cgroup_of(web.pid()).ends_with("/forge-spawn@web.service"));
     assert!(cgroup_of(program).contains("/forge.slice/forge-web.slice/"));
@@ -126,15 +126,15 @@ fn there_is_one_supervisor_and_systemd_starts_it() {
 
 fn spawn_supervised_prints_what_spawn_prints() {
     forge(&["units", "install"]).ok();
-    let it = Supervised::named("told");
+    let it = Supervised::named("reported");
     let (_plain, plain) = spawn("plain", &[], &["sleep", "1000"]);
-    dead_socket("spawn-told");
-    let told = forge_json(&["spawn", "told", "--supervise", "--", "sleep", "1000"]);
+    dead_socket("spawn-reported");
+    let reported = forge_json(&["spawn", "reported", "--supervise", "--", "sleep", "1000"]);
     let keys =
         |value: &serde_json::Value| value.as_object().expect("an object").keys().cloned().collect::<Vec<_>>();
-    assert_eq!(keys(&told), keys(&plain));
-    assert_eq!((told["swept"].as_array().expect("a list").len(), &told["ready"]), (1, &true.into()));
-    assert_eq!(told["pane_pid"], it.up()["pane_pid"]);
+    assert_eq!(keys(&reported), keys(&plain));
+    assert_eq!((reported["swept"].as_array().expect("a list").len(), &reported["ready"]), (1, &true.into()));
+    assert_eq!(reported["pane_pid"], it.up()["pane_pid"]);
     // A failure is reported as without a supervisor, and nothing is left.
     for options in
         [vec!["--", "nosuchprogram"], vec!["--ready", "x", "--ready-timeout", "1", "--", "sleep", "9"]]
@@ -146,10 +146,10 @@ fn spawn_supervised_prints_what_spawn_prints() {
         assert_eq!((supervised.code, supervised.json()), (plain.code, plain.json()));
         assert_eq!(Supervised::named("bad").service("ActiveState"), "inactive");
     }
-    let taken = forge(&["--json", "spawn", "told", "--supervise", "--", "sleep", "1"]).code(1).json();
+    let taken = forge(&["--json", "spawn", "reported", "--supervise", "--", "sleep", "1"]).code(1).json();
     assert_eq!(taken["error"]["kind"], "taken");
     let before = it.program();
-    forge(&["spawn", "told", "--supervise", "--replace", "--", "sleep", "2000"]).ok();
+    forge(&["spawn", "reported", "--supervise", "--replace", "--", "sleep", "2000"]).ok();
     assert_eq!(it.up_after(before)["command"], serde_json::json!(["sleep", "2000"]));
 }
 

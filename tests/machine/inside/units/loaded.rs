@@ -63,7 +63,7 @@ fn a_failed_user_service_sends_a_notice() {
     let _units = Units::install();
     let _config = TestFile::new(
         ".config/forge/forge.toml",
-        "[notify]\ncommand = ['sh', '-c', 'cat >>/home/ada/told.jsonl']\n",
+        "[notify]\ncommand = ['sh', '-c', 'cat >>/home/ada/reported.jsonl']\n",
     );
     let _drop_in = TestFile::new(
         ".config/systemd/user/forge-tmux-socket-sweep.service.d/fail.conf",
@@ -71,20 +71,20 @@ fn a_failed_user_service_sends_a_notice() {
     );
     run(&["systemctl", "--user", "daemon-reload"]).ok();
     run(&["systemctl", "--user", "start", "forge-tmux-socket-sweep.service"]).code(1);
-    let told = Path::new("/home/ada/told.jsonl");
-    wait_until(Duration::from_secs(20), "the notice", || told.exists());
+    let reported = Path::new("/home/ada/reported.jsonl");
+    wait_until(Duration::from_secs(20), "the notice", || reported.exists());
     wait_until(Duration::from_secs(20), "the whole notice", || {
-        std::fs::read_to_string(told).is_ok_and(|text| text.ends_with('}'))
+        std::fs::read_to_string(reported).is_ok_and(|text| text.ends_with('}'))
     });
     let notice: serde_json::Value =
-        serde_json::from_str(&std::fs::read_to_string(told).unwrap()).expect("JSON");
+        serde_json::from_str(&std::fs::read_to_string(reported).unwrap()).expect("JSON");
     assert_eq!(
         (&notice["kind"], &notice["unit"]),
         (&"failure".into(), &"forge-tmux-socket-sweep.service".into())
     );
     let probe = forge(&["--json", "probe"]).code(5).json();
     assert_eq!(probe["units_failed"], serde_json::json!(["forge-tmux-socket-sweep.service"]));
-    shell("rm told.jsonl").ok();
+    shell("rm reported.jsonl").ok();
 }
 
 fn units_survive_daemon_reexec() {

@@ -92,8 +92,11 @@ fn a_wedged_server_is_restarted_only_after_its_timeout() {
     let (before, server) = (it.up(), it.server());
     let cursor = journal_cursor();
     signal("STOP", server);
-    let told = event_since(&cursor, "stuck");
-    assert_eq!((&told["FORGE_MISSING"], &told["FORGE_RESTARTED"]), (&"server".into(), &"false".into()));
+    let reported = event_since(&cursor, "stuck");
+    assert_eq!(
+        (&reported["FORGE_MISSING"], &reported["FORGE_RESTARTED"]),
+        (&"server".into(), &"false".into())
+    );
     assert_eq!(it.status()["state"], "wedged");
     wait_until(Duration::from_secs(5), "the status", || it.service("StatusText").starts_with("wedged"));
     // Pokes in between neither extend nor shorten its time.
@@ -104,7 +107,7 @@ fn a_wedged_server_is_restarted_only_after_its_timeout() {
         events_since(&cursor).into_iter().find(|event| event["FORGE_EVENT"] == "restarted")
     });
     assert_eq!(restarted["FORGE_WHY"], "a tmux server that did not answer");
-    assert!(sent_at(&restarted) - sent_at(&told) >= 6_000_000, "its deadline is its own");
+    assert!(sent_at(&restarted) - sent_at(&reported) >= 6_000_000, "its deadline is its own");
     let after = it.up();
     assert_ne!(after["server_pid"], before["server_pid"]);
     assert!(!crate::support::alive(server));
@@ -149,8 +152,8 @@ fn a_session_without_a_beat_is_reported_nudged_and_restarted() {
         std::thread::sleep(Duration::from_secs(1));
     }
     assert_eq!(kinds_since(&cursor), Vec::<String>::new());
-    let told = event_since(&cursor, "stuck");
-    assert_eq!((&told["FORGE_MISSING"], &told["FORGE_RESTARTED"]), (&"beat".into(), &"false".into()));
+    let reported = event_since(&cursor, "stuck");
+    assert_eq!((&reported["FORGE_MISSING"], &reported["FORGE_RESTARTED"]), (&"beat".into(), &"false".into()));
     let nudged = event_since(&cursor, "nudged");
     assert_eq!((&nudged["FORGE_ARRIVED"], &nudged["FORGE_RESULT"]), (&"true".into(), &"submitted".into()));
     wait_until(Duration::from_secs(5), "the text", || {
@@ -218,8 +221,8 @@ fn output_and_cpu_time_are_signs_of_life() {
         drop(configuration);
         let _configuration = configured(&session(by, silent));
         let it = Supervised::start("sign");
-        let told = event_since(&cursor, "stuck");
-        assert_eq!(told["FORGE_MISSING"], by);
+        let reported = event_since(&cursor, "stuck");
+        assert_eq!(reported["FORGE_MISSING"], by);
         // forge reports it once while nothing changes, and does nothing else without stuck_restart_after.
         std::thread::sleep(Duration::from_secs(12));
         let kinds = kinds_since(&cursor);

@@ -73,8 +73,8 @@ fn files_of_another_user_are_not_started(machine: &mut Machine) {
     plant("mallory", "644");
     machine.power_cut();
     let restored = machine.user(&["forge", "restore"]).code(1);
-    let told = format!("{}{}", restored.stdout, restored.stderr);
-    assert!(told.contains("planted") && told.contains("belongs to uid 1001"), "{restored}");
+    let reported = format!("{}{}", restored.stdout, restored.stderr);
+    assert!(reported.contains("planted") && reported.contains("belongs to uid 1001"), "{restored}");
     assert_eq!(running(machine), [""; 0]);
     machine.root(&["sh", "-c", "rm -r /home/ada/.local/state/forge"]).ok();
 }

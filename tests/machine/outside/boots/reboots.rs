@@ -115,9 +115,9 @@ fn a_reboot_brings_back_what_was_running(machine: &mut Machine) {
     assert!(telegrams[0].contains("\"chat_id\":\"42\""), "{notices}");
     let own = sh(machine, "cat notices.jsonl").stdout;
     assert_eq!(own.matches("\"kind\":\"boot\"").count(), 1, "{own}");
-    let told = events(machine, "notified");
-    assert_eq!(told.len(), 3, "{told:?}");
-    assert!(told.iter().any(|event| event["FORGE_ATTEMPTS"] == "2"), "{told:?}");
+    let reported = events(machine, "notified");
+    assert_eq!(reported.len(), 3, "{reported:?}");
+    assert!(reported.iter().any(|event| event["FORGE_ATTEMPTS"] == "2"), "{reported:?}");
     let journal = machine.root(&["journalctl", "-b", "-o", "json", "--all"]).ok().stdout;
     assert!(!journal.contains("123:secret"), "no secret in the journal");
 

@@ -90,13 +90,16 @@ fn a_session_stopped_during_another_restore_stays_stopped(machine: &mut Machine)
          for n in b1 b2; do forge spawn $n -- sleep 10000; done; rm may-be-ready",
     );
     machine.power_cut();
-    let told = sh(
+    let reported = sh(
         machine,
-        "forge restore >told & restore=$!; \
+        "forge restore >reported & restore=$!; \
          until forge --json list | grep -q starting; do sleep 0.05; done; \
-         forge stop b1; forge stop a1; wait $restore; cat told",
+         forge stop b1; forge stop a1; wait $restore; cat reported",
     );
-    assert!(told.stdout.contains("left b1: b1 was stopped, or started otherwise, meanwhile"), "{told}");
+    assert!(
+        reported.stdout.contains("left b1: b1 was stopped, or started otherwise, meanwhile"),
+        "{reported}"
+    );
     assert_eq!(running(machine), ["b2"]);
     // Files left by writers that an earlier test killed do not count.
     assert_eq!(sh(machine, "cd .local/state/forge/sessions; ls *.json").stdout, "b2.json\n");
@@ -111,18 +114,21 @@ fn a_session_stopped_during_its_restore_stays_stopped(machine: &mut Machine) {
         machine.power_cut();
         // The restore of c1 is held in the sweep before its spawn, at a dead socket: the specification was
         // read, and none of its units exists.
-        let told = sh(
+        let reported = sh(
             machine,
             &format!(
                 "tmux -L dead new -d 'sleep 10000'; kill -9 $(tmux -L dead display -p '#{{pid}}'); \
                  strace -f -qq -o /dev/null -e trace=unlinkat -e inject=unlinkat:delay_enter=2000000:when=1 \
-                 forge restore >told & restore=$!; \
+                 forge restore >reported & restore=$!; \
                  until test -e /tmp/tmux-1000/dead.lock; do sleep 0.05; done; \
-                 {stop}; wait $restore; cat told"
+                 {stop}; wait $restore; cat reported"
             ),
         );
         let (stopped, left) = ("stopped c1: ", "left c1: c1 was stopped, or started otherwise, meanwhile");
-        assert!(told.stdout.contains(if stop.starts_with("forge") { stopped } else { left }), "{told}");
+        assert!(
+            reported.stdout.contains(if stop.starts_with("forge") { stopped } else { left }),
+            "{reported}"
+        );
         assert_eq!(running(machine), [""; 0]);
         assert_eq!(
             sh(machine, "cd .local/state/forge/sessions; ls *.json 2>/dev/null | wc -l").stdout,
