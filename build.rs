@@ -1,6 +1,6 @@
-//! Tells the program which commit it is built from, for `forge --version`: what `FORGE_COMMIT` says
-//! (packages are built from trees without a repository), else what git says, if it knows, with `-dirty` where
-//! what it is made of was changed since.
+//! Passes the commit to the program, for `forge --version`: the value of `FORGE_COMMIT` (packages are built
+//! from trees without a repository), otherwise git's, if the tree is a repository. `-dirty` marks changes to
+//! the program's sources since that commit.
 
 #![allow(
     clippy::disallowed_methods,
@@ -12,7 +12,7 @@
 use std::path::Path;
 use std::process::Command;
 
-/// What the program is made of.
+/// The sources of the program.
 const PARTS: [&str; 5] = ["build.rs", "Cargo.lock", "Cargo.toml", "src", "units"];
 
 fn main() {
@@ -20,7 +20,7 @@ fn main() {
     for part in PARTS {
         println!("cargo:rerun-if-changed={part}");
     }
-    // It moves with every commit and checkout.
+    // git appends to this file at every commit and checkout.
     if let Some(moves) =
         git(&["rev-parse", "--git-path", "logs/HEAD"]).filter(|path| Path::new(path).exists())
     {
@@ -38,7 +38,7 @@ fn main() {
     }
 }
 
-/// What git says of this tree; of a repository that it only happens to lie in, nothing.
+/// The output of git for this tree; `None` if the tree merely lies inside another repository.
 fn git(arguments: &[&str]) -> Option<String> {
     if !Path::new(".git").exists() {
         return None;

@@ -141,7 +141,7 @@ fn spawns(breadth: Breadth, arguments: &[&str]) {
         let next = forge(&["--json", "spawn", "cut", "--", "sleep", "2000"]);
         if next.code != 0 {
             assert_eq!(next.json()["error"]["kind"], "taken", "{next}");
-            assert!(there, "refused for what is not whole: {next}");
+            assert!(there, "refused because of an incomplete file: {next}");
         }
         assert!(is_running("cut"), "after {next}");
         assert_eq!(programs("sleep 1000") + programs("sleep 2000"), 1, "one program alone");

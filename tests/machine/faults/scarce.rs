@@ -105,7 +105,7 @@ fn a_full_state_directory_is_reported(machine: &mut Machine) {
         sh(machine, "echo 12345 >id").ok();
         let saved = sh(machine, "forge --json save");
         assert!(saved.stdout.contains("\"failed\":[{"), "{want:?}: {saved}");
-        assert_eq!(kept(), before, "{want:?}: the old file is whole");
+        assert_eq!(kept(), before, "{want:?}: the old file is complete");
         sh(machine, "forge sweep").ok();
         // The session ends; to forget it, forge needs a writable directory.
         let pid = program(machine, "ending");

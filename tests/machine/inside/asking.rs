@@ -344,7 +344,7 @@ fn a_question_costs_nothing_while_nothing_happens() {
     std::thread::sleep(Duration::from_secs(3));
     let (before, asked) = (wake_ups(pid), calls());
     std::thread::sleep(Duration::from_secs(30));
-    assert_eq!(calls(), asked, "no look at a screen that nobody changes");
+    assert_eq!(calls(), asked, "forge does not read a screen that does not change");
     // At most the watchdog's wake-up, which is a few steps at once.
     let woke = wake_ups(pid) - before;
     assert!(woke <= 10, "it woke up {woke} times");

@@ -54,7 +54,7 @@ fn next_spawn_succeeds(what: &str, homebase: &Homebase) {
     if next.code != 0 {
         assert_eq!(next.json()["error"]["kind"], "taken", "{what}: {next}");
         let whole = before.code == 0 && before.json()["state"] == "running";
-        assert!(whole, "{what}: refused for what is not whole: {before} {next}");
+        assert!(whole, "{what}: refused because of an incomplete file: {before} {next}");
     }
     let status = forge_json(&["status", "cut"]);
     assert_eq!(status["state"], "running", "{what}");

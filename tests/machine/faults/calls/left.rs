@@ -55,7 +55,12 @@ impl Files {
         for (path, text) in self.all() {
             if path.extension().is_some_and(|end| end == "json") {
                 let value = serde_json::from_slice::<serde_json::Value>(&text);
-                assert!(value.is_ok(), "{} is not whole: {}", path.display(), String::from_utf8_lossy(&text));
+                assert!(
+                    value.is_ok(),
+                    "{} is incomplete: {}",
+                    path.display(),
+                    String::from_utf8_lossy(&text)
+                );
             }
         }
     }

@@ -91,7 +91,7 @@ fn planted_files_are_left(machine: &mut Machine) {
     assert!(elapsed_ms < SWEEP, "{elapsed_ms} ms");
     assert_eq!(names(&report, "removed"), ["ada-\u{1b}[31m\n", "dead-1", "spawn-dead"]);
     for key in ["live", "unresponsive", "protected"] {
-        assert!(names(&report, key).is_empty(), "{key}: nobody of mallory's is asked");
+        assert!(names(&report, key).is_empty(), "{key}: forge asks no server of mallory's");
     }
     // Only dead sockets changed, except for one removed lock and two new locks.
     assert_eq!(listing(), before - 3 + 2, "all that is planted is there");

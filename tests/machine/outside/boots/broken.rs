@@ -104,7 +104,7 @@ fn a_full_disk_loses_no_session(machine: &mut Machine) {
     assert!(restored.stdout.contains("No space left on device"), "{restored}");
     assert!(running(machine).is_empty());
     sh(machine, "rm .local/state/forge/filler; forge sweep; forge restore");
-    assert_eq!(running(machine), ["full-1", "full-2"], "nobody is forgotten");
+    assert_eq!(running(machine), ["full-1", "full-2"], "no session is forgotten");
     machine.user(&["forge", "stop", "--all"]).ok();
     machine.root(&["umount", "/home/ada/.local/state/forge"]).ok();
 }

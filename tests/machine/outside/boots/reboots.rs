@@ -173,7 +173,10 @@ fn screen_contents_stay_out_of_the_journal(machine: &mut Machine) {
     wait_until("the notice", || sh(machine, "cat notice || true").stdout.contains("leaky"));
     let all = machine.root(&["sh", "-c", "journalctl -b -o export; cat /home/ada/notice"]).ok().stdout;
     assert!(all.contains("exit status 3") && !all.contains("SECRET"));
-    assert!(machine.user(&["forge", "restart", "leaky"]).code(1).stderr.contains("SECRET"), "shown who asks");
+    assert!(
+        machine.user(&["forge", "restart", "leaky"]).code(1).stderr.contains("SECRET"),
+        "shown to the user who asks"
+    );
     machine.user(&["forge", "stop", "--all"]).ok();
     sh(machine, "rm notice");
 }
@@ -199,7 +202,10 @@ fn sessions_of_one_directory_keep_their_own_conversations(machine: &mut Machine)
     wait_for_restore(machine);
     assert_eq!(running(machine), ["one", "two"]);
     let resumed = sh(machine, "grep -o 'resume [a-z-]*' agent.log").stdout;
-    assert_eq!(resumed, "resume new\nresume new\n", "one keeps its own, and nobody gets it twice");
+    assert_eq!(
+        resumed, "resume new\nresume new\n",
+        "one keeps its own conversation, and none is resumed twice"
+    );
     let fresh = events(machine, "restored").iter().any(|event| {
         event["FORGE_SESSION"] == "two"
             && event["FORGE_FRESH"].as_str().is_some_and(|why| why.contains("several sessions"))
