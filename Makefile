@@ -24,7 +24,7 @@ test-agents: ## typing into real coding agents, with a model server on loopback 
 	@tests/setup/install agents
 	@tests/setup/total --test machine -- --agents
 
-lint: ## formatting, clippy, dependencies (cargo deny), shell scripts (shellcheck)
+lint: ## formatting, clippy, dependencies (cargo deny), shell scripts (shellcheck), prose
 	@tests/setup/lint
 
 demo: setup ## show forge at work, here or in a throwaway machine

@@ -145,7 +145,7 @@ pub fn caller_environment() -> Vec<(OsString, OsString)> {
     std::env::vars_os().collect()
 }
 
-/// What of the caller's environment is kept for the next start of a session.
+/// The part of the caller's environment that forge keeps for the next start of a session.
 pub fn kept_environment() -> Vec<(String, String)> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
@@ -200,7 +200,7 @@ pub fn absolute(given: Option<&Path>) -> Result<PathBuf> {
 /// Checks that a session can start in a directory.
 ///
 /// # Errors
-/// When it is none, or may not be entered.
+/// If the path is not a directory, or the user may not enter it.
 pub fn check_working_directory(path: &Path) -> Result<()> {
     let refuse = |why: &str| {
         Err(Error::usage(format!("cannot start in {}: {why}", path.display()))

@@ -10,7 +10,7 @@ use nix::poll::{PollFd, PollFlags, poll};
 use super::clock::Deadline;
 use crate::model::error::{Error, Result, Trying};
 
-/// What to wait for on a file descriptor.
+/// The event to wait for on a file descriptor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Interest {
     /// Data to read, or end of file.

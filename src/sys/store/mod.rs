@@ -120,7 +120,7 @@ impl Store {
         files::write_json(&self.end_path(id), end)
     }
 
-    /// How the session's last run in this boot ended; `None` if no run has ended.
+    /// The end of the session's last run in this boot; `None` if no run has ended.
     ///
     /// # Errors
     /// `Failed` if the file cannot be read.

@@ -202,7 +202,7 @@ impl Manager {
         Ok(())
     }
 
-    /// Asks the manager for what it answers when the kernel has done it. One that reads its units anew
+    /// Asks the manager for what it answers when the kernel has done it. A manager that reloads its units
     /// meanwhile (daemon-reload) does what it was asked and never answers (measured on 252 and 257); asked
     /// once more, it says at once that it is done.
     fn asked_again<F: Future<Output = zbus::Result<()>>>(

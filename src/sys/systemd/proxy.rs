@@ -71,7 +71,7 @@ pub(super) trait ManagerInterface {
     /// Disables unit files; says which links it removed.
     fn disable_unit_files(&self, files: &[&str], runtime: bool) -> zbus::Result<Vec<LinkChange>>;
 
-    /// Has this connection told of what changes.
+    /// Subscribes this connection to the manager's signals.
     fn subscribe(&self) -> zbus::Result<()>;
 
     /// Changes properties of a unit, until the next boot where that is said.

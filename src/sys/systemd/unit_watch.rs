@@ -350,7 +350,7 @@ impl Watcher {
                     let _ = first.send(Err(away(self.manager, &error)));
                     return;
                 }
-                (Err(error), None) => tracing::debug!("the watch begins anew: {error}"),
+                (Err(error), None) => tracing::debug!("the watch starts again: {error}"),
             }
             if !was_away {
                 was_away = true;

@@ -1,4 +1,4 @@
-//! What is typed into a pane, and what its screen shows meanwhile.
+//! Typing into a pane, and reading its screen meanwhile.
 
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ impl<'a> Input<'a> {
         self.server.run_command(arguments, Deadline::after(ANSWER))
     }
 
-    /// What the pane shows, and who is attached: in one call, so that it is of one moment.
+    /// The screen of the pane and its attached clients, read in one call, so that both are of one moment.
     ///
     /// # Errors
     /// When the server does not answer within [`ANSWER`], or has no such pane.
@@ -88,7 +88,7 @@ impl<'a> Input<'a> {
     }
 
     /// The same with whether the program asked for bracketed paste, also where tmux has no word for it (before
-    /// 3.7), as far as that can be told.
+    /// 3.7), as far as forge can find out.
     ///
     /// tmux writes a paste of nothing as brackets with nothing between them to a program that asked for them, and
     /// as nothing at all to any other: the kernel counts what the server writes. (Measured on 3.3a: 12 bytes to
@@ -122,7 +122,7 @@ impl<'a> Input<'a> {
         Ok(look)
     }
 
-    /// Whether the server writes when it carries out these commands, and only then. What the program draws in answer
+    /// Whether the server writes when it carries out these commands, and only then. The program's response
     /// goes to the terminals of those who are attached, so that more than brackets is counted.
     fn answers_to(&self, commands: &[&str]) -> Result<Option<bool>> {
         const ROUNDS: usize = 3;
@@ -148,7 +148,7 @@ impl<'a> Input<'a> {
         Some(bytes_written(self.mark.server_pid)?.saturating_sub(before?))
     }
 
-    /// What the server has written when it has written nothing for a while; nothing tells when that is.
+    /// The number of bytes that the server has written, once it has written nothing for a while; no event reports that.
     fn calm(&self) -> Option<u64> {
         let deadline = Deadline::after(CALM * 10);
         let mut before = bytes_written(self.mark.server_pid);
@@ -249,7 +249,7 @@ impl<'a> Input<'a> {
 /// Whether a pane's program lives, as tmux reads it.
 const LIVES: &str = "#{==:#{pane_dead},0}";
 
-/// What a command list prints that did nothing.
+/// The output of a command list that did nothing.
 const CHANGED: &str = "display-message -p changed";
 
 /// Whether a pane is as it was in that look, as tmux reads it.
