@@ -359,14 +359,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_line_of_version_2_counts() {
+    fn the_path_comes_from_the_line_of_version_2() {
         let text = "9:name=systemd:/et/payload\n8:pids:/\n0::/user.slice/x\n";
         assert_eq!(path_in(text), Some("/user.slice/x"));
         assert_eq!(path_in("8:pids:/\n"), None);
     }
 
     #[test]
-    fn keys_are_matched_whole() {
+    fn a_key_matches_completely_or_not_at_all() {
         let text = "populated 1\nfrozen 0\nusage_usec_x 3\nusage_usec 7\n";
         assert_eq!(keyed(text, "populated"), Some(1));
         assert_eq!(keyed(text, "usage_usec"), Some(7));
@@ -374,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_that_is_gone_is_empty() {
+    fn a_removed_group_is_empty() {
         let group = Cgroup::new("/no/such/group");
         assert!(!group.is_populated().unwrap());
         assert!(group.wait_empty(Deadline::after(std::time::Duration::ZERO)).unwrap());

@@ -1,24 +1,23 @@
-//! Time: deadlines by the clock that never jumps, and timestamps by the one that people read.
+//! Time: deadlines by the monotonic clock, which never jumps, and timestamps by the system's date.
 
 use std::time::{Duration, Instant, SystemTime};
 
 use nix::poll::PollTimeout;
 use nix::time::{ClockId, clock_gettime};
 
-/// A point in time after which waiting makes no sense. It is not moved by a change of the
-/// system's date.
+/// A point in time at which a wait ends. A change of the system's date does not move it.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadline(Instant);
 
 impl Deadline {
-    /// That long from now.
+    /// The deadline that is `duration` from now.
     pub fn after(duration: Duration) -> Self {
         // A century stands for "never": adding more could overflow.
         const NEVER: Duration = Duration::from_secs(100 * 365 * 86_400);
         Self(Instant::now() + duration.min(NEVER))
     }
 
-    /// That moment, in microseconds since the boot.
+    /// The deadline at `moment`, in microseconds since the boot ([`boot_us`]).
     pub fn at_boot_us(moment: u64) -> Self {
         Self::after(Duration::from_micros(moment.saturating_sub(boot_us())))
     }
@@ -28,12 +27,11 @@ impl Deadline {
         self.0.saturating_duration_since(Instant::now())
     }
 
-    /// Whether it passed.
     pub fn passed(self) -> bool {
         self.left().is_zero()
     }
 
-    /// The earlier of two.
+    /// The earlier of two deadlines.
     #[must_use]
     pub fn min(self, other: Self) -> Self {
         Self(self.0.min(other.0))
@@ -46,7 +44,7 @@ impl Deadline {
     }
 }
 
-/// Now, in microseconds since 1970.
+/// The current time in microseconds since 1970.
 pub fn now_us() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, micros)
 }
@@ -56,18 +54,18 @@ pub fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// Now, in microseconds since the boot. A change of the date does not affect it. The time that the machine
-/// sleeps does not count: no program gives a sign of life meanwhile.
+/// The current time in microseconds since the boot. A change of the date does not affect it. Time during which
+/// the machine sleeps does not count, because no program gives a sign of life meanwhile.
 pub fn boot_us() -> u64 {
     clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |now| micros(now.into()))
 }
 
-/// Milliseconds since then.
+/// The milliseconds since `start`.
 pub fn millis_since(start: Instant) -> u64 {
     u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
-/// A timestamp for people: local time, to the second.
+/// Formats microseconds since 1970 as local time, to the second. Empty if the time is out of range.
 pub fn local(us: u64) -> String {
     i64::try_from(us)
         .ok()
@@ -77,11 +75,11 @@ pub fn local(us: u64) -> String {
         })
 }
 
-/// Waits for nothing but time. Only for pacing what offers no event; say at the call which.
+/// Sleeps. Use it only to pace a poll of something that reports no event, and name that thing at the call.
 pub fn pause(duration: Duration) {
     let deadline = Deadline::after(duration);
     while !deadline.passed() {
-        // A signal may end it early: then the rest is waited for.
+        // A signal may end the poll early; the loop waits for the rest.
         let _ = nix::poll::poll(&mut [], deadline.poll_timeout());
     }
 }

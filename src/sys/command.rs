@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn input_may_be_long_and_unread() {
+    fn long_input_that_the_program_does_not_read_does_not_block() {
         let input = vec![b'x'; 1 << 20];
         let soon = || Deadline::after(Duration::from_secs(20));
         assert!(run_with_input(&mut Command::new("true"), &input, soon()).unwrap().success);

@@ -1,4 +1,5 @@
-//! The one place that reads the environment and knows where things are.
+//! The environment of this process, and the paths that forge derives from it. No other module reads the
+//! environment.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -15,27 +16,23 @@ use crate::model::session::environment::{GIVEN, is_kept, without_values};
 /// The directories of the user that forge runs as.
 #[derive(Debug, Clone)]
 pub struct Paths {
-    /// The user.
     pub uid: u32,
-    /// The user's home.
     pub home: PathBuf,
     /// `$XDG_CONFIG_HOME/forge`.
     pub config: PathBuf,
-    /// `$XDG_STATE_HOME/forge`: what must outlive a reboot.
+    /// `$XDG_STATE_HOME/forge`: the files that must survive a reboot.
     pub state: PathBuf,
-    /// `$XDG_RUNTIME_DIR/forge`, and the same below `/run/user/UID` where the variable is not
-    /// set, as after su(1) or from cron(8).
+    /// `$XDG_RUNTIME_DIR/forge`, or `/run/user/UID/forge` if the variable is not set, for example after su(1)
+    /// or in a job of cron(8).
     pub runtime: PathBuf,
-    /// Where tmux makes its socket directories: `$TMUX_TMPDIR`, else `/tmp`. Like tmux, a
-    /// directory that is not there counts as not set.
+    /// The directory in which tmux makes its socket directories: `$TMUX_TMPDIR`, else `/tmp`. As in tmux, a
+    /// `$TMUX_TMPDIR` that does not exist counts as not set.
     pub tmux_tmpdir: PathBuf,
 }
 
 impl Paths {
-    /// The paths for this process.
-    ///
     /// # Errors
-    /// When the user has no home.
+    /// `Missing` if the user has no home directory.
     pub fn from_environment() -> Result<Self> {
         let uid = Uid::effective().as_raw();
         let xdg = etcetera::base_strategy::Xdg::new().map_err(|error| {
@@ -46,7 +43,7 @@ impl Paths {
         let tmp = Path::new("/tmp");
         let tmux_tmpdir = non_empty("TMUX_TMPDIR")
             .and_then(|dir| Path::new(&dir).canonicalize().ok())
-            // Where /tmp is a link tmux goes by what that leads to.
+            // If /tmp is a link, tmux uses its target.
             .or_else(|| tmp.canonicalize().ok())
             .unwrap_or_else(|| tmp.to_owned());
         Ok(Self {
@@ -59,17 +56,17 @@ impl Paths {
         })
     }
 
-    /// The directory that tmux makes its sockets in.
+    /// The directory in which tmux makes its sockets.
     pub fn socket_dir(&self) -> PathBuf {
         self.tmux_tmpdir.join(format!("tmux-{}", self.uid))
     }
 
-    /// Where systemd looks for the user's own units: `$XDG_CONFIG_HOME/systemd/user`.
+    /// The directory of the user's own units: `$XDG_CONFIG_HOME/systemd/user`.
     pub fn user_units(&self) -> PathBuf {
         self.config.parent().unwrap_or(Path::new("/")).join("systemd/user")
     }
 
-    /// A path of the configuration: `~/` is the home directory.
+    /// Expands `~/` in a path from the configuration to the home directory.
     pub fn in_home(&self, path: &Path) -> PathBuf {
         match path.strip_prefix("~") {
             Ok(below) => self.home.join(below),
@@ -77,7 +74,7 @@ impl Paths {
         }
     }
 
-    /// `XDG_RUNTIME_DIR` itself.
+    /// `$XDG_RUNTIME_DIR`, or `/run/user/UID` if the variable is not set.
     pub fn xdg_runtime(&self) -> &Path {
         self.runtime.parent().unwrap_or(Path::new("/"))
     }
@@ -96,28 +93,29 @@ impl Paths {
     }
 }
 
-/// The user's name, or number where there is none.
+/// The user's name, or the uid in digits if the user has no name.
 pub fn user_name() -> String {
     let uid = Uid::effective();
     User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name)
 }
 
-/// The machine's name.
+/// The host name of this machine; empty if it is not UTF-8.
 pub fn host_name() -> String {
     nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default()
 }
 
-/// The directory of the credentials that systemd hands to this service.
+/// The directory of the credentials that systemd passes to this service.
 pub fn credentials() -> Option<PathBuf> {
     non_empty("CREDENTIALS_DIRECTORY").map(PathBuf::from)
 }
 
-/// `PATH`, and `TMUX_TMPDIR` as it is set, for comparing with the manager's.
+/// The value of a variable such as `PATH` or `TMUX_TMPDIR`, for a comparison with the manager's value. `None`
+/// if the variable is not set, empty or not UTF-8.
 pub fn variable(name: &str) -> Option<String> {
     non_empty(name).and_then(|value| value.into_string().ok())
 }
 
-/// The user's shell: `$SHELL`, else the password database's.
+/// The user's shell: `$SHELL` if it is an absolute path, else the one in the password database, else `/bin/sh`.
 pub fn shell() -> String {
     let own = || {
         let user = User::from_uid(Uid::effective()).ok()??;
@@ -130,12 +128,12 @@ pub fn shell() -> String {
         .unwrap_or_else(|| "/bin/sh".to_owned())
 }
 
-/// A variable that is set and not empty.
+/// The value of a variable; `None` if the variable is not set or empty.
 fn non_empty(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }
 
-/// This process's arguments, its own name first.
+/// The arguments of this process, beginning with the program's name.
 pub fn arguments() -> Vec<OsString> {
     std::env::args_os().collect()
 }
@@ -153,11 +151,11 @@ pub fn kept_environment() -> Vec<(String, String)> {
         .collect()
 }
 
-/// The value of a variable that is given to a session by name: one that was on forge's command
-/// line, else the caller's own.
+/// The value of a variable that `--env NAME` passes to a session: the value that forge's command line had
+/// ([`hide_given_values`]), else the value in the caller's environment.
 ///
 /// # Errors
-/// When there is none, or it is no text.
+/// `Usage` if the variable is not set or not UTF-8.
 pub fn given_variable(name: &str) -> Result<String> {
     let value = std::env::var_os(format!("{GIVEN}{name}")).or_else(|| std::env::var_os(name));
     value.and_then(|value| value.into_string().ok()).ok_or_else(|| {
@@ -166,8 +164,8 @@ pub fn given_variable(name: &str) -> Result<String> {
     })
 }
 
-/// Executes forge again without the values that its command line has for `--env`; returns where
-/// there are none, or that does not work.
+/// Executes forge again without the values that its command line contains for `--env`: other users can read a
+/// command line. Returns if there are no such values, or if the execution fails.
 pub fn hide_given_values() {
     let arguments: Vec<OsString> = arguments().split_off(1);
     if let Some((arguments, values)) = without_values(&arguments) {
@@ -177,16 +175,16 @@ pub fn hide_given_values() {
     }
 }
 
-/// Whether people asked for no colour (no-color.org).
+/// Whether the user asked for output without colours (no-color.org).
 pub fn no_color() -> bool {
     non_empty("NO_COLOR").is_some() || std::env::var_os("TERM").is_some_and(|term| term == "dumb")
 }
 
-/// The directory that a session starts in: given, or the caller's own. Without links in it, where
-/// it is there.
+/// The directory in which a session starts: the given one, or the current directory. The path is absolute, and
+/// free of links if the directory exists.
 ///
 /// # Errors
-/// When the current directory is meant and cannot be read.
+/// `Failed` if forge needs the current directory and cannot read it.
 pub fn absolute(given: Option<&Path>) -> Result<PathBuf> {
     let here = || std::env::current_dir().trying("the current directory cannot be read");
     let path = match given {
@@ -200,7 +198,7 @@ pub fn absolute(given: Option<&Path>) -> Result<PathBuf> {
 /// Checks that a session can start in a directory.
 ///
 /// # Errors
-/// If the path is not a directory, or the user may not enter it.
+/// `Usage` if the path is not a directory, or the user may not enter it.
 pub fn check_working_directory(path: &Path) -> Result<()> {
     let refuse = |why: &str| {
         Err(Error::usage(format!("cannot start in {}: {why}", path.display()))
@@ -215,7 +213,7 @@ pub fn check_working_directory(path: &Path) -> Result<()> {
     }
 }
 
-/// Finds a program as execvp(3) does.
+/// The path of a program, found as execvp(3) finds it.
 pub fn find_program(name: &str, path: Option<&OsStr>) -> Option<PathBuf> {
     let runs = |file: &Path| {
         file.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
@@ -226,10 +224,10 @@ pub fn find_program(name: &str, path: Option<&OsStr>) -> Option<PathBuf> {
     std::env::split_paths(path?).map(|dir| dir.join(name)).find(|file| runs(file))
 }
 
-/// tmux; where it is not in PATH, the one that the builder of a package named (`FORGE_TMUX`).
+/// The path of tmux. If tmux is not in `PATH`: the path that the builder of the package set (`FORGE_TMUX`).
 ///
 /// # Errors
-/// When it is not installed.
+/// `Missing` if tmux is in neither place.
 pub fn tmux() -> Result<PathBuf> {
     let builders = || find_program(option_env!("FORGE_TMUX")?, None);
     find_program("tmux", std::env::var_os("PATH").as_deref()).or_else(builders).ok_or_else(|| {
@@ -237,17 +235,16 @@ pub fn tmux() -> Result<PathBuf> {
     })
 }
 
-/// The directory of Nix's packages. A path in it is of one version, and goes away when no profile has
-/// that version any more and the garbage is collected.
+/// The directory of Nix's packages. A path in it belongs to one version. Nix's garbage collection removes the
+/// path when no profile contains that version any more.
 const NIX_STORE: &str = "/nix/store";
 
-/// Whether the file goes away with the next upgrade.
+/// Whether the path is in Nix's store, so that it may not exist after the next upgrade.
 pub fn is_passing(path: &Path) -> bool {
     path.starts_with(NIX_STORE)
 }
 
-/// The profiles of Nix that may have a program, for where `PATH` does not name them: a service's does
-/// not.
+/// The `bin` directories of Nix's profiles, in the order of the search. A service's `PATH` does not contain them.
 fn nix_profiles() -> Vec<PathBuf> {
     let own = Paths::from_environment().into_iter().flat_map(|paths| {
         let state = paths.state.parent().unwrap_or(&paths.state).join("nix/profile");
@@ -261,7 +258,7 @@ fn nix_profiles() -> Vec<PathBuf> {
     own.chain(machines).map(|profile| profile.join("bin")).collect()
 }
 
-/// The path by which a profile has that very program.
+/// A lasting path of this program: one in `search` or in a profile whose link leads to exactly this file.
 fn in_a_profile(program: &Path, search: &OsStr, profiles: &[PathBuf]) -> Option<PathBuf> {
     let name = program.file_name()?;
     std::env::split_paths(search).chain(profiles.iter().cloned()).map(|dir| dir.join(name)).find(|path| {
@@ -269,14 +266,14 @@ fn in_a_profile(program: &Path, search: &OsStr, profiles: &[PathBuf]) -> Option<
     })
 }
 
-/// forge itself, as a path that can be executed later and by others. One in a store of packages is
-/// named as a profile has it, so that it lasts, where one does.
+/// The path of forge's binary, for processes that execute it later. For a binary in Nix's store this is the path
+/// in a profile, if a profile contains it: that path survives an upgrade.
 ///
 /// # Errors
-/// When the running binary has no usable path any more.
+/// `Missing` if the running binary has no usable path any more; `Failed` if the kernel does not name one.
 pub fn forge() -> Result<PathBuf> {
     let path = std::env::current_exe().trying("forge cannot find its own binary")?;
-    // After an upgrade under the running process the kernel's link ends in " (deleted)".
+    // If an upgrade replaced the binary while it runs, the kernel's link ends in " (deleted)".
     let path = match path.to_str().and_then(|text| text.strip_suffix(" (deleted)")) {
         Some(replaced) => PathBuf::from(replaced),
         None => path,

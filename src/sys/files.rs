@@ -1,4 +1,4 @@
-//! Files that are complete or absent, in directories that only the user can write.
+//! Reads and writes files. forge writes its own files atomically, in directories that only the user can write.
 
 use std::fs::{DirBuilder, File, Metadata, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
@@ -18,16 +18,16 @@ use crate::model::error::{Error, Result, Trying};
 /// smaller.
 const LARGEST: usize = 1 << 20;
 
-/// The first buffer's size in bytes. Few files are longer.
+/// The initial size of the read buffer in bytes. Few files are longer.
 const PAGE: usize = 4096;
 
 /// A temporary file that is this old has no writer any more: a writer needs milliseconds.
 pub const LEFT_OVER: Duration = Duration::from_secs(60);
 
-/// How many files this process has written.
+/// The number of files that this process has written.
 static WRITTEN: AtomicU32 = AtomicU32::new(0);
 
-/// Makes a directory that only the user can enter, and its parents.
+/// Makes a directory, and its missing parents, with mode 0700.
 ///
 /// # Errors
 /// `Failed` if the directory cannot be made, belongs to another user, or is writable by everybody.
@@ -82,7 +82,7 @@ pub fn clear_leftovers(dir: &Path, prefix: &str, age: Duration) {
     }
 }
 
-/// Whether files can be made in a directory.
+/// Whether the user may make files in a directory.
 pub fn is_writable(dir: &Path) -> bool {
     let flags = AccessFlags::W_OK | AccessFlags::X_OK;
     nix::unistd::access(dir, flags).is_ok()
@@ -173,7 +173,7 @@ pub fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
 /// Reads a value that [`write_json`] wrote. `None` if the file does not exist.
 ///
 /// # Errors
-/// `Failed` if the file exists and is not such a value: unreadable does not mean absent.
+/// `Failed` if the file exists and is not such a value. A file that forge cannot read is not an absent file.
 pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     parse(path, read_own(path)?)
 }
@@ -282,15 +282,15 @@ pub fn exists(path: &Path) -> bool {
     path.symlink_metadata().is_ok()
 }
 
-/// Whether the path leads to a regular file, through links too.
+/// Whether the path leads to a regular file. Follows links.
 pub fn is_file(path: &Path) -> bool {
     path.is_file()
 }
 
-/// The mode bits of the file that the path leads to, through links too.
+/// The mode bits of the file that the path leads to. Follows links.
 ///
 /// # Errors
-/// The kernel's.
+/// The error of stat(2).
 pub fn mode(path: &Path) -> std::io::Result<u32> {
     path.metadata().map(|metadata| metadata.mode())
 }
@@ -300,18 +300,18 @@ pub fn nearest_dir(path: &Path) -> Option<&Path> {
     path.ancestors().find(|ancestor| ancestor.is_dir())
 }
 
-/// Reads a text file that the user named, through links too.
+/// Reads a text file that the user named. Follows links.
 ///
 /// # Errors
-/// The kernel's, or that the file is not UTF-8.
+/// The kernel's error, or `InvalidData` if the file is not UTF-8.
 pub fn read_text(path: &Path) -> std::io::Result<String> {
     std::fs::read_to_string(path)
 }
 
-/// The paths of a directory's entries, in no order.
+/// The paths of a directory's entries, not sorted.
 ///
 /// # Errors
-/// The kernel's.
+/// The kernel's error.
 pub fn paths_in(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
     std::fs::read_dir(dir)?.map(|entry| entry.map(|entry| entry.path())).collect()
 }
@@ -360,7 +360,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
-    fn a_value_comes_back_and_no_other_file_stays() {
+    fn a_written_value_is_read_back_and_no_temporary_file_stays() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("a/b/value.json");
         assert_eq!(read_json::<Vec<u8>>(&path).unwrap(), None);
@@ -391,7 +391,7 @@ mod tests {
             names
         };
         clear_leftovers(root.path(), "forge", Duration::from_secs(60));
-        assert_eq!(left().len(), 6, "they may have a writer yet");
+        assert_eq!(left().len(), 6, "they may still have a writer");
         clear_leftovers(root.path(), "forge", Duration::ZERO);
         assert_eq!(left(), ["forge-x.y.tmp", "forge.conf", "forge.tmp", "mine.1-1.tmp"]);
     }
@@ -410,7 +410,7 @@ mod tests {
         let other = left("other.7-0.tmp", 61);
         write_json(&root.path().join("value.json"), &1).unwrap();
         assert!(!mine.exists());
-        assert!(young.exists(), "it may have a writer yet");
+        assert!(young.exists(), "it may still have a writer");
         assert!(other.exists());
     }
 
@@ -430,13 +430,17 @@ mod tests {
         write_json(&path, &text(LARGEST - 3)).unwrap();
         assert_eq!(read_json::<String>(&path).unwrap(), Some(text(LARGEST - 3)));
         assert!(write_json(&path, &text(LARGEST - 2)).unwrap_err().hint.is_some());
-        assert_eq!(read_json::<String>(&path).unwrap().unwrap().len(), LARGEST - 3, "it is as it was");
+        assert_eq!(
+            read_json::<String>(&path).unwrap().unwrap().len(),
+            LARGEST - 3,
+            "the old file is unchanged"
+        );
         File::options().append(true).open(&path).unwrap().write_all(b"\n").unwrap();
-        assert!(read_json::<String>(&path).is_err(), "not by its beginning");
+        assert!(read_json::<String>(&path).is_err(), "the beginning of a file must not pass for the file");
     }
 
     #[test]
-    fn a_file_that_everybody_can_write_is_refused() {
+    fn a_file_writable_by_everybody_is_refused() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("kept/value.json");
         write_json(&path, &1).unwrap();

@@ -36,7 +36,7 @@ mod tests {
     use std::net::TcpListener;
 
     #[test]
-    fn a_thread_that_gave_it_up_cannot_bind() {
+    fn a_restricted_thread_cannot_bind() {
         // Use a thread of its own: the restrictions apply to that thread only.
         let tried = std::thread::spawn(|| {
             if !can_deny_bind() {

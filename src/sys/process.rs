@@ -158,7 +158,7 @@ mod tests {
     use crate::sys::proc::{is_ending, process_id, process_name};
 
     #[test]
-    fn a_process_whose_name_is_not_utf8_is_seen_alive_and_gone() {
+    fn a_process_with_a_name_outside_utf8_is_alive_and_then_gone() {
         let script = r"printf '\320) Z 1 (' >/proc/$$/comm; echo; read -r line";
         let mut child = Command::new("sh")
             .args(["-c", script])

@@ -154,18 +154,18 @@ mod tests {
     use std::net::TcpListener;
 
     #[test]
-    fn rows_are_read() {
+    fn rows_of_listening_sockets_are_parsed() {
         let v4 = "   0: 0100007F:1ED2 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 4711 1 x";
         let row = parse_row(v4).unwrap();
         assert_eq!((row.address.to_string().as_str(), row.uid, row.inode), ("127.0.0.1:7890", 1000, 4711));
         let v6 = "   1: 00000000000000000000000000000000:1ED2 00000000000000000000000000000000:0000 0A 0:0 0:0 0 0 0 42";
         assert_eq!(parse_row(v6).unwrap().address.to_string(), "[::]:7890");
-        assert!(parse_row(&v4.replace(" 0A ", " 01 ")).is_none(), "a connection is no listener");
+        assert!(parse_row(&v4.replace(" 0A ", " 01 ")).is_none(), "a connection is not a listener");
         assert!(parse_row("  sl  local_address rem_address   st tx_queue rx_queue").is_none());
     }
 
     #[test]
-    fn one_finds_oneself_on_any_address() {
+    fn a_listener_is_found_on_every_kind_of_address() {
         for address in ["127.0.0.1:0", "127.0.0.2:0", "0.0.0.0:0", "[::1]:0", "[::]:0"] {
             let Ok(listener) = TcpListener::bind(address) else {
                 assert!(address.starts_with('['), "{address}");

@@ -91,8 +91,10 @@ pub fn flush_stderr() {
     }
 }
 
-/// Opens the journal. Where there is none, events go to stderr and the work goes on. Steps go
-/// to stderr when asked for, and so do what is being waited for and what must be known at once.
+/// Opens the journal for forge's events. Without a journal, events go to standard error.
+///
+/// The flags enable further lines on standard error: `verbose` each step (`-v`), `progress` the lines that
+/// [`progress!`] prints during a wait, `informs` the lines that [`inform!`] prints at once.
 pub fn open(verbose: bool, progress: bool, informs: bool) {
     PRINTS_MORE.store(informs, Ordering::Relaxed);
     let is_event = |metadata: &tracing::Metadata<'_>| metadata.target() == TARGET;
@@ -112,7 +114,7 @@ pub fn open(verbose: bool, progress: bool, informs: bool) {
                 is_event(metadata) && last_state.as_ref().is_some_and(|journald| journald.was_accepting())
             }))
     });
-    // It is asked first of the two, and looks for both.
+    // tracing asks this filter before the journal's. It checks journald for both.
     let stderr = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(false)
@@ -121,7 +123,7 @@ pub fn open(verbose: bool, progress: bool, informs: bool) {
         .without_time()
         .with_filter(dynamic_filter_fn(move |metadata, _| {
             if is_event(metadata) {
-                // Standard error may lead to the same journald, and then it would hold us up too.
+                // If standard error leads to the same journald, writing to it would block forge too.
                 !journald.as_ref().is_some_and(|journald| journald.is_accepting()) && !is_stderr()
             } else if metadata.target() == "progress" {
                 progress
@@ -140,16 +142,16 @@ pub fn record(event: &Event) {
     event.record();
 }
 
-/// Whether what is written to stderr goes to the journal, as in a service.
+/// Whether standard error is connected to the journal, as in a service.
 pub fn is_stderr() -> bool {
     libsystemd::logging::connected_to_journal()
 }
 
-/// So many lines of a unit's journal are worth reading at once.
+/// The maximum number of lines of a unit's journal in one report.
 const LINES: u32 = 30;
 
-/// Lines of a unit's journal between two points in time, in microseconds since 1970; the last ones
-/// where there are many, and none where they may not be read.
+/// The lines of a unit's journal between two points in time, in microseconds since 1970: the last [`LINES`] at
+/// most. Empty if the user may not read them, or journalctl does not answer within 10 seconds.
 pub fn around(unit: &Guarded, from: u64, until: u64) -> Vec<String> {
     let at = |us: u64| format!("@{}.{:06}", us / 1_000_000, us % 1_000_000);
     let mut command = Command::new("journalctl");
@@ -165,11 +167,12 @@ pub fn around(unit: &Guarded, from: u64, until: u64) -> Vec<String> {
     text.lines().filter(|line| !line.contains(" forge[")).map(ToOwned::to_owned).collect()
 }
 
-/// Becomes journalctl, showing forge's records: of one session, or all. Those of this user
-/// alone (`_UID` is the kernel's word): anybody may write records that look like forge's.
+/// Replaces this process by journalctl, which prints forge's records: those of one session, or all. It prints
+/// only records that this user's processes wrote (journald sets `_UID` from the kernel's credentials), because
+/// every user can write records with the identifier `forge`.
 ///
 /// # Errors
-/// When journalctl cannot be run.
+/// `Missing` if journalctl cannot be run.
 pub fn show(
     uid: u32,
     session: Option<&SessionId>,

@@ -1,8 +1,8 @@
-//! The user manager, and what else of systemd is asked over D-Bus: the only room that names zbus.
+//! The user manager, PID 1 and logind, over D-Bus. No other module uses zbus.
 //!
-//! The rest of forge sees blocking calls with deadlines. Inside, the thread that calls runs the
-//! connection ([`runtime`]), and signals are subscribed to before the call that causes them (a subscription
-//! after the call was measured to lose 6 of 200 job results).
+//! The rest of forge gets blocking calls with deadlines. The calling thread runs the connection ([`runtime`]).
+//! forge subscribes to a signal before it makes the call that causes the signal: a subscription after the call
+//! lost 6 of 200 job results (measured).
 
 mod analyze;
 mod guard;
@@ -36,15 +36,15 @@ use libsystemd::id128::{Id128, get_machine_app_specific};
 
 use zbus::connection::Builder;
 
-/// The longest wait for the manager's answer to one call. A manager that reloads with
-/// thousands of units stays silent for seconds.
+/// The deadline for the manager's answer to one call. A manager with thousands of units does not answer for
+/// seconds while it reloads.
 const CALL: Duration = Duration::from_secs(20);
 
-/// How long the kernel may take to freeze or thaw a unit before the manager is asked again; it is
+/// The time that the kernel gets to freeze or thaw a unit before forge asks the manager again. The kernel needs
 /// milliseconds.
 const DONE: Duration = Duration::from_secs(1);
 
-/// `SystemState=` from the moment in which a shutdown is asked for.
+/// `SystemState=` from the moment at which a shutdown is requested.
 const STOPPING: &str = "stopping";
 
 /// The connection to the user manager.
@@ -58,11 +58,10 @@ pub struct Manager {
 /// A row of the manager's list of units.
 #[derive(Debug, Clone)]
 pub struct ListedUnit {
-    /// The unit's name.
     pub name: String,
     /// `ActiveState=`
     pub active: String,
-    /// The kind of the job that the manager has for it: `start`, `stop` …; empty where it has none.
+    /// The type of the unit's pending job: `start`, `stop` …; empty if it has none.
     pub job: String,
 }
 
@@ -87,27 +86,27 @@ impl Manager {
         Ok(Self { runtime, connection, proxy })
     }
 
-    /// systemd's version, as it tells it: `257.13-1~deb13u1`.
+    /// systemd's version as the manager reports it: `257.13-1~deb13u1`.
     ///
     /// # Errors
-    /// When the manager does not answer.
+    /// `Deadline` if the manager does not answer within 20 seconds; `Bus` if it cannot be reached.
     pub fn version(&self) -> Result<String> {
         self.runtime
             .run(self.proxy.version())
             .map_err(|error| bus_error(&error, "cannot ask for the version"))
     }
 
-    /// When this manager came up, in microseconds since the boot: no two in one boot are the same.
+    /// When this manager started, in microseconds since the boot. It identifies the manager within one boot.
     ///
     /// # Errors
-    /// When the manager does not answer.
+    /// `Deadline` if the manager does not answer within 20 seconds; `Bus` if it cannot be reached.
     pub fn up_since_us(&self) -> Result<u64> {
         self.runtime
             .run(self.proxy.userspace_timestamp_monotonic())
             .map_err(|error| bus_error(&error, "cannot ask since when the manager runs"))
     }
 
-    /// Whether the manager, or the whole system, is going down. Nobody to be asked means no.
+    /// Whether the manager or the system is shutting down. False if neither manager answers.
     pub fn is_going_down(&self) -> bool {
         if self.runtime.run(self.proxy.system_state()).is_ok_and(|state| state == STOPPING) {
             return true;
@@ -121,10 +120,10 @@ impl Manager {
         system.is_ok_and(|state| state == STOPPING)
     }
 
-    /// The first number of [`Manager::version`]; 0 where it has none.
+    /// The first number of [`Manager::version`]; 0 if the version does not begin with a number.
     ///
     /// # Errors
-    /// When the manager does not answer.
+    /// `Deadline` if the manager does not answer within 20 seconds; `Bus` if it cannot be reached.
     pub fn major_version(&self) -> Result<u32> {
         let version = self.version()?;
         let digits = version.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
@@ -134,7 +133,7 @@ impl Manager {
     /// A variable of the environment that the manager gives to its services.
     ///
     /// # Errors
-    /// When the manager does not answer.
+    /// `Deadline` if the manager does not answer within 20 seconds; `Bus` if it cannot be reached.
     pub fn environment(&self, name: &str) -> Result<Option<String>> {
         let all = self
             .runtime
@@ -143,10 +142,10 @@ impl Manager {
         Ok(all.iter().find_map(|entry| entry.strip_prefix(name)?.strip_prefix('=').map(ToOwned::to_owned)))
     }
 
-    /// The units whose names match one of the patterns, loaded ones alone: one round trip.
+    /// The loaded units whose names match one of the patterns. Costs one round trip.
     ///
     /// # Errors
-    /// When the manager does not answer.
+    /// `Deadline` if the manager does not answer within 20 seconds; `Bus` if it cannot be reached.
     pub fn units(&self, patterns: &[&str]) -> Result<Vec<ListedUnit>> {
         let rows = self
             .runtime
@@ -155,39 +154,41 @@ impl Manager {
         Ok(rows.into_iter().map(|row| ListedUnit { name: row.0, active: row.3, job: row.8 }).collect())
     }
 
-    /// The control group of the manager itself: all units of the user are below.
+    /// The control group of the manager itself. It contains the groups of all the user's units.
     ///
     /// # Errors
-    /// When the manager does not answer.
+    /// `Deadline` if the manager does not answer within 20 seconds; `Bus` if it cannot be reached.
     pub fn control_group(&self) -> Result<String> {
         self.runtime
             .run(self.proxy.control_group())
             .map_err(|error| bus_error(&error, "cannot ask for the control group"))
     }
 
-    /// Freezes all processes of a unit and of the units below it.
+    /// Freezes all processes of a unit and of the units in its control group.
     ///
     /// # Errors
-    /// When the manager cannot.
+    /// `Failed` if the manager refuses; `Deadline` if it does not answer within 20 seconds; `Bus` if it goes away.
     pub fn freeze(&self, unit: &str) -> Result<()> {
-        self.asked_again(&format!("cannot freeze {unit}"), || self.proxy.freeze_unit(unit))
+        self.call_until_answered(&format!("cannot freeze {unit}"), || self.proxy.freeze_unit(unit))
     }
 
-    /// Lets them run again; `group` is the unit's control group.
+    /// Thaws the processes that [`Manager::freeze`] froze. `group` is the unit's control group. A unit that has
+    /// ended is not an error.
     ///
     /// # Errors
-    /// When the manager cannot.
+    /// As for [`Manager::freeze`].
     pub fn thaw(&self, unit: &str, group: &Cgroup) -> Result<()> {
         let inside = group.children();
-        self.asked_again(&format!("cannot thaw {unit}"), || async {
+        self.call_until_answered(&format!("cannot thaw {unit}"), || async {
             let went = ["org.freedesktop.systemd1.UnitInactive", "org.freedesktop.systemd1.NoSuchUnit"];
             match self.proxy.thaw_unit(unit).await {
                 Err(error) if went.iter().any(|name| is_named(&error, name)) => Ok(()),
                 answered => answered,
             }
         })?;
-        // 257 answers before it has heard of the units inside, and one whose group goes until it has is
-        // kept for ever, with the name of its slice (measured: 19 of 60 that were stopped at once).
+        // systemd 257 answers before it has processed the thaw of the units inside. If the control group of
+        // such a unit is removed before that, systemd keeps the unit, and its name in the slice, for ever
+        // (measured: 19 of 60 units that were stopped at once). Therefore wait for these units.
         let thawing = |unit: &String| {
             let ask = async { self.unit(unit).await?.freezer_state().await };
             self.runtime.run(ask).is_ok_and(|state| state.starts_with("thawing"))
@@ -195,17 +196,17 @@ impl Manager {
         let deadline = Deadline::after(DONE);
         for unit in inside {
             while thawing(&unit) && !deadline.passed() {
-                // Nothing tells of it.
+                // No event reports the end of the thaw.
                 pause(Duration::from_millis(1));
             }
         }
         Ok(())
     }
 
-    /// Asks the manager for what it answers when the kernel has done it. A manager that reloads its units
-    /// meanwhile (daemon-reload) does what it was asked and never answers (measured on 252 and 257); asked
-    /// once more, it says at once that it is done.
-    fn asked_again<F: Future<Output = zbus::Result<()>>>(
+    /// Makes a call that the manager answers after the kernel has acted, and repeats it after [`DONE`]. A manager
+    /// that reloads its units meanwhile (daemon-reload) carries out the call but never answers it (measured on 252
+    /// and 257); it answers a second call at once.
+    fn call_until_answered<F: Future<Output = zbus::Result<()>>>(
         &self,
         doing: &str,
         ask: impl Fn() -> F,
@@ -217,7 +218,7 @@ impl Manager {
             match self.runtime.run(self.runtime.deadlined(soon, doing, answer)) {
                 Err(error) if error.kind == Kind::Deadline && !deadline.passed() => {}
                 Err(error) => return Err(error),
-                // It does something else with the unit just now, and refuses.
+                // The manager refuses while another operation on the unit is in progress.
                 Ok(Err(error)) if is_named(&error, "org.freedesktop.systemd1.UnitBusy") && !done.passed() => {
                     pause(Duration::from_millis(1));
                 }
@@ -227,12 +228,12 @@ impl Manager {
     }
 }
 
-/// A connection to a bus: the user's, or that of PID 1 and logind.
+/// Connects to a bus: the session bus, or the system bus for PID 1 and logind.
 async fn bus(builder: Builder<'_>, runtime: &Runtime) -> zbus::Result<zbus::Connection> {
     builder.runtime(runtime.clone()).method_timeout(CALL).build().await
 }
 
-/// No manager, and what helps.
+/// The error that the user manager cannot be reached, with a hint.
 fn no_manager(error: &zbus::Error) -> Error {
     let user = nix::unistd::geteuid();
     let hint = if user.is_root() {
@@ -247,7 +248,7 @@ fn no_manager(error: &zbus::Error) -> Error {
     Error::new(Kind::Bus, format!("the systemd user manager cannot be reached: {}", reason(error))).hint(hint)
 }
 
-/// An error of D-Bus or of the manager as one of forge's errors.
+/// Converts an error of D-Bus or of the manager to one of forge's errors.
 fn bus_error(error: &zbus::Error, doing: impl std::fmt::Display) -> Error {
     match error {
         zbus::Error::FDO(fdo)
@@ -266,7 +267,7 @@ fn bus_error(error: &zbus::Error, doing: impl std::fmt::Display) -> Error {
             Error::new(Kind::Deadline, format!("{doing}: the user manager did not answer"))
                 .hint("see 'systemctl --user status'")
         }
-        // There is no connection, or it broke.
+        // The connection could not be made, or it broke.
         zbus::Error::Connection(..) | zbus::Error::Handshake(_) | zbus::Error::InputOutput(_) => {
             no_manager(error)
         }
@@ -283,34 +284,34 @@ fn reason(error: &zbus::Error) -> String {
     }
 }
 
-/// Whether the manager refused with that error name.
+/// Whether the manager replied with this D-Bus error.
 fn is_named(error: &zbus::Error, name: &str) -> bool {
     matches!(error, zbus::Error::MethodError(named, ..) if named.as_str() == name)
 }
 
-/// Whether the error is that what was asked is gone: a job that is over, a unit that was unloaded.
+/// Whether the error means that the object no longer exists: a job that ended, or a unit that was unloaded.
 fn is_gone(error: &zbus::Error) -> bool {
     matches!(error, zbus::Error::FDO(fdo) if matches!(**fdo, zbus::fdo::Error::UnknownObject(_)))
 }
 
-/// The application id that makes the machine's id one of forge's own: machine-id(5) asks not to disclose the id
-/// itself.
+/// The application id from which systemd derives forge's own id of the machine. machine-id(5) asks programs not
+/// to disclose the machine id itself.
 const APPLICATION: &str = "bf0eeaaebe754a9e9be5cc8fefa5865a";
 
-/// The id of this machine, for forge alone.
+/// The id of this machine, derived for forge (sd_id128_get_machine_app_specific(3)).
 ///
 /// # Errors
-/// When the machine has none.
+/// `Failed` if the machine has no id.
 pub fn machine_id() -> Result<String> {
     let doing = "the id of this machine cannot be read";
     let application = Id128::parse_str(APPLICATION).trying(doing)?;
     get_machine_app_specific(&application).map(|id| id.lower_hex()).trying(doing)
 }
 
-/// The id of this boot.
+/// The id of this boot, in 32 hexadecimal digits.
 ///
 /// # Errors
-/// When the kernel does not tell.
+/// `Failed` if the kernel's file cannot be read.
 pub fn boot_id() -> Result<String> {
     libsystemd::id128::get_boot().map(|id| id.lower_hex()).trying("the id of this boot cannot be read")
 }

@@ -1,16 +1,17 @@
-//! The manager's D-Bus interface, as far as forge uses it (org.freedesktop.systemd1(5)).
+//! The D-Bus interfaces of systemd's managers and of logind, as far as forge uses them
+//! (org.freedesktop.systemd1(5), org.freedesktop.login1(5)).
 
 use zbus::proxy::{Builder, CacheProperties, Defaults};
 use zbus::wire::Variant;
 use zbus::{Connection, OwnedObjectPath};
 
-/// A proxy that asks for each property when it is read. By default zbus asks for all of them before the
-/// first, and waits for that answer without a deadline.
+/// Builds a proxy that asks the bus for a property at each read. By default zbus asks for all properties before
+/// the first read, and waits for that answer without a deadline.
 pub(super) fn asking<T: Defaults>(connection: &Connection) -> Builder<'static, T> {
     Builder::new(connection).cache_properties(CacheProperties::No)
 }
 
-/// A property of a transient unit.
+/// A property of a transient unit: name and value.
 pub(super) type Property<'a> = (&'a str, Variant<'a>);
 
 /// A row of `ListUnits`: name, description, load state, active state, sub state, followed
@@ -24,7 +25,7 @@ pub(super) type UnitRow =
     default_path = "/org/freedesktop/systemd1"
 )]
 pub(super) trait ManagerInterface {
-    /// Makes a unit, and others that it needs, and starts it.
+    /// Creates a unit and the units that it needs (`aux`), and starts it.
     fn start_transient_unit(
         &self,
         name: &str,
@@ -33,34 +34,29 @@ pub(super) trait ManagerInterface {
         aux: &[(&str, Vec<Property<'_>>)],
     ) -> zbus::Result<OwnedObjectPath>;
 
-    /// Stops a unit.
     fn stop_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
 
-    /// Lists loaded units.
     fn list_units_by_patterns(&self, states: &[&str], patterns: &[&str]) -> zbus::Result<Vec<UnitRow>>;
 
-    /// Freezes a unit.
     fn freeze_unit(&self, name: &str) -> zbus::Result<()>;
 
-    /// Thaws a unit.
     fn thaw_unit(&self, name: &str) -> zbus::Result<()>;
 
-    /// Starts a unit.
     fn start_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
 
-    /// Sends a signal to processes of a unit: `main`, `all` …
+    /// Sends a signal to processes of a unit; `whom` is `main`, `all` …
     fn kill_unit(&self, name: &str, whom: &str, signal: i32) -> zbus::Result<()>;
 
-    /// Stops and starts a unit.
     fn restart_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
 
-    /// Loads a unit, whether it runs or not; one that does not exist is loaded as such.
+    /// Loads a unit, whether it runs or not. A unit that does not exist is loaded too, with the load state
+    /// `not-found`.
     fn load_unit(&self, name: &str) -> zbus::Result<OwnedObjectPath>;
 
-    /// Forgets that a unit failed.
+    /// Resets the failed state of a unit.
     fn reset_failed_unit(&self, name: &str) -> zbus::Result<()>;
 
-    /// Enables unit files; says what it linked.
+    /// Enables unit files. Returns whether they have an `[Install]` section, and the links that systemd made.
     fn enable_unit_files(
         &self,
         files: &[&str],
@@ -68,28 +64,28 @@ pub(super) trait ManagerInterface {
         force: bool,
     ) -> zbus::Result<(bool, Vec<LinkChange>)>;
 
-    /// Disables unit files; says which links it removed.
+    /// Disables unit files. Returns the links that systemd removed.
     fn disable_unit_files(&self, files: &[&str], runtime: bool) -> zbus::Result<Vec<LinkChange>>;
 
     /// Subscribes this connection to the manager's signals.
     fn subscribe(&self) -> zbus::Result<()>;
 
-    /// Changes properties of a unit, until the next boot where that is said.
+    /// Changes properties of a unit; with `runtime` until the next boot only.
     fn set_unit_properties(&self, name: &str, runtime: bool, properties: &[Property<'_>])
     -> zbus::Result<()>;
 
-    /// Reads all unit files again.
+    /// Reloads all unit files (daemon-reload).
     fn reload(&self) -> zbus::Result<()>;
 
-    /// A job came to its end.
+    /// A job ended. `result` is `done`, `failed` …
     #[zbus(signal)]
     fn job_removed(&self, id: u32, job: OwnedObjectPath, unit: String, result: String) -> zbus::Result<()>;
 
-    /// The manager's own control group.
+    /// The manager's own control group, which contains those of all its units.
     #[zbus(property(emits_changed_signal = "false"))]
     fn control_group(&self) -> zbus::Result<String>;
 
-    /// Where unit files are looked for, first to last.
+    /// The search path of unit files; the first directory has the highest priority.
     #[zbus(property(emits_changed_signal = "false"))]
     fn unit_path(&self) -> zbus::Result<Vec<String>>;
 
@@ -101,16 +97,16 @@ pub(super) trait ManagerInterface {
     #[zbus(property(emits_changed_signal = "false"))]
     fn system_state(&self) -> zbus::Result<String>;
 
-    /// systemd's version.
+    /// systemd's version, such as `257.13-1~deb13u1`.
     #[zbus(property(emits_changed_signal = "false"))]
     fn version(&self) -> zbus::Result<String>;
 
-    /// When this manager came up, in microseconds since the boot.
+    /// When this manager started, in microseconds since the boot.
     #[zbus(property(emits_changed_signal = "false"))]
     fn userspace_timestamp_monotonic(&self) -> zbus::Result<u64>;
 }
 
-/// A link that was made or removed: what, where, whither.
+/// A link that systemd made or removed: `symlink` or `unlink`, the link's path, its target.
 pub(super) type LinkChange = (String, String, String);
 
 #[zbus::proxy(interface = "org.freedesktop.systemd1.Unit", default_service = "org.freedesktop.systemd1")]
@@ -157,7 +153,7 @@ pub(super) trait UnitInterface {
     #[zbus(property(emits_changed_signal = "false"))]
     fn on_failure(&self) -> zbus::Result<Vec<String>>;
 
-    /// The job that the manager has for it: its number, 0 for none, and its path.
+    /// The unit's pending job: its number, or 0 if it has none, and its path.
     #[zbus(property(emits_changed_signal = "false"))]
     fn job(&self) -> zbus::Result<(u32, OwnedObjectPath)>;
 
@@ -170,14 +166,14 @@ pub(super) trait UnitInterface {
 
 #[zbus::proxy(interface = "org.freedesktop.systemd1.Service", default_service = "org.freedesktop.systemd1")]
 pub(super) trait ServiceInterface {
-    /// How often the manager started it again by itself, since somebody started it.
+    /// The number of automatic restarts since the last start on request.
     #[zbus(property(emits_changed_signal = "false"), name = "NRestarts")]
     fn restarts(&self) -> zbus::Result<u32>;
 
     #[zbus(property(emits_changed_signal = "false"), name = "RestartUSec")]
     fn restart_pause(&self) -> zbus::Result<u64>;
 
-    /// Known from 254 on.
+    /// Available from systemd 254 on.
     #[zbus(property(emits_changed_signal = "false"))]
     fn restart_steps(&self) -> zbus::Result<u32>;
 }
@@ -201,20 +197,19 @@ pub(super) trait JobInterface {
     default_path = "/org/freedesktop/login1"
 )]
 pub(super) trait LoginInterface {
-    /// A user that is logged in or lingers.
+    /// The object path of a user that is logged in or lingers.
     fn get_user(&self, uid: u32) -> zbus::Result<OwnedObjectPath>;
 
-    /// Turns lingering on or off.
     fn set_user_linger(&self, uid: u32, on: bool, interactive: bool) -> zbus::Result<()>;
 
-    /// Delays a shutdown while the descriptor is open.
+    /// Takes an inhibitor lock. It lasts while the descriptor is open.
     fn inhibit(&self, what: &str, who: &str, why: &str, mode: &str) -> zbus::Result<zbus::OwnedFd>;
 
-    /// The machine is about to go down, or does not after all.
+    /// The machine begins to shut down (`start`), or the shutdown was cancelled.
     #[zbus(signal)]
     fn prepare_for_shutdown(&self, start: bool) -> zbus::Result<()>;
 
-    /// Whether processes of a user are killed at logout, scopes and all.
+    /// Whether logind kills all processes of a user at logout, those in scopes too.
     #[zbus(property(emits_changed_signal = "false"))]
     fn kill_user_processes(&self) -> zbus::Result<bool>;
 }

@@ -1,4 +1,4 @@
-//! Watching guarded units, those of the user's manager and of PID 1.
+//! Watches guarded units of the user manager and of PID 1.
 //!
 //! A manager reports each change (`PropertiesChanged`) to its subscribers. forge takes a report only as a reason to
 //! read the unit: one reading contains all properties of one moment, and two readings differ if the unit was
@@ -46,7 +46,6 @@ const AGAIN: Duration = Duration::from_millis(100);
 /// One reading of a unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObservedUnit {
-    /// The unit.
     pub witness: UnitState,
     /// Whether the unit has a job that is not done.
     pub has_job: bool,
@@ -57,25 +56,22 @@ pub struct ObservedUnit {
 pub enum WatchEvent {
     /// A unit's state changed.
     Unit {
-        /// When, in microseconds since boot.
+        /// When forge observed the change, in microseconds since the boot.
         at_us: u64,
-        /// The unit.
         unit: Guarded,
         /// The new state.
         witness: Box<UnitState>,
     },
     /// The bus or the manager is away.
     Away {
-        /// Since when, in microseconds since boot.
+        /// Since when, in microseconds since the boot.
         at_us: u64,
-        /// Whose.
         manager: ManagerKind,
     },
-    /// The manager is back, and forge has read all of its units.
+    /// The manager is back, and forge has read all of its guarded units.
     Back {
-        /// Since when, in microseconds since boot.
+        /// Since when, in microseconds since the boot.
         at_us: u64,
-        /// Whose.
         manager: ManagerKind,
     },
 }
@@ -107,7 +103,7 @@ impl Eye {
         self.proxy.load_unit(unit).await
     }
 
-    /// All properties, of one moment.
+    /// Reads the unit. One reply contains all properties, so that they describe the same moment.
     async fn observe(&self, unit: &str) -> zbus::Result<ObservedUnit> {
         let path = self.path(unit).await?;
         let properties = "org.freedesktop.DBus.Properties";
@@ -160,7 +156,7 @@ fn bytes(all: &HashMap<String, OwnedVariant>, name: &str) -> Vec<u8> {
     }
 }
 
-/// `Job=`: its number, 0 for none, and its path.
+/// Whether `Job=` (a number and a path) names a job; the number is 0 if the unit has none.
 fn has_job(all: &HashMap<String, OwnedVariant>) -> bool {
     match all.get("Job").map(|value| &**value) {
         Some(Variant::Structure(job)) => {
@@ -275,7 +271,7 @@ impl AsFd for UnitWatch {
 }
 
 impl UnitWatch {
-    /// Removes the pending events and returns them.
+    /// Returns the pending events and removes them.
     pub fn drain(&self) -> Vec<WatchEvent> {
         let mut count = [0; 8];
         // An empty eventfd is not an error.
@@ -284,7 +280,7 @@ impl UnitWatch {
     }
 }
 
-/// Begins to watch, and returns the units' present states. The watch misses no change from then on.
+/// Starts a watch, and returns the current states of the units. The watch misses no later change.
 ///
 /// # Errors
 /// `Bus` if a manager cannot be reached.
@@ -410,7 +406,7 @@ struct UnitSignals {
 }
 
 impl UnitSignals {
-    /// Subscribes. forge misses no signal from then on.
+    /// Subscribes to the signals of these units. forge misses no later signal.
     async fn subscribe(eye: &Eye, units: &[Guarded]) -> zbus::Result<Self> {
         let connection = &eye.connection;
         let from_systemd = || MatchRule::builder().msg_type(Type::Signal).sender(SYSTEMD);
@@ -436,7 +432,7 @@ impl UnitSignals {
         Ok(Self { streams, changed: BTreeSet::new() })
     }
 
-    /// Records the signals that have come. Ready if there are units to read.
+    /// Receives the pending signals. Ready if there are units to read.
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<zbus::Result<()>> {
         for (units, stream) in &mut self.streams {
             while let Poll::Ready(message) = Pin::new(&mut *stream).poll_next(context) {
@@ -447,8 +443,7 @@ impl UnitSignals {
         if self.changed.is_empty() { Poll::Pending } else { Poll::Ready(Ok(())) }
     }
 
-    /// Makes a call and records the signals that come meanwhile: behind a full queue the reply would never
-    /// come.
+    /// Makes a call and receives signals meanwhile. Without that, a full queue of signals would block the reply.
     async fn alongside<T>(&mut self, call: impl Future<Output = zbus::Result<T>>) -> zbus::Result<T> {
         let mut call = pin!(call);
         poll_fn(|context| {
@@ -461,13 +456,13 @@ impl UnitSignals {
     }
 }
 
-/// A bus that does not answer counts as away.
+/// Converts a passed deadline: a bus that does not answer counts as away.
 fn timed_out(late: &Error) -> zbus::Error {
     let error = std::io::Error::new(std::io::ErrorKind::TimedOut, late.message.clone());
     zbus::Error::InputOutput(Arc::new(error))
 }
 
-/// The manager went away, or the bus did.
+/// The error that the manager or the bus went away.
 fn lost() -> zbus::Error {
     zbus::Error::InputOutput(Arc::new(std::io::Error::other("the manager is another one now")))
 }

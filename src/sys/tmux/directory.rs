@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_safe_is_refused_by_name() {
+    fn links_open_directories_and_files_are_refused_with_the_reason() {
         let root = tempfile::tempdir().unwrap();
         let link = root.path().join("link");
         symlink(root.path(), &link).unwrap();
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn a_way_that_others_can_turn_is_refused() {
+    fn a_parent_directory_that_other_users_may_write_is_refused() {
         let root = private();
         let (field, below) = (root.path().join("field"), root.path().join("field/below"));
         std::fs::create_dir_all(&below).unwrap();
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn the_lock_is_had_once_and_is_tmuxs_own_file() {
+    fn the_lock_has_one_holder_and_is_tmuxs_lock_file() {
         let (root, directory) = directory();
         let name = OsStr::new("x");
         let lock = directory.lock(name).unwrap().unwrap();
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_in_the_locks_place_is_not_followed() {
+    fn a_link_at_the_path_of_the_lock_is_not_followed() {
         let (root, directory) = directory();
         let target = root.path().join("target");
         symlink(&target, root.path().join("x.lock")).unwrap();
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn only_an_own_socket_counts_as_one() {
+    fn only_a_socket_of_the_user_is_an_own_socket() {
         let (root, directory) = directory();
         let _listener = UnixListener::bind(root.path().join("s")).unwrap();
         symlink("s", root.path().join("l")).unwrap();

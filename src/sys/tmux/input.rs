@@ -1,4 +1,4 @@
-//! Typing into a pane, and reading its screen meanwhile.
+//! Types into a pane and reads its screen.
 
 use std::time::Duration;
 
@@ -10,24 +10,25 @@ use crate::model::tmux::{self, CLIENT_FORMAT, SCREEN_FORMAT, SCREEN_MARK};
 use crate::sys::clock::{Deadline, pause};
 use crate::sys::proc::{bytes_read, bytes_written};
 
-/// The buffer of a text on its way. One at a time types into a session, and a session has its own server.
+/// The tmux buffer that holds the text to paste. One name is enough: each session has its own server, and only
+/// one process at a time types into a session.
 const BUFFER: &str = "forge-typing";
 
 /// The bytes around a bracketed paste: `ESC [ 200 ~` and `ESC [ 201 ~`.
 const BRACKETS: u64 = 12;
 
-/// A server that writes nothing for so long has drawn what there was to draw: programs draw 60 frames a second at
-/// most, as a rule.
+/// A server that has written nothing for this long has drawn everything: programs usually draw at most 60 frames
+/// a second.
 const CALM: Duration = Duration::from_millis(50);
 
-/// A text that was typed, and what the server had written before.
+/// A text that was pasted, and the number of bytes that the server had written before.
 #[derive(Debug, Clone, Copy)]
 pub struct Pasted {
     written_before: Option<u64>,
     bytes: u64,
 }
 
-/// A pane that is typed into.
+/// Types into one pane.
 #[derive(Debug)]
 pub struct Input<'a> {
     server: Server,
@@ -35,7 +36,6 @@ pub struct Input<'a> {
 }
 
 impl<'a> Input<'a> {
-    /// The pane of a session's program.
     pub fn new(server: Server, mark: &'a Mark) -> Self {
         Self { server, mark }
     }
@@ -44,17 +44,18 @@ impl<'a> Input<'a> {
         self.server.run_command(arguments, Deadline::after(ANSWER))
     }
 
-    /// The screen of the pane and its attached clients, read in one call, so that both are of one moment.
+    /// Reads the screen of the pane and its attached clients. One call reads both, so that they describe the same
+    /// moment.
     ///
     /// # Errors
-    /// When the server does not answer within [`ANSWER`], or has no such pane.
+    /// `Deadline` if the server does not answer within [`ANSWER`]; `Failed` if it has no such pane.
     pub fn read_screen(&self) -> Result<Screen> {
         self.read_screen_after(&[])
     }
 
     fn read_screen_after(&self, commands: &[&str]) -> Result<Screen> {
         let pane = self.mark.pane.as_str();
-        let look = [
+        let read = [
             "list-panes",
             "-t",
             pane,
@@ -82,22 +83,22 @@ impl<'a> Input<'a> {
             "-t",
             pane,
         ];
-        let printed = self.run(&[commands, &look].concat())?;
+        let printed = self.run(&[commands, &read].concat())?;
         tmux::parse_screen(pane, &printed)
             .ok_or_else(|| Error::failed(format!("tmux does not show the pane {pane}")))
     }
 
-    /// The same with whether the program asked for bracketed paste, also where tmux has no word for it (before
-    /// 3.7), as far as forge can find out.
+    /// Reads the screen, and finds out whether the program asked for bracketed paste. tmux before 3.7 has no
+    /// format for that, so forge measures it; `bracketed` stays `None` if the measurement is not conclusive.
     ///
-    /// tmux writes a paste of nothing as brackets with nothing between them to a program that asked for them, and
-    /// as nothing at all to any other: the kernel counts what the server writes. (Measured on 3.3a: 12 bytes to
-    /// bash and Claude Code, 0 to cat, less and Python 3.11. The line break is the buffer's, which may not be
-    /// empty, and is replaced by nothing. Claude Code, Codex, Gemini CLI and Qwen Code do nothing about such a
-    /// paste.)
+    /// The measurement is an empty paste. To a program that asked for brackets, tmux writes the brackets with
+    /// nothing between them; to any other program it writes nothing. The kernel counts the bytes that the server
+    /// writes. (Measured on 3.3a: 12 bytes to bash and Claude Code, 0 to cat, less and Python 3.11. A buffer may
+    /// not be empty: it contains a line break, which `-s ''` replaces by nothing. Claude Code, Codex, Gemini CLI
+    /// and Qwen Code do not react to such a paste.)
     ///
     /// # Errors
-    /// When the server does not answer within [`ANSWER`], or has no such pane.
+    /// `Deadline` if the server does not answer within [`ANSWER`]; `Failed` if it has no such pane.
     pub fn read_screen_and_brackets(&self) -> Result<Screen> {
         const ASKS: &str = "#{==:#{pane_dead}#{pane_in_mode}#{bracket_paste_flag},00}";
         let paste = format!(
@@ -106,24 +107,25 @@ impl<'a> Input<'a> {
         );
         let before = bytes_written(self.mark.server_pid);
         let ask = ["if-shell", "-F", "-t", &self.mark.pane, ASKS, &paste, ";"];
-        let mut look = self.read_screen_after(&ask)?;
-        if look.bracketed.is_some() || look.dead || look.in_mode {
-            return Ok(look);
+        let mut screen = self.read_screen_after(&ask)?;
+        if screen.bracketed.is_some() || screen.dead || screen.in_mode {
+            return Ok(screen);
         }
         if self.written_since(before) == Some(0) {
-            // The server may not have come to it; it does before it answers the next client.
-            look = self.read_screen()?;
+            // The server may not have written yet. It writes before it answers the next client.
+            screen = self.read_screen()?;
         }
-        look.bracketed = match self.written_since(before) {
+        screen.bracketed = match self.written_since(before) {
             Some(0) => Some(false),
             Some(BRACKETS) => Some(true),
             _ => self.answers_to(&ask[..ask.len() - 1])?,
         };
-        Ok(look)
+        Ok(screen)
     }
 
-    /// Whether the server writes when it carries out these commands, and only then. The program's response
-    /// goes to the terminals of those who are attached, so that more than brackets is counted.
+    /// Whether the server writes when it carries out these commands, and only then. `None` if it also writes at
+    /// other times. The count may include more than the brackets, because the server also writes the program's
+    /// response to the attached terminals.
     fn answers_to(&self, commands: &[&str]) -> Result<Option<bool>> {
         const ROUNDS: usize = 3;
         for _ in 0..ROUNDS {
@@ -148,7 +150,8 @@ impl<'a> Input<'a> {
         Some(bytes_written(self.mark.server_pid)?.saturating_sub(before?))
     }
 
-    /// The number of bytes that the server has written, once it has written nothing for a while; no event reports that.
+    /// Waits until the server has written nothing for [`CALM`], at most ten times as long. Returns the number of
+    /// bytes that the server has written so far. No event reports this, so forge polls.
     fn calm(&self) -> Option<u64> {
         let deadline = Deadline::after(CALM * 10);
         let mut before = bytes_written(self.mark.server_pid);
@@ -162,7 +165,8 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// How much the server has read so far: what programs print, and what is typed by who is attached.
+    /// The number of bytes that the server has read so far: the output of programs, and the input of attached
+    /// users.
     pub fn printed(&self) -> Option<u64> {
         bytes_read(self.mark.server_pid)
     }
@@ -170,35 +174,37 @@ impl<'a> Input<'a> {
     /// Leaves copy mode and every other mode of the pane.
     ///
     /// # Errors
-    /// When the server does not answer within [`ANSWER`].
+    /// `Deadline` if the server does not answer within [`ANSWER`].
     pub fn leave_mode(&self) -> Result<()> {
         self.run(&["copy-mode", "-q", "-t", &self.mark.pane]).map(drop)
     }
 
-    /// Presses keys, by tmux's names for them.
+    /// Presses a key, by tmux's name for it.
     ///
     /// # Errors
-    /// When the server does not answer within [`ANSWER`].
+    /// `Deadline` if the server does not answer within [`ANSWER`].
     pub fn press(&self, key: &str) -> Result<()> {
         self.run(&["send-keys", "-t", &self.mark.pane, "--", key]).map(drop)
     }
 
-    /// Types one byte, whatever key it is.
+    /// Types one byte, without a lookup of key names.
     ///
     /// # Errors
-    /// When the server does not answer within [`ANSWER`].
+    /// `Deadline` if the server does not answer within [`ANSWER`].
     pub fn byte(&self, byte: u8) -> Result<()> {
         self.run(&["send-keys", "-H", "-t", &self.mark.pane, &format!("{byte:02x}")]).map(drop)
     }
 
-    /// Types a text from a buffer that is gone afterwards; with `bracketed` as one paste where the program asked
-    /// for that, and else as if it were typed. tmux writes a line break as Enter, in brackets too, where it is
-    /// part of the text. `None`: the pane is no longer as it was in that look, or its program has ended, and nothing
-    /// was typed. As for Enter the server looks and types in one go: a single character may be the answer to a
-    /// question that has just come up.
+    /// Types a text from a buffer, which tmux deletes afterwards. With `bracketed`, tmux sends the text as one
+    /// bracketed paste if the program asked for that, and otherwise as if a user typed it. tmux writes a line break
+    /// as Enter; inside brackets, the program takes it as part of the text.
+    ///
+    /// Returns `None` if the pane has changed since `at`, or if its program has ended; nothing was typed then. The
+    /// server checks and types in one step, as in [`Self::enter_if`]: a single character may answer a question that
+    /// the program has just asked.
     ///
     /// # Errors
-    /// When the server does not answer within [`ANSWER`].
+    /// `Deadline` if the server does not answer within [`ANSWER`].
     pub fn paste(&self, text: &str, bracketed: bool, at: Option<&Screen>) -> Result<Option<Pasted>> {
         let pane = &self.mark.pane;
         let condition = at.map_or_else(|| LIVES.to_owned(), is_as_in);
@@ -225,20 +231,20 @@ impl<'a> Input<'a> {
         Ok(printed.is_empty().then_some(pasted))
     }
 
-    /// Whether the server is seen to have written brackets around a text, and nothing else since. It has written
-    /// when it has answered another client.
+    /// Whether the server has written a text with brackets around it, and nothing else since. Call it after another
+    /// client got an answer: the server has written by then.
     pub fn wrote_brackets(&self, pasted: &Pasted) -> bool {
         self.written_since(pasted.written_before) == Some(pasted.bytes + BRACKETS)
     }
 
-    /// Presses Enter if the pane is as it was in that look, as far as the cursor, the scrolled lines and a word in
-    /// it tell; says whether it was. The server looks and presses in one go: what a program printed before, and
-    /// tmux has read, comes first.
+    /// Presses Enter if the pane has not changed since `seen`: the cursor and the number of scrolled lines are the
+    /// same, and the pane contains `word`. Returns whether it pressed Enter. The server checks and presses in one
+    /// step, after it has handled all output that it has read from the program.
     ///
     /// # Errors
-    /// When the server does not answer within [`ANSWER`].
-    pub fn enter_if(&self, look: &Screen, word: Option<&str>) -> Result<bool> {
-        let place = is_as_in(look);
+    /// `Deadline` if the server does not answer within [`ANSWER`].
+    pub fn enter_if(&self, seen: &Screen, word: Option<&str>) -> Result<bool> {
+        let place = is_as_in(seen);
         let condition = word.map_or(place.clone(), |word| format!("#{{&&:{place},#{{C:{word}}}}}"));
         let enter = format!("send-keys -t {} Enter", self.mark.pane);
         let printed = self.run(&["if-shell", "-F", "-t", &self.mark.pane, &condition, &enter, CHANGED])?;
@@ -246,16 +252,16 @@ impl<'a> Input<'a> {
     }
 }
 
-/// Whether a pane's program lives, as tmux reads it.
+/// tmux's condition that the pane's program has not ended.
 const LIVES: &str = "#{==:#{pane_dead},0}";
 
-/// The output of a command list that did nothing.
+/// The tmux command that reports that the condition was false.
 const CHANGED: &str = "display-message -p changed";
 
-/// Whether a pane is as it was in that look, as tmux reads it.
-fn is_as_in(look: &Screen) -> String {
+/// tmux's condition that a pane has not changed since `seen`.
+fn is_as_in(seen: &Screen) -> String {
     format!(
         "#{{==:#{{pane_dead}} #{{pane_in_mode}} #{{cursor_x}} #{{cursor_y}} #{{history_size}},0 0 {} {} {}}}",
-        look.column, look.row, look.scrolled
+        seen.column, seen.row, seen.scrolled
     )
 }

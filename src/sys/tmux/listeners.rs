@@ -126,7 +126,7 @@ mod tests {
     use std::os::unix::net::UnixListener;
 
     #[test]
-    fn a_listener_is_known_by_its_file() {
+    fn a_listener_is_recognized_by_its_socket_file() {
         let root = tempfile::tempdir().unwrap();
         let [alive, dead] = ["alive", "dead"].map(|name| root.path().join(name));
         let _listener = UnixListener::bind(&alive).unwrap();
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_answer_ends_the_list() {
+    fn a_malformed_answer_ends_the_list() {
         let mut listeners = Listeners::default();
         assert!(!listeners.add_datagram(&[0; 64]));
         assert!(!listeners.add_datagram(&[255; 64]));

@@ -151,7 +151,7 @@ impl Supervised {
         self.up()
     }
 
-    /// Waits until the service's ActiveState is `state`.
+    /// Waits until the service's `ActiveState` is `state`.
     #[track_caller]
     pub(crate) fn becomes(&self, state: &str) {
         wait_until(Duration::from_secs(60), &format!("{} to be {state}", self.unit), || {
