@@ -176,38 +176,38 @@ fn run_command(context: &Context, run: &RunArgs, json: bool) -> Result<Output> {
 
 const HEAD: [&str; 5] = ["unit", "state", "process", "restarts", "invocation"];
 
-fn row(unit: &Guarded, witness: &UnitState) -> Vec<String> {
+fn row(unit: &Guarded, state: &UnitState) -> Vec<String> {
     vec![
         unit.to_string(),
-        witness.state(),
-        witness.process(),
-        witness.restarts.to_string(),
-        witness.short_invocation(),
+        state.active_and_sub(),
+        state.process(),
+        state.restarts.to_string(),
+        state.short_invocation(),
     ]
 }
 
 fn check(context: &Context, file: &Path) -> Result<Output> {
     let (snapshot, compared) = snapshot::check(context, file)?;
     let since = local(snapshot.at_us);
-    let Compared::Units(ledger) = compared else {
+    let Compared::Units(timeline) = compared else {
         let json = json!({ "verdict": "disturbed", "rebooted": true, "units": [], "untold": null });
         return Ok(Output::new(&json)
             .line(format!("the machine has booted since the snapshot of {since}"))
             .exit(DISTURBED));
     };
-    let units = report::units(&ledger, |_| Vec::new());
-    let is_disturbed = ledger.is_disturbed();
-    let untold = ledger.unknown().map(|error| error.message.clone());
+    let units = report::units(&timeline, |_| Vec::new());
+    let is_disturbed = timeline.is_disturbed();
+    let untold = timeline.unknown().map(|error| error.message.clone());
     let verdict = if is_disturbed { "disturbed" } else { "undisturbed" };
     let json = json!({ "verdict": verdict, "rebooted": false, "units": units, "untold": untold });
-    let rows = ledger.units().iter().map(|known| {
+    let rows = timeline.units().iter().map(|known| {
         let mut row = row(&known.unit, &known.last);
         row.push(if known.disturbed { "disturbed" } else { "as it was" }.to_owned());
         row
     });
     let head = [&HEAD[..], &["since the snapshot"]].concat();
     let output = Output::new(&json).table(&head, rows.collect());
-    let output = ledger.moments().iter().fold(output, |output, moment| output.line(moment.what.text()));
+    let output = timeline.moments().iter().fold(output, |output, moment| output.line(moment.what.text()));
     let last = match (untold, is_disturbed) {
         (Some(why), _) => format!("cannot determine the state of the units: {why}"),
         (None, true) => format!("disturbed since the snapshot of {since}"),

@@ -133,44 +133,44 @@ pub const SCREEN_MARK: &str = "screen";
 /// Parses the screen of a pane: lines of [`SCREEN_FORMAT`], lines of [`CLIENT_FORMAT`], [`SCREEN_MARK`], and two
 /// captures. `None` if the pane is not listed.
 pub fn parse_screen(pane: &str, printed: &str) -> Option<Screen> {
-    let (facts, screen) = printed.split_once(&format!("{SCREEN_MARK}\n"))?;
-    let mut look = Screen::default();
+    let (facts, captures) = printed.split_once(&format!("{SCREEN_MARK}\n"))?;
+    let mut screen = Screen::default();
     let mut height = None;
     for line in facts.lines() {
         if let Some(rest) = line.strip_prefix("client ") {
             let (typed_at, terminal) = rest.split_once(' ')?;
-            look.clients.push(Client { terminal: terminal.to_owned(), typed_at_s: typed_at.parse().ok()? });
+            screen.clients.push(Client { terminal: terminal.to_owned(), typed_at_s: typed_at.parse().ok()? });
         } else if let Some(rest) =
             line.strip_prefix("pane ").and_then(|line| line.strip_prefix(pane)?.strip_prefix(' '))
         {
             let mut fields = rest.splitn(8, ' ');
-            look.dead = fields.next()? == "1";
-            look.in_mode = fields.next()? != "0";
-            look.column = fields.next()?.parse().ok()?;
-            look.row = fields.next()?.parse().ok()?;
-            look.scrolled = fields.next()?.parse().ok()?;
+            screen.dead = fields.next()? == "1";
+            screen.in_mode = fields.next()? != "0";
+            screen.column = fields.next()?.parse().ok()?;
+            screen.row = fields.next()?.parse().ok()?;
+            screen.scrolled = fields.next()?.parse().ok()?;
             height = Some(fields.next()?.parse::<usize>().ok()?);
-            look.bracketed = match fields.next()? {
+            screen.bracketed = match fields.next()? {
                 "b1" => Some(true),
                 "b0" => Some(false),
                 _ => None,
             };
-            fields.next()?.clone_into(&mut look.terminal);
+            fields.next()?.clone_into(&mut screen.terminal);
         }
     }
-    let mut rows = screen.split_inclusive('\n');
-    look.rows = rows.by_ref().take(height?).map(|row| row.trim_end_matches('\n').to_owned()).collect();
+    let mut rows = captures.split_inclusive('\n');
+    screen.rows = rows.by_ref().take(height?).map(|row| row.trim_end_matches('\n').to_owned()).collect();
     let joined: String = rows.collect();
-    look.text = padded(joined.trim_end_matches('\n'), &look);
-    Some(look)
+    screen.text = padded(joined.trim_end_matches('\n'), &screen);
+    Some(screen)
 }
 
 /// The joined lines; the cursor's line is padded with spaces up to the cursor. If a program has cleared the rest of
 /// its input line, tmux captures no space after the prompt, or with `-J` a space for each cleared cell.
-fn padded(joined: &str, look: &Screen) -> String {
+fn padded(joined: &str, screen: &Screen) -> String {
     // tmux does not treat a no-break space as a space; Claude Code writes one after its prompt sign.
-    let row = look.rows.get(look.row).map_or("", |row| row.trim_end_matches(' '));
-    let blanks = look.column.saturating_sub(row.width());
+    let row = screen.rows.get(screen.row).map_or("", |row| row.trim_end_matches(' '));
+    let blanks = screen.column.saturating_sub(row.width());
     let mut lines: Vec<String> = joined.split('\n').map(str::to_owned).collect();
     if let Some(line) =
         lines.iter_mut().rev().find(|line| !row.is_empty() && line.trim_end_matches(' ').ends_with(row))
@@ -187,12 +187,12 @@ mod tests {
 
     #[test]
     fn spaces_before_the_cursor_are_part_of_the_text() {
-        let look = |column| Screen { row: 0, column, rows: vec!["$".to_owned()], ..Screen::default() };
-        assert_eq!(padded("$", &look(2)), "$ ");
-        assert_eq!(padded("$ ", &look(2)), "$ ");
-        assert_eq!(padded("$     ", &look(2)), "$ ");
-        assert_eq!(padded("$ ", &look(1)), "$");
-        assert_eq!(padded("x\n$\nbelow", &look(2)), "x\n$ \nbelow");
+        let at_column = |column| Screen { row: 0, column, rows: vec!["$".to_owned()], ..Screen::default() };
+        assert_eq!(padded("$", &at_column(2)), "$ ");
+        assert_eq!(padded("$ ", &at_column(2)), "$ ");
+        assert_eq!(padded("$     ", &at_column(2)), "$ ");
+        assert_eq!(padded("$ ", &at_column(1)), "$");
+        assert_eq!(padded("x\n$\nbelow", &at_column(2)), "x\n$ \nbelow");
         let box_of_claude = Screen { column: 2, rows: vec!["❯\u{a0}".to_owned()], ..Screen::default() };
         assert_eq!(padded("❯\u{a0}  ", &box_of_claude), "❯\u{a0}");
     }

@@ -322,10 +322,9 @@ pub fn may_exist(path: &Path) -> bool {
 }
 
 /// Free disk space in bytes for a directory, which need not exist yet.
-pub fn room(path: &Path) -> Option<u64> {
-    let there = nearest_dir(path)?;
-    let room = rustix::fs::statvfs(there).ok()?;
-    Some(room.f_bavail.saturating_mul(room.f_frsize))
+pub fn free_bytes(path: &Path) -> Option<u64> {
+    let space = rustix::fs::statvfs(nearest_dir(path)?).ok()?;
+    Some(space.f_bavail.saturating_mul(space.f_frsize))
 }
 
 /// Removes a file. A missing file is not an error.

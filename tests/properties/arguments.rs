@@ -298,13 +298,13 @@ properties! {
         text in text(),
     ) {
         use forge::model::screen::{After, Screen, TypedText};
-        let look = Screen { row, column, text: rows.join("\n"), rows, ..Screen::default() };
-        prop_assert!(look.before_cursor().len() <= look.rows.get(row).map_or(0, String::len));
-        prop_assert!(look.input().is_none_or(|text| look.before_cursor().contains(&text)));
+        let screen = Screen { row, column, text: rows.join("\n"), rows, ..Screen::default() };
+        prop_assert!(screen.before_cursor().len() <= screen.rows.get(row).map_or(0, String::len));
+        prop_assert!(screen.input().is_none_or(|text| screen.before_cursor().contains(&text)));
         if let Some(typed) = TypedText::new(&text) {
-            prop_assert!(!typed.shows(&look, &look), "nothing was typed");
-            prop_assert_eq!(typed.after(&look, &look) != After::Broken, true);
-            prop_assert!(typed.token(&look).is_none_or(|word| word.bytes().all(|b| b.is_ascii_alphanumeric())));
+            prop_assert!(!typed.shows(&screen, &screen), "nothing was typed");
+            prop_assert_eq!(typed.after(&screen, &screen) != After::Broken, true);
+            prop_assert!(typed.token(&screen).is_none_or(|word| word.bytes().all(|b| b.is_ascii_alphanumeric())));
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use forge::model::guard::cause::{Clues, cause};
 use forge::model::guard::snapshot::{Snapshot, SnapshotUnit, VERSION};
-use forge::model::guard::timeline::{Changed, Ledger};
+use forge::model::guard::timeline::{Changed, Timeline};
 use forge::model::guard::unit_state::{Guarded, ManagerKind, StateChange, UnitState};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -20,7 +20,7 @@ fn unit() -> impl Strategy<Value = Guarded> {
 }
 
 /// A random state of a unit, in the words of systemd.
-fn witness() -> impl Strategy<Value = UnitState> {
+fn unit_state() -> impl Strategy<Value = UnitState> {
     let active = select(vec![
         "active",
         "reloading",
@@ -72,7 +72,7 @@ fn witness() -> impl Strategy<Value = UnitState> {
 }
 
 pub(crate) fn snapshot() -> impl Strategy<Value = Snapshot> {
-    let units = vec((unit(), witness()).prop_map(|(unit, state)| SnapshotUnit { unit, state }), 0..3);
+    let units = vec((unit(), unit_state()).prop_map(|(unit, state)| SnapshotUnit { unit, state }), 0..3);
     (text(), text(), any::<u64>(), units).prop_map(|(machine, boot, at_us, units)| Snapshot {
         version: VERSION,
         machine,
@@ -84,42 +84,42 @@ pub(crate) fn snapshot() -> impl Strategy<Value = Snapshot> {
 
 /// The state of a running unit.
 fn running() -> impl Strategy<Value = UnitState> {
-    witness().prop_map(|witness| UnitState {
+    unit_state().prop_map(|state| UnitState {
         active: "active".into(),
         sub: "running".into(),
         frozen: false,
-        ..witness
+        ..state
     })
 }
 
 properties! {
     #[test]
-    fn an_unchanged_state_is_not_a_change(look in witness(), times in 1..5usize, unit in unit()) {
-        let mut ledger = Ledger::new([(unit.clone(), look.clone())]);
+    fn an_unchanged_state_is_not_a_change(state in unit_state(), times in 1..5usize, unit in unit()) {
+        let mut timeline = Timeline::new([(unit.clone(), state.clone())]);
         for at in 0..times {
-            prop_assert_eq!(ledger.update(at as u64, &unit, look.clone()), None);
+            prop_assert_eq!(timeline.update(at as u64, &unit, state.clone()), None);
         }
-        prop_assert_eq!(ledger.update_last(9, &unit, &look), None);
-        prop_assert!(!ledger.is_disturbed() && ledger.moments().is_empty());
+        prop_assert_eq!(timeline.update_last(9, &unit, &state), None);
+        prop_assert!(!timeline.is_disturbed() && timeline.moments().is_empty());
     }
 
     #[test]
     fn another_run_of_a_unit_is_always_a_disturbance(
-        before in running(), after in witness(), between in vec(witness(), 0..6),
+        before in running(), after in unit_state(), between in vec(unit_state(), 0..6),
     ) {
         let after = UnitState { invocation: "another".into(), ..after };
         prop_assert!(before.change(&after).is_some_and(StateChange::disturbs), "{:?}", before.change(&after));
         let unit = Guarded::parse(ManagerKind::User, "web").unwrap();
-        let mut ledger = Ledger::new([(unit.clone(), before)]);
-        for (at, look) in (1..).zip(between) {
-            ledger.update(at, &unit, look);
+        let mut timeline = Timeline::new([(unit.clone(), before)]);
+        for (at, state) in (1..).zip(between) {
+            timeline.update(at, &unit, state);
         }
-        ledger.update_last(99, &unit, &after);
-        prop_assert!(ledger.is_disturbed());
+        timeline.update_last(99, &unit, &after);
+        prop_assert!(timeline.is_disturbed());
     }
 
     #[test]
-    fn the_end_of_a_running_unit_is_always_a_disturbance(before in running(), after in witness()) {
+    fn the_end_of_a_running_unit_is_always_a_disturbance(before in running(), after in unit_state()) {
         let change = before.change(&after);
         if matches!(after.active.as_str(), "inactive" | "failed" | "deactivating") || after.frozen {
             prop_assert!(change.is_some_and(StateChange::disturbs), "{:?}", change);
@@ -127,25 +127,25 @@ properties! {
     }
 
     #[test]
-    fn each_disturbance_is_recorded(looks in vec(witness(), 1..40), unit in unit()) {
-        let mut ledger = Ledger::new([(unit.clone(), looks[0].clone())]);
+    fn each_disturbance_is_recorded(states in vec(unit_state(), 1..40), unit in unit()) {
+        let mut timeline = Timeline::new([(unit.clone(), states[0].clone())]);
         let (mut disturbed, mut changes) = (false, 0);
-        for (at, look) in (0..).zip(&looks) {
-            let before = ledger.units()[0].last.clone();
-            let changed = ledger.update(at, &unit, look.clone());
-            prop_assert_eq!(changed.as_ref().map(|changed| changed.change), before.change(look));
+        for (at, state) in (0..).zip(&states) {
+            let before = timeline.units()[0].last.clone();
+            let changed = timeline.update(at, &unit, state.clone());
+            prop_assert_eq!(changed.as_ref().map(|changed| changed.change), before.change(state));
             if let Some(changed) = changed {
                 changes += 1;
                 disturbed |= changed.change.disturbs();
-                prop_assert_eq!((&changed.before, &changed.after), (&before, look));
+                prop_assert_eq!((&changed.before, &changed.after), (&before, state));
                 check_texts(&changed)?;
             }
-            prop_assert_eq!(ledger.is_disturbed(), disturbed);
+            prop_assert_eq!(timeline.is_disturbed(), disturbed);
         }
-        prop_assert_eq!(ledger.moments().len(), changes);
-        prop_assert!(ledger.moments().is_sorted_by_key(|moment| moment.at_us));
+        prop_assert_eq!(timeline.moments().len(), changes);
+        prop_assert!(timeline.moments().is_sorted_by_key(|moment| moment.at_us));
         let other = Guarded { unit: format!("x{}", unit.unit), ..unit };
-        prop_assert_eq!(ledger.update(0, &other, looks[0].clone()), None, "the unit is not guarded");
+        prop_assert_eq!(timeline.update(0, &other, states[0].clone()), None, "the unit is not guarded");
     }
 
     #[test]

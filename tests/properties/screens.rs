@@ -58,7 +58,7 @@ properties! {
             prop_assert!(pair[1] - pair[0] >= S, "{:?}", pair);
         }
         for output in outputs {
-            prop_assert!(seen.iter().any(|look| *look >= output && look - output <= 6 * S), "{} is not captured", output);
+            prop_assert!(seen.iter().any(|capture| *capture >= output && capture - output <= 6 * S), "{} is not captured", output);
         }
     }
 

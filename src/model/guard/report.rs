@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::cause::Cause;
 use super::pressure::Pressure;
-use super::timeline::{Ledger, Moment, TimelineRow};
+use super::timeline::{Moment, Timeline, TimelineRow};
 use super::unit_state::{Guarded, ManagerKind, UnitState};
 use super::{DISTURBED, LISTENED};
 use crate::model::output::Output;
@@ -132,8 +132,8 @@ pub struct GuardReport {
     pub untold: Option<String>,
 }
 
-/// The guarded units of a ledger, for a report.
-pub fn units(ledger: &Ledger, journal: impl Fn(&Guarded) -> Vec<String>) -> Vec<UnitReport> {
+/// The guarded units of a timeline, for a report.
+pub fn units(timeline: &Timeline, journal: impl Fn(&Guarded) -> Vec<String>) -> Vec<UnitReport> {
     let unit = |known: &super::timeline::Known| UnitReport {
         unit: known.unit.unit.clone(),
         manager: known.unit.manager,
@@ -142,10 +142,10 @@ pub fn units(ledger: &Ledger, journal: impl Fn(&Guarded) -> Vec<String>) -> Vec<
         after: known.last.clone(),
         journal: if known.disturbed { journal(&known.unit) } else { Vec::new() },
     };
-    ledger.units().iter().map(unit).collect()
+    timeline.units().iter().map(unit).collect()
 }
 
-pub fn timeline(moments: &[Moment], began_us: u64) -> Vec<TimelineRow> {
+pub fn timeline_rows(moments: &[Moment], began_us: u64) -> Vec<TimelineRow> {
     moments.iter().map(|moment| moment.row(began_us)).collect()
 }
 
@@ -195,7 +195,7 @@ impl GuardReport {
                 vec![
                     unit.unit.clone(),
                     when.to_owned(),
-                    state.state(),
+                    state.active_and_sub(),
                     state.process(),
                     state.restarts.to_string(),
                     state.result.clone(),

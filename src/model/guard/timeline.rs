@@ -170,7 +170,7 @@ pub struct Known {
 
 /// The guarded units and their events.
 #[derive(Debug, Clone, Default)]
-pub struct Ledger {
+pub struct Timeline {
     units: Vec<Known>,
     moments: Vec<Moment>,
     unknown: Option<Error>,
@@ -179,7 +179,7 @@ pub struct Ledger {
 /// At most this many changes of one unit are kept; of a unit that keeps failing, the first changes matter.
 const MOST: usize = 200;
 
-impl Ledger {
+impl Timeline {
     pub fn new(units: impl IntoIterator<Item = (Guarded, UnitState)>) -> Self {
         let known = |(unit, first): (Guarded, UnitState)| Known {
             unit,
@@ -268,46 +268,46 @@ mod tests {
 
     #[test]
     fn a_restart_is_recorded_in_its_steps() {
-        let mut ledger = Ledger::new([(unit(), running("a", 7))]);
+        let mut timeline = Timeline::new([(unit(), running("a", 7))]);
         let stopping = UnitState { active: "deactivating".into(), ..running("a", 7) };
-        assert_eq!(ledger.update(1, &unit(), stopping).unwrap().words(), "is being stopped");
-        assert!(ledger.is_disturbed());
-        let again = ledger.update(2, &unit(), running("b", 8)).unwrap();
+        assert_eq!(timeline.update(1, &unit(), stopping).unwrap().words(), "is being stopped");
+        assert!(timeline.is_disturbed());
+        let again = timeline.update(2, &unit(), running("b", 8)).unwrap();
         assert_eq!(again.words(), "was restarted: process 7, now 8");
-        assert_eq!(ledger.update(3, &unit(), running("b", 8)), None);
-        assert_eq!(ledger.moments().len(), 2);
-        let row = ledger.moments()[0].row(0);
+        assert_eq!(timeline.update(3, &unit(), running("b", 8)), None);
+        assert_eq!(timeline.moments().len(), 2);
+        let row = timeline.moments()[0].row(0);
         assert_eq!((row.event, row.disturbs), ("stopping", true));
-        let row = ledger.moments()[1].row(0);
+        let row = timeline.moments()[1].row(0);
         assert_eq!((row.event, row.unit.as_deref(), row.disturbs), ("restarted", Some("web.service"), true));
     }
 
     #[test]
     fn a_change_that_no_step_showed_is_found_at_the_end() {
-        let mut ledger = Ledger::new([(unit(), running("a", 7))]);
-        assert!(ledger.update_last(1, &unit(), &running("a", 7)).is_none() && !ledger.is_disturbed());
-        assert!(ledger.update_last(2, &unit(), &running("b", 7)).is_some() && ledger.is_disturbed());
+        let mut timeline = Timeline::new([(unit(), running("a", 7))]);
+        assert!(timeline.update_last(1, &unit(), &running("a", 7)).is_none() && !timeline.is_disturbed());
+        assert!(timeline.update_last(2, &unit(), &running("b", 7)).is_some() && timeline.is_disturbed());
         // And a change that no single step showed.
-        let mut ledger = Ledger::new([(unit(), running("a", 7))]);
+        let mut timeline = Timeline::new([(unit(), running("a", 7))]);
         let no_pid = UnitState { active: "reloading".into(), main_pid: 0, ..running("a", 7) };
-        assert!(ledger.update(1, &unit(), no_pid).is_none());
-        assert!(ledger.update_last(2, &unit(), &running("a", 9)).is_some() && ledger.is_disturbed());
+        assert!(timeline.update(1, &unit(), no_pid).is_none());
+        assert!(timeline.update_last(2, &unit(), &running("a", 9)).is_some() && timeline.is_disturbed());
     }
 
     #[test]
     fn an_unknown_state_counts_as_disturbed() {
-        let mut ledger = Ledger::new([(unit(), running("a", 7))]);
-        ledger.set_unknown(Error::failed("the bus is away"));
-        assert!(ledger.is_disturbed() && !ledger.moments().iter().any(|moment| moment.what.disturbs()));
+        let mut timeline = Timeline::new([(unit(), running("a", 7))]);
+        timeline.set_unknown(Error::failed("the bus is away"));
+        assert!(timeline.is_disturbed() && !timeline.moments().iter().any(|moment| moment.what.disturbs()));
     }
 
     #[test]
     fn of_many_changes_the_first_are_kept() {
-        let mut ledger = Ledger::new([(unit(), running("0", 1))]);
+        let mut timeline = Timeline::new([(unit(), running("0", 1))]);
         for run in 1..2000u32 {
-            ledger.update(u64::from(run), &unit(), running(&run.to_string(), run));
+            timeline.update(u64::from(run), &unit(), running(&run.to_string(), run));
         }
-        assert_eq!(ledger.moments().len(), MOST);
-        assert_eq!(ledger.moments()[0].at_us, 1);
+        assert_eq!(timeline.moments().len(), MOST);
+        assert_eq!(timeline.moments()[0].at_us, 1);
     }
 }

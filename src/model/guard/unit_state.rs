@@ -266,7 +266,7 @@ impl UnitState {
     }
 
     /// The state in the form of systemctl: `active (running)`.
-    pub fn state(&self) -> String {
+    pub fn active_and_sub(&self) -> String {
         format!("{} ({})", self.active, self.sub)
     }
 

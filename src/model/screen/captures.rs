@@ -79,21 +79,21 @@ mod tests {
 
     /// The times of captures by a supervisor that sleeps in between, for a program that prints at those times; and
     /// how often the supervisor wakes up.
-    fn looks(outputs: &[u64]) -> (Vec<u64>, usize) {
-        let (mut looks, mut seen, mut wakes, mut at) = (CaptureSchedule::at_once(0), Vec::new(), 0, 0);
+    fn captures(outputs: &[u64]) -> (Vec<u64>, usize) {
+        let (mut schedule, mut seen, mut wakes, mut at) = (CaptureSchedule::at_once(0), Vec::new(), 0, 0);
         let mut now = 0;
         loop {
             wakes += 1;
-            if looks.waits_for_output() {
+            if schedule.waits_for_output() {
                 let Some(output) = outputs.get(at) else { return (seen, wakes) };
                 now = now.max(*output);
                 at += 1;
-                looks.output(now);
+                schedule.output(now);
             } else {
-                now = looks.due().unwrap();
+                now = schedule.due().unwrap();
                 let more = outputs.get(at).is_some_and(|output| *output <= now);
                 at += outputs[at..].iter().take_while(|output| **output <= now).count();
-                if looks.is_time(now, more) {
+                if schedule.is_time(now, more) {
                     seen.push(now);
                 }
             }
@@ -102,17 +102,17 @@ mod tests {
 
     #[test]
     fn one_burst_is_captured_once_it_is_over() {
-        let (seen, _) = looks(&[10 * S, 10 * S + 1000, 10 * S + 2000]);
+        let (seen, _) = captures(&[10 * S, 10 * S + 1000, 10 * S + 2000]);
         assert_eq!(seen, [0, 10 * S + S / 2]);
-        let (seen, _) = looks(&[10 * S]);
+        let (seen, _) = captures(&[10 * S]);
         assert_eq!(seen, [0, 10 * S + S / 4]);
     }
 
     #[test]
     fn a_program_that_always_prints_costs_few_captures() {
         let outputs: Vec<u64> = (0..6000).map(|n| 10 * S + n * S / 100).collect();
-        let (seen, wakes) = looks(&outputs);
-        assert!(seen.len() <= 20 && wakes < 120, "{} looks, {wakes} wakes in 60 s", seen.len());
+        let (seen, wakes) = captures(&outputs);
+        assert!(seen.len() <= 20 && wakes < 120, "{} captures, {wakes} wakes in 60 s", seen.len());
         assert!(seen.windows(2).all(|pair| pair[1] - pair[0] >= APART), "{seen:?}");
         assert!(*seen.last().unwrap() >= *outputs.last().unwrap(), "the last output is seen");
     }
@@ -121,7 +121,7 @@ mod tests {
     fn captures_are_a_second_apart() {
         // The output stops after each burst, and the bursts are close together.
         let outputs: Vec<u64> = (0..100).map(|n| 10 * S + n * S * 4 / 10).collect();
-        let (seen, _) = looks(&outputs);
+        let (seen, _) = captures(&outputs);
         assert!(seen.windows(2).all(|pair| pair[1] - pair[0] >= APART), "{seen:?}");
         assert!(seen.len() > 20 && *seen.last().unwrap() >= *outputs.last().unwrap());
     }

@@ -297,8 +297,8 @@ impl TypedText {
         let above = now.row.checked_sub(1).and_then(|at| now.rows.get(at)).map(|row| row.trim_end());
         let is_new_line =
             squashed(now.before_cursor()).is_empty() && above.is_some_and(|above| above.starts_with(row));
-        let below = |look: &Screen| {
-            let rows = look.rows.get(look.row + 1..).unwrap_or_default();
+        let below = |screen: &Screen| {
+            let rows = screen.rows.get(screen.row + 1..).unwrap_or_default();
             rows.iter().map(|row| row.trim_end().to_owned()).find(|row| !row.is_empty())
         };
         // The same lower edge of a box, or line of hints below it, shows that the line break is inside the box.
@@ -319,9 +319,9 @@ impl TypedText {
     /// As [`TypedText::after`], for a program that keeps the terminal's cursor away from the text: compares all rows
     /// from the text on. An additional blank row is a line break.
     fn after_elsewhere(&self, pressed: &Screen, now: &Screen) -> After {
-        let from_there = |look: &Screen| {
-            let at = look.rows.iter().rposition(|row| squashed(row).contains(&self.tail))?;
-            let rows = look.rows[at..].iter().map(|row| row.trim_end().to_owned());
+        let from_there = |screen: &Screen| {
+            let at = screen.rows.iter().rposition(|row| squashed(row).contains(&self.tail))?;
+            let rows = screen.rows[at..].iter().map(|row| row.trim_end().to_owned());
             Some(rows.filter(|row| !squashed(row).is_empty()).collect::<Vec<_>>())
         };
         let (old, new) = (from_there(pressed), from_there(now));
@@ -333,7 +333,7 @@ impl TypedText {
 mod tests {
     use super::*;
 
-    fn look(rows: &[&str]) -> Screen {
+    fn screen(rows: &[&str]) -> Screen {
         // `‸` is the cursor.
         let row = rows.iter().position(|row| row.contains('‸')).unwrap();
         let column = rows[row].split('‸').next().unwrap().chars().map(|c| c.width().unwrap_or(0)).sum();
@@ -344,22 +344,22 @@ mod tests {
     #[test]
     fn a_text_is_seen_where_the_cursor_is() {
         let typed = TypedText::new("echo hello").unwrap();
-        let before = look(&["ada@host:~$ ‸"]);
-        assert!(typed.shows(&before, &look(&["ada@host:~$ echo hello‸"])));
+        let before = screen(&["ada@host:~$ ‸"]);
+        assert!(typed.shows(&before, &screen(&["ada@host:~$ echo hello‸"])));
         assert!(!typed.shows(&before, &before));
-        assert!(!typed.shows(&before, &look(&["ada@host:~$ echo‸"])));
-        let boxed = look(&["╭──────╮", "│ ❯ ‸  │", "╰──────╯"]);
-        assert!(typed.shows(&boxed, &look(&["╭──────╮", "│ ❯ echo │", "│ hello‸ │", "╰──────╯"])));
+        assert!(!typed.shows(&before, &screen(&["ada@host:~$ echo‸"])));
+        let boxed = screen(&["╭──────╮", "│ ❯ ‸  │", "╰──────╯"]);
+        assert!(typed.shows(&boxed, &screen(&["╭──────╮", "│ ❯ echo │", "│ hello‸ │", "╰──────╯"])));
     }
 
     #[test]
     fn one_character_must_follow_what_stood_there() {
         let typed = TypedText::new("y").unwrap();
-        let before = look(&["clock 10:00", "> ‸"]);
-        assert!(typed.shows(&before, &look(&["clock 10:01", "> y‸"])));
-        assert!(!typed.shows(&before, &look(&["a y", "> ‸"])), "elsewhere");
-        assert!(!typed.shows(&before, &look(&["y‸", ""])), "the cursor went there");
-        let menu = look(&["Run on production?", "‸", "❯ Yes"]);
+        let before = screen(&["clock 10:00", "> ‸"]);
+        assert!(typed.shows(&before, &screen(&["clock 10:01", "> y‸"])));
+        assert!(!typed.shows(&before, &screen(&["a y", "> ‸"])), "elsewhere");
+        assert!(!typed.shows(&before, &screen(&["y‸", ""])), "the cursor went there");
+        let menu = screen(&["Run on production?", "‸", "❯ Yes"]);
         assert!(!TypedText::new("?").unwrap().shows(&before, &menu), "in the row above");
         assert!(TypedText::new(" \n ").is_none());
     }
@@ -367,32 +367,32 @@ mod tests {
     #[test]
     fn a_long_paste_may_be_shown_by_a_sign() {
         let typed = TypedText::new(&"line of text\n".repeat(50)).unwrap();
-        let before = look(&["❯ ‸"]);
-        assert!(typed.shows(&before, &look(&["❯ [Pasted text #1 +49 lines]‸"])));
-        assert!(typed.shows(&before, &look(&["› [Pasted Content 3000 chars]", "‸"])));
-        assert!(!typed.shows(&before, &look(&["❯ [x] past‸"])));
+        let before = screen(&["❯ ‸"]);
+        assert!(typed.shows(&before, &screen(&["❯ [Pasted text #1 +49 lines]‸"])));
+        assert!(typed.shows(&before, &screen(&["› [Pasted Content 3000 chars]", "‸"])));
+        assert!(!typed.shows(&before, &screen(&["❯ [x] past‸"])));
     }
 
     #[test]
     fn a_submitted_text_left_the_input_line() {
         let typed = TypedText::new("echo hello").unwrap();
-        let pressed = look(&["$ echo hello‸", ""]);
-        assert_eq!(typed.after(&pressed, &look(&["$ echo hello", "hello", "$ ‸"])), After::Left);
-        assert_eq!(typed.after(&pressed, &look(&["$ echo hello", "‸"])), After::Left);
-        assert_eq!(typed.after(&pressed, &look(&["tick", "$ echo hello‸"])), After::Stands);
-        let boxed = look(&["❯ echo hello‸", "──────", "  ? for help"]);
-        let broken = look(&["❯ echo hello", "  ‸", "──────", "  ? for help"]);
+        let pressed = screen(&["$ echo hello‸", ""]);
+        assert_eq!(typed.after(&pressed, &screen(&["$ echo hello", "hello", "$ ‸"])), After::Left);
+        assert_eq!(typed.after(&pressed, &screen(&["$ echo hello", "‸"])), After::Left);
+        assert_eq!(typed.after(&pressed, &screen(&["tick", "$ echo hello‸"])), After::Stands);
+        let boxed = screen(&["❯ echo hello‸", "──────", "  ? for help"]);
+        let broken = screen(&["❯ echo hello", "  ‸", "──────", "  ? for help"]);
         assert_eq!(typed.after(&boxed, &broken), After::Broken);
-        let left = look(&["❯ echo hello", "", "❯ ‸", "──────", "  ? for help"]);
+        let left = screen(&["❯ echo hello", "", "❯ ‸", "──────", "  ? for help"]);
         assert_eq!(typed.after(&boxed, &left), After::Left);
-        let completed = look(&["❯ echo hello.txt‸", "──────", "  ? for help"]);
+        let completed = screen(&["❯ echo hello.txt‸", "──────", "  ? for help"]);
         assert_eq!(typed.after(&boxed, &completed), After::Stands);
         assert!(!typed.stands_still(&boxed, &completed) && typed.stands_still(&boxed, &boxed));
-        let changed = look(&["❯ see hello.txt‸", "──────", "  ? for help"]);
+        let changed = screen(&["❯ see hello.txt‸", "──────", "  ? for help"]);
         assert_eq!(typed.after(&boxed, &changed), After::Stands);
-        let covered = look(&["Run it?", "‸❯ Yes", "  No"]);
+        let covered = screen(&["Run it?", "‸❯ Yes", "  No"]);
         assert_eq!(typed.after(&boxed, &covered), After::Covered);
-        let signed = look(&["❯ echo hello⏎‸", "──────", "  ? for help"]);
+        let signed = screen(&["❯ echo hello⏎‸", "──────", "  ? for help"]);
         assert_eq!(typed.after(&boxed, &signed), After::Stands);
     }
 
@@ -412,8 +412,8 @@ mod tests {
             ("Overwrite? [y/N] ‸", None),
             ("‸", None),
         ] {
-            assert_eq!(look(&[line]).input().as_deref(), standing, "{line}");
-            let mut cleared = look(&[line]);
+            assert_eq!(screen(&[line]).input().as_deref(), standing, "{line}");
+            let mut cleared = screen(&[line]);
             cleared.rows[0] = cleared.rows[0].trim_end().to_owned();
             assert_eq!(cleared.input().as_deref(), standing, "{line}, without blanks at its end");
         }
@@ -431,20 +431,20 @@ mod tests {
             ("[a/b] ‸", false),
             ("> ‸", false),
         ] {
-            assert_eq!(look(&[line]).yes_or_no().is_some(), asks, "{line}");
+            assert_eq!(screen(&[line]).yes_or_no().is_some(), asks, "{line}");
         }
     }
 
     #[test]
     fn wide_characters_take_two_columns() {
-        assert_eq!(look(&["> 漢字‸ x"]).before_cursor(), "> 漢字");
-        assert_eq!(look(&["> e\u{301}‸x"]).before_cursor(), "> e\u{301}");
+        assert_eq!(screen(&["> 漢字‸ x"]).before_cursor(), "> 漢字");
+        assert_eq!(screen(&["> e\u{301}‸x"]).before_cursor(), "> e\u{301}");
     }
 
     #[test]
     fn a_word_before_the_cursor_is_found_again() {
-        let now = look(&["$ echo #{hello}‸"]);
+        let now = screen(&["$ echo #{hello}‸"]);
         assert_eq!(TypedText::new("echo #{hello}").unwrap().token(&now), Some("hello"));
-        assert_eq!(TypedText::new("❯").unwrap().token(&look(&["❯‸"])), None);
+        assert_eq!(TypedText::new("❯").unwrap().token(&screen(&["❯‸"])), None);
     }
 }

@@ -230,7 +230,7 @@ mod tests {
         let time = |output, booted| watched.output_boot_us(Some(at(output)), at(160), at(booted));
         assert_eq!(time(5140, 5000), at(140));
         assert_eq!(time(5140, 5001), at(139), "a clock that is steered");
-        assert_eq!(time(5000, 5000), at(100), "not before the last look");
+        assert_eq!(time(5000, 5000), at(100), "not before the last check");
         assert_eq!(time(5140, 5000 + 86_400), at(160), "a day ahead");
         assert_eq!(time(5140 + 86_400, 5000), at(160), "from the future");
         assert_eq!(time(5140, 0), at(160), "back");

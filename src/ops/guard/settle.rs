@@ -6,12 +6,12 @@
 use std::time::Duration;
 
 use crate::model::error::{Error, Result};
-use crate::model::guard::timeline::{Changed, Ledger};
+use crate::model::guard::timeline::{Changed, Timeline};
 use crate::model::guard::unit_state::{Guarded, UnitState};
 use crate::sys::clock::{Deadline, boot_us, pause};
 use crate::sys::journal;
 use crate::sys::proc::is_ending;
-use crate::sys::systemd::unit_watch::{BRIEFLY, Looker, ObservedUnit, PATIENTLY};
+use crate::sys::systemd::unit_watch::{BRIEFLY, ObservedUnit, PATIENTLY, UnitReader};
 
 /// How long a manager may take to notice a change. A busy manager answers later, and forge waits for its
 /// answer.
@@ -31,14 +31,14 @@ const GOING_DOWN: Duration = Duration::from_secs(5);
 
 /// Records the states of the units, and reports changes.
 pub(super) trait ChangeRecorder {
-    fn ledger(&mut self) -> &mut Ledger;
+    fn timeline(&mut self) -> &mut Timeline;
 
     /// Reports a change of a unit at once.
     fn report_change(&mut self, changed: &Changed);
 
     /// Records the state of a unit, and reports the change if there is one.
-    fn record_state(&mut self, at_us: u64, unit: &Guarded, witness: UnitState) {
-        if let Some(changed) = self.ledger().update(at_us, unit, witness) {
+    fn record_state(&mut self, at_us: u64, unit: &Guarded, state: UnitState) {
+        if let Some(changed) = self.timeline().update(at_us, unit, state) {
             self.report_change(&changed);
         }
     }
@@ -49,12 +49,12 @@ pub(super) trait ChangeRecorder {
 ///
 /// # Errors
 /// `Kind::Bus` when a manager cannot be reached.
-pub(super) fn wait_while_going_down(units: &[Guarded], mut looks: Vec<ObservedUnit>) -> Result<()> {
+pub(super) fn wait_while_going_down(units: &[Guarded], mut readings: Vec<ObservedUnit>) -> Result<()> {
     let deadline = Deadline::after(GOING_DOWN);
-    let mut looker = Looker::new(units)?;
+    let mut reader = UnitReader::new(units)?;
     let is_moving =
-        |look: &ObservedUnit| look.witness.is_going_down() || (look.has_job && look.witness.is_up());
-    while let Some(at) = looks.iter().position(is_moving) {
+        |reading: &ObservedUnit| reading.state.is_going_down() || (reading.has_job && reading.state.is_up());
+    while let Some(at) = readings.iter().position(is_moving) {
         if deadline.passed() {
             break;
         }
@@ -64,7 +64,7 @@ pub(super) fn wait_while_going_down(units: &[Guarded], mut looks: Vec<ObservedUn
             units[at]
         );
         pause(FIRST_PAUSE);
-        looks = looker.observe(BRIEFLY)?;
+        readings = reader.observe(BRIEFLY)?;
     }
     Ok(())
 }
@@ -75,22 +75,22 @@ pub(super) fn wait_while_going_down(units: &[Guarded], mut looks: Vec<ObservedUn
 /// `Kind::Bus` when a manager cannot be reached; `Kind::Failed` when a change of an undisturbed unit is still
 /// in progress after 5 seconds.
 pub(super) fn wait_until_settled(recorder: &mut impl ChangeRecorder) -> Result<()> {
-    let units: Vec<Guarded> = recorder.ledger().units().iter().map(|known| known.unit.clone()).collect();
+    let units: Vec<Guarded> = recorder.timeline().units().iter().map(|known| known.unit.clone()).collect();
     if units.is_empty() {
         return Ok(());
     }
     let (noticed, up_again) = (Deadline::after(NOTICE), Deadline::after(UP_AGAIN));
-    let mut looker = Looker::new(&units)?;
-    let mut looks = looker.observe(PATIENTLY)?;
+    let mut reader = UnitReader::new(&units)?;
+    let mut readings = reader.observe(PATIENTLY)?;
     let mut wait = FIRST_PAUSE;
     loop {
-        record_states(recorder, &units, &looks);
+        record_states(recorder, &units, &readings);
         // Check at least twice: a change that was requested just before shows at the second check.
-        looks = looker.observe(PATIENTLY)?;
-        record_states(recorder, &units, &looks);
-        let is_done = recorder.ledger().units().iter().zip(&looks).all(|(known, look)| {
+        readings = reader.observe(PATIENTLY)?;
+        record_states(recorder, &units, &readings);
+        let is_done = recorder.timeline().units().iter().zip(&readings).all(|(known, reading)| {
             let deadline = if known.disturbed { up_again } else { noticed };
-            deadline.passed() || is_settled(look, &known.first)
+            deadline.passed() || is_settled(reading, &known.first)
         });
         if is_done {
             break;
@@ -98,41 +98,43 @@ pub(super) fn wait_until_settled(recorder: &mut impl ChangeRecorder) -> Result<(
         pause(wait);
         wait = (wait * 2).min(LONGEST_PAUSE);
     }
-    for (unit, look) in units.iter().zip(&looks) {
-        if let Some(changed) = recorder.ledger().update_last(boot_us(), unit, &look.witness) {
+    for (unit, reading) in units.iter().zip(&readings) {
+        if let Some(changed) = recorder.timeline().update_last(boot_us(), unit, &reading.state) {
             recorder.report_change(&changed);
         }
     }
     // A change in progress whose end forge did not see may be a disturbance.
     let moving = recorder
-        .ledger()
+        .timeline()
         .units()
         .iter()
-        .zip(&looks)
-        .find(|(known, look)| !known.disturbed && !is_settled(look, &known.first));
+        .zip(&readings)
+        .find(|(known, reading)| !known.disturbed && !is_settled(reading, &known.first));
     match moving {
-        Some((known, look)) if look.has_job => {
+        Some((known, reading)) if reading.has_job => {
             Err(Error::failed(format!("systemd still has a job for {}", known.unit))
                 .hint("see 'systemctl --user list-jobs' and 'systemctl list-jobs'"))
         }
-        Some((known, look)) => {
-            Err(Error::failed(format!("{} is still changing: {}", known.unit, look.witness.state())))
-        }
+        Some((known, reading)) => Err(Error::failed(format!(
+            "{} is still changing: {}",
+            known.unit,
+            reading.state.active_and_sub()
+        ))),
         None => Ok(()),
     }
 }
 
-fn record_states(recorder: &mut impl ChangeRecorder, units: &[Guarded], looks: &[ObservedUnit]) {
-    for (unit, look) in units.iter().zip(looks) {
-        recorder.record_state(boot_us(), unit, look.witness.clone());
+fn record_states(recorder: &mut impl ChangeRecorder, units: &[Guarded], readings: &[ObservedUnit]) {
+    for (unit, reading) in units.iter().zip(readings) {
+        recorder.record_state(boot_us(), unit, reading.state.clone());
     }
 }
 
 /// Whether a unit stays in its state unless somebody acts. A unit that was changing already when the guard
 /// began need not finish.
-fn is_settled(look: &ObservedUnit, first: &UnitState) -> bool {
-    let ObservedUnit { witness, has_job } = look;
-    let is_moving = witness.is_settling() && witness != first;
-    let is_ending = witness.main_pid != 0 && is_ending(witness.main_pid);
+fn is_settled(reading: &ObservedUnit, first: &UnitState) -> bool {
+    let ObservedUnit { state, has_job } = reading;
+    let is_moving = state.is_settling() && state != first;
+    let is_ending = state.main_pid != 0 && is_ending(state.main_pid);
     !has_job && !is_moving && !is_ending
 }

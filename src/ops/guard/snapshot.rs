@@ -7,7 +7,7 @@ use super::{require_known, surroundings};
 use crate::model::error::{Error, Result};
 use crate::model::event::Event;
 use crate::model::guard::snapshot::{Snapshot, SnapshotUnit, VERSION};
-use crate::model::guard::timeline::{Changed, Ledger};
+use crate::model::guard::timeline::{Changed, Timeline};
 use crate::model::guard::unit_state::Guarded;
 use crate::ops::Context;
 use crate::sys::cgroup::Cgroup;
@@ -22,10 +22,10 @@ use crate::sys::{env, files, journal};
 /// # Errors
 /// `Kind::Bus` when a manager cannot be reached; `Kind::Missing` when a unit does not exist.
 pub fn take_snapshot(units: &[Guarded]) -> Result<Snapshot> {
-    let looks = systemd::unit_watch::observe(units, BRIEFLY)?;
-    require_known(units.iter().zip(&looks).map(|(unit, look)| (unit, look.witness.load.as_str())))?;
-    let seen = units.iter().cloned().zip(looks);
-    snapshot_of(seen.map(|(unit, look)| SnapshotUnit { unit, state: look.witness }).collect())
+    let readings = systemd::unit_watch::observe(units, BRIEFLY)?;
+    require_known(units.iter().zip(&readings).map(|(unit, reading)| (unit, reading.state.load.as_str())))?;
+    let seen = units.iter().cloned().zip(readings);
+    snapshot_of(seen.map(|(unit, reading)| SnapshotUnit { unit, state: reading.state }).collect())
 }
 
 /// A snapshot of units whose states were read just now.
@@ -71,18 +71,18 @@ pub enum Compared {
     /// The machine has booted since the snapshot.
     Rebooted,
     /// The units, with their states at the snapshot and now.
-    Units(Ledger),
+    Units(Timeline),
 }
 
 /// A comparison in progress.
 struct Comparison {
-    ledger: Ledger,
+    timeline: Timeline,
     disturbed: Vec<Changed>,
 }
 
 impl ChangeRecorder for Comparison {
-    fn ledger(&mut self) -> &mut Ledger {
-        &mut self.ledger
+    fn timeline(&mut self) -> &mut Timeline {
+        &mut self.timeline
     }
 
     fn report_change(&mut self, changed: &Changed) {
@@ -109,11 +109,11 @@ pub fn check(context: &Context, path: &Path) -> Result<(Snapshot, Compared)> {
         return Ok((snapshot, Compared::Rebooted));
     }
     let units = snapshot.units.iter().map(|seen| (seen.unit.clone(), seen.state.clone()));
-    let mut checked = Comparison { ledger: Ledger::new(units), disturbed: Vec::new() };
+    let mut checked = Comparison { timeline: Timeline::new(units), disturbed: Vec::new() };
     let settled = wait_until_settled(&mut checked);
-    let Comparison { mut ledger, disturbed } = checked;
+    let Comparison { mut timeline, disturbed } = checked;
     if let Err(error) = settled {
-        ledger.set_unknown(error);
+        timeline.set_unknown(error);
     }
     let group = context.manager().and_then(Manager::control_group);
     let surroundings =
@@ -126,5 +126,5 @@ pub fn check(context: &Context, path: &Path) -> Result<(Snapshot, Compared)> {
             commands: surroundings.commands.clone(),
         });
     }
-    Ok((snapshot, Compared::Units(ledger)))
+    Ok((snapshot, Compared::Units(timeline)))
 }

@@ -10,7 +10,7 @@ use super::settle::wait_while_going_down;
 use crate::model::error::{Error, Kind, Result};
 use crate::model::event::Event;
 use crate::model::guard::report::{Denial, GuardReport};
-use crate::model::guard::timeline::Ledger;
+use crate::model::guard::timeline::Timeline;
 use crate::model::guard::unit_state::{Guarded, ManagerKind};
 use crate::model::internal_command::InternalCommand;
 use crate::model::process::ProcessId;
@@ -57,20 +57,20 @@ pub fn run(context: &Context, order: &GuardOrder<'_>) -> Result<(GuardReport, En
 /// Checks the order and the units, and starts the command.
 fn start<'a>(context: &Context, order: &'a GuardOrder<'a>) -> Result<(Running<'a>, UnitWatch)> {
     refuse_if_impossible(order)?;
-    let (mut looks, mut unit_watch) = watch(&order.units)?;
-    if looks.iter().any(|look| look.has_job || look.witness.is_going_down()) {
-        wait_while_going_down(&order.units, looks)?;
-        (looks, unit_watch) = watch(&order.units)?;
+    let (mut readings, mut unit_watch) = watch(&order.units)?;
+    if readings.iter().any(|reading| reading.has_job || reading.state.is_going_down()) {
+        wait_while_going_down(&order.units, readings)?;
+        (readings, unit_watch) = watch(&order.units)?;
     }
-    let seen: Vec<_> = order.units.iter().cloned().zip(looks).collect();
-    require_known(seen.iter().map(|(unit, look)| (unit, look.witness.load.as_str())))?;
-    for (unit, look) in &seen {
-        if !look.witness.is_up() {
-            inform!("{unit} is {} before the command begins", look.witness.active);
+    let seen: Vec<_> = order.units.iter().cloned().zip(readings).collect();
+    require_known(seen.iter().map(|(unit, reading)| (unit, reading.state.load.as_str())))?;
+    for (unit, reading) in &seen {
+        if !reading.state.is_up() {
+            inform!("{unit} is {} before the command begins", reading.state.active);
         }
     }
-    let ledger = Ledger::new(seen.into_iter().map(|(unit, look)| (unit, look.witness)));
-    Ok((begin(context, order, ledger)?, unit_watch))
+    let timeline = Timeline::new(seen.into_iter().map(|(unit, reading)| (unit, reading.state)));
+    Ok((begin(context, order, timeline)?, unit_watch))
 }
 
 /// Refuses the order if this machine or an active unit does not allow it.
@@ -89,13 +89,13 @@ fn refuse_if_impossible(order: &GuardOrder<'_>) -> Result<()> {
         named.push(Guarded::parse(ManagerKind::User, name)?);
         named.push(Guarded::parse(ManagerKind::System, name)?);
     }
-    let looks = observe(&named, BRIEFLY)?;
-    let mut known = named.iter().zip(&looks).collect::<Vec<_>>();
-    if let Some((unit, look)) = known.iter().find(|(_, look)| look.witness.is_up()) {
-        let error = format!("{unit} is {}, and --refuse-if-active names it", look.witness.active);
+    let readings = observe(&named, BRIEFLY)?;
+    let mut known = named.iter().zip(&readings).collect::<Vec<_>>();
+    if let Some((unit, reading)) = known.iter().find(|(_, reading)| reading.state.is_up()) {
+        let error = format!("{unit} is {}, and --refuse-if-active names it", reading.state.active);
         return Err(Error::failed(error).hint(format!("stop {} first, or wait for its end", unit.unit)));
     }
-    known.retain(|(_, look)| look.witness.load != "not-found");
+    known.retain(|(_, reading)| reading.state.load != "not-found");
     for name in order.refuse_if_active {
         let unit = Guarded::parse(ManagerKind::User, name)?.unit;
         if !known.iter().any(|(known, _)| known.unit == unit) {
@@ -106,7 +106,7 @@ fn refuse_if_impossible(order: &GuardOrder<'_>) -> Result<()> {
 }
 
 /// Starts a process, moves it into a scope with the limits, and lets it execute the command.
-fn begin<'a>(context: &Context, order: &'a GuardOrder<'a>, ledger: Ledger) -> Result<Running<'a>> {
+fn begin<'a>(context: &Context, order: &'a GuardOrder<'a>, timeline: Timeline) -> Result<Running<'a>> {
     let manager = context.manager()?;
     let deadline = Deadline::after(START);
     let own = std::process::id();
@@ -166,7 +166,7 @@ fn begin<'a>(context: &Context, order: &'a GuardOrder<'a>, ledger: Ledger) -> Re
         inform!("no unit is guarded; name units with --unit, --system-unit or in [guard]");
     }
     let placement = Placement { id: id.clone(), slice, group, manager_group };
-    let running = Running::new(order, placement, child.id(), ledger, denial);
+    let running = Running::new(order, placement, child.id(), timeline, denial);
     waiting.release_guarded(denied == Some(Denial::KernelAndWatch), &program, deadline)?;
     let units = order.units.clone();
     journal::record(&Event::GuardStarted { guard: id, program, units, deny_listen: denied });

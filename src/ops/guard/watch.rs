@@ -15,7 +15,7 @@ use crate::model::error::{Error, Kind, Result};
 use crate::model::event::{self, Event, Subject};
 use crate::model::guard::pressure::{Brake, Move};
 use crate::model::guard::snapshot::SnapshotUnit;
-use crate::model::guard::timeline::{Changed, Known, Ledger};
+use crate::model::guard::timeline::{Changed, Known, Timeline};
 use crate::model::guard::unit_state::{Guarded, UnitState};
 use crate::model::session::name::SessionId;
 use crate::model::unit::{self, FORGE_SLICE};
@@ -56,17 +56,17 @@ pub fn watch(context: &Context, config_file: Option<&Path>) -> Result<()> {
         sd_notify::ready("nothing to watch: no unit is configured in [guard]");
         return Ok(());
     }
-    let (looks, unit_events) = unit_watch::watch(&guarded)?;
+    let (readings, unit_events) = unit_watch::watch(&guarded)?;
     let manager = context.manager()?;
     // If an earlier watch was killed, it may have left sessions frozen.
     thaw_all(context)?;
     let mut watching = Watching {
         context,
         group: Cgroup::new(&manager.control_group()?),
-        ledger: last_known(
+        timeline: last_known(
             context,
             &guarded,
-            &looks.iter().map(|look| look.witness.clone()).collect::<Vec<_>>(),
+            &readings.iter().map(|reading| reading.state.clone()).collect::<Vec<_>>(),
         ),
         brake: brake(context),
         gauge: Gauge::default(),
@@ -75,8 +75,8 @@ pub fn watch(context: &Context, config_file: Option<&Path>) -> Result<()> {
         notice_threads: Vec::new(),
     };
     // Report the changes since the last watch.
-    for (unit, look) in guarded.iter().zip(looks) {
-        watching.record_state(unit, look.witness);
+    for (unit, reading) in guarded.iter().zip(readings) {
+        watching.record_state(unit, reading.state);
     }
     watching.store_states();
     sd_notify::ready(&watching.status());
@@ -149,11 +149,11 @@ fn execute_again(config_file: Option<&Path>) -> Result<()> {
 }
 
 /// The units with the states that the last watch of this boot stored; otherwise with their current states.
-fn last_known(context: &Context, units: &[Guarded], now: &[UnitState]) -> Ledger {
+fn last_known(context: &Context, units: &[Guarded], now: &[UnitState]) -> Timeline {
     let kept = context.store.watched().ok().flatten();
     let kept =
         kept.filter(|kept| is_of_this_boot(kept).unwrap_or(false)).map(|kept| kept.units).unwrap_or_default();
-    Ledger::new(units.iter().zip(now).map(|(unit, now)| {
+    Timeline::new(units.iter().zip(now).map(|(unit, now)| {
         let earlier = kept.iter().find(|seen| seen.unit == *unit);
         (unit.clone(), earlier.map_or_else(|| now.clone(), |seen| seen.state.clone()))
     }))
@@ -199,7 +199,7 @@ struct Watching<'a> {
     context: &'a Context,
     /// The manager's control group.
     group: Cgroup,
-    ledger: Ledger,
+    timeline: Timeline,
     brake: Option<Brake>,
     gauge: Gauge,
     /// Disturbances for the next notice, as text.
@@ -212,9 +212,9 @@ struct Watching<'a> {
 
 impl Watching<'_> {
     fn status(&self) -> String {
-        let units: Vec<Guarded> = self.ledger.units().iter().map(|known| known.unit.clone()).collect();
+        let units: Vec<Guarded> = self.timeline.units().iter().map(|known| known.unit.clone()).collect();
         let down: Vec<Guarded> = self
-            .ledger
+            .timeline
             .units()
             .iter()
             .filter(|known| !known.last.is_up())
@@ -231,7 +231,7 @@ impl Watching<'_> {
         let mut unreachable = None;
         for event in events {
             match event {
-                WatchEvent::Unit { unit, witness, .. } => self.record_state(&unit, *witness),
+                WatchEvent::Unit { unit, state, .. } => self.record_state(&unit, *state),
                 WatchEvent::Away { manager, .. } => unreachable = Some(manager),
                 WatchEvent::Back { .. } => unreachable = None,
             }
@@ -244,8 +244,8 @@ impl Watching<'_> {
     }
 
     /// Records the state of a unit. Records a disturbance in the journal, and adds it to the next notice.
-    fn record_state(&mut self, unit: &Guarded, witness: UnitState) {
-        let Some(changed) = self.ledger.update(boot_us(), unit, witness) else { return };
+    fn record_state(&mut self, unit: &Guarded, state: UnitState) {
+        let Some(changed) = self.timeline.update(boot_us(), unit, state) else { return };
         if !changed.change.disturbs() {
             return;
         }
@@ -264,7 +264,7 @@ impl Watching<'_> {
     /// with.
     fn store_states(&self) {
         let unit = |known: &Known| SnapshotUnit { unit: known.unit.clone(), state: known.last.clone() };
-        let snapshot = snapshot::snapshot_of(self.ledger.units().iter().map(unit).collect());
+        let snapshot = snapshot::snapshot_of(self.timeline.units().iter().map(unit).collect());
         if let Err(error) = snapshot.and_then(|snapshot| self.context.store.write_watched(Some(&snapshot))) {
             tracing::debug!("could not store the states of the units: {error}");
         }
@@ -302,7 +302,7 @@ impl Watching<'_> {
 
     /// Measures the pressure on the units, and freezes or thaws the sessions accordingly.
     fn sample(&mut self) -> Result<()> {
-        let units = pressure_on(self.ledger.units(), &mut self.gauge);
+        let units = pressure_on(self.timeline.units(), &mut self.gauge);
         let pressure = units.or_else(|| self.gauge.sample(&Whose::Host));
         let percent = pressure.unwrap_or_default().highest();
         let Some(brake) = &mut self.brake else { return Ok(()) };

@@ -142,7 +142,7 @@ fn directories(context: &Context, findings: &mut Findings) {
             Problem::new(format!("{} is not writable", there.display()), chmod)
         }));
     }
-    let free = files::room(&context.paths.state);
+    let free = files::free_bytes(&context.paths.state);
     findings.check(free.filter(|free| *free < LITTLE_DISK_SPACE).map(|free| {
         Problem::new(
             format!("only {} of disk space left for forge's files", usage::size(free)),
@@ -212,9 +212,9 @@ fn guard(context: &Context, findings: &mut Findings) {
     }));
     let units = context.config.guard.all_units().unwrap_or_default();
     match unit_watch::observe(&units, unit_watch::BRIEFLY) {
-        Ok(looks) => {
-            for (unit, look) in units.iter().zip(looks) {
-                findings.check((look.witness.load == "not-found").then(|| {
+        Ok(readings) => {
+            for (unit, reading) in units.iter().zip(readings) {
+                findings.check((reading.state.load == "not-found").then(|| {
                     let what = format!("[guard] names {unit}, which does not exist");
                     Problem::new(what, "correct the name; units of the machine belong in system_units")
                 }));

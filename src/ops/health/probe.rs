@@ -99,7 +99,7 @@ pub fn probe(context: &Context, configuration: Option<&Error>) -> Result<Probe> 
         janitor_since_us: manager.active_since_us(JANITOR)?,
         last_restore,
         oom_kills: Cgroup::new(&manager.control_group()?).child(unit::FORGE_SLICE).oom_kills(),
-        state_free_bytes: files::room(&context.paths.state),
+        state_free_bytes: files::free_bytes(&context.paths.state),
         linger: Login::connect().and_then(|login| login.lingers(context.paths.uid)).ok(),
         user: user_name(),
         configuration: configuration.map(|error| {

@@ -41,7 +41,7 @@ fn try_mark(context: &Context) -> Result<()> {
         // State and job of one moment: a service that is being restarted is inactive, and has a job.
         let service = Guarded { manager: ManagerKind::User, unit: unit::service(&id) };
         let observed = observe(&[service], BRIEFLY)?;
-        if observed.iter().all(|one| one.witness.active == "inactive" && !one.has_job) {
+        if observed.iter().all(|one| one.state.active == "inactive" && !one.has_job) {
             change_record(context, &id, |record| record.by_itself = false)?;
             mark_over(context, &id)?;
         }

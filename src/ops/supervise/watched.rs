@@ -105,7 +105,7 @@ pub(super) struct QuestionWatch {
     /// (`fs.inotify.max_user_instances`, usually 128). Without a watch, the supervisor reads the screen every
     /// [`CHECK_EVERY`].
     terminal: Option<FileWatch>,
-    looks: CaptureSchedule,
+    captures: CaptureSchedule,
 }
 
 impl QuestionWatch {
@@ -113,7 +113,7 @@ impl QuestionWatch {
     /// screen may show a question already.
     fn new(prompts: &Prompts, mark: &Mark) -> Option<Self> {
         prompts.asking.as_ref()?;
-        Some(Self { terminal: watch_terminal(mark), looks: CaptureSchedule::at_once(boot_us()) })
+        Some(Self { terminal: watch_terminal(mark), captures: CaptureSchedule::at_once(boot_us()) })
     }
 
     /// Schedules the next reading after one that succeeded: at the next change of the terminal, or after
@@ -125,7 +125,7 @@ impl QuestionWatch {
         self.terminal = watch_terminal(mark);
         if self.terminal.is_some() {
             // Read once more, for output that came before the watch.
-            self.looks.output(boot_us());
+            self.captures.output(boot_us());
         } else {
             self.put_off();
         }
@@ -133,19 +133,19 @@ impl QuestionWatch {
 
     /// Puts the next reading off by [`CHECK_EVERY`].
     pub(super) fn put_off(&mut self) {
-        self.looks.put_off(boot_us(), CHECK_EVERY);
+        self.captures.put_off(boot_us(), CHECK_EVERY);
     }
 
     /// Whether to wait for changes of the terminal. Between a change and the reading that follows, the
     /// supervisor does not wait for more; otherwise a program that always prints would wake the supervisor
     /// each time.
     fn waits_for_output(&self) -> bool {
-        self.looks.waits_for_output()
+        self.captures.waits_for_output()
     }
 
     /// When the next reading is due, in microseconds since the boot.
     pub(super) fn due(&self) -> Option<u64> {
-        self.looks.due()
+        self.captures.due()
     }
 
     /// Whether to read the screen at `now`, in microseconds since the boot. More output may postpone the
@@ -155,13 +155,13 @@ impl QuestionWatch {
             return false;
         }
         let has_more_output = self.terminal.as_ref().is_some_and(FileWatch::has_changed);
-        self.looks.is_time(now, has_more_output)
+        self.captures.is_time(now, has_more_output)
     }
 
     /// Schedules a reading because the terminal changed.
     pub(super) fn terminal_changed(&mut self) {
         self.terminal.iter().for_each(FileWatch::drain);
-        self.looks.output(boot_us());
+        self.captures.output(boot_us());
     }
 }
 

@@ -46,7 +46,7 @@ const AGAIN: Duration = Duration::from_millis(100);
 /// One reading of a unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObservedUnit {
-    pub witness: UnitState,
+    pub state: UnitState,
     /// Whether the unit has a job that is not done.
     pub has_job: bool,
 }
@@ -60,7 +60,7 @@ pub enum WatchEvent {
         at_us: u64,
         unit: Guarded,
         /// The new state.
-        witness: Box<UnitState>,
+        state: Box<UnitState>,
     },
     /// The bus or the manager is away.
     Away {
@@ -77,12 +77,12 @@ pub enum WatchEvent {
 }
 
 /// Reads units of one manager.
-struct Eye {
+struct ManagerReader {
     connection: Connection,
     proxy: ManagerInterfaceProxy<'static>,
 }
 
-impl Eye {
+impl ManagerReader {
     async fn connect(manager: ManagerKind, runtime: &Runtime) -> zbus::Result<Self> {
         let builder = match manager {
             ManagerKind::User => Builder::session(),
@@ -112,7 +112,7 @@ impl Eye {
             self.connection.call_method(Some(SYSTEMD), &path, Some(properties), "GetAll", &"").await?;
         let body = reply.body();
         let all: HashMap<String, OwnedVariant> = body.deserialize()?;
-        Ok(ObservedUnit { witness: witness(&all), has_job: has_job(&all) })
+        Ok(ObservedUnit { state: unit_state(&all), has_job: has_job(&all) })
     }
 }
 
@@ -127,7 +127,7 @@ where
     all.get(name).and_then(|value| T::try_from(value).ok()).unwrap_or_default()
 }
 
-fn witness(all: &HashMap<String, OwnedVariant>) -> UnitState {
+fn unit_state(all: &HashMap<String, OwnedVariant>) -> UnitState {
     UnitState {
         load: text(all, "LoadState"),
         active: text(all, "ActiveState"),
@@ -167,17 +167,17 @@ fn has_job(all: &HashMap<String, OwnedVariant>) -> bool {
 }
 
 /// Reads units repeatedly, over the same connections.
-pub struct Looker<'a> {
+pub struct UnitReader<'a> {
     runtime: Runtime,
     units: &'a [Guarded],
-    eyes: HashMap<ManagerKind, Eye>,
+    readers: HashMap<ManagerKind, ManagerReader>,
 }
 
-impl<'a> Looker<'a> {
+impl<'a> UnitReader<'a> {
     /// # Errors
     /// `Failed` if there are no file descriptors left.
     pub fn new(units: &'a [Guarded]) -> Result<Self> {
-        Ok(Self { runtime: Runtime::new()?, units, eyes: HashMap::new() })
+        Ok(Self { runtime: Runtime::new()?, units, readers: HashMap::new() })
     }
 
     /// Reads the units once.
@@ -188,20 +188,20 @@ impl<'a> Looker<'a> {
         let deadline = Deadline::after(patience);
         let runtime = self.runtime.clone();
         loop {
-            let looked = async {
+            let read = async {
                 match self.try_observe().await {
-                    Ok(looks) => Ok(Ok(looks)),
+                    Ok(readings) => Ok(Ok(readings)),
                     Err((manager, error)) if is_away(&error) => Ok(Err(away(manager, &error))),
                     Err((_, error)) => {
                         Err(Error::failed(format!("cannot look at a unit: {}", reason(&error))))
                     }
                 }
             };
-            match runtime.run(runtime.deadlined(Deadline::after(CALL), "looking at units", looked))? {
-                Ok(looks) => return Ok(looks),
+            match runtime.run(runtime.deadlined(Deadline::after(CALL), "looking at units", read))? {
+                Ok(readings) => return Ok(readings),
                 Err(error) if deadline.passed() => return Err(error),
                 Err(error) => {
-                    self.eyes.clear();
+                    self.readers.clear();
                     journal::progress!("waiting up to {} s: {error}", deadline.left().as_secs());
                     pause(AGAIN);
                 }
@@ -210,25 +210,28 @@ impl<'a> Looker<'a> {
     }
 
     async fn try_observe(&mut self) -> std::result::Result<Vec<ObservedUnit>, (ManagerKind, zbus::Error)> {
-        let mut looks = Vec::new();
+        let mut readings = Vec::new();
         for Guarded { manager, unit } in self.units {
-            let eye = match self.eyes.entry(*manager) {
-                Entry::Occupied(eye) => eye.into_mut(),
-                Entry::Vacant(none) => none
-                    .insert(Eye::connect(*manager, &self.runtime).await.map_err(|error| (*manager, error))?),
+            let reader = match self.readers.entry(*manager) {
+                Entry::Occupied(reader) => reader.into_mut(),
+                Entry::Vacant(none) => none.insert(
+                    ManagerReader::connect(*manager, &self.runtime)
+                        .await
+                        .map_err(|error| (*manager, error))?,
+                ),
             };
-            looks.push(eye.observe(unit).await.map_err(|error| (*manager, error))?);
+            readings.push(reader.observe(unit).await.map_err(|error| (*manager, error))?);
         }
-        Ok(looks)
+        Ok(readings)
     }
 }
 
 /// Reads units once.
 ///
 /// # Errors
-/// As for [`Looker::observe`].
+/// As for [`UnitReader::observe`].
 pub fn observe(units: &[Guarded], patience: Duration) -> Result<Vec<ObservedUnit>> {
-    Looker::new(units)?.observe(patience)
+    UnitReader::new(units)?.observe(patience)
 }
 
 fn away(manager: ManagerKind, error: &zbus::Error) -> Error {
@@ -287,7 +290,7 @@ impl UnitWatch {
 pub fn watch(units: &[Guarded]) -> Result<(Vec<ObservedUnit>, UnitWatch)> {
     let (sender, seen) = channel();
     let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).trying("cannot make an eventfd")?;
-    let mut looks: HashMap<Guarded, ObservedUnit> = HashMap::new();
+    let mut readings: HashMap<Guarded, ObservedUnit> = HashMap::new();
     for manager in [ManagerKind::User, ManagerKind::System] {
         let units: Vec<Guarded> = units.iter().filter(|unit| unit.manager == manager).cloned().collect();
         if units.is_empty() {
@@ -303,10 +306,10 @@ pub fn watch(units: &[Guarded]) -> Result<(Vec<ObservedUnit>, UnitWatch)> {
             .spawn(move || watcher.run(&runtime, first))
             .trying("cannot start a thread")?;
         let begun = started.recv().trying("a watch ended before it began")??;
-        looks.extend(units.into_iter().zip(begun));
+        readings.extend(units.into_iter().zip(begun));
     }
-    let looks = units.iter().filter_map(|unit| looks.get(unit).cloned()).collect();
-    Ok((looks, UnitWatch { seen, bell }))
+    let readings = units.iter().filter_map(|unit| readings.get(unit).cloned()).collect();
+    Ok((readings, UnitWatch { seen, bell }))
 }
 
 struct EventSender {
@@ -366,22 +369,22 @@ impl Watcher {
         last: &mut Vec<ObservedUnit>,
         was_away: &mut bool,
     ) -> zbus::Result<()> {
-        let eye = Eye::connect(self.manager, runtime).await?;
-        let mut signals = UnitSignals::subscribe(&eye, &self.units).await?;
+        let reader = ManagerReader::connect(self.manager, runtime).await?;
+        let mut signals = UnitSignals::subscribe(&reader, &self.units).await?;
         signals.changed = (0..self.units.len()).collect();
         loop {
             while let Some(at) = signals.changed.pop_first() {
-                let look = signals.alongside(eye.observe(&self.units[at].unit)).await?;
-                let is_news = last.get(at).is_some_and(|last| last.witness != look.witness);
+                let reading = signals.alongside(reader.observe(&self.units[at].unit)).await?;
+                let is_news = last.get(at).is_some_and(|last| last.state != reading.state);
                 if is_news {
-                    let (unit, witness) = (self.units[at].clone(), Box::new(look.witness.clone()));
-                    if !self.events.send(WatchEvent::Unit { at_us: boot_us(), unit, witness }) {
+                    let (unit, state) = (self.units[at].clone(), Box::new(reading.state.clone()));
+                    if !self.events.send(WatchEvent::Unit { at_us: boot_us(), unit, state }) {
                         return Ok(());
                     }
                 }
                 match last.get_mut(at) {
-                    Some(last) => *last = look,
-                    None => last.push(look),
+                    Some(last) => *last = reading,
+                    None => last.push(reading),
                 }
             }
             if let Some(first) = first.take() {
@@ -407,8 +410,8 @@ struct UnitSignals {
 
 impl UnitSignals {
     /// Subscribes to the signals of these units. forge misses no later signal.
-    async fn subscribe(eye: &Eye, units: &[Guarded]) -> zbus::Result<Self> {
-        let connection = &eye.connection;
+    async fn subscribe(reader: &ManagerReader, units: &[Guarded]) -> zbus::Result<Self> {
+        let connection = &reader.connection;
         let from_systemd = || MatchRule::builder().msg_type(Type::Signal).sender(SYSTEMD);
         let owner = MatchRule::builder()
             .msg_type(Type::Signal)
@@ -424,11 +427,11 @@ impl UnitSignals {
             (all, MessageStream::for_match_rule(reloading, connection, None).await?),
         ];
         for (at, Guarded { unit, .. }) in units.iter().enumerate() {
-            let path = eye.path(unit).await?;
+            let path = reader.path(unit).await?;
             let rule = from_systemd().member("PropertiesChanged").path(path).build()?;
             streams.push((vec![at], MessageStream::for_match_rule(rule, connection, None).await?));
         }
-        eye.proxy.subscribe().await?;
+        reader.proxy.subscribe().await?;
         Ok(Self { streams, changed: BTreeSet::new() })
     }
 

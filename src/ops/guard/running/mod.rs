@@ -17,7 +17,7 @@ use crate::model::error::Result;
 use crate::model::event::Event;
 use crate::model::guard::cause::{Cause, Clues, cause};
 use crate::model::guard::report::{Denial, GuardReport};
-use crate::model::guard::timeline::{Changed, Happening, Ledger};
+use crate::model::guard::timeline::{Changed, Happening, Timeline};
 use crate::model::guard::unit_state::{Guarded, UnitState};
 use crate::model::session::{End, EndCause};
 use crate::sys::cgroup::{self, Cgroup};
@@ -59,7 +59,7 @@ pub(super) struct Running<'a> {
     began_us: u64,
     /// When the command began, in microseconds since 1970.
     began_at_us: u64,
-    ledger: Ledger,
+    timeline: Timeline,
     denial: Option<Denial>,
     listening: Option<Listening>,
     listened: bool,
@@ -81,11 +81,11 @@ impl<'a> Running<'a> {
         order: &'a GuardOrder<'a>,
         placement: Placement,
         pid: u32,
-        mut ledger: Ledger,
+        mut timeline: Timeline,
         denial: Option<(Denial, Listening)>,
     ) -> Self {
         let (began_us, began_at_us) = (boot_us(), now_us());
-        ledger.push(began_us, Happening::Began { program: order.program() });
+        timeline.push(began_us, Happening::Began { program: order.program() });
         let freezing =
             |percent| Freezing::new(percent, placement.id.clone(), &placement.slice, &placement.group);
         let (denial, listening) = denial.unzip();
@@ -94,7 +94,7 @@ impl<'a> Running<'a> {
             child: Child::new(pid, began_at_us),
             began_us,
             began_at_us,
-            ledger,
+            timeline,
             denial,
             listening,
             listened: false,
@@ -118,7 +118,7 @@ impl<'a> Running<'a> {
             failed = Some(error);
             End::unknown(self.began_at_us, now_us(), None)
         });
-        self.ledger.push(boot_us(), Happening::Ended { result: end.words() });
+        self.timeline.push(boot_us(), Happening::Ended { result: end.words() });
         let cleared = self.end_leftovers(watch, failed.is_some()).unwrap_or_else(|error| {
             failed.get_or_insert(error);
             0
@@ -127,7 +127,7 @@ impl<'a> Running<'a> {
         let settled = wait_until_settled(&mut self);
         if let Some(error) = failed.or(settled.err()) {
             alarm!("the state of the guarded units is unknown: {error}");
-            self.ledger.set_unknown(error);
+            self.timeline.set_unknown(error);
         }
         let is_killed = end.signal == Some(Signal::SIGKILL as i32);
         let end = match self.meter.oom_kills {
@@ -154,7 +154,7 @@ impl<'a> Running<'a> {
         let cleared =
             if self.order.leave_children { 0 } else { self.run_and_watch(watch, || end_processes(&group))?? };
         if cleared > 0 {
-            self.ledger.push(boot_us(), Happening::Cleared { processes: cleared });
+            self.timeline.push(boot_us(), Happening::Cleared { processes: cleared });
         }
         if !self.order.leave_children {
             self.meter.measure_usage();
@@ -203,9 +203,9 @@ impl<'a> Running<'a> {
     fn record_watch_events(&mut self, watch: &UnitWatch) {
         for event in watch.drain() {
             match event {
-                WatchEvent::Unit { at_us, unit, witness } => self.record_state(at_us, &unit, *witness),
-                WatchEvent::Away { at_us, manager } => self.ledger.push(at_us, Happening::Away(manager)),
-                WatchEvent::Back { at_us, manager } => self.ledger.push(at_us, Happening::Back(manager)),
+                WatchEvent::Unit { at_us, unit, state } => self.record_state(at_us, &unit, *state),
+                WatchEvent::Away { at_us, manager } => self.timeline.push(at_us, Happening::Away(manager)),
+                WatchEvent::Back { at_us, manager } => self.timeline.push(at_us, Happening::Back(manager)),
             }
         }
     }
@@ -263,7 +263,7 @@ impl<'a> Running<'a> {
             "{process} (process {}) listens on {address}, which is denied: forge ends the command",
             holder.pid
         );
-        self.ledger
+        self.timeline
             .push(boot_us(), Happening::Listened { address: address.clone(), process: process.clone() });
         journal::record(&Event::GuardListen {
             guard: self.placement.id.clone(),
@@ -277,13 +277,13 @@ impl<'a> Running<'a> {
     /// Measures pressure and usage, and checks the command's control group. Returns the pressure in percent.
     fn measure(&mut self) -> u64 {
         self.report_if_moved();
-        self.meter.measure(self.ledger.units())
+        self.meter.measure(self.timeline.units())
     }
 
     /// Records which units are frozen, from the kernel: not every systemd reports that (252 does not).
     fn record_frozen(&mut self) {
         let states: Vec<(Guarded, UnitState)> = self
-            .ledger
+            .timeline
             .units()
             .iter()
             .filter(|known| known.last.is_up())
@@ -292,8 +292,8 @@ impl<'a> Running<'a> {
                 (known.unit.clone(), UnitState { frozen, ..known.last.clone() })
             })
             .collect();
-        for (unit, witness) in states {
-            self.record_state(boot_us(), &unit, witness);
+        for (unit, state) in states {
+            self.record_state(boot_us(), &unit, state);
         }
     }
 
@@ -315,7 +315,7 @@ impl<'a> Running<'a> {
 
     fn add_to_timeline(&mut self, what: Option<Happening>) {
         if let Some(what) = what {
-            self.ledger.push(boot_us(), what);
+            self.timeline.push(boot_us(), what);
         }
     }
 
@@ -332,14 +332,14 @@ impl<'a> Running<'a> {
             alarm!(
                 "the command has moved to the control group {group}: limits and freezing do not apply there"
             );
-            self.ledger.push(boot_us(), Happening::Left { group });
+            self.timeline.push(boot_us(), Happening::Left { group });
         }
     }
 }
 
 impl ChangeRecorder for Running<'_> {
-    fn ledger(&mut self) -> &mut Ledger {
-        &mut self.ledger
+    fn timeline(&mut self) -> &mut Timeline {
+        &mut self.timeline
     }
 
     fn report_change(&mut self, changed: &Changed) {
@@ -358,7 +358,7 @@ impl ChangeRecorder for Running<'_> {
         });
         alarm!("{} {} ({ms} ms after the command began)", changed.unit, changed.words());
         if let Some(acting) = acting {
-            let pressure = self.meter.pressure(self.ledger.units());
+            let pressure = self.meter.pressure(self.timeline.units());
             let oom_kills = psi::oom_kills().saturating_sub(self.oom_kills);
             let cause = cause(changed, &Clues { acting, pressure, oom_kills });
             self.first = Some((cause, surroundings));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Running;
 use crate::model::event::Event;
-use crate::model::guard::report::{GuardReport, Verdict, timeline, units};
+use crate::model::guard::report::{GuardReport, Verdict, timeline_rows, units};
 use crate::model::guard::timeline::Happening;
 use crate::model::guard::unit_state::Guarded;
 use crate::model::session::End;
@@ -25,7 +25,7 @@ impl Running<'_> {
     fn journal_of(&self, unit: &Guarded) -> Vec<String> {
         let is_its = |what: &Happening| matches!(what, Happening::Changed(changed) if changed.unit == *unit);
         let moments: Vec<u64> = self
-            .ledger
+            .timeline
             .moments()
             .iter()
             .filter(|moment| moment.what.disturbs() && is_its(&moment.what))
@@ -39,7 +39,7 @@ impl Running<'_> {
     /// Records the end of the command in the journal, and returns the report. `cleared` is the number of
     /// processes that the command left behind and forge ended.
     pub(super) fn report(mut self, end: &End, elapsed_ms: u64, cleared: u64) -> GuardReport {
-        let verdict = match (self.listened, self.ledger.is_disturbed()) {
+        let verdict = match (self.listened, self.timeline.is_disturbed()) {
             (_, true) => Verdict::Disturbed,
             (true, false) => Verdict::Listened,
             (false, false) => Verdict::Undisturbed,
@@ -68,8 +68,8 @@ impl Running<'_> {
             signal: end.signal,
             began: rfc3339(self.began_at_us),
             elapsed_ms,
-            units: units(&self.ledger, |unit| self.journal_of(unit)),
-            timeline: timeline(self.ledger.moments(), self.began_us),
+            units: units(&self.timeline, |unit| self.journal_of(unit)),
+            timeline: timeline_rows(self.timeline.moments(), self.began_us),
             pressure: self.meter.peaks,
             cpu_usec,
             memory_peak: self.meter.memory_peak,
@@ -80,7 +80,7 @@ impl Running<'_> {
             deny_listen: self.denial,
             sessions,
             cause,
-            untold: self.ledger.unknown().map(|error| error.message.clone()),
+            untold: self.timeline.unknown().map(|error| error.message.clone()),
         }
     }
 }
