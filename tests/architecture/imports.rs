@@ -8,8 +8,9 @@ pub(crate) type Module = Vec<String>;
 
 /// The text of one module.
 pub(crate) struct Source {
-    module: Module,
-    tokens: Vec<Token>,
+    pub(crate) module: Module,
+    /// Without comments, unit tests and the text of literals.
+    pub(crate) tokens: Vec<Token>,
 }
 
 impl Source {
@@ -20,7 +21,7 @@ impl Source {
 }
 
 #[derive(Clone, Debug, PartialEq)]
-enum Token {
+pub(crate) enum Token {
     Word(String),
     /// `::`
     Colons,

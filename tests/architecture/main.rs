@@ -7,6 +7,7 @@
 mod calls;
 mod imports;
 mod rules;
+mod types;
 
 use std::path::Path;
 
