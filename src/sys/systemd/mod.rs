@@ -298,7 +298,7 @@ fn is_gone(error: &zbus::Error) -> bool {
 /// to disclose the machine id itself.
 const APPLICATION: &str = "bf0eeaaebe754a9e9be5cc8fefa5865a";
 
-/// The id of this machine, derived for forge (sd_id128_get_machine_app_specific(3)).
+/// The id of this machine, derived for forge (`sd_id128_get_machine_app_specific(3)`).
 ///
 /// # Errors
 /// `Failed` if the machine has no id.
