@@ -22,7 +22,7 @@ use crate::model::error::{Error, Kind, Result, Trying};
 use crate::model::session::Mark;
 use crate::model::usage::Usage;
 
-/// Where the hierarchy is mounted.
+/// The mount point of the hierarchy.
 const ROOT: &str = "/sys/fs/cgroup";
 
 /// The extended attribute with forge's mark. Since Linux 5.7 the owner of a group may set attributes of the
@@ -32,8 +32,8 @@ const MARK: &str = "user.forge.session";
 /// The extended attribute with the time of a session's last sign of life.
 const BEAT: &str = "user.forge.beat";
 
-/// The path of a process's cgroup in the hierarchy, as in `/proc/PID/cgroup`; `None` where
-/// the process is gone or there is no version 2 hierarchy.
+/// The path of a process's control group in the hierarchy, from `/proc/PID/cgroup`. `None` if the process is
+/// gone, or the machine has no hierarchy of version 2.
 pub fn of_process(pid: u32) -> Option<String> {
     path_in(&proc::read(&format!("{pid}/cgroup")).ok()?).map(ToOwned::to_owned)
 }
@@ -55,12 +55,12 @@ pub struct Cgroup {
 }
 
 impl Cgroup {
-    /// The group with that path in the hierarchy, as systemd's `ControlGroup=` gives it.
+    /// The group with this path in the hierarchy, in the form of systemd's `ControlGroup=`.
     pub fn new(control_group: &str) -> Self {
         Self { path: Path::new(ROOT).join(control_group.trim_start_matches('/')) }
     }
 
-    /// Its path in the hierarchy, as [`Cgroup::new`] takes it.
+    /// The group's path in the hierarchy, in the form of [`Cgroup::new`].
     pub fn control_group(&self) -> String {
         self.path.strip_prefix(ROOT).unwrap_or(&self.path).to_string_lossy().into_owned()
     }
@@ -71,12 +71,11 @@ impl Cgroup {
         Self { path: self.path.join(name) }
     }
 
-    /// Whether it exists.
     pub fn exists(&self) -> bool {
         self.path.is_dir()
     }
 
-    /// One of the kernel's files about it.
+    /// The path of one of the group's files, such as `cgroup.events`.
     pub fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
@@ -90,7 +89,7 @@ impl Cgroup {
         keyed(&self.read(file)?, key)
     }
 
-    /// All processes in it and below.
+    /// The pids of all processes in the group and in its subgroups.
     pub fn processes(&self) -> Vec<u32> {
         let mut pids: Vec<u32> = self
             .read("cgroup.procs")
@@ -102,10 +101,10 @@ impl Cgroup {
         pids
     }
 
-    /// Whether a process is in it or below.
+    /// Whether the group or one of its subgroups contains a process.
     ///
     /// # Errors
-    /// `Failed` if the group exists and its file cannot be read: unreadable does not mean empty.
+    /// `Failed` if the group exists and its file cannot be read. A group that forge cannot read is not an empty group.
     pub fn is_populated(&self) -> Result<bool> {
         match files::read_kernel(&self.path.join("cgroup.events")) {
             Ok(text) => keyed(&text, "populated").map(|populated| populated != 0).ok_or_else(|| {
@@ -116,7 +115,7 @@ impl Cgroup {
         }
     }
 
-    /// Whether all its processes are frozen.
+    /// Whether all processes of the group are frozen.
     pub fn is_frozen(&self) -> bool {
         self.keyed("cgroup.events", "frozen") == Some(1)
     }
@@ -136,8 +135,8 @@ impl Cgroup {
             .collect()
     }
 
-    /// Whether all its processes are frozen, or the kernel is freezing them: the kernel freezes a process that
-    /// waits for a disk only when the disk has answered.
+    /// Whether all processes of the group are frozen, or the kernel is freezing them. The kernel freezes a process
+    /// that waits for a disk only after the disk has answered.
     pub fn is_freezing(&self) -> bool {
         self.is_frozen() || self.read("cgroup.freeze").is_some_and(|text| text.trim() == "1")
     }
@@ -198,10 +197,10 @@ impl Cgroup {
         }
     }
 
-    /// Lets its processes run, past the manager: for when that does not answer.
+    /// Thaws the group without the manager, for a manager that does not answer.
     ///
     /// # Errors
-    /// When the kernel refuses.
+    /// `Failed` if the kernel refuses.
     pub fn thaw(&self) -> Result<()> {
         self.write("cgroup.freeze", b"0")
     }
@@ -214,52 +213,53 @@ impl Cgroup {
         }
     }
 
-    /// Whether the kernel can kill all of it at once.
+    /// Whether the kernel supports [`Self::kill`].
     pub fn can_kill(&self) -> bool {
         self.path.join("cgroup.kill").exists()
     }
 
-    /// Kills all processes in it and below at once, forks included (`cgroup.kill`, Linux 5.14).
+    /// Kills all processes in the group and its subgroups in one step, including those that are forked meanwhile
+    /// (`cgroup.kill`, Linux 5.14).
     ///
     /// # Errors
-    /// When the kernel refuses.
+    /// `Failed` if the kernel refuses.
     pub fn kill(&self) -> Result<()> {
         self.write("cgroup.kill", b"1")
     }
 
-    /// Memory in use now; `None` where the kernel does not count it for this group.
+    /// The memory in use now, in bytes; `None` if the kernel does not count it for this group.
     pub fn memory(&self) -> Option<u64> {
         self.read("memory.current")?.trim().parse().ok()
     }
 
-    /// The most memory that it may have; `None` where it has no limit of its own.
+    /// The group's memory limit in bytes; `None` if the group has no limit of its own.
     pub fn memory_max(&self) -> Option<u64> {
         self.read("memory.max")?.trim().parse().ok()
     }
 
-    /// How many processes in it and below were killed for want of memory since it was made; none
-    /// where the kernel does not count.
+    /// The number of out-of-memory kills in the group and its subgroups since the group was made; 0 if the kernel
+    /// does not count them for this group.
     pub fn oom_kills(&self) -> u64 {
         self.counted_oom_kills().unwrap_or(0)
     }
 
-    /// The same; `None` where the kernel does not count them for this group.
+    /// As [`Self::oom_kills`]; `None` if the kernel does not count them for this group.
     pub fn counted_oom_kills(&self) -> Option<u64> {
         self.keyed("memory.events", "oom_kill")
     }
 
-    /// Whether the group with that path in the hierarchy is this one, or below it.
+    /// Whether the group with this path in the hierarchy is this group or one of its subgroups.
     pub fn holds(&self, control_group: &str) -> bool {
         Self::new(control_group).path.starts_with(&self.path)
     }
 
-    /// The controllers that it can hand down.
+    /// The controllers that the group can enable for its subgroups (`cgroup.controllers`).
     pub fn controllers(&self) -> Vec<String> {
         let text = self.read("cgroup.controllers").unwrap_or_default();
         text.split_whitespace().map(ToOwned::to_owned).collect()
     }
 
-    /// CPU time in microseconds.
+    /// The CPU time used by the group, in microseconds.
     pub fn cpu_usec(&self) -> Option<u64> {
         self.keyed("cpu.stat", "usage_usec")
     }
@@ -280,7 +280,7 @@ impl Cgroup {
         Some(kills)
     }
 
-    /// Records a sign of life: the time now.
+    /// Records the current time as the last sign of life.
     ///
     /// # Errors
     /// `Failed` if the group is gone, or the kernel refuses.
@@ -329,7 +329,7 @@ pub struct OomKills {
 }
 
 impl OomKills {
-    /// How many there were since it was last asked. Of a group that is gone none are known.
+    /// The number of kills since the last call; 0 if the group is gone.
     pub fn new_kills(&mut self) -> u64 {
         let mut text = String::new();
         let read = self.file.rewind().and_then(|()| self.file.read_to_string(&mut text));
@@ -344,7 +344,7 @@ impl AsFd for OomKills {
     }
 }
 
-/// Whether the error means that the group is gone: its files vanish while they are open.
+/// Whether the error means that the group is gone. A read of an open file of a removed group fails with it.
 fn gone(error: &std::io::Error) -> bool {
     error.kind() == ErrorKind::NotFound || error.raw_os_error() == Some(Errno::ENODEV as i32)
 }
