@@ -195,7 +195,7 @@ fn a_broken_configuration_does_not_stop_a_sweep() {
     let gone = dead_socket("spawn-gone");
     let _config = TestFile::new(".config/forge/forge.toml", "[sweep\n");
     let ran = forge(&["sweep"]).ok();
-    assert!(ran.stderr.contains("only forge's own are swept"), "{ran}");
+    assert!(ran.stderr.contains("sweeping only forge's own"), "{ran}");
     assert!(kept.exists() && !gone.exists(), "it is not known what is protected");
     assert!(!socket("spawn-gone.lock").exists(), "the lock of forge's own goes too");
     std::fs::remove_file(kept).expect("ours");

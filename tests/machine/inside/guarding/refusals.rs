@@ -17,8 +17,8 @@ fn refused_commands_do_not_run() {
     refused(&["--refuse-if-active", "dbus"], "is active");
     refused(&["--refuse-if-active", "systemd-journald"], "(system) is active");
     refused(&["--unit", "web@"], "template");
-    refused(&["--unit", "a b"], "no name of a unit");
-    refused(&["--unit", "веб"], "no name of a unit");
+    refused(&["--unit", "a b"], "is not a valid unit name");
+    refused(&["--unit", "веб"], "is not a valid unit name");
     refused(&["--freeze-on-pressure", "0"], "1 to 100");
     refused(&["--cpu-weight", "0"], "cpu-weight is 0");
     let event = event_since(&cursor, "guard_refused");

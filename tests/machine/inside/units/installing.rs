@@ -196,10 +196,14 @@ fn files_of_others_are_left() {
     // A unit that the user changed.
     shell("echo 'Nice=19' >>~/.config/systemd/user/forge-tmux-socket-sweep.service").ok();
     let ran = forge(&["units", "install"]).code(1);
-    assert!(ran.stdout.contains("changed by hand"), "{ran}");
+    assert!(ran.stdout.contains("somebody changed it since forge wrote it"), "{ran}");
     assert!(text("forge-tmux-socket-sweep.service").ends_with("Nice=19\n"));
     let ran = forge(&["units", "uninstall"]).code(1);
-    assert!(ran.stdout.contains("changed by hand") && ran.stdout.contains("is not forge's"), "{ran}");
+    assert!(
+        ran.stdout.contains("somebody changed it since forge wrote it")
+            && ran.stdout.contains("forge did not write it"),
+        "{ran}"
+    );
     assert!(text("forge-tmux-socket-sweep.service").ends_with("Nice=19\n"));
     assert!(!user_dir().join("forge.slice").exists());
     run(&["systemctl", "--user", "unmask", "-q", "forge-session-save.service"]).ok();
