@@ -10,11 +10,11 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, poll};
 use rustix::fs::{XattrFlags, getxattr, setxattr};
 
 use super::clock::{Deadline, boot_us, now_us};
 use super::files;
-use super::poll::{Interest, ready};
 use super::proc;
 use super::process::Process;
 use super::signals::Signal;
@@ -169,7 +169,10 @@ impl Cgroup {
                 Ok(_) => {}
             }
             // The kernel raises POLLPRI when the file changes after it was read.
-            ready(&[(events.as_fd(), Interest::Change)], deadline);
+            match poll(&mut [PollFd::new(events.as_fd(), PollFlags::POLLPRI)], deadline.poll_timeout()) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(error) => return Err(error).trying(doing()),
+            }
         }
     }
 
