@@ -9,6 +9,7 @@
 use super::client::change_record;
 use crate::model::error::Result;
 use crate::model::guard::unit_state::{Guarded, ManagerKind};
+use crate::model::session::name::SessionId;
 use crate::model::session::restore::Kept;
 use crate::model::session::spec::Keeper;
 use crate::model::supervision::Record;
@@ -21,30 +22,42 @@ use crate::sys::systemd::unit_watch::{BRIEFLY, observe};
 /// specifications stay, so that a start of the service starts them again. Where the manager does not answer, nothing is
 /// marked: a session that comes back is better than one that is missing.
 pub fn mark_missed_stops(context: &Context) {
-    if let Err(error) = try_mark(context) {
+    let marked = candidates(context).map(|sessions| {
+        for id in sessions {
+            if let Err(error) = mark_if_stopped(context, &id) {
+                tracing::debug!("cannot tell whether the supervisor of {id} was stopped: {error}");
+            }
+        }
+    });
+    if let Err(error) = marked {
         tracing::debug!("cannot look for stopped supervisors: {error}");
     }
 }
 
-fn try_mark(context: &Context) -> Result<()> {
+/// The sessions whose next supervisor this manager was to start by itself. In another life of the manager
+/// nobody can tell why a session has no supervisor.
+fn candidates(context: &Context) -> Result<Vec<SessionId>> {
     let manager_boot_us = context.manager()?.up_since_us()?;
-    // In another life of the manager nobody can tell why there is no supervisor.
     let was_to_follow = |record: &Record| record.by_itself && record.manager_boot_us == Some(manager_boot_us);
+    let mut candidates = Vec::new();
     for (id, kept) in context.store.specs()? {
-        let Kept::Spec(spec) = kept else { continue };
-        if spec.keeper != Keeper::Supervisor || spec.over {
-            continue;
+        let is_restored = matches!(kept, Kept::Spec(spec) if spec.keeper == Keeper::Supervisor && !spec.over);
+        if is_restored
+            && context.store.record(&id).ok().flatten().is_some_and(|record| was_to_follow(&record))
+        {
+            candidates.push(id);
         }
-        if !context.store.record(&id).ok().flatten().is_some_and(|record| was_to_follow(&record)) {
-            continue;
-        }
-        // State and job of one moment: a service that is being restarted is inactive, and has a job.
-        let service = Guarded { manager: ManagerKind::User, unit: unit::service(&id) };
-        let observed = observe(&[service], BRIEFLY)?;
-        if observed.iter().all(|one| one.state.active == "inactive" && !one.has_job) {
-            change_record(context, &id, |record| record.by_itself = false)?;
-            mark_over(context, &id)?;
-        }
+    }
+    Ok(candidates)
+}
+
+fn mark_if_stopped(context: &Context, id: &SessionId) -> Result<()> {
+    let service = Guarded { manager: ManagerKind::User, unit: unit::service(id) };
+    // State and job of one moment: a service that is being restarted is inactive, and has a job.
+    let observed = observe(&[service], BRIEFLY)?;
+    if observed.iter().all(|one| one.state.active == "inactive" && !one.has_job) {
+        mark_over(context, id)?;
+        change_record(context, id, |record| record.by_itself = false)?;
     }
     Ok(())
 }
