@@ -24,7 +24,7 @@ const REST_AFTER_LONG: Duration = Duration::from_millis(300);
 const REST_IN_BOX: Duration = Duration::from_millis(150);
 
 /// The longest run of keys that forge types at once, in bytes. It is a prime: otherwise a text of one
-/// repeated character could add exactly one full row, and the cursor's row would screen unchanged.
+/// repeated character could add exactly one full row, and the cursor's row would look unchanged.
 const PIECE: usize = 997;
 
 /// How often forge asks tmux whether the program has requested bracketed paste, while an attached person
