@@ -100,6 +100,9 @@ pub(crate) fn enter(args: &[String]) -> Result<i32, String> {
     let status = Command::new("setpriv")
         .args(["--pdeathsig", "KILL", "unshare", "--mount", "--propagation", "private"])
         .args(["--pid", "--fork", "--kill-child", "--mount-proc", "--"])
+        // nohup(1) and background jobs of a shell ignore these, and a shell cannot trap what it inherits as
+        // ignored.
+        .args(["env", "--default-signal=HUP,INT,QUIT"])
         .arg(me)
         .args([IN_NAMESPACE, &id])
         .args(args)
