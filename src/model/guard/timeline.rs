@@ -76,7 +76,7 @@ impl Changed {
                 let then = if after.active == "failed" { "" } else { ", and will be started again" };
                 format!("failed: {}{how}{then}", after.result)
             }
-            StateChange::Restarted if after.restarts > before.restarts => {
+            StateChange::Restarted if before.is_restarted_by_systemd(after) => {
                 format!("failed and was started again by systemd{process}")
             }
             StateChange::Restarted => format!("was restarted{process}"),

@@ -194,6 +194,11 @@ impl UnitState {
         self.sub.starts_with("auto-restart")
     }
 
+    /// Whether systemd started the run of `now` by itself. A start by a user sets the count to 0.
+    pub fn is_restarted_by_systemd(&self, now: &Self) -> bool {
+        now.restarts > self.restarts || self.is_between_runs() && now.restarts > 0
+    }
+
     /// Whether a oneshot service has finished its work and runs its stop commands. Such a service was never
     /// active in this run; one that somebody stops gets a signal instead.
     fn is_job_at_its_end(&self) -> bool {
@@ -238,6 +243,10 @@ impl UnitState {
         }
         if now.is_between_runs() && (is_other_run || !self.is_between_runs()) {
             return Some(StateChange::Failed);
+        }
+        if now.is_between_runs() {
+            // systemd counts a restart when the pause ends, before the next run begins (257).
+            return None;
         }
         // While systemd waits before the restart nothing of the unit runs: the start is one more change.
         if is_other_run || now.restarts > self.restarts {
@@ -361,6 +370,18 @@ mod tests {
         assert_eq!(before.change(&pause), Some(StateChange::Failed));
         let again = UnitState { invocation: "b".into(), restarts: 1, ..running() };
         assert_eq!(pause.change(&again), Some(StateChange::Restarted));
+    }
+
+    #[test]
+    fn a_restart_that_is_only_counted_is_not_a_second_one() {
+        let pause = UnitState { active: "activating".into(), sub: "auto-restart".into(), ..inactive() };
+        let queued = UnitState { sub: "auto-restart-queued".into(), restarts: 1, ..pause.clone() };
+        assert_eq!(pause.change(&queued), None);
+        let again = UnitState { invocation: "b".into(), restarts: 1, ..running() };
+        assert_eq!(queued.change(&again), Some(StateChange::Restarted));
+        assert!(queued.is_restarted_by_systemd(&again));
+        let by_hand = UnitState { restarts: 0, ..again };
+        assert!(!queued.is_restarted_by_systemd(&by_hand));
     }
 
     #[test]
