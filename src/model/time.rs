@@ -8,8 +8,11 @@ use serde::ser::Serializer;
 
 use super::error::Error;
 
-/// The accepted forms of a time span, for help texts and errors.
-pub const FORMS: &str = "seconds (90) or a span such as 90s, 10min, 1h 30min";
+/// The accepted forms of a time span, for errors.
+const FORMS: &str = "seconds (90) or a span such as 90s, 10min, 1h 30min";
+
+/// The same where a number without a unit counts milliseconds.
+const FORMS_MS: &str = "milliseconds (500) or a span such as 500ms, 2s, 1min";
 
 /// The units of systemd.time(7) with their length in microseconds. As there, a month has 30.44 days and
 /// a year 365.25 days, and `M` is a month while `m` is a minute.
@@ -38,8 +41,7 @@ const WEEK: u64 = 7 * DAY;
 /// # Errors
 /// `Kind::Usage` with the accepted forms.
 pub fn span(text: &str) -> Result<Duration, Error> {
-    span_in(text, SECOND)
-        .ok_or_else(|| invalid_span(text, "use seconds (90) or a span such as 90s, 10min, 1h 30min"))
+    span_in(text, SECOND).ok_or_else(|| invalid_span(text, FORMS))
 }
 
 /// Parses a time span in which a number without a unit counts milliseconds.
@@ -47,12 +49,11 @@ pub fn span(text: &str) -> Result<Duration, Error> {
 /// # Errors
 /// `Kind::Usage` with the accepted forms.
 pub fn span_ms(text: &str) -> Result<Duration, Error> {
-    span_in(text, MILLISECOND)
-        .ok_or_else(|| invalid_span(text, "use milliseconds (500) or a span such as 500ms, 2s, 1min"))
+    span_in(text, MILLISECOND).ok_or_else(|| invalid_span(text, FORMS_MS))
 }
 
 fn invalid_span(text: &str, forms: &str) -> Error {
-    Error::usage(format!("'{}' is not a valid time span: {forms}", text.escape_debug()))
+    Error::usage(format!("'{}' is not a valid time span: use {forms}", text.escape_debug()))
 }
 
 fn span_in(text: &str, default_unit: u64) -> Option<Duration> {
@@ -123,8 +124,11 @@ pub(crate) fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opti
 
 /// Reads a configuration's time span: a number of milliseconds, or text for [`span_ms`].
 pub(crate) fn milliseconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let forms = "milliseconds (500) or a span such as 500ms, 2s, 1min";
-    deserializer.deserialize_any(SpanVisitor { number: Duration::from_millis, text: span_ms, forms })
+    deserializer.deserialize_any(SpanVisitor {
+        number: Duration::from_millis,
+        text: span_ms,
+        forms: FORMS_MS,
+    })
 }
 
 struct SpanVisitor {
