@@ -1,6 +1,7 @@
 //! Errors in a configuration file, with their line and a suggestion.
 
 use crate::model::error::{Error, Kind};
+use crate::model::similar::nearest;
 
 /// The error with the line of the mistake, and the known key that was probably meant.
 pub(super) fn explain(text: &str, error: &toml::de::Error) -> Error {
@@ -13,7 +14,7 @@ pub(super) fn explain(text: &str, error: &toml::de::Error) -> Error {
     match unknown_key(message) {
         Some((key, known)) => {
             let unknown = Error::new(Kind::Config, format!("line {line}: unknown key '{key}'"));
-            match nearest(key, &known) {
+            match nearest(key, known.iter().copied()) {
                 Some(near) => unknown.hint(format!("did you mean '{near}'?")),
                 None => unknown.hint(format!("known keys: {}", known.join(", "))),
             }
@@ -27,16 +28,6 @@ pub(super) fn explain(text: &str, error: &toml::de::Error) -> Error {
 fn unknown_key(message: &str) -> Option<(&str, Vec<&str>)> {
     let (key, known) = message.strip_prefix("unknown field `")?.rsplit_once("`, expected ")?;
     Some((key, known.split('`').skip(1).step_by(2).collect()))
-}
-
-/// The known key that is most similar, if any is similar enough.
-fn nearest<'a>(key: &str, known: &[&'a str]) -> Option<&'a str> {
-    known
-        .iter()
-        .map(|known| (strsim::jaro_winkler(key, known), *known))
-        .filter(|(likeness, _)| *likeness > 0.7)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, known)| known)
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ pub mod output;
 pub mod process;
 pub mod screen;
 pub mod session;
+pub mod similar;
 pub mod supervision;
 pub mod sweep;
 pub mod time;

@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::model::error::{Error, Kind, Result};
+use crate::model::similar::nearest;
 
 /// The longest text, in bytes. tmux 3.7 accepts this much as one paste (`input-buffer-size`).
 pub const LONGEST: usize = 1 << 20;
@@ -190,12 +191,8 @@ fn known_keys() -> impl Iterator<Item = &'static str> {
 
 fn unknown_key(name: &str, base: &str) -> Error {
     let error = Error::usage(format!("'{}' is not the name of a key", name.escape_debug()));
-    let nearest = known_keys()
-        .map(|known| (strsim::jaro_winkler(&base.to_lowercase(), &known.to_lowercase()), known))
-        .filter(|(likeness, _)| *likeness > 0.7)
-        .max_by(|a, b| a.0.total_cmp(&b.0));
-    match nearest {
-        Some((_, known)) => error.hint(format!("did you mean '{known}'?")),
+    match nearest(base, known_keys()) {
+        Some(known) => error.hint(format!("did you mean '{known}'?")),
         None => error.hint("for example Enter, Escape, Tab, Up, F1, C-c (Ctrl), M-x (Alt), S-Up (Shift)"),
     }
 }
