@@ -62,7 +62,8 @@ pub fn in_pause(context: &Context, id: &SessionId) -> Result<()> {
 }
 
 fn record_automatic_restart(context: &Context, id: &SessionId, by_itself: bool) {
-    let manager_boot_us = context.manager().and_then(Manager::up_since_us).ok();
+    let manager_boot_us =
+        by_itself.then(|| context.manager().and_then(Manager::up_since_us)).and_then(Result::ok);
     let change =
         |record: &mut Record| (record.by_itself, record.manager_boot_us) = (by_itself, manager_boot_us);
     // Without this the next supervisor goes by systemd's NRestarts=.

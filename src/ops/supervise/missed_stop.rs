@@ -1,59 +1,49 @@
-//! Stops of a supervisor's service that the manager announced to nobody.
+//! Stops of a supervisor's service for which systemd runs no command of forge.
 //!
-//! Between the moment when the pause before a restart is over and the moment when the next supervisor
-//! starts, the manager runs no command of the service at a stop, and `forge-pause-NAME.service` has ended
-//! already (`ops/supervise/exited`). The manager ends the session then, since its scope is `PartOf=` the
-//! service, but forge has recorded no stop. On Debian 12 this took some 60 ms of each automatic restart, and
-//! one of about 100 runs of the churn test met it: the next restore started the session again.
+//! systemd runs no command of a service that is stopped between the end of the pause before an automatic restart
+//! and the start of the next supervisor. `forge-pause-NAME.service` has ended by then, too
+//! (`ops/supervise/exited`). systemd still ends the session, because the session's scope is `PartOf=` the
+//! service. But forge records no stop, and the next restore would start the session again. On Debian 12 the gap
+//! took 60 ms (systemd 252); one of twelve churns of five minutes met it.
 
 use super::client::change_record;
 use crate::model::error::Result;
 use crate::model::guard::unit_state::{Guarded, ManagerKind};
 use crate::model::session::name::SessionId;
-use crate::model::session::restore::Kept;
 use crate::model::session::spec::Keeper;
-use crate::model::supervision::Record;
 use crate::model::unit;
 use crate::ops::Context;
 use crate::ops::session::stop::mark_over;
 use crate::sys::systemd::unit_watch::{BRIEFLY, observe};
 
-/// Marks the sessions whose service was stopped unseen as over, so that they are not restored. Their
-/// specifications stay, so that a start of the service starts them again. Where the manager does not answer, nothing is
-/// marked: a session that comes back is better than one that is missing.
+/// Marks each session as over whose service was stopped in that gap, so that no restore starts it. The
+/// specification stays, so that a user can start the service again. If the manager does not answer within 5
+/// seconds, forge marks nothing: a session that comes back is better than one that is missing.
 pub fn mark_missed_stops(context: &Context) {
-    let marked = candidates(context).map(|sessions| {
-        for id in sessions {
-            if let Err(error) = mark_if_stopped(context, &id) {
-                tracing::debug!("cannot tell whether the supervisor of {id} was stopped: {error}");
-            }
-        }
-    });
-    if let Err(error) = marked {
+    let sessions = context.store.recorded().unwrap_or_else(|error| {
         tracing::debug!("cannot look for stopped supervisors: {error}");
-    }
-}
-
-/// The sessions whose next supervisor this manager was to start by itself. In another life of the manager
-/// nobody can tell why a session has no supervisor.
-fn candidates(context: &Context) -> Result<Vec<SessionId>> {
-    let manager_boot_us = context.manager()?.up_since_us()?;
-    let was_to_follow = |record: &Record| record.by_itself && record.manager_boot_us == Some(manager_boot_us);
-    let mut candidates = Vec::new();
-    for (id, kept) in context.store.specs()? {
-        let is_restored = matches!(kept, Kept::Spec(spec) if spec.keeper == Keeper::Supervisor && !spec.over);
-        if is_restored
-            && context.store.record(&id).ok().flatten().is_some_and(|record| was_to_follow(&record))
-        {
-            candidates.push(id);
+        Vec::new()
+    });
+    for id in sessions {
+        if let Err(error) = mark_if_stopped(context, &id) {
+            tracing::debug!("cannot tell whether the supervisor of {id} was stopped: {error}");
         }
     }
-    Ok(candidates)
 }
 
 fn mark_if_stopped(context: &Context, id: &SessionId) -> Result<()> {
+    let Some(record) = context.store.record(id)?.filter(|record| record.by_itself) else { return Ok(()) };
+    // Another manager starts no supervisor by itself, so there the absence of one proves nothing.
+    if record.manager_boot_us != Some(context.manager()?.up_since_us()?) {
+        return Ok(());
+    }
+    let spec = context.store.spec(id)?;
+    if !spec.is_some_and(|spec| spec.keeper == Keeper::Supervisor && !spec.over) {
+        return Ok(());
+    }
     let service = Guarded { manager: ManagerKind::User, unit: unit::service(id) };
-    // State and job of one moment: a service that is being restarted is inactive, and has a job.
+    // One reading has the state and the job of the same moment. A service that systemd restarts is inactive for
+    // a moment, and has a job then.
     let observed = observe(&[service], BRIEFLY)?;
     if observed.iter().all(|one| one.state.active == "inactive" && !one.has_job) {
         mark_over(context, id)?;

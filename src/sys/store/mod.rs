@@ -4,6 +4,7 @@ mod lock;
 mod specs;
 mod turns;
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ pub use lock::Claim;
 
 use super::env::Paths;
 use super::files;
-use crate::model::error::Result;
+use crate::model::error::{Result, Trying};
 use crate::model::guard::snapshot::Snapshot;
 use crate::model::session::End;
 use crate::model::session::name::SessionId;
@@ -154,6 +155,14 @@ impl Store {
         files::write_json(&self.record_path(id), record)
     }
 
+    /// The sessions that had a supervisor in this boot.
+    ///
+    /// # Errors
+    /// `Failed` if the directory cannot be read.
+    pub fn recorded(&self) -> Result<Vec<SessionId>> {
+        ids_in(&self.records)
+    }
+
     /// The state that this boot's last supervisor has handed over; `None` if there was none.
     ///
     /// # Errors
@@ -201,4 +210,20 @@ impl Store {
     pub fn watched(&self) -> Result<Option<Snapshot>> {
         files::read_json(&self.watched)
     }
+}
+/// The sessions that have a file `ID.json` in a directory.
+fn ids_in(dir: &Path) -> Result<Vec<SessionId>> {
+    let doing = || format!("cannot read {}", dir.display());
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error).trying(doing()),
+    };
+    let mut ids = Vec::new();
+    for entry in entries {
+        let name = entry.trying(doing())?.file_name();
+        let id = name.to_str().and_then(|name| name.strip_suffix(".json"));
+        ids.extend(id.and_then(|id| SessionId::try_from(id.to_owned()).ok()));
+    }
+    Ok(ids)
 }

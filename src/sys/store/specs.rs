@@ -1,10 +1,9 @@
 //! The specifications of sessions: `STATE/sessions/ID.json`.
 
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
 use std::path::PathBuf;
 
-use super::Store;
+use super::{Store, ids_in};
 use crate::model::error::{Error, Result, Trying};
 use crate::model::session::name::SessionId;
 use crate::model::session::restore::Kept;
@@ -57,19 +56,9 @@ impl Store {
     /// # Errors
     /// `Failed` if the directory cannot be read.
     pub fn specs(&self) -> Result<BTreeMap<SessionId, Kept>> {
-        let doing = || format!("cannot read {}", self.specs.display());
-        let entries = match std::fs::read_dir(&self.specs) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(BTreeMap::new()),
-            Err(error) => return Err(error).trying(doing()),
-        };
         let mut specs = BTreeMap::new();
-        for entry in entries {
-            let name = entry.trying(doing())?.file_name();
-            let id = name.to_str().and_then(|name| name.strip_suffix(".json"));
-            let Some(id) = id.and_then(|id| SessionId::try_from(id.to_owned()).ok()) else { continue };
-            let path = self.spec_path(&id);
-            let kept = match files::read_own(&path) {
+        for id in ids_in(&self.specs)? {
+            let kept = match files::read_own(&self.spec_path(&id)) {
                 // Another process has just removed the file.
                 Ok(None) => continue,
                 Ok(Some(bytes)) => parse_spec(&id, &bytes),
