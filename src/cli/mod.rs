@@ -1,4 +1,5 @@
-//! The command line: forge parses it, runs the command, and prints the result. Only this module prints.
+//! The command line: forge parses it, runs the command, and prints the result. Only this module prints results
+//! and errors; `sys/journal` prints progress.
 
 mod args;
 mod overview;

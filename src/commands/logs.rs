@@ -31,6 +31,7 @@ impl Command for Args {
     fn run(&self, call: &CommandContext<'_>) -> Result<Output> {
         let context = call.context()?;
         let id = self.name.as_deref().map(arguments::session).transpose()?;
+        // This process becomes journalctl.
         match journal::show(context.paths.uid, id.as_ref(), self.lines, self.follow, call.json)? {}
     }
 }

@@ -1,11 +1,12 @@
 //! Repairs live servers: restores a missing socket file, and makes a server notice that its program ended.
 //!
 //! If the socket file of a live server is gone, nobody can reach the session, and people spawn a second
-//! one. tmux creates its socket again on SIGUSR1. Any other program ends on SIGUSR1, so forge checks the
-//! process in three ways before it sends the signal.
+//! one. tmux creates its socket again on SIGUSR1. A program that does not handle SIGUSR1 ends on it. So
+//! forge opens a pidfd, compares the control group and the start time of the process, and only then sends
+//! the signal.
 //!
 //! tmux 3.3a, built with utempter, can miss the end of its program: it missed 7 of 60 and 3 of 60 ends
-//! when measured. (At the end of a pane's output, tmux runs utempter's helper, and the library ignores
+//! in two measurements. (At the end of a pane's output, tmux runs utempter's helper, and libutempter ignores
 //! SIGCHLD meanwhile.) The program then stays a zombie until the server receives SIGCHLD. forge sends it
 //! whenever it observes the session, and at every sweep.
 

@@ -212,14 +212,14 @@ pub struct TypedText {
     is_one_line: bool,
 }
 
-/// The fate of a text after Enter.
+/// Where a typed text is after Enter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum After {
     /// The text is no longer in its place.
     Left,
     /// The text is no longer in its place, but there is no empty input line: something else may cover it.
     Covered,
-    /// The text and the cursor are still in their places, or another text is in its place.
+    /// The text and the cursor are still in their places, or another text is in the text's place.
     Stands,
     /// The text is still in its place, and the cursor is on a new line of the same input box.
     Broken,
@@ -284,7 +284,7 @@ impl TypedText {
         now.before_cursor().trim_end() == row
     }
 
-    /// The fate of the text since Enter.
+    /// Where the text is since Enter.
     pub fn after(&self, pressed: &Screen, now: &Screen) -> After {
         let row = pressed.before_cursor().trim_end();
         if squashed(row).is_empty() {

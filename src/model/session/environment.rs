@@ -37,7 +37,8 @@ const CALLERS_OWN: [&str; 17] = [
 /// Prefixes of such names.
 const CALLERS_OWN_PREFIXES: [&str; 2] = ["LISTEN_", "FORGE_"];
 
-/// Whether forge removes the variable.
+/// Whether the variable describes the caller's own place in systemd, tmux or a terminal. forge leaves such a variable
+/// out of a session's environment.
 fn is_callers_own(name: &OsStr) -> bool {
     let Some(name) = name.to_str() else { return false };
     CALLERS_OWN.contains(&name) || CALLERS_OWN_PREFIXES.iter().any(|prefix| name.starts_with(prefix))

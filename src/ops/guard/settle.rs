@@ -63,6 +63,7 @@ pub(super) fn wait_while_going_down(units: &[Guarded], mut readings: Vec<Observe
             deadline.left().as_secs(),
             units[at]
         );
+        // The wait is short and rare, so forge reads again after a pause instead of waiting for events.
         pause(FIRST_PAUSE);
         readings = reader.observe(BRIEFLY)?;
     }

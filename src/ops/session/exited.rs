@@ -85,6 +85,7 @@ pub(crate) fn clearing_turn_without_spawn(
 ) -> Result<Claim> {
     loop {
         while context.store.is_claimed(id) && !deadline.passed() {
+            // No event reports that a process has released its claim.
             pause(Duration::from_millis(20));
         }
         let lock = context.store.clearing_turn(id, deadline)?;

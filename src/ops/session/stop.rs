@@ -142,6 +142,7 @@ fn remove_spec(context: &Context, id: &SessionId, is_starting: bool) -> Result<(
         && context.store.is_claimed(id)
         && !deadline.passed()
     {
+        // No event reports that the spawn has written its specification, or has released its claim.
         pause(Duration::from_millis(5));
     }
     context.store.remove_spec(id)

@@ -29,8 +29,8 @@ pub fn ended(context: &Context, id: &SessionId) -> Result<()> {
     let is_followed = status::is_followed(sd_notify::exit_status());
     let mut asked = manager.asked(&unit)?;
     if is_followed && asked == PendingJob::Nothing && !manager.is_going_down() {
-        // In the pause before the next supervisor, systemd does not run ExecStopPost= at a stop. A unit that
-        // lives for the pause does it instead.
+        // In the pause before the next supervisor, systemd does not run ExecStopPost= at a stop.
+        // forge-pause-NAME.service exists during the pause, and its ExecStop= ends the session instead.
         if let Err(error) = start_pause_unit(manager, id) {
             tracing::debug!("{error}");
         }

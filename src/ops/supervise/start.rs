@@ -48,8 +48,9 @@ impl Supervisor {
         let service = context.manager()?.service(&self.unit)?;
         (self.terms.breaker, self.terms.restarts) = (service.breaker, service.restarts);
         if self.terms.restarts == 0 {
-            // A user started the supervisor: clear the earlier failures, also in systemd, which counts starts
-            // on request as well.
+            // systemd did not restart the supervisor by itself: a user or the boot started it. forge clears the
+            // earlier failures, except after a poke. It resets systemd's count, too, because systemd counts such
+            // starts towards StartLimitBurst=.
             if !std::mem::take(&mut self.record.poked) {
                 self.record.failures_boot_us.clear();
             }

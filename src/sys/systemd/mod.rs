@@ -218,7 +218,7 @@ impl Manager {
             match self.runtime.run(self.runtime.deadlined(soon, doing, answer)) {
                 Err(error) if error.kind == Kind::Deadline && !deadline.passed() => {}
                 Err(error) => return Err(error),
-                // The manager refuses while another operation on the unit is in progress.
+                // The manager refuses while another operation on the unit is in progress. No event reports its end.
                 Ok(Err(error)) if is_named(&error, "org.freedesktop.systemd1.UnitBusy") && !done.passed() => {
                     pause(Duration::from_millis(1));
                 }

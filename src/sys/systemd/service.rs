@@ -111,8 +111,8 @@ impl Manager {
             ("ExecStop", exec(forge, arguments)),
             ("TimeoutStopUSec", Variant::new(AT_STOP_US)),
             ("PartOf", Variant::new(vec![service])),
-            // systemd reverses the ordering on stop, so the service still has its job then. The stop command also
-            // needs the bus to ask for that job.
+            // systemd reverses the ordering on stop: it stops this unit first, so the stop command still finds the
+            // stop job of the service. The command asks for that job over the bus.
             ("After", Variant::new(vec![service, "dbus.service"])),
             ("CollectMode", Variant::new("inactive-or-failed")),
         ];

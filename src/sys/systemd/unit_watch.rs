@@ -33,11 +33,13 @@ use crate::sys::journal;
 /// The bus name of both managers.
 const SYSTEMD: &str = "org.freedesktop.systemd1";
 
-/// The time for which a bus or a manager may be away during a reading that nothing depends on yet.
+/// The time for which a bus or a manager may be away while a failed reading costs nothing: before a guarded command
+/// starts, for example.
 pub const BRIEFLY: Duration = Duration::from_secs(5);
 
 /// The time for which a bus or a manager may be away otherwise. It is longer than the 90 s for which a user manager
-/// may hang when its bus is killed (measured on 252 and 257: it calls a bus that it would have to start itself).
+/// may hang when its bus is killed (measured on 252 and 257: the manager calls the bus, and only the manager itself can
+/// start the bus again).
 pub const PATIENTLY: Duration = Duration::from_secs(120);
 
 /// The pause between two attempts to reach a bus that is away: no event reports its return.

@@ -27,7 +27,7 @@ pub enum Ping {
     Open(PendingPing),
     /// A process listens on the socket, and its queue of connections is full.
     Full,
-    /// No process listens on the socket.
+    /// The kernel refused: no process listens on the socket, or a server is just starting.
     Refused,
     /// The user has no socket of that name.
     Missing,

@@ -36,7 +36,7 @@ impl Typist<'_> {
         loop {
             let pressed = self.press_enter_once(typed, screen)?;
             sent.attempts += 1;
-            let (after, now) = self.wait_for_fate(typed, &pressed)?;
+            let (after, now) = self.wait_for_effect(typed, &pressed)?;
             let Some(now) = now else {
                 // The text has ended the session.
                 sent.fate = TextFate::Submitted;
@@ -102,8 +102,10 @@ impl Typist<'_> {
         Ok(screen)
     }
 
-    /// Waits for the text's fate after Enter. Also returns the screen; `None` if the session has ended.
-    fn wait_for_fate(&self, typed: &TypedText, pressed: &Screen) -> Result<(After, Option<Screen>)> {
+    /// Waits for the effect of Enter on the text. Two equal readings are sure, and so is a cursor below its old
+    /// place; otherwise the program must print nothing for [`GONE`]. Also returns the screen; `None` if the session
+    /// has ended.
+    fn wait_for_effect(&self, typed: &TypedText, pressed: &Screen) -> Result<(After, Option<Screen>)> {
         let (soon, late) = (Deadline::after(LEAVES.0), Deadline::after(LEAVES.1));
         let mut covered = None;
         let was_canonical = mode(pressed).canonical;

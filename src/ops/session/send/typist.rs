@@ -170,7 +170,8 @@ impl<'a> Typist<'a> {
         self.check_question(screen, what)
     }
 
-    /// The question on the screen: one that the session's pattern matches, or a common form such as `[y/N]`.
+    /// The question on the screen: one that the session's pattern matches, or a common form such as `[y/N]`. Only
+    /// typing counts the common form: elsewhere a wrong guess would send a notice.
     pub(super) fn question(&self, screen: &Screen) -> Option<String> {
         self.prompts.question(&screen.text).or_else(|| screen.yes_or_no().map(ToOwned::to_owned))
     }
@@ -254,6 +255,7 @@ impl<'a> Typist<'a> {
         }
         let watch = || FileWatch::of_file(&self.terminal).ok();
         let Some(output) = self.output.get_or_init(watch) else {
+            // Without inotify no event reports output.
             pause(deadline.left());
             return self.has_printed();
         };
