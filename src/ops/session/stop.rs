@@ -231,7 +231,7 @@ pub(crate) fn mark_over(context: &Context, id: &SessionId) -> Result<()> {
 /// started in the meantime is stopped.
 ///
 /// # Errors
-/// [`Kind::Failed`] if forge cannot remove a specification; otherwise as for [`stop`].
+/// [`Kind::Failed`] if forge cannot remove a specification or a dead socket; otherwise as for [`stop`].
 pub fn forget(context: &Context, kept: &[SessionId], timeout: Duration) -> Result<Vec<Stopped>> {
     let mut stopped = Vec::new();
     for id in kept {
@@ -252,6 +252,8 @@ fn forget_one(context: &Context, id: &SessionId, timeout: Duration) -> Result<Ve
         // A session that is being started has units in a moment. No event reports them.
         if deadline.passed() || !context.store.is_claimed(id) {
             clear_empty_slice(context, id, SOON)?;
+            // A stop that lost the bus after the processes had ended leaves the socket behind.
+            sweep::remove_session_socket(&context.paths.socket_dir().join(unit::socket(id)))?;
             context.store.remove_spec(id)?;
             break;
         }

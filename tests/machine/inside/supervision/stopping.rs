@@ -3,8 +3,9 @@
 use super::nothing_left_of_but_the_file;
 use crate::suite::{Test, inside};
 use crate::support::{
-    DropIn, Homebase, Supervised, alive, cgroup_of, configured, event_since, events_since, forge, forge_json,
-    journal_cursor, nothing_left_of, processes_in, shell, signal, spawn, start, systemctl, wait_until,
+    DropIn, Homebase, Supervised, alive, cgroup_of, configured, dead_socket, event_since, events_since,
+    forge, forge_json, journal_cursor, nothing_left_of, processes_in, shell, signal, spawn, start, systemctl,
+    wait_until,
 };
 use std::time::Duration;
 
@@ -157,8 +158,11 @@ fn a_stopped_session_can_start_again_and_a_forgotten_one_cannot() {
     // `forge stop` of a session that is not running forgets it.
     systemctl(&["start", &it.unit]).ok();
     systemctl(&["stop", &it.unit]).ok();
+    // A stop whose connection to the bus breaks leaves the socket of the server that it has ended.
+    let socket = dead_socket("spawn-again");
     assert!(forge(&["stop", "again"]).ok().stdout.contains("was not running"));
     nothing_left_of("again");
+    assert!(!socket.exists());
 }
 
 fn a_restore_does_not_cancel_a_stop() {
