@@ -2,6 +2,7 @@
 
 use crate::machine::Machine;
 use crate::ran::{self, Background, Ran};
+use crate::support::is_zombie;
 use serde_json::Value;
 use std::time::{Duration, Instant};
 
@@ -95,6 +96,12 @@ fn homebase(machine: &Machine) -> String {
 pub(super) fn program(machine: &Machine, session: &str) -> String {
     let status = sh(machine, &format!("forge --json status {session}")).ok().json();
     status["pane_pid"].as_u64().map(|pid| pid.to_string()).unwrap_or_default()
+}
+
+/// Whether a process of the machine has ended. The kernel keeps a zombie until its parent has waited for it,
+/// which may be after forge has reported the end.
+pub(super) fn has_ended(machine: &Machine, pid: &str) -> bool {
+    std::fs::read_to_string(machine.path(&format!("/proc/{pid}/stat"))).map_or(true, |stat| is_zombie(&stat))
 }
 
 /// Asserts that no session, unit, gated process or half-written file is left.

@@ -1,6 +1,6 @@
 //! No disk space, no inodes, a read-only file system, no descriptors, no processes.
 
-use super::around::{Bystanders, is_orderly, nothing_is_left, program, sessions, sh};
+use super::around::{Bystanders, has_ended, is_orderly, nothing_is_left, program, sessions, sh};
 use crate::machine::Machine;
 use crate::suite::{Test, outside};
 use std::time::Duration;
@@ -111,7 +111,7 @@ fn a_full_state_directory_is_reported(machine: &mut Machine) {
         let pid = program(machine, "ending");
         let stopped = sh(machine, "forge stop ending");
         assert_eq!(stopped.code, i32::from(matches!(want, Want::Writing)), "{want:?}: {stopped}");
-        assert!(!machine.path(&format!("/proc/{pid}")).exists(), "{want:?}: {stopped}");
+        assert!(has_ended(machine, &pid), "{want:?}: {stopped}");
         let list = sessions(machine);
         assert_eq!(list.len(), 2, "{want:?}: {list:?}");
         bystanders.untouched(machine);

@@ -100,8 +100,12 @@ pub(crate) fn dead_socket(label: &str) -> PathBuf {
 
 /// Whether the process exists and is not a zombie.
 pub(crate) fn alive(pid: u32) -> bool {
-    std::fs::read_to_string(format!("/proc/{pid}/stat"))
-        .is_ok_and(|stat| !stat.rsplit(')').next().unwrap_or_default().starts_with(" Z"))
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !is_zombie(&stat))
+}
+
+/// Whether a line of `/proc/PID/stat` is of a zombie.
+pub(crate) fn is_zombie(stat: &str) -> bool {
+    stat.rsplit(')').next().unwrap_or_default().starts_with(" Z")
 }
 
 /// Waits until `probe` is true. After `limit` the test fails and reports `what` it waited for.
