@@ -226,6 +226,17 @@ impl Prompts {
     }
 }
 
+/// The line, trimmed, if it ends like a question with two answers: `[y/N]`, `(yes/no)?`. Programs ask such a
+/// question directly before the cursor.
+pub fn yes_or_no(line: &str) -> Option<&str> {
+    const BEGINNINGS: [&str; 8] = ["[y/", "(y/", "[yes/", "(yes/", "[n/", "(n/", "[no/", "(no/"];
+    let line = line.trim();
+    let lower = line.to_ascii_lowercase();
+    let answers = lower.trim_end_matches([' ', ':', '?', '>']).strip_suffix([']', ')'])?;
+    let begins = |begin: &&str| answers.rfind(*begin).is_some_and(|at| !answers[at..].contains(' '));
+    BEGINNINGS.iter().any(begins).then_some(line)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -306,5 +317,21 @@ mod tests {
         let alone = Prompts { ready: None, ..prompts("a", "b", "c") };
         assert!(alone.check().unwrap_err().message.contains("not_ready needs ready"));
         assert!(Prompts { not_ready: None, ..alone }.check().is_ok());
+    }
+
+    #[test]
+    fn a_question_with_two_answers_is_known() {
+        for (line, asks) in [
+            ("Keep the data? [Y/n] ", true),
+            ("Overwrite (yes/no)? ", true),
+            ("continue connecting (yes/no/[fingerprint])? ", true),
+            ("Proceed [y/N]:", true),
+            ("Keep the data? [Y/n] y", false),
+            ("ada@host:~/x (y)$ ", false),
+            ("[a/b] ", false),
+            ("> ", false),
+        ] {
+            assert_eq!(yes_or_no(line).is_some(), asks, "{line}");
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::model::error::{Error, Kind, Result};
-use crate::model::screen::prompts::Prompts;
+use crate::model::screen::prompts::{Prompts, yes_or_no};
 use crate::model::screen::typing::{Part, Request, declines};
 use crate::model::screen::{Screen, quoted};
 use crate::model::session::name::SessionId;
@@ -173,7 +173,9 @@ impl<'a> Typist<'a> {
     /// The question on the screen: one that the session's pattern matches, or a common form such as `[y/N]`. Only
     /// typing counts the common form: elsewhere a wrong guess would send a notice.
     pub(super) fn question(&self, screen: &Screen) -> Option<String> {
-        self.prompts.question(&screen.text).or_else(|| screen.yes_or_no().map(ToOwned::to_owned))
+        self.prompts
+            .question(&screen.text)
+            .or_else(|| yes_or_no(screen.before_cursor()).map(ToOwned::to_owned))
     }
 
     /// Checks that the program asks no question, unless the request is to answer it.
