@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods, reason = "this test reads the sources")]
 
 mod calls;
+mod documents;
 mod imports;
 mod rules;
 mod types;

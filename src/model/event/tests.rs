@@ -206,6 +206,18 @@ fn the_catalog_has_each_kind_and_names_only_its_fields() {
 }
 
 #[test]
+fn the_document_lists_each_kind() {
+    let document = include_str!("../../../docs/events.md");
+    let rows = document.lines().skip_while(|line| !line.starts_with("| events |")).skip(2);
+    let rows = rows.take_while(|line| line.starts_with('|'));
+    let mut listed: Vec<&str> = rows.flat_map(|row| row.split('`').skip(1).step_by(2)).collect();
+    let mut words: Vec<&str> = KINDS.iter().map(|(word, _)| *word).collect();
+    listed.sort_unstable();
+    words.sort_unstable();
+    assert_eq!(listed, words);
+}
+
+#[test]
 fn a_message_counts_the_cleaned_sockets() {
     assert_eq!(spawned(1, None).message(), "spawned demo after cleaning 1 stale socket: sleep");
     assert_eq!(spawned(0, None).message(), "spawned demo: sleep");
