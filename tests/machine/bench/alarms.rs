@@ -67,7 +67,7 @@ fn row(what: &str, peer: &str, rounds: usize, mut once: impl FnMut() -> Seen) ->
         unit: Unit::Milliseconds,
         forge: values(|seen| seen.forge),
         peer: Some(Way::new(peer, values(|seen| seen.poller))),
-        floor: Some(Way::new("the kernel tells (pidfd)", values(|seen| seen.kernel))),
+        floor: Some(Way::new("poll(2) on a pidfd", values(|seen| seen.kernel))),
         goals: vec![Goal::OfPeer(1.0)],
     }
 }
@@ -77,7 +77,7 @@ fn crashes(rounds: usize) -> Row {
     let _settings = DropIn::new("crashing", "[Unit]\nStartLimitIntervalSec=0\n[Service]\nRestartSec=50ms\n");
     let it = Supervised::spawn("crashing", &[], &["sleep", "100000"]);
     let mut last = 0;
-    row("a crash is known", "a look every second (kill -0)", rounds, || {
+    row("a crash is recorded", "kill -0 every second", rounds, || {
         systemctl(&["reset-failed", &it.unit]).ok();
         it.up_after(last);
         last = it.program();
@@ -95,7 +95,7 @@ fn disturbances(rounds: usize) -> Row {
     crate::support::wait_until(LIMIT, "the guarded command", || {
         crate::support::run(&["pgrep", "-x", "-f", "sleep 100000"]).code == 0
     });
-    let row = row("a guard knows of a disturbance", "systemctl show every second", rounds, || {
+    let row = row("a guard reports a disturbance", "systemctl show every second", rounds, || {
         web.is_up();
         let pid = web.pid();
         let polling = format!(

@@ -86,8 +86,8 @@ fn looks(sessions: usize, rounds: usize) -> Vec<Row> {
         size: format!("{sessions} sessions"),
         unit: Unit::Milliseconds,
         forge,
-        peer: Some(Way::new("tmux list-sessions for each", each.clone())),
-        floor: Some(Way::new("asking each server, in C", asked.clone())),
+        peer: Some(Way::new("one tmux list-sessions per server", each.clone())),
+        floor: Some(Way::new("a question to each server, in C", asked.clone())),
         goals: vec![Goal::AtMost(50.0)],
     };
     vec![row("list", list), row("probe", probe)]

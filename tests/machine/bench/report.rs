@@ -62,23 +62,24 @@ fn times(row: &Row, way: Option<&Way>) -> String {
 const WHY: [(&str, &str); 4] = [
     (
         "spawn: the program runs",
-        "until the tmux server listens forge takes what systemd-run takes (the row above). Then systemd-run's \
-         program runs at once, and forge's waits until tmux has said that its pane is there (and, from 3.4 \
-         on, has asked for a scope of its own for it), until forge has seen in the kernel that server and \
-         pane are inside the slice, and until both are noted. So no program runs outside of its limits, and \
-         none ends unseen.",
+        "until the tmux server listens, forge takes as long as systemd-run (the row above). systemd-run's \
+         program starts at once. forge's program waits for three more steps: tmux has reported the pane (and, \
+         from 3.4 on, has requested a scope for it); forge has read from /proc that the server and the pane are \
+         in the slice; forge has stored both pids. So no program runs outside its limits, and forge records \
+         every program's end.",
     ),
     (
         "sweep",
-        "of ten, a hundredth of what the recipe takes is less than a process takes to begin (`forge --version`, \
-         below). And beside what its floor does, a sweep asks the manager for sessions that have lost their \
-         socket, and notes for the probe that it came to its end: the same for ten as for ten thousand.",
+        "for ten sockets, a hundredth of the shell loop's time is less than the start of a process takes \
+         (`forge --version`, below). A sweep also asks the manager which sessions have lost their socket, and \
+         writes its result for `forge probe`. Both take the same time for ten sockets as for ten thousand.",
     ),
     ("list", WAKES),
     ("probe", WAKES),
 ];
-const WAKES: &str = "each server is asked, since one that stands still looks alive otherwise. The floor is what \
-    the servers need to answer, beside which forge reads the kernel's files about each.";
+const WAKES: &str = "forge asks each server, because a server that is stopped looks alive otherwise. The floor is the \
+    time in which the servers answer. forge also reads the files of each session's processes in /proc and \
+    /sys/fs/cgroup.";
 
 const MISSED: &str = "missed";
 
@@ -148,11 +149,11 @@ fn page(machine: &Machine, rows: &[Row]) -> String {
     let said = |argv: &[&str]| machine.user(argv).ok().stdout.lines().next().unwrap_or_default().to_owned();
     let cpu = said(&["sed", "-n", "s/^model name.*: //p", "/proc/cpuinfo"]);
     let mut text = String::from(
-        "# What forge takes\n\n\
-         Made by `make bench`: everything in one machine, in turns. forge, what a user would otherwise run\n\
-         (the peer), and the least that the work itself takes (the floor). A value is the median, and in\n\
-         brackets where four fifths of all lie; a ratio is the median over the rounds.\n\n\
-         ![the others' time where forge's is 1](results.svg)\n\n",
+        "# Speed and size of forge\n\n\
+         `make bench` measures forge, the commands that people use otherwise (the peer), and the least that the\n\
+         same work takes (the floor), in turns in one machine, and writes this page. A value is the median; the\n\
+         range in brackets holds four fifths of the values. A ratio is the median of the rounds' ratios.\n\n\
+         ![the times of peer and floor, relative to forge](results.svg)\n\n",
     );
     let _ = writeln!(
         text,
@@ -178,15 +179,15 @@ fn page(machine: &Machine, rows: &[Row]) -> String {
     }
     let missed = |what: &str| rows.iter().any(|row| row.what == what && verdict(row).contains(MISSED));
     for (what, why) in WHY.iter().filter(|(what, _)| missed(what)) {
-        let _ = writeln!(text, "\n**{what}**, where the goal is missed: {why}");
+        let _ = writeln!(text, "\n**{what}**, why the goal is missed: {why}");
     }
-    text += "\nPeer and floor are, for\n\n";
+    text += "\n## Peer and floor\n\n| what | peer | floor |\n| --- | --- | --- |\n";
     let mut named = Vec::new();
     for row in rows {
-        let name = |way: &Option<Way>| way.as_ref().map_or_else(|| "none".to_owned(), |way| way.name.clone());
+        let name = |way: &Option<Way>| way.as_ref().map_or_else(|| "–".to_owned(), |way| way.name.clone());
         if !named.contains(&&row.what) {
             named.push(&row.what);
-            let _ = writeln!(text, "- {}: {}; {}", row.what, name(&row.peer), name(&row.floor));
+            let _ = writeln!(text, "| {} | {} | {} |", row.what, name(&row.peer), name(&row.floor));
         }
     }
     text
@@ -205,13 +206,13 @@ fn picture(rows: &[Row]) -> String {
         "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {width} {height}' font-family='sans-serif' font-size='12'>\n\
          <style>text{{fill:#333}}.line{{stroke:#bbb}}.one{{stroke:#333;stroke-width:2}}.peer{{fill:#c2410c}}.floor{{fill:#2563eb}}\
          @media(prefers-color-scheme:dark){{text{{fill:#ddd}}.line{{stroke:#555}}.one{{stroke:#ddd}}.peer{{fill:#fb923c}}.floor{{fill:#60a5fa}}}}</style>\n\
-         <text x='{LEFT}' y='16'>what others take, where forge takes 1:</text>\n\
-         <circle class='peer' cx='{}' cy='12' r='5'/><text x='{}' y='16'>what people run otherwise</text>\n\
-         <circle class='floor' cx='{}' cy='12' r='5'/><text x='{}' y='16'>the least there is</text>\n",
-        LEFT + 225.0,
-        LEFT + 235.0,
-        LEFT + 400.0,
-        LEFT + 410.0,
+         <text x='{LEFT}' y='16'>time relative to forge:</text>\n\
+         <circle class='peer' cx='{}' cy='12' r='5'/><text x='{}' y='16'>peer</text>\n\
+         <circle class='floor' cx='{}' cy='12' r='5'/><text x='{}' y='16'>floor</text>\n",
+        LEFT + 145.0,
+        LEFT + 155.0,
+        LEFT + 205.0,
+        LEFT + 215.0,
     );
     for (decade, label) in
         ["1/100", "1/10", "1 (forge)", "10", "100", "1000", "10000"].into_iter().enumerate()

@@ -125,7 +125,7 @@ fn supervisors(count: usize) -> [Row; 2] {
         size: size.clone(),
         unit: Unit::Megabytes,
         forge: vec![memory(&ours)],
-        peer: Some(Way::new("shell that looks every second", vec![memory(&theirs)])),
+        peer: Some(Way::new("a shell that checks every second", vec![memory(&theirs)])),
         floor: Some(Way::new("sleep infinity", vec![memory(&least)])),
         goals: vec![],
     };
@@ -136,7 +136,7 @@ fn supervisors(count: usize) -> [Row; 2] {
         size,
         unit: Unit::PerMinute,
         forge: ours,
-        peer: Some(Way::new("shell that looks every second", theirs)),
+        peer: Some(Way::new("a shell that checks every second", theirs)),
         floor: Some(Way::new("sleep infinity", least)),
         // The supervisor notifies its watchdog every 90 s.
         goals: vec![Goal::AtMost(60.0 / 90.0)],

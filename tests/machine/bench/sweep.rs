@@ -70,7 +70,7 @@ fn row(dead: usize, rounds: usize) -> Row {
         size: format!("{dead} dead, {LIVE} live"),
         unit: Unit::Milliseconds,
         forge: values(forge),
-        peer: Some(Way::new("a tmux for each in a shell loop", values(recipe))),
+        peer: Some(Way::new("a shell loop with one tmux command per socket", values(recipe))),
         floor: Some(Way::new("the same system calls in C", values(floor))),
         goals: vec![Goal::OfPeer(0.01), Goal::OfFloor(1.3)],
     }
