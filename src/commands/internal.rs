@@ -15,7 +15,7 @@ use crate::ops::Context;
 use crate::ops::guard::cleanup;
 use crate::ops::guard::watch as guard_watch;
 use crate::ops::session::exited as session_exited;
-use crate::ops::supervise::{exited as supervisor_exited, watch as supervise_watch};
+use crate::ops::supervise::{supervisor_exited, watch as supervise_watch};
 use crate::sys::env::Paths;
 use crate::sys::{gate, journal};
 

@@ -21,7 +21,7 @@ pub mod poll;
 pub mod proc;
 pub mod process;
 pub mod psi;
-pub mod resume;
+pub mod resume_id;
 pub mod sd_notify;
 pub mod signals;
 pub mod store;

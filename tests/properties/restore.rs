@@ -6,7 +6,7 @@ use forge::model::session::name::SessionId;
 use forge::model::session::restore::{Kept, RestoreStep, plan};
 use forge::model::session::spec::{Keeper, Spec};
 use forge::ops::session::resume::resumption;
-use forge::sys::resume::claude_dir;
+use forge::sys::resume_id::claude_dir;
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;

@@ -2,7 +2,7 @@
 //!
 //! `kinds.rs` is their one table: each entry has an event's data, word, message id, level, text and journal
 //! fields. `packaging/forge.catalog` has an entry for each message id. The journal drops fields with
-//! invalid names silently; `records.txt` has the records that the tests expect, field by field.
+//! invalid names silently; `expected_records.txt` has the records that the tests expect, field by field.
 
 mod kinds;
 mod table;

@@ -167,7 +167,7 @@ fn each_event_has_its_fields_in_the_journal() {
         }
     });
     let written = written.0.lock().unwrap();
-    let records = include_str!("records.txt");
+    let records = include_str!("expected_records.txt");
     for (now, expected) in written.lines().zip(records.lines()) {
         assert_eq!(now, expected);
     }
@@ -177,7 +177,7 @@ fn each_event_has_its_fields_in_the_journal() {
 /// The fields of the sample records of a kind.
 fn fields_of(word: &str) -> Vec<&'static str> {
     let kind = format!(" FORGE_EVENT={word}");
-    let records = include_str!("records.txt").lines().filter(|line| line.contains(&kind));
+    let records = include_str!("expected_records.txt").lines().filter(|line| line.contains(&kind));
     records.flat_map(|line| line.split(' ')).filter_map(|part| Some(part.split_once('=')?.0)).collect()
 }
 
@@ -198,7 +198,7 @@ fn the_catalog_has_each_kind_and_names_only_its_fields() {
         let entry = entry.unwrap_or_else(|| panic!("packaging/forge.catalog has no entry for {word}"));
         let entry = entry.split("\n-- ").next().unwrap();
         let fields = fields_of(word);
-        assert!(fields.contains(&"MESSAGE_ID"), "records.txt has no sample of {word}");
+        assert!(fields.contains(&"MESSAGE_ID"), "expected_records.txt has no sample of {word}");
         for name in entry.split('@').skip(1).step_by(2) {
             assert!(fields.contains(&name), "the entry of {word} names {name}");
         }

@@ -9,7 +9,7 @@ use crate::model::session::name::SessionId;
 use crate::model::session::restore::Kept;
 use crate::model::session::resume::{IdSource, check_id, claude_project, needs_id, with_id};
 use crate::model::session::spec::Spec;
-use crate::sys::resume;
+use crate::sys::resume_id;
 use crate::sys::store::{Claim, Store};
 
 /// The command with which a session starts again.
@@ -112,7 +112,7 @@ pub fn find_id(home: &Path, all: &Conversations, spec: &Spec, saved: Option<&str
         None => Err(Error::failed("no source of its resume id (resume_id) is configured")),
         Some(IdSource::Fixed(id)) => check_id(id).map(|()| id.clone()),
         Some(IdSource::Command(argv)) => {
-            saved.map_or_else(|| resume::printed(argv, spec), |id| Ok(id.to_owned()))
+            saved.map_or_else(|| resume_id::printed(argv, spec), |id| Ok(id.to_owned()))
         }
         Some(IdSource::Claude) => claude_id(home, all, spec),
     }
@@ -121,8 +121,8 @@ pub fn find_id(home: &Path, all: &Conversations, spec: &Spec, saved: Option<&str
 /// The id of the newest conversation in the directory. If several sessions share the directory, the id with
 /// which this session was last started: two agents must never write to one conversation.
 fn claude_id(home: &Path, all: &Conversations, spec: &Spec) -> Result<String> {
-    let dir = resume::claude_dir(home, &spec.cwd);
-    let conversations = resume::claude_conversations(&dir)?;
+    let dir = resume_id::claude_dir(home, &spec.cwd);
+    let conversations = resume_id::claude_conversations(&dir)?;
     let others = all.of_others(spec);
     if others.is_empty() {
         return conversations.into_iter().next().ok_or_else(|| {
@@ -144,7 +144,7 @@ mod tests {
     use super::*;
     use crate::sys::env::Paths;
     use crate::sys::files::write_text_for_tests;
-    use crate::sys::resume::claude_dir;
+    use crate::sys::resume_id::claude_dir;
 
     fn agent(name: &str, cwd: &str, saved: Option<&str>) -> Spec {
         let spec = serde_json::json!({

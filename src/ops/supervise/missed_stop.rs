@@ -2,7 +2,7 @@
 //!
 //! systemd runs no command of a service that is stopped between the end of the pause before an automatic restart
 //! and the start of the next supervisor. `forge-pause-NAME.service` has ended by then, too
-//! (`ops/supervise/exited`). systemd still ends the session, because the session's scope is `PartOf=` the
+//! (`ops/supervise/supervisor_exited`). systemd still ends the session, because the session's scope is `PartOf=` the
 //! service. But forge records no stop, and the next restore would start the session again. On Debian 12 the gap
 //! took 60 ms (systemd 252); one of twelve churns of five minutes met it.
 

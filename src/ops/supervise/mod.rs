@@ -6,13 +6,13 @@
 //! long as one run of its session, and a killed supervisor loses nothing.
 
 pub mod client;
-pub mod exited;
 pub mod missed_stop;
 mod question;
+mod session_watch;
 mod silence;
 mod start;
+pub mod supervisor_exited;
 mod watch;
-mod watched;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -41,7 +41,7 @@ use crate::sys::signals::{Signal, Signals};
 use crate::sys::systemd::PendingJob;
 use crate::sys::tmux::Server;
 use crate::sys::{journal, sd_notify};
-use watched::SessionWatch;
+use session_watch::SessionWatch;
 
 /// How long the bus or systemd may be unreachable, for instance while one of them restarts.
 const UNREACHABLE: Duration = Duration::from_secs(30);

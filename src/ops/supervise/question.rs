@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::Supervisor;
-use super::watched::{QuestionWatch, SessionWatch};
+use super::session_watch::{QuestionWatch, SessionWatch};
 use crate::config::Config;
 use crate::model::error::{Error, Result};
 use crate::model::event::Event;

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::Supervisor;
-use super::watched::{SessionWatch, SilenceCheck};
+use super::session_watch::{SessionWatch, SilenceCheck};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::event::Event;
 use crate::model::screen::typing::{self, Request, Sent};

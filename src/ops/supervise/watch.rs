@@ -4,7 +4,7 @@
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use super::watched::{CHECK_EVERY, QuestionWatch, SessionWatch};
+use super::session_watch::{CHECK_EVERY, QuestionWatch, SessionWatch};
 use super::{Supervisor, rules};
 use crate::config::{self, Config};
 use crate::model::error::Result;

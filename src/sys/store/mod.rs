@@ -1,8 +1,8 @@
 //! forge's own files: the facts that systemd cannot know. STATE survives a boot, RUNTIME does not.
 
 mod lock;
+mod session_locks;
 mod specs;
-mod turns;
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};

@@ -5,13 +5,13 @@
 //! lost 6 of 200 job results (measured).
 
 mod analyze;
-mod guard;
+mod guard_units;
 mod jobs;
 mod login;
 mod proxy;
 mod runtime;
-mod service;
-mod session;
+mod session_units;
+mod supervisor_service;
 mod transient;
 mod unit_files;
 pub mod unit_watch;
@@ -20,13 +20,13 @@ use super::cgroup::Cgroup;
 use super::clock::{Deadline, pause};
 use crate::model::error::{Error, Kind, Result, Trying};
 pub use analyze::analyze;
-pub use guard::Guarding;
+pub use guard_units::Guarding;
 pub use jobs::JobOutcome;
 pub use login::{Inhibitor, Login, Shutdowns};
 use proxy::{ManagerInterfaceProxy, asking};
 use runtime::Runtime;
-pub use service::{PendingJob, Service};
-pub use session::Scope;
+pub use session_units::Scope;
+pub use supervisor_service::{PendingJob, Service};
 pub use transient::StartError;
 pub use unit_files::Loaded;
 
