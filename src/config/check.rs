@@ -37,7 +37,7 @@ pub(super) fn check_together(config: &Config) -> Result<()> {
     if let Some(webhook) = &config.notify.webhook
         && webhook.url.is_some() == webhook.url_file.is_some()
     {
-        return Err(Error::new(Kind::Config, "[notify.webhook] needs either url or url_file"));
+        return Err(Error::new(Kind::Config, "[notify.webhook] needs exactly one of url and url_file"));
     }
     if config.notify.telegram.as_ref().is_some_and(|telegram| telegram.chat_id.is_none()) {
         return Err(Error::new(Kind::Config, "[notify.telegram] has no chat_id"));

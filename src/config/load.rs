@@ -37,7 +37,8 @@ fn files(dir: &Path, given: Option<&Path>) -> Result<Vec<PathBuf>> {
     if let Some(file) = given {
         return Ok(vec![file.to_owned()]);
     }
-    // If the kernel does not say whether a file exists, reading it reports the reason.
+    // If the kernel does not reveal whether a file exists, the file counts as existing: reading it then
+    // reports the reason.
     let is_there = |file: &PathBuf| files::may_exist(file);
     let mut files: Vec<PathBuf> = Some(dir.join("forge.toml")).filter(is_there).into_iter().collect();
     let fragments = dir.join("forge.toml.d");

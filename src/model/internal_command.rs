@@ -1,6 +1,7 @@
 //! The arguments of the hidden commands. forge, systemd and tmux run these commands; people do not.
 //!
-//! Running systems and installed unit files call them, so the words and their order must not change.
+//! tmux servers that already run, and installed unit files, contain these command lines. So the words and their
+//! order must not change.
 
 use std::ffi::OsString;
 

@@ -63,8 +63,8 @@ pub fn make_dir(path: &Path) -> Result<()> {
     std::fs::create_dir_all(path).trying(format!("cannot make the directory {}", path.display()))
 }
 
-/// Removes the temporary files of writers that were killed half-way: files of this age whose names begin
-/// with `prefix`. Files that cannot be removed do no harm and stay.
+/// Removes the temporary files of writers that were killed half-way: files whose names begin with `prefix` and
+/// that are at least `age` old. Files that cannot be removed do no harm and stay.
 pub fn clear_leftovers(dir: &Path, prefix: &str, age: Duration) {
     let is_old = |metadata: &Metadata| {
         metadata.modified().is_ok_and(|at| at.elapsed().is_ok_and(|elapsed| elapsed >= age))

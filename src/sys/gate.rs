@@ -68,7 +68,10 @@ impl Held {
             .stderr(Stdio::piped())
             .spawn()
             .trying("cannot start the session's first process")?;
-        let gate = child.stdin.take().ok_or_else(|| Error::failed("the gate has no pipe"))?;
+        let gate = child
+            .stdin
+            .take()
+            .ok_or_else(|| Error::failed("the session's first process has no pipe on its standard input"))?;
         Ok(Self { child, gate })
     }
 
@@ -219,8 +222,8 @@ impl Waiting {
 /// Connects to the gate and waits for orders. `None` if the forge that held the gate died.
 fn wait_for_orders<T: DeserializeOwned>(name: &str) -> Result<(UnixStream, Option<T>)> {
     let nobody = || {
-        Error::failed("nobody waits for this process")
-            .hint("it is one of forge's own; use 'forge spawn' or 'forge guard run'")
+        Error::failed("no process of forge holds this gate")
+            .hint("forge calls this command itself; use 'forge spawn' or 'forge guard run'")
     };
     let address = SocketAddr::from_abstract_name(name).trying("no gate has such a name")?;
     let stream = UnixStream::connect_addr(&address).map_err(|_| nobody())?;

@@ -26,7 +26,8 @@ pub struct Record {
     /// The outcome of the last start.
     #[serde(default)]
     pub started: Option<StartOutcome>,
-    /// Whether a poke starts the supervisor. A poke does not clear the failures.
+    /// Whether `forge poke` requested the next start of the supervisor. Such a start keeps the earlier
+    /// failures.
     #[serde(default)]
     pub poked: bool,
     /// Whether systemd starts the next supervisor by itself after the end of the last one. `NRestarts=`

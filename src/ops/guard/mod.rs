@@ -54,8 +54,8 @@ fn require_known<'a>(units: impl IntoIterator<Item = (&'a Guarded, &'a str)>) ->
     Ok(())
 }
 
-/// The pressure on the units since the last measurement: the highest of each resource. `None` where no unit
-/// is guarded, or the kernel does not measure pressure.
+/// The pressure on the units since the last measurement: for each resource, the highest value of any unit.
+/// `None` if no unit is guarded, or if the kernel does not measure pressure.
 fn pressure_on(units: &[Known], gauge: &mut Gauge) -> Option<Pressure> {
     let on = |known: &Known| match known.last.control_group.as_str() {
         // The unit has no processes, so nothing waits.

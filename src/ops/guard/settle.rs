@@ -131,8 +131,8 @@ fn record_states(recorder: &mut impl ChangeRecorder, units: &[Guarded], readings
     }
 }
 
-/// Whether a unit stays in its state unless somebody acts. A unit that was changing already when the guard
-/// began need not finish.
+/// Whether a unit is at rest: it has no job, its state is not changing, and its main process is not about to
+/// end. A unit that is still in the changing state in which the guard found it counts as at rest.
 fn is_settled(reading: &ObservedUnit, first: &UnitState) -> bool {
     let ObservedUnit { state, has_job } = reading;
     let is_moving = state.is_settling() && state != first;

@@ -54,7 +54,7 @@ pub fn run(context: &Context, order: &GuardOrder<'_>) -> Result<(GuardReport, En
     Ok(finished)
 }
 
-/// Checks the order and the units, and starts the command.
+/// Checks the request and the units, and starts the command.
 fn start<'a>(context: &Context, order: &'a GuardOrder<'a>) -> Result<(Running<'a>, UnitWatch)> {
     refuse_if_impossible(order)?;
     let (mut readings, mut unit_watch) = watch(&order.units)?;

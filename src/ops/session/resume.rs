@@ -20,8 +20,8 @@ pub struct Resumption {
     pub id: Option<String>,
     /// Why the session starts without a resume id although it has a `resume` command.
     pub fresh: Option<String>,
-    /// Lock on the conversation, held until the session has started: from then on its specification says
-    /// that the conversation is its own.
+    /// The lock on the conversation. forge holds it until the session has started: from then on the session's
+    /// specification names the conversation.
     _claim: Option<Claim>,
 }
 

@@ -44,7 +44,7 @@ impl Directory {
         let uid = geteuid().as_raw();
         let refuse = |why: String| {
             Err(Error::new(Kind::Unsafe, format!("{} is not safe for tmux sockets: {why}", path.display()))
-                .hint("have it removed, or set TMUX_TMPDIR to a directory of your own"))
+                .hint("ask an administrator to remove it, or set TMUX_TMPDIR to a directory of your own"))
         };
         // A plain open would wait for ever if another user put a FIFO there; O_DIRECTORY refuses it.
         let flags =

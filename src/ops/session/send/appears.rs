@@ -3,18 +3,21 @@
 
 use std::time::{Duration, Instant};
 
-use super::typist::{EMPTIED, POLL, ROWS, Typist, mode};
+use super::typist::{EMPTIED, FIRST_POLL, LONGEST_POLL, ROWS, Typist, mode};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::screen::{Screen, TypedText};
 use crate::sys::clock::Deadline;
 
-/// How long a text may take to appear while the screen does not change, and in total. A long text takes time
-/// to appear in a busy program.
-pub(super) const APPEARS: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
+/// How long a text may take to appear while the screen does not change.
+pub(super) const APPEARS_WITHIN: Duration = Duration::from_secs(5);
+
+/// How long a text may take to appear while the screen changes: a long text takes time in a busy program.
+const APPEARS_AT_LAST: Duration = Duration::from_secs(60);
 
 /// Bounds for the rest after a text. The screen is at rest after no output for twice the time that the text
 /// took to appear: a program that draws slowly also reads slowly.
-pub(super) const REST: (Duration, Duration) = (Duration::from_millis(3), Duration::from_secs(1));
+pub(super) const LEAST_REST: Duration = Duration::from_millis(3);
+const LONGEST_REST: Duration = Duration::from_secs(1);
 
 /// The least rest after a fast run of keys. Programs without bracketed paste recognise a paste by its speed,
 /// and treat an Enter that follows too soon as a line break (seen up to 120 ms).
@@ -32,8 +35,8 @@ impl Typist<'_> {
         least_rest: impl Fn() -> Duration,
         before: &Screen,
     ) -> Result<Option<Screen>> {
-        let (start, limit) = (Instant::now(), Deadline::after(APPEARS.1));
-        let (mut patience, mut again) = (Deadline::after(APPEARS.0), POLL.0);
+        let (start, limit) = (Instant::now(), Deadline::after(APPEARS_AT_LAST));
+        let (mut patience, mut again) = (Deadline::after(APPEARS_WITHIN), FIRST_POLL);
         let mut last: Option<Screen> = None;
         loop {
             let wrote = self.output_within(Deadline::after(again).min(patience));
@@ -45,7 +48,7 @@ impl Typist<'_> {
                 return self.wait_until_at_rest(typed, rest, before, screen).map(Some);
             }
             if last.as_ref() != Some(&screen) || mode(&screen).unread > 0 {
-                patience = Deadline::after(APPEARS.0).min(limit);
+                patience = Deadline::after(APPEARS_WITHIN).min(limit);
             } else if patience.passed() {
                 return Ok(None);
             }
@@ -53,7 +56,7 @@ impl Typist<'_> {
                 return Ok(None);
             }
             last = Some(screen);
-            again = if wrote { POLL.0 } else { POLL.1.min(again * 2) };
+            again = if wrote { FIRST_POLL } else { LONGEST_POLL.min(again * 2) };
         }
     }
 
@@ -109,5 +112,5 @@ impl Typist<'_> {
 /// How long the program must print nothing for the screen to be at rest, if the text took `appeared` to
 /// appear.
 fn rest_for(appeared: Duration) -> Duration {
-    (appeared * 2).clamp(REST.0, REST.1)
+    (appeared * 2).clamp(LEAST_REST, LONGEST_REST)
 }

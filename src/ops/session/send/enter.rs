@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::appears::RESTLESS;
-use super::typist::{POLL, Typist, UNSTEADY, mode};
+use super::typist::{FIRST_POLL, LONGEST_POLL, Typist, UNSTEADY, mode};
 use crate::model::error::{Kind, Result};
 use crate::model::screen::typing::{Sent, TextFate};
 use crate::model::screen::{After, Screen, TypedText};
@@ -13,15 +13,17 @@ use crate::sys::clock::{Deadline, pause};
 /// keys.
 const REST_BEFORE_AGAIN: Duration = Duration::from_secs(1);
 
-/// How long the text may stay in the input line after Enter: if the program has read the Enter, and if it has
-/// not.
-const LEAVES: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(15));
+/// How long the text may stay in the input line after the program has read the Enter.
+const LEAVES_AFTER_READ: Duration = Duration::from_secs(3);
+
+/// How long the text may stay in the input line while the program does not read the Enter.
+const LEAVES_UNREAD: Duration = Duration::from_secs(15);
 
 /// How long an input box may be covered, for instance while a program redraws its screen.
-const COVERED: Duration = Duration::from_millis(700);
+const MAY_BE_COVERED: Duration = Duration::from_millis(700);
 
 /// How long a text must be gone to count as gone. A program may draw its screen in several steps.
-const GONE: Duration = Duration::from_millis(10);
+const STAYS_GONE: Duration = Duration::from_millis(10);
 
 impl Typist<'_> {
     /// Presses Enter after a text in the input line, and sets the text's fate in `sent`. If the program
@@ -74,7 +76,7 @@ impl Typist<'_> {
                 screen = now;
             } else {
                 // The program may be about to draw the text again.
-                pause(POLL.0);
+                pause(FIRST_POLL);
             }
             if deadline.passed() {
                 return Err(
@@ -103,13 +105,13 @@ impl Typist<'_> {
     }
 
     /// Waits for the effect of Enter on the text. Two equal readings are sure, and so is a cursor below its old
-    /// place; otherwise the program must print nothing for [`GONE`]. Also returns the screen; `None` if the session
+    /// place; otherwise the program must print nothing for [`STAYS_GONE`]. Also returns the screen; `None` if the session
     /// has ended.
     fn wait_for_effect(&self, typed: &TypedText, pressed: &Screen) -> Result<(After, Option<Screen>)> {
-        let (soon, late) = (Deadline::after(LEAVES.0), Deadline::after(LEAVES.1));
+        let (soon, late) = (Deadline::after(LEAVES_AFTER_READ), Deadline::after(LEAVES_UNREAD));
         let mut covered = None;
         let was_canonical = mode(pressed).canonical;
-        let (mut again, mut last) = (POLL.0, None);
+        let (mut again, mut last) = (FIRST_POLL, None);
         loop {
             let wrote = self.output_within(Deadline::after(again));
             let screen = match self.input.read_screen() {
@@ -124,20 +126,20 @@ impl Typist<'_> {
             };
             let is_sure = last == Some(after) || screen.is_below(pressed);
             if [After::Left, After::Broken].contains(&after)
-                && (is_sure || !self.output_within(Deadline::after(GONE)))
+                && (is_sure || !self.output_within(Deadline::after(STAYS_GONE)))
             {
                 return Ok((after, Some(screen)));
             }
             let deadline = match after {
                 _ if mode(&screen).unread > 0 => late,
-                After::Covered => *covered.get_or_insert_with(|| Deadline::after(COVERED)),
+                After::Covered => *covered.get_or_insert_with(|| Deadline::after(MAY_BE_COVERED)),
                 _ => soon,
             };
             if deadline.passed() {
                 return Ok((after, Some(screen)));
             }
             last = Some(after);
-            again = if wrote { POLL.0 } else { POLL.1.min(again * 2) };
+            again = if wrote { FIRST_POLL } else { LONGEST_POLL.min(again * 2) };
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::appears::{REST, REST_AFTER_KEYS};
+use super::appears::{LEAST_REST, REST_AFTER_KEYS};
 use super::typist::{EMPTIED, ROWS, Typist, UNSTEADY, check_no_tab, mode};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::screen::typing::{LONGEST_CANONICAL, Sent, TextFate, only_line, pieces};
@@ -213,7 +213,7 @@ impl Typist<'_> {
                 true if text.len() > SHORT || text.contains('\n') => REST_AFTER_LONG,
                 true if before.is_in_box() => REST_IN_BOX,
                 false if !mode.canonical => REST_AFTER_KEYS,
-                _ => REST.0,
+                _ => LEAST_REST,
             }
         };
         match self.wait_until_shown(typed, least_rest, &before)? {

@@ -33,11 +33,12 @@ pub(super) const EMPTIED: Duration = Duration::from_millis(500);
 const TMUX_READS: Duration = Duration::from_millis(1);
 
 /// How long an echo usually takes.
-const SOON: Duration = Duration::from_millis(30);
+const ECHO: Duration = Duration::from_millis(30);
 
 /// The first and the longest pause between two reads of the screen while the program prints nothing: tmux may
 /// not yet have read the earlier output. Each read starts a process.
-pub(super) const POLL: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(250));
+pub(super) const FIRST_POLL: Duration = Duration::from_millis(10);
+pub(super) const LONGEST_POLL: Duration = Duration::from_millis(250);
 
 /// How long forge tries to press Enter, or to paste, while the screen keeps changing.
 pub(super) const UNSTEADY: Duration = Duration::from_secs(3);
@@ -142,14 +143,14 @@ impl<'a> Typist<'a> {
     /// Waits until the screen differs from `before`, or the time is up. Returns the screen.
     pub(super) fn changed_since(&self, before: &Screen, limit: Duration) -> Result<Screen> {
         let deadline = Deadline::after(limit);
-        let mut again = POLL.0;
+        let mut again = FIRST_POLL;
         loop {
             let wrote = self.output_within(deadline.min(Deadline::after(again)));
             let screen = self.input.read_screen()?;
             if screen != *before || deadline.passed() {
                 return Ok(screen);
             }
-            again = if wrote { POLL.0 } else { POLL.1.min(again * 2) };
+            again = if wrote { FIRST_POLL } else { LONGEST_POLL.min(again * 2) };
         }
     }
 
@@ -242,7 +243,7 @@ impl<'a> Typist<'a> {
     /// echo takes 1 ms: closing it takes the kernel 17 ms (measured on 6.18), which is most of the time of a
     /// `send`.
     pub(super) fn output_within(&self, deadline: Deadline) -> bool {
-        let soon = Deadline::after(SOON).min(deadline);
+        let soon = Deadline::after(ECHO).min(deadline);
         loop {
             if self.has_printed() {
                 return true;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::appears::{APPEARS, REST_AFTER_KEYS};
+use super::appears::{APPEARS_WITHIN, REST_AFTER_KEYS};
 use super::typist::{Typist, check_no_tab};
 use crate::model::error::Result;
 use crate::model::screen::typing::{Sent, TextFate, only_line};
@@ -26,7 +26,7 @@ impl Typist<'_> {
             return Err(self.not_shown_error("the screen changed, so nothing was typed"));
         }
         let (typed, asked) = (TypedText::new(text), self.question(before));
-        let deadline = Deadline::after(APPEARS.0);
+        let deadline = Deadline::after(APPEARS_WITHIN);
         let mut last = before.clone();
         loop {
             let screen = self.changed_since(&last, deadline.left())?;

@@ -145,8 +145,8 @@ fn spawn_claimed(context: &Context, order: SpawnOrder<'_>) -> Result<Spawned> {
 /// Claims the session's name, and waits until no other process is clearing the session.
 ///
 /// # Errors
-/// [`Kind::Taken`] if another process holds the claim, or if a session that is to be restored was stopped or
-/// started since the restore was planned; [`Kind::Deadline`] if clearing takes longer than 30 seconds.
+/// [`Kind::Taken`] if another process holds the claim. In a restore, also if the session was stopped or started
+/// after the restore chose it. [`Kind::Deadline`] if clearing takes longer than 30 seconds.
 fn claim_and_wait(context: &Context, order: SpawnOrder<'_>) -> Result<Claim> {
     let id = &order.spec.session;
     context.manager()?;
@@ -196,8 +196,8 @@ fn make_way(context: &Context, order: SpawnOrder<'_>) -> Result<()> {
 
 /// Claims the session's name.
 ///
-/// A supervisor waits up to 30 seconds for another process that holds the claim: `forge spawn` holds it only
-/// until it has noticed the supervisor and is refused.
+/// A supervisor waits up to 30 seconds for the claim: a `forge spawn` of the same name releases it as soon as
+/// it finds the supervisor and fails.
 ///
 /// # Errors
 /// [`Kind::Taken`] if another process holds the claim.
