@@ -14,7 +14,7 @@ use crate::model::guard::{DISTURBED, REFUSED, report};
 use crate::model::output::Output;
 use crate::model::session::limits::{Limits, Percent};
 use crate::ops::Context;
-use crate::ops::guard::order::GuardOrder;
+use crate::ops::guard::request::GuardRequest;
 use crate::ops::guard::snapshot::{self, Compared};
 use crate::ops::guard::start::run as run_guarded;
 use crate::ops::guard::{units, watch};
@@ -160,7 +160,7 @@ fn run_command(context: &Context, run: &RunArgs, json: bool) -> Result<Output> {
         check_pressure(percent)?;
     }
     let limits = run.limits.limits()?;
-    let order = GuardOrder {
+    let request = GuardRequest {
         command: &run.command,
         units: units(context, &run.units.unit, &run.units.system_unit)?,
         refuse_if_active: &run.refuse_if_active,
@@ -170,7 +170,7 @@ fn run_command(context: &Context, run: &RunArgs, json: bool) -> Result<Output> {
         leave_children: run.leave_children,
         stdout_to_stderr: json,
     };
-    let (report, end) = run_guarded(context, &order)?;
+    let (report, end) = run_guarded(context, &request)?;
     Ok(report.show(&end).on_stderr())
 }
 

@@ -5,7 +5,7 @@ use super::{Command, CommandContext, ConfigPolicy};
 use crate::model::error::Result;
 use crate::model::output::Output;
 use crate::model::sweep::stale_sockets;
-use crate::ops::session::spawn::order::{SpawnMode, SpawnOrder};
+use crate::ops::session::spawn::request::{SpawnMode, SpawnRequest};
 use crate::ops::session::spawn::spawn;
 use crate::ops::supervise::client;
 
@@ -37,7 +37,7 @@ impl Command for Args {
             client::spawn(context, &spec, wanted.replace)?
         } else {
             let mode = if wanted.replace { SpawnMode::Replacing } else { SpawnMode::New };
-            spawn(context, SpawnOrder::new(&spec, mode))?
+            spawn(context, SpawnRequest::new(&spec, mode))?
         };
         let cleaned = match spawned.swept.len() {
             0 => String::new(),

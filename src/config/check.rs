@@ -139,7 +139,7 @@ mod tests {
             ("[sweep]\ntimeout_ms = true", "expected milliseconds (500) or a span"),
             ("[sessions.a]\nstuck_after = 60\nstuck_by = []", "stuck_by is empty"),
             ("[sessions.a]\nstuck_after = 5\nstuck_by = ['output']", "too short"),
-            ("[notify.webhook]\n", "either url or url_file"),
+            ("[notify.webhook]\n", "exactly one of url and url_file"),
             ("[notify.telegram]\n", "has no chat_id"),
             ("[guard]\nunits = ['a b']", "[guard]: 'a b' is not a valid unit name"),
             ("[guard]\nfreeze_on_pressure = 0", "[guard]: freeze-on-pressure is 0"),

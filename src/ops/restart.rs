@@ -5,7 +5,7 @@
 use super::Context;
 use super::session::observe::ObservedSession;
 use super::session::resume::{Conversations, find_id, resumption};
-use super::session::spawn::order::{SpawnMode, SpawnOrder};
+use super::session::spawn::request::{SpawnMode, SpawnRequest};
 use super::session::spawn::{Spawned, spawn};
 use super::session::stop;
 use super::supervise::client;
@@ -46,7 +46,7 @@ pub fn restart(context: &Context, session: &SessionId, found: Option<ObservedSes
         let spec = resumption.recorded_in(spec);
         spawn(
             context,
-            SpawnOrder { spec: &spec, argv: &resumption.argv, mode: SpawnMode::Again(found.as_ref()) },
+            SpawnRequest { spec: &spec, argv: &resumption.argv, mode: SpawnMode::Again(found.as_ref()) },
         )?
     };
     journal::record(&Event::Restarted { session: session.clone(), why: "a request".to_owned() });

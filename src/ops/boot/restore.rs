@@ -12,8 +12,8 @@ use crate::model::session::restore::{Again, Failed, Left, ManagerLife, RestoreSt
 use crate::model::session::spec::{Keeper, Spec};
 use crate::ops::Context;
 use crate::ops::session::resume::resumption;
-use crate::ops::session::spawn::order::{SpawnMode, SpawnOrder};
 use crate::ops::session::spawn::refusal::is_abandoned;
+use crate::ops::session::spawn::request::{SpawnMode, SpawnRequest};
 use crate::ops::session::spawn::{Spawned, spawn};
 use crate::ops::session::{observe, specify};
 use crate::ops::supervise::client;
@@ -204,7 +204,7 @@ fn start(context: &Context, spec: &Spec, planned: Option<&Spec>) -> SessionOutco
     let spec = resumption.recorded_in(spec.clone());
     match spawn(
         context,
-        SpawnOrder { spec: &spec, argv: &resumption.argv, mode: SpawnMode::Restored(planned) },
+        SpawnRequest { spec: &spec, argv: &resumption.argv, mode: SpawnMode::Restored(planned) },
     ) {
         Ok(spawned) => record_restored(session, &spawned, resumption.id, resumption.fresh),
         // Another forge has started it in the meantime.

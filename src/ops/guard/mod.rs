@@ -5,7 +5,7 @@ pub mod cleanup;
 mod freezing;
 mod listening;
 mod meter;
-pub mod order;
+pub mod request;
 mod running;
 mod settle;
 pub mod snapshot;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::listening::Listening;
-use super::order::GuardOrder;
+use super::request::GuardRequest;
 use super::require_known;
 use super::running::{FORWARDED, Placement, Running};
 use super::settle::wait_while_going_down;
@@ -37,15 +37,15 @@ const START: Duration = Duration::from_secs(60);
 /// # Errors
 /// When forge refuses to run the command, or a step before its start fails: `Kind::Missing`, `Kind::Usage`,
 /// `Kind::Bus`, `Kind::Failed`, or `Kind::Deadline` after 60 seconds.
-pub fn run(context: &Context, order: &GuardOrder<'_>) -> Result<(GuardReport, End)> {
+pub fn run(context: &Context, request: &GuardRequest<'_>) -> Result<(GuardReport, End)> {
     // If the caller ignores SIGCHLD, the kernel reaps the command and does not report its end.
     signals::keep_exit_statuses()?;
     // Before any thread starts: threads inherit the signals that this one blocks.
     let mut taken = vec![Signal::SIGCHLD, Signal::SIGCONT, Signal::SIGTSTP];
     taken.extend(FORWARDED);
     let signals = Signals::block(&taken)?;
-    let (running, watch) = start(context, order).inspect_err(|error| {
-        journal::record(&Event::GuardRefused { program: order.program(), error: error.message.clone() });
+    let (running, watch) = start(context, request).inspect_err(|error| {
+        journal::record(&Event::GuardRefused { program: request.program(), error: error.message.clone() });
     })?;
     let finished = running.run_to_end(&signals, &watch);
     // Drop the pending signals. Later ones may end the guard, on which nothing depends any more.
@@ -55,14 +55,14 @@ pub fn run(context: &Context, order: &GuardOrder<'_>) -> Result<(GuardReport, En
 }
 
 /// Checks the request and the units, and starts the command.
-fn start<'a>(context: &Context, order: &'a GuardOrder<'a>) -> Result<(Running<'a>, UnitWatch)> {
-    refuse_if_impossible(order)?;
-    let (mut readings, mut unit_watch) = watch(&order.units)?;
+fn start<'a>(context: &Context, request: &'a GuardRequest<'a>) -> Result<(Running<'a>, UnitWatch)> {
+    refuse_if_impossible(request)?;
+    let (mut readings, mut unit_watch) = watch(&request.units)?;
     if readings.iter().any(|reading| reading.has_job || reading.state.is_going_down()) {
-        wait_while_going_down(&order.units, readings)?;
-        (readings, unit_watch) = watch(&order.units)?;
+        wait_while_going_down(&request.units, readings)?;
+        (readings, unit_watch) = watch(&request.units)?;
     }
-    let seen: Vec<_> = order.units.iter().cloned().zip(readings).collect();
+    let seen: Vec<_> = request.units.iter().cloned().zip(readings).collect();
     require_known(seen.iter().map(|(unit, reading)| (unit, reading.state.load.as_str())))?;
     for (unit, reading) in &seen {
         if !reading.state.is_up() {
@@ -70,22 +70,22 @@ fn start<'a>(context: &Context, order: &'a GuardOrder<'a>) -> Result<(Running<'a
         }
     }
     let timeline = Timeline::new(seen.into_iter().map(|(unit, reading)| (unit, reading.state)));
-    Ok((begin(context, order, timeline)?, unit_watch))
+    Ok((begin(context, request, timeline)?, unit_watch))
 }
 
-/// Refuses the order if this machine or an active unit does not allow it.
+/// Refuses the request if this machine or an active unit does not allow it.
 ///
 /// # Errors
 /// `Kind::Missing` when the kernel does not measure pressure; `Kind::Failed` when a unit of
 /// `refuse_if_active` is active; `Kind::Usage` when a name is not a valid unit name; `Kind::Bus` when a
 /// manager cannot be reached.
-fn refuse_if_impossible(order: &GuardOrder<'_>) -> Result<()> {
-    if order.freeze_on_pressure.is_some() && !psi::is_measured() {
+fn refuse_if_impossible(request: &GuardRequest<'_>) -> Result<()> {
+    if request.freeze_on_pressure.is_some() && !psi::is_measured() {
         return Err(Error::new(Kind::Missing, "this kernel does not measure pressure")
             .hint("boot it with psi=1, or leave out --freeze-on-pressure"));
     }
     let mut named = Vec::new();
-    for name in order.refuse_if_active {
+    for name in request.refuse_if_active {
         named.push(Guarded::parse(ManagerKind::User, name)?);
         named.push(Guarded::parse(ManagerKind::System, name)?);
     }
@@ -96,7 +96,7 @@ fn refuse_if_impossible(order: &GuardOrder<'_>) -> Result<()> {
         return Err(Error::failed(error).hint(format!("stop {} first, or wait for its end", unit.unit)));
     }
     known.retain(|(_, reading)| reading.state.load != "not-found");
-    for name in order.refuse_if_active {
+    for name in request.refuse_if_active {
         let unit = Guarded::parse(ManagerKind::User, name)?.unit;
         if !known.iter().any(|(known, _)| known.unit == unit) {
             inform!("--refuse-if-active: neither manager knows {unit}");
@@ -106,21 +106,21 @@ fn refuse_if_impossible(order: &GuardOrder<'_>) -> Result<()> {
 }
 
 /// Starts a process, moves it into a scope with the limits, and lets it execute the command.
-fn begin<'a>(context: &Context, order: &'a GuardOrder<'a>, timeline: Timeline) -> Result<Running<'a>> {
+fn begin<'a>(context: &Context, request: &'a GuardRequest<'a>, timeline: Timeline) -> Result<Running<'a>> {
     let manager = context.manager()?;
     let deadline = Deadline::after(START);
     let own = std::process::id();
     let id = unit::guard_id(own, boot_us() / 1000);
     let slice = unit::guard_slice(&id, &cgroup::of_process(own).unwrap_or_default());
-    let program = order.program();
-    let denial = order.deny_listen.then(|| {
+    let program = request.program();
+    let denial = request.deny_listen.then(|| {
         let denial = if landlock::can_deny_bind() { Denial::KernelAndWatch } else { Denial::Watch };
         Ok::<_, Error>((denial, Listening::new(denial)?))
     });
     let denial = denial.transpose()?;
     let denied = denial.as_ref().map(|(denial, _)| *denial);
     let gate = Gate::new()?;
-    let child = gate::start_guarded(&gate, order.command, order.stdout_to_stderr)?;
+    let child = gate::start_guarded(&gate, request.command, request.stdout_to_stderr)?;
     let gone = || Error::failed("the process ended before it could execute the command");
     let process = Process::open(child.id())?.ok_or_else(gone)?;
     let waiting = gate.wait_for(child.id(), deadline).and_then(|waiting| {
@@ -131,15 +131,15 @@ fn begin<'a>(context: &Context, order: &'a GuardOrder<'a>, timeline: Timeline) -
             slice: slice.clone(),
             guard,
             command: id_of(child.id()),
-            leave_children: order.leave_children,
+            leave_children: request.leave_children,
         };
         manager.start_guarding(
             &Guarding {
                 id: &id,
                 slice: &slice,
-                may_stay: order.leave_children,
+                may_stay: request.leave_children,
                 description: &format!("guarded: {program}"),
-                limits: &order.limits,
+                limits: &request.limits,
                 process: &process,
                 forge: &env::forge()?,
                 keeper: &keeper.words(),
@@ -162,13 +162,13 @@ fn begin<'a>(context: &Context, order: &'a GuardOrder<'a>, timeline: Timeline) -
     if let Some(denial) = denied {
         inform!("{program} may not listen on TCP ports: {}", denial.words());
     }
-    if order.units.is_empty() {
+    if request.units.is_empty() {
         inform!("no unit is guarded; name units with --unit, --system-unit or in [guard]");
     }
     let placement = Placement { id: id.clone(), slice, group, manager_group };
-    let running = Running::new(order, placement, child.id(), timeline, denial);
+    let running = Running::new(request, placement, child.id(), timeline, denial);
     waiting.release_guarded(denied == Some(Denial::KernelAndWatch), &program, deadline)?;
-    let units = order.units.clone();
+    let units = request.units.clone();
     journal::record(&Event::GuardStarted { guard: id, program, units, deny_listen: denied });
     Ok(running)
 }

@@ -15,7 +15,7 @@ use crate::model::supervision::{DELAYS, Delays, StartOutcome, Watched, status};
 use crate::ops::Context;
 use crate::ops::session::observe::{self, ObservedSession};
 use crate::ops::session::resume::resumption;
-use crate::ops::session::spawn::order::{SpawnMode, SpawnOrder};
+use crate::ops::session::spawn::request::{SpawnMode, SpawnRequest};
 use crate::ops::session::spawn::{Spawned, spawn};
 use crate::ops::session::{exited, specify, stop};
 use crate::sys::cgroup::Cgroup;
@@ -217,7 +217,7 @@ impl Supervisor {
         sd_notify::status(&format!("starting {}", argv.name()));
         self.record.running_wall_us = Some(0);
         self.write_record(context);
-        let spawned = spawn(context, SpawnOrder { spec: &spec, argv, mode: SpawnMode::Supervised })?;
+        let spawned = spawn(context, SpawnRequest { spec: &spec, argv, mode: SpawnMode::Supervised })?;
         drop(turn);
         if self.terms.restarts > 0 {
             let why =

@@ -10,7 +10,7 @@ use super::cleanup::{end_processes, remove_slice, thaw};
 use super::freezing::Freezing;
 use super::listening::Listening;
 use super::meter::Meter;
-use super::order::GuardOrder;
+use super::request::GuardRequest;
 use super::settle::{ChangeRecorder, wait_until_settled};
 use super::surroundings::{self, Surroundings};
 use crate::model::error::Result;
@@ -52,7 +52,7 @@ pub(super) struct Placement {
 
 /// A guarded command that runs.
 pub(super) struct Running<'a> {
-    order: &'a GuardOrder<'a>,
+    request: &'a GuardRequest<'a>,
     placement: Placement,
     child: Child,
     /// When the command began, in microseconds since the boot.
@@ -78,19 +78,19 @@ pub(super) struct Running<'a> {
 impl<'a> Running<'a> {
     /// `pid` is the process that is about to execute the command.
     pub(super) fn new(
-        order: &'a GuardOrder<'a>,
+        request: &'a GuardRequest<'a>,
         placement: Placement,
         pid: u32,
         mut timeline: Timeline,
         denial: Option<(Denial, Listening)>,
     ) -> Self {
         let (began_us, began_at_us) = (boot_us(), now_us());
-        timeline.push(began_us, Happening::Began { program: order.program() });
+        timeline.push(began_us, Happening::Began { program: request.program() });
         let freezing =
             |percent| Freezing::new(percent, placement.id.clone(), &placement.slice, &placement.group);
         let (denial, listening) = denial.unzip();
         Self {
-            order,
+            request,
             child: Child::new(pid, began_at_us),
             began_us,
             began_at_us,
@@ -99,7 +99,7 @@ impl<'a> Running<'a> {
             listening,
             listened: false,
             has_moved: false,
-            freezing: order.freeze_on_pressure.map(freezing),
+            freezing: request.freeze_on_pressure.map(freezing),
             meter: Meter::new(&placement.group),
             next_sample: began_us,
             oom_kills: psi::oom_kills(),
@@ -151,12 +151,15 @@ impl<'a> Running<'a> {
         }
         thaw(&self.placement.slice, &self.placement.group)?;
         let (group, slice) = (self.placement.group.clone(), self.placement.slice.clone());
-        let cleared =
-            if self.order.leave_children { 0 } else { self.run_and_watch(watch, || end_processes(&group))?? };
+        let cleared = if self.request.leave_children {
+            0
+        } else {
+            self.run_and_watch(watch, || end_processes(&group))??
+        };
         if cleared > 0 {
             self.timeline.push(boot_us(), Happening::Cleared { processes: cleared });
         }
-        if !self.order.leave_children {
+        if !self.request.leave_children {
             self.meter.measure_usage();
             self.run_and_watch(watch, || remove_slice(&slice))??;
         }
@@ -214,11 +217,12 @@ impl<'a> Running<'a> {
     /// the command itself, which may have ended.
     fn acting_on(&self, unit: &Guarded, main_pid: u32) -> Vec<String> {
         let argv: Vec<_> =
-            self.order.command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+            self.request.command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
         let mut names = surroundings::acting_on(&self.placement.group, unit, main_pid);
-        if surroundings::names_tool_and_unit(&argv, unit, main_pid) && !names.contains(&self.order.program())
+        if surroundings::names_tool_and_unit(&argv, unit, main_pid)
+            && !names.contains(&self.request.program())
         {
-            names.push(self.order.program());
+            names.push(self.request.program());
         }
         names
     }

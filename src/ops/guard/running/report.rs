@@ -44,7 +44,7 @@ impl Running<'_> {
             (true, false) => Verdict::Listened,
             (false, false) => Verdict::Undisturbed,
         };
-        let (program, exit_status) = (self.order.program(), verdict.exit_status(end));
+        let (program, exit_status) = (self.request.program(), verdict.exit_status(end));
         // The kernel counts the children that this process waited for even where it does not count the group.
         let cpu_usec = self.meter.cpu_usec.max(process::children_cpu_usec());
         journal::record(&Event::GuardFinished {

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::process::Child;
 use std::time::Duration;
 
-use super::order::{SpawnMode, SpawnOrder};
 use super::ready::StartedProgram;
 use super::refusal::stopped_meanwhile;
+use super::request::{SpawnMode, SpawnRequest};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::internal_command::InternalCommand;
 use crate::model::session::spec::Spec;
@@ -50,8 +50,8 @@ impl From<Error> for AttemptError {
 
 /// Starts the session and returns the mark that names its processes. The caller holds the claim on the name,
 /// and cleans up after [`AttemptError::AfterUnits`].
-pub(super) fn start(context: &Context, order: SpawnOrder<'_>) -> std::result::Result<Mark, AttemptError> {
-    let SpawnOrder { spec, argv, .. } = order;
+pub(super) fn start(context: &Context, request: SpawnRequest<'_>) -> std::result::Result<Mark, AttemptError> {
+    let SpawnRequest { spec, argv, .. } = request;
     let GatedProcess { held, first, gate, forge } =
         start_gated(context, spec).map_err(AttemptError::BeforeUnits)?;
     let scope = Scope {
@@ -73,11 +73,11 @@ pub(super) fn start(context: &Context, order: SpawnOrder<'_>) -> std::result::Re
     // The units exist from here on. tmux starts while forge writes the specification, and the program
     // starts after that: after a power cut at any later moment, a restore finds the specification.
     let server = held.release()?;
-    let written = context.store.remove_end(&spec.session).and_then(|()| write_spec(context, order));
+    let written = context.store.remove_end(&spec.session).and_then(|()| write_spec(context, request));
     let ids = read_ids(server);
     written?;
     let ids = ids?;
-    Ok(start_program(order, &gate, &ids, &forge)?)
+    Ok(start_program(request, &gate, &ids, &forge)?)
 }
 
 /// Writes the specification, from which a restore brings the session back after a power cut.
@@ -85,15 +85,15 @@ pub(super) fn start(context: &Context, order: SpawnOrder<'_>) -> std::result::Re
 /// # Errors
 /// [`Kind::Taken`] if the session is being restored and was stopped after the restore was planned: then its
 /// specification is gone, and the session must not start.
-fn write_spec(context: &Context, order: SpawnOrder<'_>) -> Result<()> {
-    let SpawnMode::Restored(planned) = order.mode else { return context.store.write_spec(order.spec) };
+fn write_spec(context: &Context, request: SpawnRequest<'_>) -> Result<()> {
+    let SpawnMode::Restored(planned) = request.mode else { return context.store.write_spec(request.spec) };
     // On disk is the planned specification, or the one that the first attempt has written.
-    for expected in [planned, Some(order.spec)].into_iter().flatten() {
-        if context.store.change_spec(expected, |spec| order.spec.clone_into(spec))? {
+    for expected in [planned, Some(request.spec)].into_iter().flatten() {
+        if context.store.change_spec(expected, |spec| request.spec.clone_into(spec))? {
             return Ok(());
         }
     }
-    Err(stopped_meanwhile(&order.spec.session))
+    Err(stopped_meanwhile(&request.spec.session))
 }
 
 /// The session's first process, which waits behind a gate until it may become tmux.
@@ -150,8 +150,8 @@ fn read_ids(tmux: Child) -> Result<Ids> {
 }
 
 /// Lets the process in the pane become the program, and waits until the program is up.
-fn start_program(order: SpawnOrder<'_>, gate: &Gate, ids: &Ids, forge: &std::path::Path) -> Result<Mark> {
-    let SpawnOrder { spec, argv, .. } = order;
+fn start_program(request: SpawnRequest<'_>, gate: &Gate, ids: &Ids, forge: &std::path::Path) -> Result<Mark> {
+    let SpawnRequest { spec, argv, .. } = request;
     let waiting = gate.wait_for(ids.pane_pid, Deadline::after(START))?;
     let lost = || Error::new(Kind::Socket, "tmux: lost server while the session was being started");
     let program = Process::open(ids.pane_pid)?.ok_or_else(lost)?;

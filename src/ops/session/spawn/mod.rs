@@ -2,10 +2,10 @@
 //! once after an error of the socket.
 
 mod attempt;
-pub mod order;
 pub mod ports;
 mod ready;
 pub mod refusal;
+pub mod request;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -26,9 +26,9 @@ use crate::sys::store::Claim;
 use crate::sys::tmux::directory::Directory;
 use crate::sys::{env, journal};
 use attempt::AttemptError;
-use order::{SpawnMode, SpawnOrder};
 use ports::Freed;
 use refusal::{check_unchanged, is_abandoned, refuse_and_heal, stopped_meanwhile};
+use request::{SpawnMode, SpawnRequest};
 
 /// How long the processes of a failed or abandoned attempt may take to end after SIGTERM.
 const CLEARING: Duration = Duration::from_secs(2);
@@ -93,9 +93,9 @@ impl Spawned {
 /// pattern did not match in time; [`Kind::Socket`] if tmux failed twice. After an error nothing of the
 /// session is left except its specification, which stays with [`SpawnMode::Again`], [`SpawnMode::Supervised`]
 /// and [`SpawnMode::Restored`].
-pub fn spawn(context: &Context, order: SpawnOrder<'_>) -> Result<Spawned> {
-    let spec = order.spec;
-    let spawned = spawn_claimed(context, order);
+pub fn spawn(context: &Context, request: SpawnRequest<'_>) -> Result<Spawned> {
+    let spec = request.spec;
+    let spawned = spawn_claimed(context, request);
     if let Err(error) = &spawned {
         // A refusal has changed nothing, and is not a failure of the session that has the name.
         if error.kind != Kind::Taken {
@@ -111,26 +111,26 @@ pub fn spawn(context: &Context, order: SpawnOrder<'_>) -> Result<Spawned> {
 }
 
 /// Starts a session, and records the spawn in the journal. The caller records a failure.
-fn spawn_claimed(context: &Context, order: SpawnOrder<'_>) -> Result<Spawned> {
+fn spawn_claimed(context: &Context, request: SpawnRequest<'_>) -> Result<Spawned> {
     let start = Instant::now();
     // Hold the claim until the end. If the next spawn finds a half-started session and no claim, it knows
     // that the session was abandoned.
-    let _claim = claim_and_wait(context, order)?;
-    check_surroundings(context, order)?;
+    let _claim = claim_and_wait(context, request)?;
+    check_surroundings(context, request)?;
     let mut report = sweep_before_spawn(context);
-    make_way(context, order)?;
-    let freed = ports::free_ports(context, order.spec)?;
-    let (mark, attempts) = start_with_retry(context, order, &mut report)?;
+    make_way(context, request)?;
+    let freed = ports::free_ports(context, request.spec)?;
+    let (mark, attempts) = start_with_retry(context, request, &mut report)?;
     let spawned = Spawned {
         attempts,
         swept: report.removed,
         freed,
         elapsed_ms: millis_since(start),
-        ..Spawned::of(&order.spec.session, &mark)
+        ..Spawned::of(&request.spec.session, &mark)
     };
     journal::record(&Event::Spawned {
-        session: order.spec.session.clone(),
-        program: order.argv.name().to_owned(),
+        session: request.spec.session.clone(),
+        program: request.argv.name().to_owned(),
         socket: spawned.socket.clone(),
         server_pid: spawned.server_pid,
         pane_pid: spawned.pane_pid,
@@ -147,43 +147,43 @@ fn spawn_claimed(context: &Context, order: SpawnOrder<'_>) -> Result<Spawned> {
 /// # Errors
 /// [`Kind::Taken`] if another process holds the claim. In a restore, also if the session was stopped or started
 /// after the restore chose it. [`Kind::Deadline`] if clearing takes longer than 30 seconds.
-fn claim_and_wait(context: &Context, order: SpawnOrder<'_>) -> Result<Claim> {
-    let id = &order.spec.session;
+fn claim_and_wait(context: &Context, request: SpawnRequest<'_>) -> Result<Claim> {
+    let id = &request.spec.session;
     context.manager()?;
-    if let SpawnMode::Restored(planned) = order.mode {
+    if let SpawnMode::Restored(planned) = request.mode {
         // Before claiming the name, wait for a `forge stop` or `forge restart` of the session to finish.
         drop(context.store.clearing_turn(id, Deadline::after(LAST_RUN))?);
         check_unchanged(context, id, planned)?;
     }
-    let claim = claim_name(context, order)?;
+    let claim = claim_name(context, request)?;
     drop(context.store.clearing_turn(id, Deadline::after(LAST_RUN))?);
-    if let SpawnMode::Restored(planned) = order.mode {
+    if let SpawnMode::Restored(planned) = request.mode {
         check_unchanged(context, id, planned)?;
         if planned.is_none() {
             // Write the specification now: if the session does not start, `forge restart` finds it.
-            context.store.write_spec(order.spec)?;
+            context.store.write_spec(request.spec)?;
         }
     }
     Ok(claim)
 }
 
 /// Checks that tmux is installed, that its socket directory is safe, and that the working directory exists.
-fn check_surroundings(context: &Context, order: SpawnOrder<'_>) -> Result<()> {
+fn check_surroundings(context: &Context, request: SpawnRequest<'_>) -> Result<()> {
     env::tmux()?;
     check_socket_dir(&context.paths.socket_dir())?;
-    if order.keeps_spec() {
+    if request.keeps_spec() {
         // The directory existed when the session ran. Without this check, the program's error would not name
         // the directory.
-        env::check_working_directory(&order.spec.cwd)
+        env::check_working_directory(&request.spec.cwd)
             .map_err(|error| Error { kind: Kind::Failed, ..error })?;
     }
     Ok(())
 }
 
-/// Ends an existing session of the name, or refuses to, as the order's mode says.
-fn make_way(context: &Context, order: SpawnOrder<'_>) -> Result<()> {
-    let id = &order.spec.session;
-    match order.mode {
+/// Ends an existing session of the name, or refuses to, as the request's mode says.
+fn make_way(context: &Context, request: SpawnRequest<'_>) -> Result<()> {
+    let id = &request.spec.session;
+    match request.mode {
         SpawnMode::Replacing => match observe::one(context, id)? {
             Some(old) => stop::stop(context, &[old], stop::TIMEOUT).map(drop),
             None => Ok(()),
@@ -201,13 +201,13 @@ fn make_way(context: &Context, order: SpawnOrder<'_>) -> Result<()> {
 ///
 /// # Errors
 /// [`Kind::Taken`] if another process holds the claim.
-fn claim_name(context: &Context, order: SpawnOrder<'_>) -> Result<Claim> {
+fn claim_name(context: &Context, request: SpawnRequest<'_>) -> Result<Claim> {
     let deadline = Deadline::after(OTHER_SPAWN);
     loop {
-        match context.store.claim(&order.spec.session) {
+        match context.store.claim(&request.spec.session) {
             Err(error)
                 if error.kind == Kind::Taken
-                    && matches!(order.mode, SpawnMode::Supervised)
+                    && matches!(request.mode, SpawnMode::Supervised)
                     && !deadline.passed() =>
             {
                 // The kernel offers no lock with a deadline, so forge tries again.
@@ -262,14 +262,14 @@ fn check_socket_dir(socket_dir: &std::path::Path) -> Result<()> {
 /// the session's mark and the number of attempts.
 fn start_with_retry(
     context: &Context,
-    order: SpawnOrder<'_>,
+    request: SpawnRequest<'_>,
     report: &mut SweepReport,
 ) -> Result<(Mark, u32)> {
-    let id = &order.spec.session;
+    let id = &request.spec.session;
     let mut cleared = false;
     let mut attempt = 1;
     loop {
-        match attempt::start(context, order) {
+        match attempt::start(context, request) {
             Ok(mark) => return Ok((mark, attempt)),
             Err(AttemptError::Exists) => {
                 match observe::one(context, id)? {
@@ -289,11 +289,11 @@ fn start_with_retry(
                 let may_retry = error.kind == Kind::Socket && attempt == 1;
                 // Ask before clean_up removes the specification.
                 let was_stopped = may_retry.then(|| was_stopped(context, id));
-                match clean_up(context, order) {
+                match clean_up(context, request) {
                     // The connection itself may have failed after the manager received the request. The
                     // manager can take the ending process for a live one, and keep an empty scope.
                     Err(lost) if matches!(lost.kind, Kind::Missing | Kind::Bus) => {
-                        clean_up(&context.reconnected(), order)
+                        clean_up(&context.reconnected(), request)
                     }
                     cleared => cleared,
                 }?;
@@ -319,8 +319,8 @@ fn was_stopped(context: &Context, id: &SessionId) -> Result<bool> {
 
 /// Removes the remains of a failed attempt: units, processes, socket and specification. The next attempt must
 /// not meet a server that is about to end.
-fn clean_up(context: &Context, order: SpawnOrder<'_>) -> Result<()> {
-    let spec = order.spec;
+fn clean_up(context: &Context, request: SpawnRequest<'_>) -> Result<()> {
+    let spec = request.spec;
     if let Some(found) = observe::one(context, &spec.session)? {
         // If the manager did not answer in time, the units may belong to another spawn.
         if !is_abandoned(&found) {
@@ -334,5 +334,5 @@ fn clean_up(context: &Context, order: SpawnOrder<'_>) -> Result<()> {
     stop::clear_empty_slice(context, &spec.session, CLEARING)?;
     sweep::remove_session_socket(&context.paths.socket_dir().join(unit::socket(&spec.session)))?;
     // In the modes that keep the specification, it was there before this attempt.
-    if order.keeps_spec() { Ok(()) } else { context.store.remove_that_spec(spec) }
+    if request.keeps_spec() { Ok(()) } else { context.store.remove_that_spec(spec) }
 }

@@ -6,7 +6,7 @@ use crate::model::guard::unit_state::Guarded;
 use crate::model::session::limits::Limits;
 
 #[derive(Debug)]
-pub struct GuardOrder<'a> {
+pub struct GuardRequest<'a> {
     /// The program and its arguments.
     pub command: &'a [OsString],
     /// The units that the command must not disturb.
@@ -26,7 +26,7 @@ pub struct GuardOrder<'a> {
     pub stdout_to_stderr: bool,
 }
 
-impl GuardOrder<'_> {
+impl GuardRequest<'_> {
     /// The program's name, for logs. forge does not log the arguments, since they may hold secrets.
     pub(super) fn program(&self) -> String {
         let path = self.command.first().map(|program| program.to_string_lossy()).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The order for a spawn: the session to start, and how to treat an existing one.
+//! The request for a spawn: the session to start, and how to treat an existing one.
 
 use crate::model::session::command::Argv;
 use crate::model::session::spec::Spec;
@@ -6,7 +6,7 @@ use crate::ops::session::observe::ObservedSession;
 
 /// A session to start, and the mode of the spawn.
 #[derive(Debug, Clone, Copy)]
-pub struct SpawnOrder<'a> {
+pub struct SpawnRequest<'a> {
     pub spec: &'a Spec,
     /// The program and its arguments: the specification's command, or the command that resumes the
     /// conversation.
@@ -31,8 +31,8 @@ pub enum SpawnMode<'a> {
     Restored(Option<&'a Spec>),
 }
 
-impl<'a> SpawnOrder<'a> {
-    /// An order to start the session with its specification's command.
+impl<'a> SpawnRequest<'a> {
+    /// A request to start the session with its specification's command.
     pub fn new(spec: &'a Spec, mode: SpawnMode<'a>) -> Self {
         Self { spec, argv: &spec.command, mode }
     }
