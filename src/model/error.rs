@@ -7,7 +7,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// The kinds of failure. Bots branch on [`Kind::word`]; scripts on [`Kind::exit_status`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// The general case.
+    /// A failure that no other kind describes.
     Failed,
     /// The command line is not valid.
     Usage,
@@ -17,7 +17,6 @@ pub enum Kind {
     Missing,
     /// The user's bus or the user manager is not running, or the connection broke.
     Bus,
-    /// A deadline passed.
     Deadline,
     /// A session with this name exists.
     Taken,

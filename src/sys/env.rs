@@ -138,7 +138,6 @@ pub fn arguments() -> Vec<OsString> {
     std::env::args_os().collect()
 }
 
-/// The caller's environment.
 pub fn caller_environment() -> Vec<(OsString, OsString)> {
     std::env::vars_os().collect()
 }

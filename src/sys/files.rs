@@ -262,7 +262,6 @@ fn contents(file: File) -> std::io::Result<Vec<u8>> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Entry {
     Missing,
-    /// A regular file.
     File,
     /// A link, a directory or a special file, or the kernel refuses to say.
     Other,

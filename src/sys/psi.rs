@@ -16,7 +16,7 @@ pub fn is_measured() -> bool {
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Whose {
-    /// The machine's.
+    /// The whole machine.
     Host,
     /// A control group's, by its path in the hierarchy.
     Group(String),

@@ -14,7 +14,6 @@ const LISTEN: &str = "0A";
 /// A listening socket and its holder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listener {
-    /// The socket's address.
     pub address: SocketAddr,
     /// The uid of the socket's owner.
     pub uid: u32,
@@ -25,11 +24,9 @@ pub struct Listener {
 /// A process that holds a socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder {
-    /// The process.
     pub pid: u32,
     /// Its name, as the kernel keeps it: 15 bytes at most.
     pub name: String,
-    /// Its control group.
     pub cgroup: String,
 }
 
@@ -54,7 +51,6 @@ pub fn listeners(ports: &[u16]) -> Result<Vec<Listener>> {
 /// A listening socket in the kernel's table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SocketRow {
-    /// The socket's address.
     pub address: SocketAddr,
     /// The socket's inode. No other socket has this number while the socket is open.
     pub inode: u64,

@@ -83,7 +83,7 @@ pub struct UnitReport {
     pub disturbed: bool,
     /// The state at the start.
     pub before: UnitState,
-    /// The last state.
+    /// The state at the end of the run.
     pub after: UnitState,
     /// Lines of its journal around the disturbance.
     pub journal: Vec<String>,
@@ -108,7 +108,6 @@ pub struct GuardReport {
     pub elapsed_ms: u64,
     pub units: Vec<UnitReport>,
     pub timeline: Vec<TimelineRow>,
-    /// The highest pressures.
     pub pressure: Peaks,
     /// CPU time of the command and all that it started, as far as it was seen, in microseconds.
     pub cpu_usec: Option<u64>,

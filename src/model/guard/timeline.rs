@@ -131,7 +131,6 @@ pub struct TimelineRow {
     /// Milliseconds since the command started.
     pub ms: u64,
     pub event: &'static str,
-    /// The changed unit.
     pub unit: Option<String>,
     pub manager: Option<ManagerKind>,
     pub disturbs: bool,

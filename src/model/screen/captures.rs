@@ -22,7 +22,7 @@ pub struct CaptureSchedule {
     due: Option<u64>,
     /// The longest time from `first` to the next capture.
     bound: u64,
-    /// The last capture.
+    /// The time of the last capture.
     last: Option<u64>,
 }
 

@@ -32,7 +32,7 @@ pub struct Screen {
     pub row: usize,
     /// The number of lines that have scrolled off the top.
     pub scrolled: u64,
-    /// The program's terminal.
+    /// The device of the program's terminal, for example `/dev/pts/3`.
     pub terminal: String,
     pub clients: Vec<Client>,
     pub rows: Vec<String>,

@@ -137,7 +137,6 @@ pub fn open(verbose: bool, progress: bool, informs: bool) {
     let _ = tracing_subscriber::registry().with(journal).with(stderr).try_init();
 }
 
-/// Records an event.
 pub fn record(event: &Event) {
     event.record();
 }

@@ -30,9 +30,7 @@ const NOT_SET: u64 = u64::MAX;
 pub struct Guarding<'a> {
     /// The id of the guarded command.
     pub id: &'a str,
-    /// The units' `Description=`.
     pub description: &'a str,
-    /// Its slice.
     pub slice: &'a str,
     /// Whether processes that the command leaves behind may stay. If so, systemd removes the slice when the last
     /// of them ends; otherwise forge stops the slice.
@@ -41,7 +39,7 @@ pub struct Guarding<'a> {
     pub limits: &'a Limits,
     /// The process that becomes the command.
     pub process: &'a Process,
-    /// forge's own path.
+    /// The path of forge's own executable, for the keeper's command lines.
     pub forge: &'a Path,
     /// The keeper's `ExecStart=` arguments: it waits until the guard is gone.
     pub keeper: &'a [String],

@@ -16,7 +16,6 @@ use crate::sys::clock::Deadline;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JobOutcome {
-    /// The job succeeded.
     Done,
     /// There is no such unit.
     Gone,
@@ -54,7 +53,7 @@ fn job_removed() -> zbus::Result<zbus::MatchRule<'static>> {
 }
 
 impl Jobs {
-    /// Subscribes.
+    /// Subscribes to the manager's reports of finished jobs.
     pub(super) async fn watch(manager: &Manager) -> Result<Self> {
         let rule = job_removed().map_err(|error| bus_error(&error, DOING))?;
         let stream = zbus::MessageStream::for_match_rule(rule, &manager.connection, None)

@@ -108,7 +108,7 @@ impl Login {
     }
 }
 
-/// Announcements of shutdowns.
+/// logind's announcements of shutdowns, as a stream.
 #[derive(Debug)]
 pub struct Shutdowns {
     runtime: Runtime,

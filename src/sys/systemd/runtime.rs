@@ -28,7 +28,6 @@ use crate::sys::clock::Deadline;
 pub(super) struct Runtime(SharedRuntime);
 
 impl Runtime {
-    /// A new one.
     pub(super) fn new() -> Result<Self> {
         SharedRuntime::new().map(Self).trying("cannot wait for several things at once (epoll)")
     }

@@ -18,15 +18,12 @@ use crate::sys::process::Process;
 pub struct Scope<'a> {
     /// The scope's name. The manager admits each name once, so the name is the lock.
     pub scope: String,
-    /// The slice's name.
     pub slice: String,
     /// The name of the supervisor's service, which need not exist.
     pub service: String,
-    /// The scope's description.
     pub description: String,
     /// The limits, for the slice.
     pub limits: &'a Limits,
-    /// The first process.
     pub process: &'a Process,
 }
 

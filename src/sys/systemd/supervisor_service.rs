@@ -21,9 +21,7 @@ const AT_STOP_US: u64 = 60_000_000;
 pub enum PendingJob {
     /// There is no job, or none that matters here.
     Nothing,
-    /// A stop.
     Stop,
-    /// A restart.
     Restart,
 }
 

@@ -22,11 +22,9 @@ const STOP_TIMEOUT_US: u64 = 90_000_000;
 pub(super) struct Transient<'a> {
     /// The scope's name. The manager admits each name once, so the name is the lock.
     pub(super) scope: &'a str,
-    /// The scope's slice.
     pub(super) slice: &'a str,
     /// `Description=`
     pub(super) description: &'a str,
-    /// Its first process.
     pub(super) process: &'a Process,
     /// More properties of the scope.
     pub(super) more: &'a dyn Fn() -> Vec<Property<'a>>,
@@ -39,7 +37,6 @@ pub(super) struct Transient<'a> {
 pub enum StartError {
     /// A unit of that name exists.
     Exists,
-    /// Anything else.
     Other(Error),
 }
 
@@ -61,7 +58,6 @@ pub(super) fn exec(forge: &Path, arguments: &[String]) -> Variant<'static> {
     Variant::new(vec![(path, argv, false)])
 }
 
-/// Limits as properties.
 pub(super) fn limits<'a>(limits: &Limits) -> Vec<Property<'a>> {
     limits.properties().into_iter().map(|(name, value)| (name, Variant::new(value))).collect()
 }

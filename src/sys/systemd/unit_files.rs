@@ -13,7 +13,6 @@ use crate::sys::clock::Deadline;
 /// A unit as the manager has it loaded.
 #[derive(Debug, Clone)]
 pub struct Loaded {
-    /// Its name.
     pub name: String,
     /// `LoadState=`: `loaded`, `not-found`, `bad-setting`, `masked` …
     pub load: String,

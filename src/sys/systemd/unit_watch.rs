@@ -61,7 +61,6 @@ pub enum WatchEvent {
         /// When forge observed the change, in microseconds since the boot.
         at_us: u64,
         unit: Guarded,
-        /// The new state.
         state: Box<UnitState>,
     },
     /// The bus or the manager is away.

@@ -31,9 +31,7 @@ const AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 pub enum ScreenWait {
     /// The screen satisfies the test.
     Found,
-    /// The program ended.
     ProgramEnded,
-    /// The server ended.
     ServerGone,
     /// The deadline passed first.
     Late,

@@ -39,7 +39,6 @@ pub fn describe_all(context: &Context, wanted: impl Fn(&SessionId) -> bool) -> R
     Ok(described.into_iter().zip(questions).map(complete).collect())
 }
 
-/// Describes one session.
 pub fn describe(context: &Context, found: &ObservedSession) -> Session {
     let (session, prompts) = without_activity(context, found);
     let question = QuestionReader::new(found, &prompts).and_then(|reader| reader.question().ok()?);

@@ -23,7 +23,6 @@ pub struct ObservedSession {
     pub mark: Option<Mark>,
     /// The tmux server's process.
     pub server: ProcessLife,
-    /// The program's process.
     pub program: ProcessLife,
     /// Whether the server answered the ping.
     pub answered: bool,
