@@ -1,5 +1,5 @@
 //! The condition of a session: the facts, the state that forge shows for them, and what the supervisor does.
-//! [`Condition::table`] prints all conditions for the manual.
+//! [`Condition::table`] prints all conditions for `docs/supervision.md`.
 
 use super::State;
 
@@ -122,7 +122,8 @@ impl Action {
             Self::Wait => "waits until that is over",
             Self::Heal => "asks the server to create its socket again (SIGUSR1)",
             Self::RestartLate => {
-                "reports the session as `stuck`; restarts it after `stuck_restart_after` (10 minutes if that is not set)"
+                "reports the session as `stuck`; restarts it after `stuck_restart_after` (10 minutes if that is not \
+                 set), unless `restart` is `never`"
             }
             Self::Restart => {
                 "records the end, ends all processes, and restarts the session if `restart` says so"

@@ -1,7 +1,8 @@
 //! Supervision: the rules of a supervisor, and its decisions.
 //!
-//! systemd restarts the supervisor, with its delays and its rate limit; the supervisor's exit status says
-//! whether systemd is to do so.
+//! systemd restarts the supervisor, after the first pause and within the start limit; both are settings of the
+//! unit. forge computes the later pauses ([`DELAYS`]). The supervisor's exit status says whether systemd is to
+//! restart the supervisor.
 
 mod policy;
 mod record;
