@@ -133,7 +133,7 @@ fn after_an_install_the_first_example_works(machine: &mut Machine) {
     assert!(spawned.stdout.contains("spawned demo"), "{spawned}");
     assert!(mallory("forge list").ok().stdout.contains("running"));
     assert!(mallory("forge logs demo").ok().stdout.contains("spawned demo"));
-    let reported = mallory("journalctl --user -t forge -x --no-pager").ok();
+    let reported = mallory("journalctl -t forge -x --no-pager").ok();
     assert!(reported.stdout.contains("in a tmux server of its own"), "the catalog's text: {reported}");
     assert!(mallory("forge stop demo").ok().stdout.contains("nothing is left"));
     assert!(mallory("forge doctor").stdout.contains("linger"), "the one step that is left");

@@ -254,7 +254,7 @@ pub(super) const PAGES: &[Page] = &[
             ("forge logs NAME --json", After("", 0)),
             ("journalctl -t forge", After("", 0)),
             ("journalctl --user -u forge-spawn@NAME", After("", 0)),
-            ("journalctl --user -t forge -x", By("package::after_an_install_the_first_example_works")),
+            ("journalctl -t forge -x", By("package::after_an_install_the_first_example_works")),
             (
                 "forge notify test",
                 After(
