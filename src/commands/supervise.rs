@@ -13,12 +13,14 @@ use crate::ops::supervise::supervise;
 Examples:
   systemctl --user start forge-spawn@web         start the supervisor and its session
   systemctl --user enable forge-spawn@web        start them at every boot
-  systemctl --user edit forge-spawn@.service     change restart pauses, limits, the watchdog
+  systemctl --user edit forge-spawn@.service     change the first pause, the start limit, the watchdog
 
 Exit status:
   0   the session ended with success
   1   the session failed; systemd restarts the supervisor, which starts the session again
   2   the configuration is not valid
+  3   something that forge needs is missing; systemd restarts the supervisor
+  4   a deadline passed; systemd restarts the supervisor
   5   the session must not be started again
   75  the session ended with success, and systemd restarts the supervisor nevertheless")]
 pub struct Args {

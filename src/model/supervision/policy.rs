@@ -93,8 +93,10 @@ impl Delays {
     }
 }
 
-/// The exit statuses of a supervisor, which the settings of `forge-spawn@.service` refer to. After any
-/// other status systemd restarts the supervisor, as after a failure.
+/// The exit statuses of a supervisor, which the settings of `forge-spawn@.service` refer to. A supervisor
+/// that fails with an error exits with the status of `model::error::Kind`: 1, 2, 3 (something is missing) or
+/// 4 (a deadline passed). After 3, 4 and any status that is not listed here, systemd restarts the supervisor,
+/// as after a failure.
 pub mod status {
     /// The session ended and is not started again.
     pub const OVER: u8 = 0;

@@ -1,5 +1,5 @@
-//! The state that a supervisor keeps in its file: for the next supervisor, for itself while another
-//! program waits in its place, and for `forge spawn`.
+//! The state that a supervisor keeps in its file: for the next supervisor, for itself after it has executed
+//! forge again to watch the session (`forge supervise --watch`), and for `forge spawn`.
 //!
 //! Fields that end in `_boot_us` are in microseconds since the boot, those that end in `_wall_us` in
 //! microseconds since 1970. The names in the file are older and stay.
