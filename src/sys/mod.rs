@@ -34,5 +34,3 @@ use crate::model::error::ForeignError;
 
 impl ForeignError for nix::errno::Errno {}
 impl ForeignError for rustix::io::Errno {}
-impl ForeignError for zbus::Error {}
-impl ForeignError for libsystemd::errors::SdError {}

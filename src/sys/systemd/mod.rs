@@ -18,7 +18,7 @@ pub mod unit_watch;
 
 use super::cgroup::Cgroup;
 use super::clock::{Deadline, pause};
-use crate::model::error::{Error, Kind, Result, Trying};
+use crate::model::error::{Error, ForeignError, Kind, Result, Trying};
 pub use analyze::analyze;
 pub use guard_units::Guarding;
 pub use jobs::JobOutcome;
@@ -35,6 +35,9 @@ use std::time::Duration;
 use libsystemd::id128::{Id128, get_machine_app_specific};
 
 use zbus::connection::Builder;
+
+impl ForeignError for zbus::Error {}
+impl ForeignError for libsystemd::errors::SdError {}
 
 /// The deadline for the manager's answer to one call. A manager with thousands of units does not answer for
 /// seconds while it reloads.
