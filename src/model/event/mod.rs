@@ -1,4 +1,4 @@
-//! The events of the audit log.
+//! The events that forge records in the journal.
 //!
 //! `kinds.rs` is their one table: each entry has an event's data, word, message id, level, text and journal
 //! fields. `packaging/forge.catalog` has an entry for each message id. The journal drops fields with

@@ -14,7 +14,7 @@ macro_rules! events {
             fields: { $($name:ident: $value:expr),* $(,)? },
         }
     )*) => {
-        /// An event of the audit log.
+        /// An event that forge records in the journal.
         #[derive(Debug, Clone)]
         pub enum Event {
             $($(#[$doc])* $kind { $($data: $type),* },)*

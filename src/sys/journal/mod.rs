@@ -1,4 +1,4 @@
-//! The audit log: structured records in the journal, identifier `forge`.
+//! Structured records in the journal, with the identifier `forge`.
 //!
 //! Events and debug output (`-v`) both go through tracing. `model::event` has the records.
 

@@ -1,4 +1,4 @@
-//! The audit log: each kind of event, with its fields, read back from the journal.
+//! The records of events: each kind of event, with its fields, read back from the journal.
 
 use super::guarding::Production;
 use crate::suite::{Test, inside};
