@@ -98,6 +98,7 @@ pub(super) const PAGES: &[Page] = &[
             ("forge spawn demo -- top", After("", 0)),
             ("forge spawn agent --ready '❯' --ready-timeout 10 -- bash", After("", 4)),
             ("forge spawn job -- sh -c 'echo hello; exit 7'", After("", 1)),
+            ("forge status NAME", Named),
             ("forge run NAME", Named),
             ("forge stop", Named),
             (
