@@ -95,7 +95,7 @@ pub(super) enum AnyCommand {
     Poke(commands::poke::Args),
     /// Supervise a session (forge-spawn@NAME.service runs this)
     Supervise(commands::supervise::Args),
-    /// Remove tmux sockets without a listening server
+    /// Remove dead tmux sockets: those that no server listens on
     Sweep(commands::sweep::Args),
     /// Check sockets, sessions, the last sweep and the last restore
     Probe(commands::probe::Args),

@@ -13,7 +13,7 @@ forge keeps long-running tmux programs alive and harmless.
   forge send demo 'go on'         type into it
   forge capture demo              print its screen
   forge stop demo                 end it and every process that it started
-  forge sweep                     remove tmux sockets without a listening server
+  forge sweep                     remove dead tmux sockets (no server listens on them)
   forge logs demo                 show what happened, from the journal
   forge spawn demo --supervise -- claude     the same session, restarted when it crashes
   forge units install --now       sweep every 10 minutes, restore sessions after a boot

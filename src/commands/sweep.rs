@@ -6,7 +6,7 @@ use super::{Command, CommandContext, ConfigPolicy};
 use crate::config::{self, Config};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::output::{Output, legible};
-use crate::model::sweep::{SweepReport, stale_sockets};
+use crate::model::sweep::{SweepReport, dead_sockets};
 use crate::ops::Context;
 use crate::ops::sweep::{SweepPlan, record, sweep};
 use crate::sys::env::Paths;
@@ -84,7 +84,7 @@ fn show(report: &SweepReport, dry_run: bool) -> Output {
     };
     output.line(format!(
         "{removed} {}; {} live{protected}, of {} sockets ({} ms)",
-        stale_sockets(report.removed.len()),
+        dead_sockets(report.removed.len()),
         report.live.len(),
         report.scanned,
         report.elapsed_ms

@@ -71,7 +71,12 @@ pub(crate) fn texts<S: Serializer>(paths: &[PathBuf], serializer: S) -> Result<S
     serializer.collect_seq(paths.iter().map(|path| path.to_string_lossy()))
 }
 
-/// `1 stale socket`, `2 stale sockets`.
+/// `1 dead socket`, `2 dead sockets`.
+pub fn dead_sockets(count: usize) -> String {
+    format!("{count} dead socket{}", if count == 1 { "" } else { "s" })
+}
+
+/// `1 stale socket`, `2 stale sockets`: the words of the message of a spawn, which do not change.
 pub fn stale_sockets(count: usize) -> String {
     format!("{count} stale socket{}", if count == 1 { "" } else { "s" })
 }

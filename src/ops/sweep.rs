@@ -1,4 +1,4 @@
-//! Sweeps the socket directories: removes each socket without a server, and touches nothing else.
+//! Sweeps the socket directories: removes each dead socket (one that no server listens on), and touches nothing else.
 //!
 //! A sweep takes its steps in the same order as tmux when tmux starts a server. Therefore a sweep and a
 //! start never both believe that a socket is theirs. (Measured without the lock: a sweeper in a tight loop

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::session::State;
-use super::sweep::{LastSweep, stale_sockets};
+use super::sweep::{LastSweep, dead_sockets};
 use super::time::as_rfc3339;
 use super::usage;
 use crate::model::session::name::SessionId;
@@ -23,7 +23,7 @@ pub const LITTLE_DISK_SPACE: u64 = 16 << 20;
 #[derive(Debug, Clone, Default)]
 pub struct HealthFacts {
     pub now_us: u64,
-    /// Sockets without a server.
+    /// Sockets that no server listens on.
     pub dead: Vec<PathBuf>,
     /// The number of sockets with a server that answers.
     pub live: usize,
@@ -75,7 +75,7 @@ impl Problem {
 pub struct Probe {
     /// Whether there are no problems.
     pub healthy: bool,
-    /// Sockets without a server.
+    /// Sockets that no server listens on.
     pub sockets_dead: usize,
     /// Sockets with a server that answers.
     pub sockets_live: usize,
@@ -185,7 +185,7 @@ impl Probe {
                 "last sweep",
                 self.last_sweep.as_ref().map_or_else(
                     || "none in this boot".to_owned(),
-                    |sweep| format!("{}, {} removed", ago(sweep.at_us), stale_sockets(sweep.removed)),
+                    |sweep| format!("{}, {} removed", ago(sweep.at_us), dead_sockets(sweep.removed)),
                 ),
             ),
             (

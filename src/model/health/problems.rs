@@ -6,7 +6,7 @@ use super::{HealthFacts, LITTLE_DISK_SPACE, Problem};
 use crate::model::output::legible;
 use crate::model::session::State;
 use crate::model::session::name::SessionId;
-use crate::model::sweep::stale_sockets;
+use crate::model::sweep::dead_sockets;
 use crate::model::{unit, usage};
 
 /// The janitor sweeps every 10 minutes; if it has not swept for an hour, it does not run.
@@ -22,7 +22,7 @@ pub(super) fn problems(facts: &HealthFacts) -> Vec<Problem> {
     problems.extend(facts.unsupervised.iter().map(unsupervised));
     problems.extend(facts.orphans.iter().cloned());
     if !facts.dead.is_empty() {
-        problems.push(Problem::new(stale_sockets(facts.dead.len()), "forge sweep"));
+        problems.push(Problem::new(dead_sockets(facts.dead.len()), "forge sweep"));
     }
     problems.extend(wedged_servers(facts));
     problems.extend(facts.units_failed.iter().map(|unit| {
@@ -126,7 +126,7 @@ fn idle_janitor(facts: &HealthFacts) -> Option<Problem> {
     let last = facts.last_sweep.as_ref().map_or(since, |sweep| sweep.at_us.max(since));
     (facts.now_us.saturating_sub(last) > LONG_AGO_US).then(|| {
         Problem::new(
-            "the janitor's timer is on, but there was no sweep for over an hour",
+            "the sweep's timer is on, but there was no sweep for over an hour",
             "systemctl --user status forge-tmux-socket-sweep.timer forge-tmux-socket-sweep.service",
         )
     })
@@ -172,7 +172,7 @@ mod tests {
         let long_ago = 10 * LONG_AGO_US;
         let base = HealthFacts { now_us: long_ago, ..HealthFacts::default() };
         for (facts, what, hint) in [
-            (HealthFacts { dead: vec!["/tmp/x".into()], ..base.clone() }, "1 stale socket", "forge sweep"),
+            (HealthFacts { dead: vec!["/tmp/x".into()], ..base.clone() }, "1 dead socket", "forge sweep"),
             (HealthFacts { missing: vec![id("a")], ..base.clone() }, "a is alive", "forge sweep"),
             (
                 HealthFacts { sessions: vec![(id("a"), State::Dead)], ..base.clone() },

@@ -329,7 +329,7 @@ fn units(context: &Context, findings: &mut Findings) {
             findings.check(janitor.filter(|(_, unit)| unit.load == "loaded" && unit.active != "active").map(
                 |_| {
                     Problem::new(
-                        "the janitor's timer is not active: dead sockets stay until the next spawn",
+                        "the sweep's timer is not active: dead sockets stay until the next spawn",
                         format!("systemctl --user start {JANITOR}"),
                     )
                 },

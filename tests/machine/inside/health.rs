@@ -94,7 +94,7 @@ fn doctor_reports_dead_wedged_and_missing_sockets() {
     assert_eq!(probe["sockets_dead"], 2, "{probe}");
     assert_eq!(probe["sockets_wedged"], 1, "{probe}");
     says(&probe, "missing is alive without a socket", "forge sweep");
-    says(&probe, "2 stale sockets", "forge sweep");
+    says(&probe, "2 dead sockets", "forge sweep");
     says(&probe, "/tmp/tmux-1000/stopped", "nothing of forge touches");
     kill_server("stopped");
     forge(&["sweep"]).ok();
