@@ -165,6 +165,11 @@ fn the_package_is_complete(machine: &mut Machine) {
     ] {
         assert!(listed.lines().any(|line| line == part), "{part} is missing in:\n{listed}");
     }
+    let documents = machine.path("/usr/share/doc/forge");
+    let readme = std::fs::read_to_string(documents.join("README.md")).expect("the README of the package");
+    for link in readme.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+        assert!(documents.join(link).exists(), "the README of the package links to {link}");
+    }
     for file in &forge::model::unit::files::USER {
         let path = format!("/usr/lib/systemd/user/{}", file.name);
         let text =
