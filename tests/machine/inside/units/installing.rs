@@ -169,7 +169,7 @@ fn drop_ins_survive_and_the_timer_fires() {
     assert!(user_dir().join("forge-tmux-socket-sweep.timer.d/override.conf").exists());
     assert!(socket.exists());
     run(&["systemctl", "--user", "restart", "forge-tmux-socket-sweep.timer"]).ok();
-    wait_until(Duration::from_secs(20), "the janitor", || !socket.exists());
+    wait_until(Duration::from_secs(20), "the timer of the sweep", || !socket.exists());
     let probe = forge_json(&["probe"]);
     assert_eq!(probe["sockets_dead"], 0, "{probe}");
     assert!(probe["last_sweep"]["at"].is_string(), "{probe}");
