@@ -42,8 +42,8 @@ pub struct HealthFacts {
     pub units_failed: Vec<String>,
     /// The last sweep of this boot.
     pub last_sweep: Option<LastSweep>,
-    /// When the janitor's timer was started, if it runs.
-    pub janitor_since_us: Option<u64>,
+    /// When the timer of the sweeps was started, if it runs.
+    pub sweep_timer_since_us: Option<u64>,
     /// The restore since the user manager started.
     pub last_restore: Option<Restored>,
     /// Out-of-memory kills in all sessions, as far as the kernel counts them.

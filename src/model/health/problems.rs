@@ -9,7 +9,7 @@ use crate::model::session::name::SessionId;
 use crate::model::sweep::dead_sockets;
 use crate::model::{unit, usage};
 
-/// The janitor sweeps every 10 minutes; if it has not swept for an hour, it does not run.
+/// The timer starts a sweep every 10 minutes; without a sweep for an hour, it does not run.
 const LONG_AGO_US: u64 = 3_600_000_000;
 
 /// All problems, the most urgent first.
@@ -31,7 +31,7 @@ pub(super) fn problems(facts: &HealthFacts) -> Vec<Problem> {
             format!("systemctl --user status {unit}; then systemctl --user reset-failed {unit}"),
         )
     }));
-    problems.extend(idle_janitor(facts));
+    problems.extend(idle_sweep_timer(facts));
     problems.extend(little_disk_space(facts));
     if facts.linger == Some(false) {
         problems.push(Problem::new(
@@ -121,8 +121,8 @@ fn wedged_servers(facts: &HealthFacts) -> Option<Problem> {
     ))
 }
 
-fn idle_janitor(facts: &HealthFacts) -> Option<Problem> {
-    let since = facts.janitor_since_us?;
+fn idle_sweep_timer(facts: &HealthFacts) -> Option<Problem> {
+    let since = facts.sweep_timer_since_us?;
     let last = facts.last_sweep.as_ref().map_or(since, |sweep| sweep.at_us.max(since));
     (facts.now_us.saturating_sub(last) > LONG_AGO_US).then(|| {
         Problem::new(
@@ -196,7 +196,7 @@ mod tests {
             ),
             (HealthFacts { wedged: vec!["/tmp/x".into()], ..base.clone() }, "/tmp/x", "nothing of forge"),
             (HealthFacts { units_failed: vec!["u".into()], ..base.clone() }, "u failed", "status u"),
-            (HealthFacts { janitor_since_us: Some(1), ..base.clone() }, "no sweep", ".timer"),
+            (HealthFacts { sweep_timer_since_us: Some(1), ..base.clone() }, "no sweep", ".timer"),
             (HealthFacts { state_free_bytes: Some(5), ..base.clone() }, "only 5B", "free disk space"),
             (
                 HealthFacts { linger: Some(false), user: "ada".into(), ..base.clone() },

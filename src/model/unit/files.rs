@@ -38,8 +38,8 @@ pub const USER: [UnitFile; 11] = unit_files!["user":
 /// For PID 1; administrators install them.
 pub const SYSTEM: [UnitFile; 1] = unit_files!["system": "forge-tmux-socket-sweep@.service"];
 
-/// The timer of the janitor, which sweeps the sockets.
-pub const JANITOR: &str = "forge-tmux-socket-sweep.timer";
+/// The timer that starts a sweep every 10 minutes.
+pub const SWEEP_TIMER: &str = "forge-tmux-socket-sweep.timer";
 
 /// Sends the notice of a boot. At any other time its start would send a false notice.
 pub const BOOT_NOTICE: &str = "forge-boot-notify.service";
@@ -334,7 +334,7 @@ mod tests {
             "forge-spawn-a.scope",
             "forge-a.slice",
             "forge-failure-notify@x.service",
-            JANITOR,
+            SWEEP_TIMER,
             SAVE,
         ] {
             assert!(is_of_forge(own), "{own}");

@@ -9,7 +9,7 @@ use crate::config::{self, Config};
 use crate::model::error::Error;
 use crate::model::health::{LITTLE_DISK_SPACE, Problem};
 use crate::model::session::limits::Limits;
-use crate::model::unit::files::{FileChange, JANITOR};
+use crate::model::unit::files::{FileChange, SWEEP_TIMER};
 use crate::model::usage;
 use crate::ops::Context;
 use crate::ops::units::install::{self, InstallStep};
@@ -325,12 +325,12 @@ fn units(context: &Context, findings: &mut Findings) {
                 (!disabled.is_empty())
                     .then(|| Problem::new(format!("not enabled: {}", disabled.join(", ")), install)),
             );
-            let janitor = units.iter().find(|(file, _)| file.name == JANITOR);
-            findings.check(janitor.filter(|(_, unit)| unit.load == "loaded" && unit.active != "active").map(
+            let timer = units.iter().find(|(file, _)| file.name == SWEEP_TIMER);
+            findings.check(timer.filter(|(_, unit)| unit.load == "loaded" && unit.active != "active").map(
                 |_| {
                     Problem::new(
                         "the sweep's timer is not active: dead sockets stay until the next spawn",
-                        format!("systemctl --user start {JANITOR}"),
+                        format!("systemctl --user start {SWEEP_TIMER}"),
                     )
                 },
             ));

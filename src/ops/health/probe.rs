@@ -6,7 +6,7 @@ use crate::model::session::State;
 use crate::model::session::restore::Kept;
 use crate::model::session::spec::Keeper;
 use crate::model::unit;
-use crate::model::unit::files::{JANITOR, is_of_forge};
+use crate::model::unit::files::{SWEEP_TIMER, is_of_forge};
 use crate::ops::Context;
 use crate::ops::boot::restore;
 use crate::ops::session::observe::{self, ObservedSession};
@@ -96,7 +96,7 @@ pub fn probe(context: &Context, configuration: Option<&Error>) -> Result<Probe> 
             .map(|unit| unit.name)
             .collect(),
         last_sweep: context.store.last_sweep().ok().flatten(),
-        janitor_since_us: manager.active_since_us(JANITOR)?,
+        sweep_timer_since_us: manager.active_since_us(SWEEP_TIMER)?,
         last_restore,
         oom_kills: Cgroup::new(&manager.control_group()?).child(unit::FORGE_SLICE).oom_kills(),
         state_free_bytes: files::free_bytes(&context.paths.state),
