@@ -28,8 +28,8 @@ pub fn run(arguments: &[OsString]) -> Option<Result<Output>> {
 /// Runs the command and returns the exit status of this process.
 fn status(command: &InternalCommand) -> Result<u8> {
     use InternalCommand::{
-        GateGuarded, GatePane, GateServer, GuardGone, GuardKeeper, PaneDied, SuperviseWatch, SupervisorGone,
-        WatchGone,
+        GateGuarded, GatePane, GateServer, GuardGone, GuardKeeper, PaneDied, SuperviseWatch,
+        SupervisorExited, WatchGone,
     };
     match command {
         GateServer { command } => gate::wait_then_exec_server(command).map(|never| match never {}),
@@ -45,10 +45,10 @@ fn status(command: &InternalCommand) -> Result<u8> {
         PaneDied { session } => {
             session_exited::end_after_program(&context()?, &arguments::session(session)?).map(succeeded)
         }
-        SupervisorGone { session, in_pause: false } => {
+        SupervisorExited { session, in_pause: false } => {
             supervisor_exited::ended(&context()?, &arguments::session(session)?).map(succeeded)
         }
-        SupervisorGone { session, in_pause: true } => {
+        SupervisorExited { session, in_pause: true } => {
             supervisor_exited::in_pause(&context()?, &arguments::session(session)?).map(succeeded)
         }
     }

@@ -23,7 +23,7 @@ const QUIET: &str = "--quiet";
 pub enum InternalCommand {
     /// Waits on standard input, then becomes the session's tmux.
     GateServer { command: Vec<OsString> },
-    /// Waits at the gate of this name, then becomes the session's program.
+    /// Waits at the gate of this name (`sys::gate`), then becomes the session's program.
     GatePane { gate: String },
     /// Waits at the gate of this name, then becomes the guarded command.
     GateGuarded { gate: String, command: Vec<OsString> },
@@ -39,7 +39,7 @@ pub enum InternalCommand {
     PaneDied { session: String },
     /// Cleans up after a supervisor: from the `ExecStopPost=` of `forge-spawn@.service`, or, `in_pause`, from
     /// the `ExecStop=` of the unit that forge starts for the pause between two runs of that service.
-    SupervisorGone { session: String, in_pause: bool },
+    SupervisorExited { session: String, in_pause: bool },
 }
 
 impl InternalCommand {
@@ -68,8 +68,8 @@ impl InternalCommand {
             }
             Self::WatchGone => words(&[QUIET, GUARD_GONE, "watch"]),
             Self::PaneDied { session } => words(&[PANE_DIED, session]),
-            Self::SupervisorGone { session, in_pause: false } => words(&[QUIET, SUPERVISOR_GONE, session]),
-            Self::SupervisorGone { session, in_pause: true } => {
+            Self::SupervisorExited { session, in_pause: false } => words(&[QUIET, SUPERVISOR_GONE, session]),
+            Self::SupervisorExited { session, in_pause: true } => {
                 words(&[QUIET, SUPERVISOR_GONE, PAUSE, session])
             }
         }
@@ -119,10 +119,10 @@ impl InternalCommand {
             [GUARD_GONE, "watch"] => Self::WatchGone,
             [PANE_DIED, session] => Self::PaneDied { session: session.to_owned() },
             [SUPERVISOR_GONE, session] => {
-                Self::SupervisorGone { session: session.to_owned(), in_pause: false }
+                Self::SupervisorExited { session: session.to_owned(), in_pause: false }
             }
             [SUPERVISOR_GONE, PAUSE, session] => {
-                Self::SupervisorGone { session: session.to_owned(), in_pause: true }
+                Self::SupervisorExited { session: session.to_owned(), in_pause: true }
             }
             _ => return None,
         })
@@ -156,7 +156,7 @@ mod tests {
             command: ProcessId { pid: 8, start: 80 },
             leave_children,
         };
-        let exited = |in_pause| InternalCommand::SupervisorGone { session: name("web"), in_pause };
+        let exited = |in_pause| InternalCommand::SupervisorExited { session: name("web"), in_pause };
         let keeper = InternalCommand::GuardKeeper {
             slice: name("forge-guard-x.slice"),
             guard: ProcessId { pid: 7, start: u64::MAX },

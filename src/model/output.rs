@@ -32,9 +32,9 @@ pub enum Piece {
     },
 }
 
-/// The text with its control characters escaped, except line breaks and tabs. The name of a file, a program
-/// or a unit may contain commands for a terminal, and journalctl does not print text with control
-/// characters.
+/// The text with its control characters escaped, except line breaks and tabs. The name of a file, a program or a
+/// unit may contain escape sequences of a terminal, and journalctl prints a message with control characters as
+/// `[… blob data]`.
 pub fn plain(text: &str) -> String {
     spelled_out(text, &['\n', '\t'])
 }

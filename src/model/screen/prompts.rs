@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::model::error::{Error, Result};
 
-/// The most lines of a question that forge shows.
+/// The most lines of a question that forge shows: in notices, in the state of a session and in errors.
 pub const QUESTION_LINES: usize = 3;
 
 /// The most characters of a question that forge shows.

@@ -88,7 +88,8 @@ impl State {
     }
 }
 
-/// One session in the output of `list` and `status`. The JSON always has all keys; unknown values are null.
+/// One session, as `forge list --json` and `forge status --json` print it. The JSON always has all keys; unknown
+/// values are null.
 #[derive(Debug, Clone, Serialize)]
 pub struct Session {
     pub session: SessionId,

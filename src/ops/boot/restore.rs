@@ -125,7 +125,7 @@ enum SessionOutcome {
     Left(Left),
 }
 
-/// Carries out the steps with up to `threads` threads, this one included.
+/// Carries out the steps in the order of the sessions' names, with up to `threads` threads, this one included.
 fn carry_out_all(
     context: &Context,
     steps: BTreeMap<SessionId, RestoreStep>,

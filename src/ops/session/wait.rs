@@ -1,4 +1,4 @@
-//! Waits until a session is ready, or until its program has ended.
+//! Waits until a session is ready, or until its program has ended. `send/turn` waits for the end of a turn.
 
 use std::time::Duration;
 

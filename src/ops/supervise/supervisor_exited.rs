@@ -73,7 +73,7 @@ fn record_automatic_restart(context: &Context, id: &SessionId, by_itself: bool) 
 }
 
 fn start_pause_unit(manager: &Manager, id: &SessionId) -> Result<()> {
-    let arguments = InternalCommand::SupervisorGone { session: id.to_string(), in_pause: true }.words();
+    let arguments = InternalCommand::SupervisorExited { session: id.to_string(), in_pause: true }.words();
     let (service, pause) = (unit::service(id), unit::pause(id));
     manager.call_at_stop(&service, &pause, &env::forge()?, &arguments, Deadline::after(UNIT))
 }

@@ -116,7 +116,8 @@ impl Manager {
             ("TimeoutStopUSec", Variant::new(STOP_TIMEOUT_US)),
         ];
         if oom_policy {
-            // An out-of-memory kill of one process must not end the others.
+            // An out-of-memory kill of one process must not end the others. So systemd acts on no such kill; the
+            // supervisor watches memory.events.
             scope.push(("OOMPolicy", Variant::new("continue")));
         }
         scope.extend((plan.more)());

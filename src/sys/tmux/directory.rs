@@ -221,9 +221,10 @@ impl Directory {
         Ok((same && kind(&held) == SFlag::S_IFREG).then_some(StartLock { _lock: fd, name }))
     }
 
-    /// Removes a socket whose start lock this process holds. With `lock_too`, removes the lock file as well: only a
-    /// spawn of the same name waits for forge's own lock files, and the manager admits one spawn at a time. Other
-    /// lock files stay: otherwise one tmux could hold the old file and another one a new file.
+    /// Removes a socket whose start lock this process holds. With `lock_too`, removes the lock file as well. This is
+    /// safe only for the socket of a session: only a spawn of the same name waits for that lock, and the manager
+    /// admits one spawn at a time. For other sockets the lock file stays: a tmux that waits for the lock would hold
+    /// the deleted file, while another tmux locks a new file.
     ///
     /// # Errors
     /// `Failed` if a file cannot be removed.

@@ -43,7 +43,8 @@ impl Server {
         Self { binary: binary.to_owned(), socket: socket.to_owned() }
     }
 
-    /// A tmux client for this server. It does not see the caller's own tmux.
+    /// A tmux command for this server, not yet run. It never starts a server (`-N`), and a tmux around forge has no
+    /// effect on it.
     pub fn client(&self) -> Command {
         self.client_by(&self.binary)
     }

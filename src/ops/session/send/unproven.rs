@@ -11,13 +11,14 @@ use crate::sys::clock::{Deadline, pause};
 use crate::sys::terminal::Mode;
 
 impl Typist<'_> {
-    /// Answers a question of a program that reads single keys. If the text alone ends the question, forge
-    /// does not press Enter; if the text appears, forge presses Enter after it. The text goes as keys,
-    /// because Claude Code and Codex ignore a paste in a question.
+    /// Answers a question of a program that reads single keys. forge types the text without bracketed paste,
+    /// because Claude Code and Codex ignore a bracketed paste in a question. If the text alone ends the question,
+    /// forge does not press Enter; if the text appears on the screen, forge presses Enter after it.
     ///
     /// # Errors
-    /// [`Kind::NotShown`](crate::model::error::Kind::NotShown) if the question is still on the screen after 5
-    /// seconds.
+    /// [`Kind::NotShown`](crate::model::error::Kind::NotShown) if the screen changed before forge typed the text, or
+    /// if the question is still on the screen after 5 seconds. [`Kind::Usage`](crate::model::error::Kind::Usage) if
+    /// the text has a line break or a tab.
     pub(super) fn type_answer(&self, text: &str, before: &Screen, sent: &mut Sent) -> Result<Screen> {
         only_line(text, "the program asks a question: each line break would be an Enter")?;
         check_no_tab(text)?;

@@ -84,9 +84,9 @@ fn port_taken(id: &SessionId, listener: &Listener, more: usize) -> Error {
         )
         .hint(format!("see 'sudo ss -ltnp sport = :{port}'"));
     };
-    // The innermost unit of the path. Below it, a service may have cgroups of its own.
     let is_unit =
         |part: &&str| Path::new(part).extension().is_some_and(|kind| kind == "service" || kind == "scope");
+    // The innermost unit in the path: below it, a service may have control groups of its own.
     let unit = cgroup.rsplit('/').find(is_unit);
     let owner = match (session_of(listener), unit) {
         (Some(session), Some(unit)) => format!(" of session {session}, in {unit}"),
