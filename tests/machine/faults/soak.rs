@@ -56,7 +56,7 @@ fn number(name: &str, otherwise: u64) -> u64 {
 struct History(Mutex<Vec<String>>, Instant);
 
 impl History {
-    fn note(&self, line: &str) {
+    fn log(&self, line: &str) {
         let line = format!("{:9.3} {line}", self.1.elapsed().as_secs_f64());
         self.0.lock().expect("the history").push(line);
     }
@@ -117,7 +117,7 @@ fn churned(seed: u64, history: &History) {
             let ended = ended.into_iter().chain([blowing.join()]);
             ended.for_each(|ended| ended.unwrap_or_else(|panic| resume_unwind(panic)));
         });
-        history.note("the world settles");
+        history.log("the world settles");
         let sessions: Vec<&mut Session> =
             workers.iter_mut().flat_map(|worker| worker.sessions.iter_mut()).collect();
         checks::settle(sessions, weather.restores > restores);
@@ -158,7 +158,7 @@ impl<'a> Weather<'a> {
         while !over.load(Ordering::Relaxed) {
             let blows = self.chance.below(16);
             if blows < 3 {
-                self.history.note(["a save", "an install", "a daemon-reload"][blows]);
+                self.history.log(["a save", "an install", "a daemon-reload"][blows]);
             }
             let within = |args: &[&str]| run_within(LONGEST, &[&["forge"], args].concat());
             match blows {
@@ -174,9 +174,9 @@ impl<'a> Weather<'a> {
                     // As if no restore had run in this boot.
                     let _ = std::fs::remove_file(".local/state/forge/restored.json");
                     self.restores += 1;
-                    self.history.note("a restore");
+                    self.history.log("a restore");
                     let restored = within(&["--json", "restore"]);
-                    self.history.note(&format!("restored: {}", restored.stdout.trim()));
+                    self.history.log(&format!("restored: {}", restored.stdout.trim()));
                 }
                 6 | 7 => {
                     within(&["poke", "long"]).ok();

@@ -80,7 +80,7 @@ impl Lines<'_> {
                 let line: Vec<u8> = self.rest.drain(..=at).collect();
                 return Ok(String::from_utf8_lossy(&line[..at]).into_owned());
             }
-            self.look(signals)?;
+            self.report_standing(signals)?;
             match self.terminal.read(Duration::from_millis(20)) {
                 Received::Bytes(bytes) => {
                     self.received += bytes.len() as u64;
@@ -95,13 +95,13 @@ impl Lines<'_> {
     /// Lets time pass without reading.
     fn pause(&mut self, signals: &Signals, until: Instant) -> Result<(), End> {
         while Instant::now() < until {
-            self.look(signals)?;
+            self.report_standing(signals)?;
             std::thread::sleep(Duration::from_millis(2));
         }
         Ok(())
     }
 
-    fn look(&mut self, signals: &Signals) -> Result<(), End> {
+    fn report_standing(&mut self, signals: &Signals) -> Result<(), End> {
         // The contents of the kernel's line editor can be neither read nor counted.
         if self.terminal.pending() == 0 && signals.take_standing() {
             let text = String::from_utf8_lossy(&self.rest).into_owned();

@@ -86,7 +86,7 @@ pub(crate) fn main(args: &[String]) -> i32 {
 fn play(path: &str, options: &str) -> Result<(), String> {
     let mut options = Options::parse(options)?;
     let signals = Signals::handle().map_err(|error| format!("signals: {error}"))?;
-    let terminal = Terminal::take().map_err(|error| format!("no terminal: {error}"))?;
+    let terminal = Terminal::open().map_err(|error| format!("no terminal: {error}"))?;
     loop {
         terminal.discard_input();
         // The history, and the contents that the alternate screen hid, are cleared too.

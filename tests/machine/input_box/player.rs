@@ -295,7 +295,7 @@ impl<'a> Player<'a> {
         if self.options.work_ms > 0 {
             self.working = Some(next + Duration::from_millis(self.options.work_ms));
         }
-        self.said.push(said(self.options, text));
+        self.said.push(accepted_line(self.options, text));
     }
 
     fn named(&mut self, name: &str) {
@@ -317,7 +317,7 @@ fn next_busy(options: &Options, chance: &mut Chance, now: Instant) -> Option<Ins
 
 /// The printed form of a submitted text: enough to show that it was accepted. Agents print it behind the same
 /// sign as their box.
-fn said(options: &Options, text: &str) -> String {
+fn accepted_line(options: &Options, text: &str) -> String {
     if options.kind == Kind::List {
         return format!("picked: {}", picture::matches(text).first().unwrap_or(&"nothing"));
     }

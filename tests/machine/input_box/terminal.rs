@@ -22,7 +22,7 @@ pub(super) enum Received {
 }
 
 impl Terminal {
-    pub(super) fn take() -> nix::Result<Self> {
+    pub(super) fn open() -> nix::Result<Self> {
         let (input, output) = (std::io::stdin(), std::io::stdout());
         Ok(Self { found: termios::tcgetattr(&input)?, input, output })
     }

@@ -64,7 +64,7 @@ fn lines() -> Vec<String> {
         .collect()
 }
 
-fn see() -> Seen {
+fn observe() -> Seen {
     run_within(LONGEST, &["forge", "-q", "sweep"]).ok();
     let list = forge_json(&["list"]);
     let listed = list["sessions"].as_array().expect("sessions").iter();
@@ -85,7 +85,7 @@ fn wanted(is: bool, what: impl FnOnce() -> String) -> Result<(), String> {
 }
 
 fn agree(sessions: &mut [&mut Session], was_restored: bool) -> Result<(), String> {
-    let seen = see();
+    let seen = observe();
     for session in sessions.iter_mut() {
         let name = session.name.clone();
         let listed = seen.listed.get(&name);

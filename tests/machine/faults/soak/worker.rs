@@ -95,7 +95,7 @@ impl<'a> Worker<'a> {
         let begin = Instant::now();
         let said = self.act(at, act);
         let (Session { name, now }, took) = (&self.sessions[at], begin.elapsed().as_millis());
-        self.history.note(&format!("{name}: {act:?} of {before:?}: {took} ms, {said}; now {now:?}"));
+        self.history.log(&format!("{name}: {act:?} of {before:?}: {took} ms, {said}; now {now:?}"));
         self.acts += 1;
         if self.chance.one_in(3) {
             std::thread::sleep(Duration::from_millis(self.chance.below(200) as u64));
