@@ -32,6 +32,7 @@ impl Command for Args {
         for (id, found) in found.chain(kept.into_iter().map(|id| (id, None))) {
             match restart(context, &id, found) {
                 Ok(spawned) => restarted.push(spawned),
+                // The errors of the session itself name it already.
                 Err(error) if error.message.starts_with(&format!("{id} ")) => failed.push(error),
                 Err(error) => failed.push(error.while_(id)),
             }

@@ -73,10 +73,14 @@ pub(crate) fn texts<S: Serializer>(paths: &[PathBuf], serializer: S) -> Result<S
 
 /// `1 dead socket`, `2 dead sockets`.
 pub fn dead_sockets(count: usize) -> String {
-    format!("{count} dead socket{}", if count == 1 { "" } else { "s" })
+    sockets(count, "dead")
 }
 
 /// `1 stale socket`, `2 stale sockets`: the words of the message of a spawn, which do not change.
 pub fn stale_sockets(count: usize) -> String {
-    format!("{count} stale socket{}", if count == 1 { "" } else { "s" })
+    sockets(count, "stale")
+}
+
+fn sockets(count: usize, kind: &str) -> String {
+    format!("{count} {kind} socket{}", if count == 1 { "" } else { "s" })
 }

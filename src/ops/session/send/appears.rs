@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::typist::{EMPTIED, FIRST_POLL, LONGEST_POLL, ROWS, Typist, mode};
+use super::typist::{EMPTIED, FIRST_POLL, ROWS, Typist, mode, next_poll};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::screen::{Screen, TypedText};
 use crate::sys::clock::Deadline;
@@ -56,7 +56,7 @@ impl Typist<'_> {
                 return Ok(None);
             }
             last = Some(screen);
-            again = if wrote { FIRST_POLL } else { LONGEST_POLL.min(again * 2) };
+            again = next_poll(again, wrote);
         }
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::appears::RESTLESS;
-use super::typist::{FIRST_POLL, LONGEST_POLL, Typist, UNSTEADY, mode};
+use super::typist::{FIRST_POLL, Typist, UNSTEADY, mode, next_poll};
 use crate::model::error::{Kind, Result};
 use crate::model::screen::typing::{Sent, TextFate};
 use crate::model::screen::{After, Screen, TypedText};
@@ -105,8 +105,8 @@ impl Typist<'_> {
     }
 
     /// Waits for the effect of Enter on the text. Two equal readings are sure, and so is a cursor below its old
-    /// place; otherwise the program must print nothing for [`STAYS_GONE`]. Also returns the screen; `None` if the session
-    /// has ended.
+    /// place; otherwise the program must print nothing for [`STAYS_GONE`]. Also returns the screen; `None` if the
+    /// session has ended.
     fn wait_for_effect(&self, typed: &TypedText, pressed: &Screen) -> Result<(After, Option<Screen>)> {
         let (soon, late) = (Deadline::after(LEAVES_AFTER_READ), Deadline::after(LEAVES_UNREAD));
         let mut covered = None;
@@ -139,7 +139,7 @@ impl Typist<'_> {
                 return Ok((after, Some(screen)));
             }
             last = Some(after);
-            again = if wrote { FIRST_POLL } else { LONGEST_POLL.min(again * 2) };
+            again = next_poll(again, wrote);
         }
     }
 }

@@ -38,7 +38,7 @@ const ECHO: Duration = Duration::from_millis(30);
 /// The first and the longest pause between two reads of the screen while the program prints nothing: tmux may
 /// not yet have read the earlier output. Each read starts a process.
 pub(super) const FIRST_POLL: Duration = Duration::from_millis(10);
-pub(super) const LONGEST_POLL: Duration = Duration::from_millis(250);
+const LONGEST_POLL: Duration = Duration::from_millis(250);
 
 /// How long forge tries to press Enter, or to paste, while the screen keeps changing.
 pub(super) const UNSTEADY: Duration = Duration::from_secs(3);
@@ -150,7 +150,7 @@ impl<'a> Typist<'a> {
             if screen != *before || deadline.passed() {
                 return Ok(screen);
             }
-            again = if wrote { FIRST_POLL } else { LONGEST_POLL.min(again * 2) };
+            again = next_poll(again, wrote);
         }
     }
 
@@ -287,6 +287,12 @@ pub(super) fn mode(screen: &Screen) -> terminal::Mode {
         kill: 0,
         unread: 0,
     })
+}
+
+/// The pause after the pause `last`: it starts again from the first one after the program wrote, and doubles
+/// otherwise.
+pub(super) fn next_poll(last: Duration, wrote: bool) -> Duration {
+    if wrote { FIRST_POLL } else { LONGEST_POLL.min(last * 2) }
 }
 
 /// Checks that the text has no tab.
