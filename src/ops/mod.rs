@@ -24,10 +24,12 @@ pub mod sweep;
 pub mod units;
 
 use std::cell::OnceCell;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::config::{self, Config};
 use crate::model::error::Result;
+use crate::model::session::name::SessionId;
+use crate::model::unit;
 use crate::sys::env::Paths;
 use crate::sys::store::Store;
 use crate::sys::systemd::Manager;
@@ -64,6 +66,11 @@ impl Context {
     #[must_use]
     pub fn reconnected(&self) -> Self {
         Self::new(self.paths.clone(), self.config.clone())
+    }
+
+    /// The path of a session's tmux socket.
+    pub fn socket(&self, id: &SessionId) -> PathBuf {
+        self.paths.socket_dir().join(unit::socket(id))
     }
 
     /// The user manager. The first call connects to it.

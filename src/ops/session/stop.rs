@@ -253,7 +253,7 @@ fn forget_one(context: &Context, id: &SessionId, timeout: Duration) -> Result<Ve
         if deadline.passed() || !context.store.is_claimed(id) {
             clear_empty_slice(context, id, SOON)?;
             // A stop that lost the bus after the processes had ended leaves the socket behind.
-            sweep::remove_session_socket(&context.paths.socket_dir().join(unit::socket(id)))?;
+            sweep::remove_session_socket(&context.socket(id))?;
             context.store.remove_spec(id)?;
             break;
         }

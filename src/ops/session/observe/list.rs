@@ -174,9 +174,7 @@ impl Candidate {
     fn new(context: &Context, forge_slice: &Cgroup, id: SessionId, units: SessionUnits) -> Self {
         let cgroup = forge_slice.child(&unit::slice(&id));
         let mark = cgroup.mark();
-        let socket = mark
-            .as_ref()
-            .map_or_else(|| context.paths.socket_dir().join(unit::socket(&id)), |mark| mark.socket.clone());
+        let socket = mark.as_ref().map_or_else(|| context.socket(&id), |mark| mark.socket.clone());
         Self { frozen: cgroup.is_frozen(), id, units, cgroup, mark, socket }
     }
 

@@ -332,7 +332,7 @@ fn clean_up(context: &Context, request: SpawnRequest<'_>) -> Result<()> {
     // tmux may have requested a scope for a pane that has ended by now. Such an empty scope does not end by
     // itself, and keeps the slice and thus the name.
     stop::clear_empty_slice(context, &spec.session, CLEARING)?;
-    sweep::remove_session_socket(&context.paths.socket_dir().join(unit::socket(&spec.session)))?;
+    sweep::remove_session_socket(&context.socket(&spec.session))?;
     // In the modes that keep the specification, it was there before this attempt.
     if request.keeps_spec() { Ok(()) } else { context.store.remove_that_spec(spec) }
 }
