@@ -7,6 +7,7 @@ use super::typist::{EMPTIED, FIRST_POLL, ROWS, Typist, mode, next_poll};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::screen::{Screen, TypedText};
 use crate::sys::clock::Deadline;
+use crate::sys::journal;
 
 /// How long a text may take to appear while the screen does not change.
 pub(super) const APPEARS_WITHIN: Duration = Duration::from_secs(5);
@@ -26,18 +27,29 @@ pub(super) const REST_AFTER_KEYS: Duration = Duration::from_millis(250);
 /// The longest wait for a screen that does not come to rest, for instance because of a spinner.
 pub(super) const RESTLESS: Duration = Duration::from_millis(1500);
 
+/// Print a progress line if typing a text takes longer than this.
+pub(super) const SHOW_PROGRESS: Duration = Duration::from_secs(1);
+
+/// A text on the screen.
+pub(super) struct Shown {
+    pub(super) screen: Screen,
+    /// How long the text took to appear: how slow the program is now.
+    pub(super) took: Duration,
+}
+
 impl Typist<'_> {
-    /// Waits until the text is on the screen and the screen is at rest. Returns the screen; `None` if the
-    /// text does not appear.
+    /// Waits until the text is on the screen and the screen is at rest. Returns `None` if the text does not
+    /// appear.
     pub(super) fn wait_until_shown(
         &self,
         typed: &TypedText,
         least_rest: impl Fn() -> Duration,
         before: &Screen,
-    ) -> Result<Option<Screen>> {
+    ) -> Result<Option<Shown>> {
         let (start, limit) = (Instant::now(), Deadline::after(APPEARS_AT_LAST));
         let (mut patience, mut again) = (Deadline::after(APPEARS_WITHIN), FIRST_POLL);
         let mut last: Option<Screen> = None;
+        let mut is_told = false;
         loop {
             let wrote = self.output_within(Deadline::after(again).min(patience));
             let elapsed = start.elapsed();
@@ -45,7 +57,12 @@ impl Typist<'_> {
             self.check_takes_keys(&screen, "Enter was not pressed after the text")?;
             if typed.shows(before, &screen) {
                 let rest = least_rest().max(rest_for(elapsed));
-                return self.wait_until_at_rest(typed, rest, before, screen).map(Some);
+                let screen = self.wait_until_at_rest(typed, rest, before, screen)?;
+                return Ok(Some(Shown { screen, took: elapsed }));
+            }
+            if elapsed > SHOW_PROGRESS && !is_told {
+                is_told = true;
+                journal::progress!("waiting for the program of {} to show the text", self.id);
             }
             if last.as_ref() != Some(&screen) || mode(&screen).unread > 0 {
                 patience = Deadline::after(APPEARS_WITHIN).min(limit);

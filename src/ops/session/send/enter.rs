@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::appears::RESTLESS;
+use super::appears::{RESTLESS, Shown};
 use super::typist::{FIRST_POLL, Typist, UNSTEADY, mode, next_poll};
 use crate::model::error::{Kind, Result};
 use crate::model::screen::typing::{Sent, TextFate};
@@ -13,11 +13,15 @@ use crate::sys::clock::{Deadline, pause};
 /// keys.
 const REST_BEFORE_AGAIN: Duration = Duration::from_secs(1);
 
-/// How long the text may stay in the input line after the program has read the Enter.
-const LEAVES_AFTER_READ: Duration = Duration::from_secs(3);
-
 /// How long the text may stay in the input line while the program does not read the Enter.
 const LEAVES_UNREAD: Duration = Duration::from_secs(15);
+
+/// How long the text may stay in the input line after the program has read the Enter: in a fast program.
+const LEAVES_AFTER_READ: Duration = Duration::from_secs(3);
+
+/// The same as a multiple of the time that the text took to appear. (Measured: Codex 0.171.0 on an overloaded
+/// machine drew the input box without the text more than 3 s after it had read the Enter.)
+const LEAVES_AFTER_SHOWN: u32 = 8;
 
 /// How long an input box may be covered, for instance while a program redraws its screen.
 const MAY_BE_COVERED: Duration = Duration::from_millis(700);
@@ -31,14 +35,15 @@ impl Typist<'_> {
     pub(super) fn press_enter(
         &self,
         typed: &TypedText,
-        mut screen: Screen,
+        shown: Shown,
         sent: &mut Sent,
     ) -> Result<Screen> {
         const MOST: u32 = 2;
+        let mut screen = shown.screen;
         loop {
             let pressed = self.press_enter_once(typed, screen)?;
             sent.attempts += 1;
-            let (after, now) = self.wait_for_effect(typed, &pressed)?;
+            let (after, now) = self.wait_for_effect(typed, &pressed, shown.took)?;
             let Some(now) = now else {
                 // The text has ended the session.
                 sent.fate = TextFate::Submitted;
@@ -105,10 +110,16 @@ impl Typist<'_> {
     }
 
     /// Waits for the effect of Enter on the text. Two equal readings are sure, and so is a cursor below its old
-    /// place; otherwise the program must print nothing for [`STAYS_GONE`]. Also returns the screen; `None` if the
-    /// session has ended.
-    fn wait_for_effect(&self, typed: &TypedText, pressed: &Screen) -> Result<(After, Option<Screen>)> {
-        let (soon, late) = (Deadline::after(LEAVES_AFTER_READ), Deadline::after(LEAVES_UNREAD));
+    /// place; otherwise the program must print nothing for [`STAYS_GONE`]. `appeared` is how long the text took to
+    /// appear. Also returns the screen; `None` if the session has ended.
+    fn wait_for_effect(
+        &self,
+        typed: &TypedText,
+        pressed: &Screen,
+        appeared: Duration,
+    ) -> Result<(After, Option<Screen>)> {
+        let read = (appeared * LEAVES_AFTER_SHOWN).clamp(LEAVES_AFTER_READ, LEAVES_UNREAD);
+        let (soon, late) = (Deadline::after(read), Deadline::after(LEAVES_UNREAD));
         let mut covered = None;
         let was_canonical = mode(pressed).canonical;
         let (mut again, mut last) = (FIRST_POLL, None);

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use super::appears::{LEAST_REST, REST_AFTER_KEYS};
+use super::appears::{LEAST_REST, REST_AFTER_KEYS, SHOW_PROGRESS, Shown};
 use super::typist::{EMPTIED, ROWS, Typist, UNSTEADY, check_no_tab, mode};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::screen::typing::{LONGEST_CANONICAL, Sent, TextFate, only_line, pieces};
 use crate::model::screen::{Screen, TypedText};
 use crate::sys::clock::Deadline;
+use crate::sys::journal;
 use crate::sys::terminal::Mode;
 use crate::sys::tmux::input::Pasted;
 
@@ -26,6 +27,10 @@ const REST_IN_BOX: Duration = Duration::from_millis(150);
 /// The longest run of keys that forge types at once, in bytes. It is a prime: otherwise a text of one
 /// repeated character could add exactly one full row, and the cursor's row would look unchanged.
 const PIECE: usize = 997;
+
+/// Print the next progress line about a text of many pieces after this time. (A program that is busy now and then
+/// takes 90 s for 100,000 bytes.)
+const PROGRESS_AGAIN: Duration = Duration::from_secs(10);
 
 /// How often forge asks tmux whether the program has requested bracketed paste, while an attached person
 /// disturbs the answer.
@@ -76,7 +81,7 @@ impl Typist<'_> {
         let shown = self.type_text(text, &typed, bracketed, mode, &screen)?;
         if !self.request.enter {
             sent.fate = TextFate::Typed;
-            return Ok(shown);
+            return Ok(shown.screen);
         }
         self.press_enter(&typed, shown, sent)
     }
@@ -190,8 +195,7 @@ impl Typist<'_> {
         Ok((screen.bracketed != Some(false), screen))
     }
 
-    /// Types the text, and waits until it is where the program reads and the screen is at rest. Returns the
-    /// screen.
+    /// Types the text, and waits until it is where the program reads and the screen is at rest.
     ///
     /// # Errors
     /// [`Kind::NotShown`] if the text does not appear.
@@ -202,7 +206,7 @@ impl Typist<'_> {
         bracketed: bool,
         mode: Mode,
         screen: &Screen,
-    ) -> Result<Screen> {
+    ) -> Result<Shown> {
         if !mode.canonical && !bracketed {
             return self.type_keys(text, screen);
         }
@@ -229,15 +233,20 @@ impl Typist<'_> {
     ///
     /// # Errors
     /// [`Kind::NotShown`] if a piece does not appear; [`Kind::Usage`] if the text cannot be typed as keys.
-    fn type_keys(&self, text: &str, screen: &Screen) -> Result<Screen> {
+    fn type_keys(&self, text: &str, screen: &Screen) -> Result<Shown> {
         if text.starts_with(char::is_whitespace) {
             return Err(Error::usage(
                 "the text begins with white space, and the program may take that for a key",
             )
             .hint("remove it; '--key Space' presses the key; '--blind' types without a check"));
         }
-        let mut shown: Option<Screen> = None;
+        let mut shown: Option<Shown> = None;
+        let (mut typed_bytes, mut progress) = (0, Deadline::after(SHOW_PROGRESS));
         for (piece, is_last) in pieces(text, PIECE) {
+            if progress.passed() {
+                journal::progress!("typed {typed_bytes} of {} bytes into {}", text.len(), self.id);
+                progress = Deadline::after(PROGRESS_AGAIN);
+            }
             let Some(typed) = TypedText::new(piece) else {
                 return Err(Error::usage(
                     "the text has characters that a screen does not show, and the program reads single keys",
@@ -246,7 +255,7 @@ impl Typist<'_> {
             };
             let (before, _) = match &shown {
                 None => self.paste(piece, false, screen)?,
-                Some(shown) => self.paste_after(piece, shown)?,
+                Some(shown) => self.paste_after(piece, &shown.screen)?,
             };
             let rest = || if is_last { REST_AFTER_KEYS } else { Duration::ZERO };
             shown = Some(self.wait_until_shown(&typed, rest, &before)?.ok_or_else(|| {
@@ -259,8 +268,9 @@ impl Typist<'_> {
                     "a part of the text was typed and did not appear where the program reads".to_owned()
                 })
             })?);
+            typed_bytes += piece.len();
         }
-        Ok(shown.unwrap_or_else(|| screen.clone()))
+        Ok(shown.unwrap_or_else(|| Shown { screen: screen.clone(), took: Duration::ZERO }))
     }
 
     /// Pastes the text while the pane still shows `screen`, and returns the screen at that moment. If the

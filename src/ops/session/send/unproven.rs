@@ -1,8 +1,8 @@
 //! Types without the proof that the text appears: an answer to a question, Enter alone, or a secret.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::appears::{APPEARS_WITHIN, REST_AFTER_KEYS};
+use super::appears::{APPEARS_WITHIN, REST_AFTER_KEYS, Shown};
 use super::typist::{Typist, check_no_tab};
 use crate::model::error::Result;
 use crate::model::screen::typing::{Sent, TextFate, only_line};
@@ -27,14 +27,16 @@ impl Typist<'_> {
             return Err(self.not_shown_error("the screen changed, so nothing was typed"));
         }
         let (typed, asked) = (TypedText::new(text), self.question(before));
-        let deadline = Deadline::after(APPEARS_WITHIN);
+        let (begun, deadline) = (Instant::now(), Deadline::after(APPEARS_WITHIN));
         let mut last = before.clone();
         loop {
             let screen = self.changed_since(&last, deadline.left())?;
             if let Some(typed) = typed.as_ref().filter(|typed| typed.shows(before, &screen)) {
-                let shown = self.wait_until_at_rest(typed, REST_AFTER_KEYS, before, screen)?;
+                let took = begun.elapsed();
+                let screen = self.wait_until_at_rest(typed, REST_AFTER_KEYS, before, screen)?;
                 let now = self.input.read_screen()?;
-                if !self.request.enter || typed.stands_still(&shown, &now) {
+                if !self.request.enter || typed.stands_still(&screen, &now) {
+                    let shown = Shown { screen, took };
                     return if self.request.enter { self.press_enter(typed, shown, sent) } else { Ok(now) };
                 }
                 // The key alone was the answer.
