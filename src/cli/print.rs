@@ -93,11 +93,7 @@ impl Printer {
         let mut stderr = std::io::stderr().lock();
         let (red, no_colour) =
             if stderr.is_terminal() && !env::no_color() { ("\u{1b}[31m", "\u{1b}[0m") } else { ("", "") };
-        let mut message = error.message.as_str();
-        if journal::is_stderr() {
-            // Lines after the first may quote a screen with secrets, and the journal would keep them.
-            message = message.lines().next().unwrap_or_default();
-        }
+        let message = if journal::is_stderr() { error.first_line() } else { &error.message };
         // A closed stderr must not change the result.
         let _ = writeln!(stderr, "{red}forge:{no_colour} {prefix}{}", plain(message));
         if let Some(hint) = &error.hint {

@@ -48,6 +48,7 @@ impl Command for Args {
             ("supervisor", if session.supervised { unit::service(&id) } else { unknown() }),
             ("attached", if session.attached { "yes" } else { "no" }.to_owned()),
         ];
+        rows.extend(session.failure.iter().map(|failure| ("failure", failure.clone())));
         if let Some(question) = &session.question {
             let since = session.activity_since.as_ref().map(|since| format!(" since {since}"));
             rows.push(("activity", format!("asking{}:", since.unwrap_or_default())));

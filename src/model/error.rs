@@ -124,7 +124,7 @@ impl Kind {
 #[error("{message}")]
 pub struct Error {
     pub kind: Kind,
-    /// One sentence, and perhaps the lines of a screen below it.
+    /// The first line is one sentence that is complete by itself. Lines of a screen may be below it.
     pub message: String,
     /// The next step for the user.
     pub hint: Option<String>,
@@ -151,6 +151,12 @@ impl Error {
     pub fn hint(mut self, hint: impl fmt::Display) -> Self {
         self.hint = Some(hint.to_string());
         self
+    }
+
+    /// The message without the lines of a screen. Only this line goes to the journal, to systemd and into
+    /// notices: a screen may be private.
+    pub fn first_line(&self) -> &str {
+        self.message.lines().next().unwrap_or_default()
     }
 
     /// Prefixes the message with the attempted action: `doing: message`.

@@ -58,13 +58,7 @@ impl Screen {
 
     /// The last rows that are not empty, for an error.
     pub fn last_rows(&self, most: usize) -> String {
-        let rows: Vec<&str> =
-            self.rows.iter().map(|row| row.trim_end()).filter(|row| !row.is_empty()).collect();
-        if rows.is_empty() {
-            return "; its screen is empty".to_owned();
-        }
-        let last = &rows[rows.len().saturating_sub(most)..];
-        quoted("; on its screen:", last.iter().copied())
+        last_rows(self.rows.iter().map(String::as_str), most)
     }
 
     /// Whether there is text below the cursor: the lower edge of an input box, or its hints. Below the prompt of a
@@ -104,6 +98,17 @@ impl Screen {
     pub fn is_on_blank_line(&self) -> bool {
         self.column > 0 && squashed(self.before_cursor()).is_empty()
     }
+}
+
+/// The last rows that are not empty, for the end of an error. The first line of the error stays complete
+/// without them.
+pub fn last_rows<'a>(rows: impl Iterator<Item = &'a str>, most: usize) -> String {
+    let rows: Vec<&str> = rows.map(str::trim_end).filter(|row| !row.is_empty()).collect();
+    if rows.is_empty() {
+        return "; its screen is empty".to_owned();
+    }
+    let last = &rows[rows.len().saturating_sub(most)..];
+    quoted("\non its screen:", last.iter().copied())
 }
 
 /// A message with lines of a screen below it.

@@ -119,6 +119,8 @@ pub struct Session {
     /// The lines of the screen that show the question.
     #[serde(skip)]
     pub question: Option<String>,
+    /// Why the session did not start or ended, while its supervisor starts it again or has given up.
+    pub failure: Option<String>,
     /// Seconds since the last input or output in the pane; the kernel counts them in steps of 8.
     pub idle_s: Option<u64>,
 }

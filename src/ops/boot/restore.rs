@@ -250,9 +250,8 @@ fn record_restored(
 /// Records in the journal that a session could not be restored.
 fn record_failed(id: &SessionId, error: &Error, set_aside: Option<PathBuf>) -> SessionOutcome {
     let kind = error.kind.word();
-    // Only the first line: the others quote the screen, which may hold secrets, and this message goes to
-    // the journal and into notices. `forge restart` shows all lines.
-    let error = error.message.lines().next().unwrap_or_default().to_owned();
+    // This goes to the journal and into notices. `forge restart` shows all lines.
+    let error = error.first_line().to_owned();
     journal::record(&Event::RestoreFailed { session: id.clone(), kind, error: error.clone() });
     SessionOutcome::Failed(Failed { session: id.clone(), kind: kind.to_owned(), error, set_aside })
 }

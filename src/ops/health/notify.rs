@@ -75,9 +75,7 @@ pub fn of_failure(context: &Context, unit: &str) -> Notice {
     let why = session.as_ref().and_then(|id| context.store.record(id).ok().flatten()?.failure);
     let text = match (session, why) {
         (Some(id), Some(why)) => {
-            format!(
-                "{host}: forge does not start {id} again, after {why}\n  forge logs {id}\n  forge restart {id}"
-            )
+            format!("{host}: forge does not start {id} again: {why}\n  forge logs {id}\n  forge restart {id}")
         }
         _ => format!("{host}: {unit} failed\n  systemctl --user status {unit}\n  forge logs"),
     };

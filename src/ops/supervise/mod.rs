@@ -202,7 +202,7 @@ impl Supervisor {
     /// # Errors
     /// The error itself, where systemd is to try again or the configuration is wrong.
     fn did_not_start(&mut self, context: &Context, error: Error) -> Result<SupervisedRun> {
-        let first_line = error.message.lines().next().unwrap_or_default().to_owned();
+        let first_line = error.first_line().to_owned();
         sd_notify::status(&first_line);
         self.record.running_wall_us = None;
         self.record.started = Some(StartOutcome::Failed {

@@ -118,12 +118,9 @@ fn refusal_without_screen(error: &Error) -> String {
     if error.kind == Kind::Input {
         return "its input line already holds text".to_owned();
     }
-    let line = error.message.lines().next().unwrap_or_default();
-    let without = |line: &str, end| line.strip_suffix(end).map(str::to_owned);
-    ["; on its screen:", "; its screen is empty", ":"]
-        .into_iter()
-        .find_map(|end| without(line, end))
-        .unwrap_or_else(|| line.to_owned())
+    let line = error.first_line();
+    let ends = ["; its screen is empty", ":"];
+    ends.into_iter().find_map(|end| line.strip_suffix(end)).unwrap_or(line).to_owned()
 }
 
 impl Supervisor {

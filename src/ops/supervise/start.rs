@@ -53,6 +53,7 @@ impl Supervisor {
             // starts towards StartLimitBurst=.
             if !std::mem::take(&mut self.record.poked) {
                 self.record.failures_boot_us.clear();
+                self.record.failure = None;
             }
             context.manager()?.reset_failed(&self.unit)?;
         }

@@ -257,8 +257,8 @@ fn a_trust_question_is_not_ready() {
     let options = ["--ready", "^> ", "--not-ready", "Do you trust", "--ready-timeout", "2"];
     let failed = forge(&[&["spawn", "wary"], &options[..], &["--", "sh", "-c", script]].concat()).code(4);
     for part in [
-        "boot failed: the prompt never appeared ('^> ', waited 2 s); 'Do you trust' (not_ready) is on its screen:\n",
-        "  | Do you trust this folder\n  | > 1. Yes\n",
+        "boot failed: the prompt never appeared ('^> ', waited 2 s); 'Do you trust' (not_ready) is on its screen\n",
+        "\non its screen:\n  | Do you trust this folder\n  | > 1. Yes\n",
     ] {
         assert!(failed.stderr.contains(part), "{failed}");
     }

@@ -38,6 +38,7 @@ fn list_has_one_shape() {
         "command",
         "cpu_usec",
         "cwd",
+        "failure",
         "idle_s",
         "memory_bytes",
         "pane_pid",

@@ -221,7 +221,7 @@ fn too_many_failures_open_the_breaker() {
     std::thread::sleep(Duration::from_secs(1));
     assert_eq!(std::fs::read_to_string(reported).expect("a notice").matches("\"kind\"").count(), 1, "once");
     let text = notice["text"].as_str().expect("a text");
-    assert!(text.contains("forge does not start flap again, after exit status 3"), "{notice}");
+    assert!(text.contains("forge does not start flap again: exit status 3"), "{notice}");
     assert_eq!(notice["unit"], it.unit);
     // Starts that succeeded counted nevertheless.
     let spawned = events_since(&cursor).iter().filter(|event| event["FORGE_EVENT"] == "spawned").count();

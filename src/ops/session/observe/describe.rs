@@ -130,6 +130,12 @@ fn with_activity(
     }
 }
 
+/// The last failure of a session that its supervisor starts again, or no longer starts.
+fn failure(context: &Context, found: &ObservedSession) -> Option<String> {
+    let is_down = found.service.is_some() && matches!(found.state(), State::Starting | State::Failed);
+    is_down.then(|| context.store.record(&found.id).ok().flatten()?.failure)?
+}
+
 /// Describes a session except for its activity; also returns its prompt patterns.
 fn without_activity(context: &Context, found: &ObservedSession) -> (Session, Prompts) {
     // If the specification cannot be read, the session is described without its command.
@@ -156,6 +162,7 @@ fn without_activity(context: &Context, found: &ObservedSession) -> (Session, Pro
         activity_since: None,
         activity_source: None,
         question: None,
+        failure: failure(context, found),
         idle_s: pane.and_then(|mark| terminal_idle_s(&stat(mark.pane_pid)?)),
     };
     (session, prompts)

@@ -99,11 +99,10 @@ pub fn spawn(context: &Context, request: SpawnRequest<'_>) -> Result<Spawned> {
     if let Err(error) = &spawned {
         // A refusal has changed nothing, and is not a failure of the session that has the name.
         if error.kind != Kind::Taken {
-            let text = error.message.lines().next().unwrap_or_default().to_owned();
             journal::record(&Event::SpawnFailed {
                 session: spec.session.clone(),
                 kind: error.kind.word(),
-                error: text,
+                error: error.first_line().to_owned(),
             });
         }
     }

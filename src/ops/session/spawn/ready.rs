@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::event::Event;
 use crate::model::internal_command::InternalCommand;
+use crate::model::screen::last_rows;
 use crate::model::session::command::Argv;
 use crate::model::session::spec::Spec;
 use crate::model::session::{Mark, environment};
@@ -99,7 +100,7 @@ impl StartedProgram<'_> {
         let (name, how) = (argv.name(), end.words());
         let error = Error::new(
             Kind::Ended,
-            format!("{name} ended before {} was up: {how}; {}", spec.session, self.quoted_screen()),
+            format!("{name} ended before {} was up: {how}{}", spec.session, self.last_rows()),
         )
         .hint(format!("run it by hand in {} to see why", spec.cwd.display()));
         Error { program_status: Some(end.shell_status()), ..error }
@@ -110,12 +111,12 @@ impl StartedProgram<'_> {
         let screen = self.server.screen(&self.mark.pane, None, Deadline::after(ANSWER)).unwrap_or_default();
         let prompts = self.spec.prompts();
         let blocking = prompts.blocking(&screen);
-        let what = blocking.map_or_else(String::new, |blocking| format!("{blocking} is "));
+        let what = blocking.map_or_else(String::new, |blocking| format!("; {blocking} is on its screen"));
         let message = format!(
-            "boot failed: the prompt never appeared ('{}', waited {} s); {what}{}",
+            "boot failed: the prompt never appeared ('{}', waited {} s){what}{}",
             self.ready_pattern(),
             limit.as_secs(),
-            self.quoted_screen()
+            self.last_rows()
         );
         Error::new(Kind::Deadline, message).hint(match blocking {
             None => "is the pattern right, and is --ready-timeout long enough?".to_owned(),
@@ -127,20 +128,11 @@ impl StartedProgram<'_> {
     }
 
     /// The last lines of the screen, for the end of a message.
-    fn quoted_screen(&self) -> String {
+    fn last_rows(&self) -> String {
         const LINES: usize = 20;
         // Read some history too: tmux scrolls a dead pane up to print at the bottom that it is dead.
         let screen = self.server.screen(&self.mark.pane, Some(50), Deadline::after(ANSWER));
-        let Ok(screen) = screen else { return "its screen could not be read".to_owned() };
-        let lines: Vec<&str> = screen
-            .lines()
-            .map(str::trim_end)
-            .filter(|line| !line.is_empty() && !line.starts_with("Pane is dead"))
-            .collect();
-        if lines.is_empty() {
-            return "its screen was empty".to_owned();
-        }
-        let last = &lines[lines.len().saturating_sub(LINES)..];
-        last.iter().fold("on its screen:".to_owned(), |text, line| format!("{text}\n  | {line}"))
+        let Ok(screen) = screen else { return "; its screen could not be read".to_owned() };
+        last_rows(screen.lines().filter(|line| !line.starts_with("Pane is dead")), LINES)
     }
 }
