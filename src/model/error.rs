@@ -32,7 +32,7 @@ pub enum Kind {
     Unsafe,
     /// The user's tmux configuration does not load.
     TmuxConfig,
-    /// The program asks a question, and the text is not meant as an answer.
+    /// The program asks a question: a text is not meant as an answer, or a start waits for the answer.
     Asking,
     /// The session's ready pattern does not match.
     NotReady,

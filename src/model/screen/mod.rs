@@ -1,5 +1,6 @@
 //! The screen of a pane: its rows, its cursor, and the input line of its program.
 
+pub mod blocker;
 pub mod captures;
 pub mod fold;
 pub mod prompts;

@@ -46,7 +46,7 @@ pub fn until(
     mark: &Mark,
     program: &Process,
     deadline: Deadline,
-    shows: impl Fn(&str) -> bool,
+    mut shows: impl FnMut(&str) -> bool,
 ) -> Result<ScreenWait> {
     let Some(process) = Process::open(mark.server_pid)? else { return Ok(ScreenWait::ServerGone) };
     // Without the watch, the captures at intervals have to do.

@@ -151,17 +151,20 @@ pub(crate) fn trust(agent: &Agent) {
     agent.settled();
     let ready = ["--ready", agent.ready, "--not-ready", agent.not_ready];
     let options = agent.spawned_in(FOREIGN);
-    // The session is not ready, however long it waits: a text would go to the question.
+    // The session is never ready: a text would go to the question.
     let args = [
         &["--json", "spawn", "trust"][..],
         &options,
         &ready,
-        &["--ready-timeout", "10", "--"],
+        &["--ready-timeout", "3600", "--"],
         agent.command,
     ];
-    let failed = forge(&args.concat());
-    assert_ne!(failed.code, 0, "{failed}");
-    assert!(failed.stdout.contains(agent.trust), "{failed}");
+    let begin = Instant::now();
+    let failed = forge(&args.concat()).code(1);
+    println!("{}: the question failed the start after {:.1?}", agent.name, begin.elapsed());
+    let error = &failed.json()["error"];
+    assert_eq!(error["kind"], "asking", "{failed}");
+    assert!(error["message"].as_str().expect("a message").contains(agent.trust), "{failed}");
     forge(&["stop", "trust"]);
     // A session without a ready pattern shows the question, and no text answers it.
     let args = [&["spawn", "trust"][..], &options, &["--"], agent.command];

@@ -3,8 +3,8 @@
 
 use crate::suite::{Test, inside};
 use crate::support::{
-    DropIn, Supervised, TestFile, configured, event_since, events_since, forge, forge_json, journal_cursor,
-    run, shell, signal, spawn, wait_for, wait_until,
+    DropIn, Session, Supervised, TestFile, configured, event_since, events_since, forge, forge_json,
+    journal_cursor, run, shell, signal, spawn, wait_for, wait_until,
 };
 use serde_json::Value;
 use std::time::Duration;
@@ -18,6 +18,7 @@ pub(crate) fn tests() -> Vec<Test> {
         inside!(the_next_supervisor_knows_the_question),
         inside!(a_silent_answer_is_detected),
         inside!(a_trust_question_is_not_ready),
+        inside!(a_question_at_the_start_fails_at_once),
         inside!(a_program_that_only_ticks_is_stuck).limit_s(240),
         inside!(a_log_and_a_form_that_is_filled_in_are_not_stuck).limit_s(180),
         inside!(a_question_costs_nothing_while_nothing_happens).limit_s(120),
@@ -280,6 +281,37 @@ fn a_trust_question_is_not_ready() {
     assert!(refused.stderr.contains("not_ready needs ready"), "{refused}");
     let refused = forge(&["spawn", "alone", "--asking", "[", "--", "sleep", "1"]).code(2);
     assert!(refused.stderr.contains("the asking pattern '['"), "{refused}");
+}
+
+fn a_question_at_the_start_fails_at_once() {
+    let spawned = |options: &[&str], script: &str| {
+        let start = ["--json", "spawn", "wary", "--ready", "^> ?", "--ready-timeout", "3600"];
+        forge(&[&start, options, &["--", "sh", "-c", script]].concat())
+    };
+    let trust = "echo Do you trust this folder; echo '> 1. Yes'; sleep 1000";
+    for (option, pattern) in
+        [("--not-ready", "'Do you trust' (not_ready)"), ("--asking", "'Do you trust' (asking)")]
+    {
+        let failed = spawned(&[option, "Do you trust"], trust).code(1);
+        let error = failed.json()["error"].clone();
+        let message = format!(
+            "boot failed: the program waits for an answer: {pattern} is on its screen\non its screen:\n  \
+             | Do you trust this folder\n  | > 1. Yes"
+        );
+        assert_eq!((&error["kind"], &error["message"]), (&"asking".into(), &message.into()), "{failed}");
+        let hint = error["hint"].as_str().expect("a hint");
+        assert!(hint.contains("run sh in /home/ada by hand") && hint.contains("without --ready"), "{hint}");
+        crate::support::nothing_left_of("wary");
+    }
+    // A program that goes on by itself is ready later: its log-in counts down.
+    let counts = "for n in 6 5 4 3 2 1; do clear; echo Do you trust me in $n; sleep 1; done; clear; echo '> '; sleep 1000";
+    let _session = Session("wary".into());
+    spawned(&["--not-ready", "Do you trust"], counts).ok();
+    forge(&["stop", "wary"]).ok();
+    // The end of the program is the reason, whatever is on its screen.
+    let ended =
+        spawned(&["--not-ready", "Do you trust"], "echo Do you trust this folder; sleep 1; exit 9").code(1);
+    assert_eq!(ended.json()["error"]["kind"], "ended", "{ended}");
 }
 
 fn a_program_that_only_ticks_is_stuck() {

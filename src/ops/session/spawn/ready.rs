@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::event::Event;
 use crate::model::internal_command::InternalCommand;
+use crate::model::screen::blocker::Blocker;
 use crate::model::screen::last_rows;
 use crate::model::session::command::Argv;
 use crate::model::session::spec::Spec;
@@ -36,8 +37,8 @@ impl StartedProgram<'_> {
     /// Waits until the program is up, and sets the server's hook that reports the program's end.
     ///
     /// # Errors
-    /// [`Kind::Ended`] if the program or its server ends; [`Kind::Deadline`] if the ready pattern does not
-    /// match within the session's ready timeout.
+    /// [`Kind::Ended`] if the program or its server ends; [`Kind::Asking`] if the program waits for an answer;
+    /// [`Kind::Deadline`] if the ready pattern does not match within the session's ready timeout.
     pub(super) fn wait_until_up(&self, forge: &Path) -> Result<()> {
         if self.spec.ready.is_some() {
             self.wait_until_ready()?;
@@ -50,20 +51,28 @@ impl StartedProgram<'_> {
         if self.process.ended() { Err(self.ended_error()) } else { Ok(()) }
     }
 
-    /// Waits until the ready pattern matches the screen, and records that in the journal.
+    /// Waits until the ready pattern matches the screen, and records that in the journal. Fails as soon as a
+    /// question waits for the user: no program answers it, so a longer wait changes nothing.
     fn wait_until_ready(&self) -> Result<()> {
         let (start, spec) = (Instant::now(), self.spec);
         let limit = Duration::from_secs(spec.ready_timeout_s);
         journal::progress!("waiting for {} to be ready ('{}')", spec.session, self.ready_pattern());
         let prompts = spec.prompts();
-        let is_ready = |screen: &str| prompts.is_ready(screen);
-        match until(&self.server, self.mark, self.process, Deadline::after(limit), is_ready)? {
-            ScreenWait::Found => {
+        let (mut is_ready, mut blocker) = (false, Blocker::default());
+        let is_decided = |screen: &str| {
+            is_ready = prompts.is_ready(screen);
+            is_ready || blocker.waits_for_user(&prompts, screen, start.elapsed())
+        };
+        match until(&self.server, self.mark, self.process, Deadline::after(limit), is_decided)? {
+            ScreenWait::Found if is_ready => {
                 let elapsed_ms = millis_since(start);
                 journal::record(&Event::Ready { session: spec.session.clone(), elapsed_ms });
                 Ok(())
             }
-            ScreenWait::ProgramEnded => Err(self.ended_error()),
+            ScreenWait::Found if !self.process.ended() => {
+                Err(self.asks_error(blocker.pattern().unwrap_or_default()))
+            }
+            ScreenWait::Found | ScreenWait::ProgramEnded => Err(self.ended_error()),
             ScreenWait::ServerGone => Err(Error::new(
                 Kind::Ended,
                 format!("the tmux server of {} ended while it was starting", spec.session),
@@ -106,6 +115,24 @@ impl StartedProgram<'_> {
         Error { program_status: Some(end.shell_status()), ..error }
     }
 
+    /// The error for a question that waits for the user.
+    fn asks_error(&self, pattern: &str) -> Error {
+        let message = format!(
+            "boot failed: the program waits for an answer: {pattern} is on its screen{}",
+            self.last_rows()
+        );
+        Error::new(Kind::Asking, message).hint(self.how_to_answer())
+    }
+
+    /// The hint for a question that the program asks before it is ready. Most programs ask it only once.
+    fn how_to_answer(&self) -> String {
+        format!(
+            "answer it once: run {} in {} by hand, or 'forge spawn NAME -- COMMAND' there without --ready and then 'forge attach NAME'; or is the pattern right?",
+            self.argv.name(),
+            self.spec.cwd.display()
+        )
+    }
+
     /// The error for a ready pattern that did not match in time.
     fn never_ready_error(&self, limit: Duration) -> Error {
         let screen = self.server.screen(&self.mark.pane, None, Deadline::after(ANSWER)).unwrap_or_default();
@@ -120,10 +147,7 @@ impl StartedProgram<'_> {
         );
         Error::new(Kind::Deadline, message).hint(match blocking {
             None => "is the pattern right, and is --ready-timeout long enough?".to_owned(),
-            Some(_) => format!(
-                "run it by hand in {} once and answer the question; or is the pattern right?",
-                self.spec.cwd.display()
-            ),
+            Some(_) => self.how_to_answer(),
         })
     }
 

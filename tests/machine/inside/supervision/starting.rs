@@ -3,8 +3,8 @@
 use super::nothing_left_of_but_the_file;
 use crate::suite::{Test, inside};
 use crate::support::{
-    Homebase, Session, Supervised, cgroup_of, configured, dead_socket, event_since, events_since, forge,
-    forge_json, journal, journal_cursor, nothing_left_of, run, shell, signal, socket, spawn, start,
+    DropIn, Homebase, Session, Supervised, cgroup_of, configured, dead_socket, event_since, events_since,
+    forge, forge_json, journal, journal_cursor, nothing_left_of, run, shell, signal, socket, spawn, start,
     systemctl, wait_until,
 };
 use std::time::Duration;
@@ -13,6 +13,7 @@ pub(crate) fn tests() -> Vec<Test> {
     vec![
         inside!(a_start_returns_when_the_session_is_ready),
         inside!(a_failed_start_reports_the_reason),
+        inside!(a_failed_start_says_why_everywhere).limit_s(120),
         inside!(an_unconfigured_session_is_a_shell),
         inside!(a_session_that_runs_already_is_adopted),
         inside!(panes_opened_by_a_user_survive_a_start),
@@ -71,6 +72,56 @@ fn a_failed_start_reports_the_reason() {
     assert_ne!(systemctl(&["start", &it.unit]).code, 0);
     it.becomes("failed");
     assert_eq!((it.service("NRestarts"), it.service("ExecMainStatus")), ("0".into(), "2".into()));
+}
+
+fn a_failed_start_says_why_everywhere() {
+    let _ = std::fs::remove_file("reported");
+    let _settings = DropIn::new("wary", "[Unit]\nStartLimitBurst=2\n");
+    let section = |script: &str| {
+        format!(
+            "[sessions.wary]\ncommand = ['sh', '-c', '{script}']\nready = '^> '\nnot_ready = 'Do you trust'\n\
+             [notify]\ncommand = ['sh', '-c', 'cat >> /home/ada/reported']\n"
+        )
+    };
+    for (script, why) in [
+        (
+            "echo SECRET; echo Do you trust this folder; sleep 1000",
+            "boot failed: the program waits for an answer: 'Do you trust' (not_ready) is on its screen",
+        ),
+        ("echo SECRET; exit 7", "sh ended before wary was up: exit status 7"),
+    ] {
+        let _configuration = configured(&section(script));
+        let cursor = journal_cursor();
+        let it = Supervised::named("wary");
+        assert_ne!(systemctl(&["start", &it.unit]).code, 0);
+        assert_eq!((&it.status()["state"], &it.status()["failure"]), (&"starting".into(), &why.into()));
+        it.becomes("failed");
+        wait_until(Duration::from_secs(20), "the notice", || std::path::Path::new("reported").exists());
+        assert_eq!(event_since(&cursor, "spawn_failed")["FORGE_ERROR"], why);
+        assert_eq!(event_since(&cursor, "breaker_open")["FORGE_ERROR"], why);
+        let status = forge(&["status", "wary"]).ok().stdout;
+        assert!(status.contains(&format!("failure    {why}\n")), "{status}");
+        assert!(
+            it.service("StatusText").contains(&format!("the last: {why}; ")),
+            "{}",
+            it.service("StatusText")
+        );
+        for argv in [
+            &["forge", "logs", "wary"][..],
+            &["journalctl", "--user", "-t", "forge", "-o", "cat"],
+            &["journalctl", "--user", "-u", &it.unit, "-o", "cat"],
+            &["systemctl", "--user", "status", "-n", "99", "-l", &it.unit],
+            &["cat", "reported"],
+        ] {
+            let shown = run(argv).stdout;
+            assert!(shown.contains(why) && !shown.contains("SECRET"), "{argv:?}: {shown}");
+        }
+        // The user who runs the command gets the screen, too.
+        let failed = forge(&["restart", "wary"]).code(1);
+        assert!(failed.stderr.contains(&format!("{why}\non its screen:\n  | SECRET\n")), "{failed}");
+        std::fs::remove_file("reported").expect("the notice");
+    }
+    assert!(!run(&["journalctl", "-o", "json", "--all"]).stdout.contains("SECRET"), "a screen is private");
 }
 
 fn an_unconfigured_session_is_a_shell() {

@@ -127,6 +127,11 @@ pub(super) const PAGES: &[Page] = &[
             ("forge send NAME TEXT", Named),
             ("forge wait NAME --idle", Named),
             ("forge spawn agent --ready '\\$ $' -- bash", After("", 0)),
+            (
+                "forge spawn agent --ready '❯' --not-ready 'Do you trust' -- \
+                 sh -c 'printf \"Do you trust this folder? \"; read -r a'",
+                After("forge stop agent", 1),
+            ),
             ("forge send agent --wait=30 'echo hello'", After("", 0)),
         ],
         after: "",
