@@ -6,6 +6,7 @@ use super::arguments::Which;
 use super::{Command, CommandContext, ConfigPolicy};
 use crate::model::error::{Result, first_of};
 use crate::model::output::Output;
+use crate::model::session::resume::resumed_words;
 use crate::ops::restart::restart;
 use crate::ops::session::observe;
 
@@ -43,8 +44,9 @@ impl Command for Args {
         }
         let mut output = Output::new(&json!({ "restarted": restarted }));
         for one in &restarted {
+            let resumed = resumed_words(one.resumed.as_deref(), one.fresh.as_deref());
             output = output.line(format!(
-                "restarted {}: now process {} ({} ms)",
+                "restarted {}: now process {}{resumed} ({} ms)",
                 one.session, one.pane_pid, one.elapsed_ms
             ));
         }

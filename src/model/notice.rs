@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::health::Probe;
 use crate::model::session::name::SessionId;
 use crate::model::session::restore::Restored;
+use crate::model::session::resume::resumed_words;
 
 /// A message. Commands and webhooks get it as JSON, Telegram gets its text.
 #[derive(Debug, Clone, Serialize)]
@@ -32,11 +33,8 @@ pub struct Notice {
 pub fn restore_lines(restored: &Restored) -> Vec<String> {
     let mut lines = Vec::new();
     for again in &restored.restored {
-        lines.push(match (&again.resume_id, &again.fresh) {
-            (Some(id), _) => format!("restored {}, resumed with {id}", again.session),
-            (None, Some(why)) => format!("restored {}, started without resuming: {why}", again.session),
-            (None, None) => format!("restored {}", again.session),
-        });
+        let resumed = resumed_words(again.resume_id.as_deref(), again.fresh.as_deref());
+        lines.push(format!("restored {}{resumed}", again.session));
     }
     for failed in &restored.failed {
         lines.push(format!("not restored: {}: {}", failed.session, failed.error));

@@ -44,11 +44,13 @@ pub fn restart(context: &Context, session: &SessionId, found: Option<ObservedSes
     } else {
         let resumption = resumption(&context.paths.home, &context.store, &spec);
         let spec = resumption.recorded_in(spec);
-        spawn(
-            context,
-            SpawnRequest { spec: &spec, argv: &resumption.argv, mode: SpawnMode::Again(found.as_ref()) },
-        )?
+        spawn(context, SpawnRequest::again(&spec, &resumption, SpawnMode::Again(found.as_ref())))?
     };
-    journal::record(&Event::Restarted { session: session.clone(), why: "a request".to_owned() });
+    journal::record(&Event::Restarted {
+        session: session.clone(),
+        why: "a request".to_owned(),
+        resume_id: spawned.resumed.clone(),
+        fresh: spawned.fresh.clone(),
+    });
     Ok(spawned)
 }

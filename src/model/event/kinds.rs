@@ -11,6 +11,7 @@ use crate::model::output::legible;
 use crate::model::screen::typing::TextFate;
 use crate::model::session::End;
 use crate::model::session::name::SessionId;
+use crate::model::session::resume::resumed_words;
 use crate::model::sweep::stale_sockets;
 use crate::model::unit;
 use crate::model::usage::{self, Usage};
@@ -18,7 +19,9 @@ use crate::model::usage::{self, Usage};
 events! {
     /// A session was started. `program` is its name without arguments, which may hold secrets; `attempts` is
     /// 1 or 2; `swept` counts the dead sockets that forge removed first; `freed` describes the processes
-    /// that an earlier run had left on the session's ports, and that forge ended.
+    /// that an earlier run had left on the session's ports, and that forge ended. `resume_id` is the id that
+    /// the program was resumed with; `fresh` says why forge ran `command` although the session has a `resume`
+    /// command.
     Spawned {
         session: SessionId,
         program: String,
@@ -28,15 +31,21 @@ events! {
         attempts: u32,
         swept: usize,
         freed: Option<String>,
+        resume_id: Option<String>,
+        fresh: Option<String>,
         elapsed_ms: u64,
     } => {
         word: "spawned",
         id: "94f2c85bc8614410809371c5fca78d1f",
         level: INFO,
         about: session,
-        text: match swept {
-            0 => format!("spawned {session}: {program}"),
-            swept => format!("spawned {session} after cleaning {}: {program}", stale_sockets(*swept)),
+        text: {
+            let cleaned = match swept {
+                0 => String::new(),
+                swept => format!(" after cleaning {}", stale_sockets(*swept)),
+            };
+            let resumed = resumed_words(resume_id.as_deref(), fresh.as_deref());
+            format!("spawned {session}{cleaned}: {program}{resumed}")
         },
         fields: {
             forge_program: program.as_str(),
@@ -48,6 +57,8 @@ events! {
             forge_attempts: *attempts,
             forge_swept: *swept,
             forge_freed: freed.as_deref(),
+            forge_resume_id: resume_id.as_deref(),
+            forge_fresh: fresh.as_deref(),
             forge_elapsed_ms: *elapsed_ms,
         },
     }
@@ -135,13 +146,21 @@ events! {
     }
 
     /// A session runs again: somebody asked for a restart, or its supervisor restarted it after its end.
-    Restarted { session: SessionId, why: String } => {
+    /// `resume_id` and `fresh` are as in `spawned`.
+    Restarted { session: SessionId, why: String, resume_id: Option<String>, fresh: Option<String> } => {
         word: "restarted",
         id: "0176dc96476d4429b01d14e0d3fce03d",
         level: INFO,
         about: session,
-        text: format!("restarted {session} after {why}"),
-        fields: { forge_why: why.as_str() },
+        text: format!(
+            "restarted {session} after {why}{}",
+            resumed_words(resume_id.as_deref(), fresh.as_deref())
+        ),
+        fields: {
+            forge_why: why.as_str(),
+            forge_resume_id: resume_id.as_deref(),
+            forge_fresh: fresh.as_deref(),
+        },
     }
 
     /// A dead socket was removed; `session` names the session that it belonged to, if any.
@@ -226,11 +245,7 @@ events! {
         id: "a834d4d27f7b468c88837d084ad0bc1e",
         level: INFO,
         about: session,
-        text: match (resume_id, fresh) {
-            (Some(id), _) => format!("restored {session}, resumed with {id}"),
-            (None, Some(why)) => format!("restored {session}, started without resuming: {why}"),
-            (None, None) => format!("restored {session}"),
-        },
+        text: format!("restored {session}{}", resumed_words(resume_id.as_deref(), fresh.as_deref())),
         fields: { forge_resume_id: resume_id.as_deref(), forge_fresh: fresh.as_deref() },
     }
 

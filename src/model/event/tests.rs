@@ -39,6 +39,8 @@ fn spawned(swept: usize, freed: Option<&str>) -> Event {
         attempts: 1,
         swept,
         freed: freed.map(str::to_owned),
+        resume_id: None,
+        fresh: None,
         elapsed_ms: 5,
     }
 }
@@ -48,6 +50,12 @@ fn samples() -> Vec<Event> {
     let end = End { status: Some(3), ..End::unknown(0, 0, None) };
     let killed = End { signal: Some(9), ..End::unknown(0, 0, None) };
     let oom = End::unknown(0, 0, Some(EndCause::OutOfMemory));
+    let restarted = |resume_id: Option<&str>, fresh: Option<&str>| Event::Restarted {
+        session: session(),
+        why: "a request".into(),
+        resume_id: resume_id.map(str::to_owned),
+        fresh: fresh.map(str::to_owned),
+    };
     let restored = |resume_id: Option<&str>, fresh: Option<&str>| Event::Restored {
         session: session(),
         resume_id: resume_id.map(str::to_owned),
@@ -80,7 +88,9 @@ fn samples() -> Vec<Event> {
         Event::Crashed { session: session(), end, usage: Usage::default() },
         Event::Crashed { session: session(), end: killed, usage: Usage::default() },
         Event::Crashed { session: session(), end: oom, usage: Usage::default() },
-        Event::Restarted { session: session(), why: "a request".into() },
+        restarted(None, None),
+        restarted(Some("id-1"), None),
+        restarted(None, Some("there is no conversation")),
         Event::BreakerOpen { session: session(), failures: 5, within_s: 600, error: "exit status 1".into() },
         Event::Adopted { session: session(), server_pid: 2, pane_pid: 3 },
         stuck("beat, cpu", false),

@@ -54,6 +54,16 @@ impl From<IdSource> for TextOrList {
     }
 }
 
+/// The end of a message about a program that starts again: it was resumed with this id, or it was not, for the
+/// reason `fresh`. Empty if it has no conversation.
+pub fn resumed_words(id: Option<&str>, fresh: Option<&str>) -> String {
+    match (id, fresh) {
+        (Some(id), _) => format!(", resumed with {id}"),
+        (None, Some(why)) => format!(", started without resuming: {why}"),
+        (None, None) => String::new(),
+    }
+}
+
 pub fn needs_id(resume: &Argv) -> bool {
     resume.as_slice().iter().any(|argument| argument.contains(PLACEHOLDER))
 }

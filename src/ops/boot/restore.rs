@@ -202,11 +202,8 @@ fn start(context: &Context, spec: &Spec, planned: Option<&Spec>) -> SessionOutco
     }
     let resumption = resumption(&context.paths.home, &context.store, spec);
     let spec = resumption.recorded_in(spec.clone());
-    match spawn(
-        context,
-        SpawnRequest { spec: &spec, argv: &resumption.argv, mode: SpawnMode::Restored(planned) },
-    ) {
-        Ok(spawned) => record_restored(session, &spawned, resumption.id, resumption.fresh),
+    match spawn(context, SpawnRequest::again(&spec, &resumption, SpawnMode::Restored(planned))) {
+        Ok(spawned) => record_restored(session, spawned),
         // Another forge has started it in the meantime.
         Err(error) if error.kind == Kind::Taken => {
             SessionOutcome::Left(Left { session, reason: error.message })
@@ -219,10 +216,7 @@ fn start(context: &Context, spec: &Spec, planned: Option<&Spec>) -> SessionOutco
 fn start_supervised(context: &Context, id: &SessionId, planned: Option<&Spec>) -> SessionOutcome {
     let session = id.clone();
     match client::restore(context, id, planned) {
-        Ok(spawned) => {
-            let resume_id = context.store.spec(id).ok().flatten().and_then(|spec| spec.saved_id);
-            record_restored(session, &spawned, resume_id, None)
-        }
+        Ok(spawned) => record_restored(session, spawned),
         // Another forge has started it in the meantime.
         Err(error) if error.kind == Kind::Taken => {
             SessionOutcome::Left(Left { session, reason: error.message })
@@ -232,13 +226,8 @@ fn start_supervised(context: &Context, id: &SessionId, planned: Option<&Spec>) -
 }
 
 /// Records in the journal that a session was restored.
-fn record_restored(
-    session: SessionId,
-    spawned: &Spawned,
-    resume_id: Option<String>,
-    fresh: Option<String>,
-) -> SessionOutcome {
-    let Spawned { pane_pid, elapsed_ms, .. } = *spawned;
+fn record_restored(session: SessionId, spawned: Spawned) -> SessionOutcome {
+    let Spawned { resumed: resume_id, fresh, pane_pid, elapsed_ms, .. } = spawned;
     journal::record(&Event::Restored {
         session: session.clone(),
         resume_id: resume_id.clone(),

@@ -213,17 +213,22 @@ impl Supervisor {
         let turn = self.wait_for_turn(context)?;
         let spec = self.spec(context)?;
         let resumption = resumption(&context.paths.home, &context.store, &spec);
-        let (spec, argv) = (resumption.recorded_in(spec), &resumption.argv);
+        let (spec, program) = (resumption.recorded_in(spec), resumption.argv.name().to_owned());
         sd_notify::extend_start(Duration::from_secs(spec.ready_timeout_s).saturating_add(BESIDE_THE_PROMPT));
-        sd_notify::status(&format!("starting {}", argv.name()));
+        sd_notify::status(&format!("starting {program}"));
         self.record.running_wall_us = Some(0);
         self.write_record(context);
-        let spawned = spawn(context, SpawnRequest { spec: &spec, argv, mode: SpawnMode::Supervised })?;
+        let spawned = spawn(context, SpawnRequest::again(&spec, &resumption, SpawnMode::Supervised))?;
         drop(turn);
         if self.terms.restarts > 0 {
             let why =
                 self.record.failure.clone().unwrap_or_else(|| "an end while it had no supervisor".to_owned());
-            journal::record(&Event::Restarted { session: self.id.clone(), why });
+            journal::record(&Event::Restarted {
+                session: self.id.clone(),
+                why,
+                resume_id: spawned.resumed.clone(),
+                fresh: spawned.fresh.clone(),
+            });
         }
         (self.record.running_wall_us, self.record.by_itself) = (Some(spawned.since_us), false);
         self.record.started = Some(StartOutcome::Up(value(&spawned)));
@@ -232,7 +237,7 @@ impl Supervisor {
         let Some(ObservedSession { mark: Some(mark), cgroup, .. }) = found else {
             return Err(Error::new(Kind::Ended, format!("{} ended as soon as it was up", self.id)));
         };
-        Ok(SupervisedRun::Up(Box::new(self.watched(mark, &cgroup, argv.name().to_owned()))))
+        Ok(SupervisedRun::Up(Box::new(self.watched(mark, &cgroup, program))))
     }
 
     /// Waits for the rest of the pause before a restart: systemd's own pause has the same length each time.

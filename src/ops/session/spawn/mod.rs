@@ -59,6 +59,10 @@ pub struct Spawned {
     pub ready: bool,
     /// Processes of an earlier run that listened on the session's ports, and were ended.
     pub freed: Vec<Freed>,
+    /// The id of the conversation with which the program was resumed.
+    pub resumed: Option<String>,
+    /// Why the program started without an id although the session has a `resume` command.
+    pub fresh: Option<String>,
     pub elapsed_ms: u64,
     /// Which run of the session this is, in microseconds since 1970.
     #[serde(skip)]
@@ -79,6 +83,8 @@ impl Spawned {
             swept: Vec::new(),
             ready: true,
             freed: Vec::new(),
+            resumed: None,
+            fresh: None,
             elapsed_ms: 0,
             since_us: mark.since_us,
         }
@@ -124,6 +130,8 @@ fn spawn_claimed(context: &Context, request: SpawnRequest<'_>) -> Result<Spawned
         attempts,
         swept: report.removed,
         freed,
+        resumed: request.resumption.and_then(|resumption| resumption.id.clone()),
+        fresh: request.resumption.and_then(|resumption| resumption.fresh.clone()),
         elapsed_ms: millis_since(start),
         ..Spawned::of(&request.spec.session, &mark)
     };
@@ -136,6 +144,8 @@ fn spawn_claimed(context: &Context, request: SpawnRequest<'_>) -> Result<Spawned
         attempts,
         swept: spawned.swept.len(),
         freed: spawned.freed.iter().map(ToString::to_string).reduce(|all, one| format!("{all}, {one}")),
+        resume_id: spawned.resumed.clone(),
+        fresh: spawned.fresh.clone(),
         elapsed_ms: spawned.elapsed_ms,
     });
     Ok(spawned)

@@ -3,6 +3,7 @@
 use crate::model::session::command::Argv;
 use crate::model::session::spec::Spec;
 use crate::ops::session::observe::ObservedSession;
+use crate::ops::session::resume::Resumption;
 
 /// A session to start, and the mode of the spawn.
 #[derive(Debug, Clone, Copy)]
@@ -11,6 +12,8 @@ pub struct SpawnRequest<'a> {
     /// The program and its arguments: the specification's command, or the command that resumes the
     /// conversation.
     pub argv: &'a Argv,
+    /// The resumption that `argv` comes from; `None` for a session that starts for the first time.
+    pub resumption: Option<&'a Resumption>,
     pub mode: SpawnMode<'a>,
 }
 
@@ -34,7 +37,12 @@ pub enum SpawnMode<'a> {
 impl<'a> SpawnRequest<'a> {
     /// A request to start the session with its specification's command.
     pub fn new(spec: &'a Spec, mode: SpawnMode<'a>) -> Self {
-        Self { spec, argv: &spec.command, mode }
+        Self { spec, argv: &spec.command, resumption: None, mode }
+    }
+
+    /// A request to start the session again.
+    pub fn again(spec: &'a Spec, resumption: &'a Resumption, mode: SpawnMode<'a>) -> Self {
+        Self { spec, argv: &resumption.argv, resumption: Some(resumption), mode }
     }
 
     /// Whether the specification stays if the session does not start.

@@ -2,9 +2,10 @@
 
 use crate::suite::{Test, inside};
 use crate::support::{
-    DropIn, Supervised, alive, event_since, events_since, forge, forge_json, journal_cursor, nothing_left_of,
-    run, shell, signal, spawn, start, systemctl, wait_until,
+    DropIn, Supervised, alive, configured, event_since, events_since, forge, forge_json, journal_cursor,
+    nothing_left_of, run, shell, signal, spawn, start, systemctl, wait_until,
 };
+use serde_json::Value;
 use std::time::Duration;
 
 pub(crate) fn tests() -> Vec<Test> {
@@ -12,6 +13,7 @@ pub(crate) fn tests() -> Vec<Test> {
         inside!(sessions_restart_after_reset_failed),
         inside!(manual_restarts_do_not_count_for_the_breaker),
         inside!(a_failed_restart_keeps_the_specification),
+        inside!(a_restart_says_whether_it_resumed),
         inside!(a_missing_or_broken_record_is_survived),
         inside!(stop_and_restart_act_through_the_supervisor),
         inside!(the_kernel_kills_the_program_first_when_out_of_memory),
@@ -115,6 +117,42 @@ fn a_failed_restart_keeps_the_specification() {
     drop(listener);
     shell("pkill -f create_server");
     it.up();
+}
+
+fn a_restart_says_whether_it_resumed() {
+    let session = |id: &str| {
+        format!(
+            "[sessions.talks]\ncommand = 'sleep 1000'\nresume = ['sleep', '{{resume_id}}']\nresume_id = '{id}'\n"
+        )
+    };
+    for (id, resumed, fresh) in
+        [("claude", None, Some("there is no conversation to resume in ")), ("2000", Some("2000"), None)]
+    {
+        let _configuration = configured(&session(id));
+        let it = Supervised::named("talks");
+        let spawned = forge_json(&["spawn", "talks", "--supervise"]);
+        assert_eq!((&spawned["resumed"], &spawned["fresh"]), (&Value::Null, &Value::Null), "the first start");
+        let says = |resumed_id: &Value, why: &Value| {
+            assert_eq!(resumed_id.as_str(), resumed, "{why}");
+            let why = why.as_str();
+            assert!(
+                why.is_some() == fresh.is_some() && why.unwrap_or("").starts_with(fresh.unwrap_or("")),
+                "{why:?}"
+            );
+        };
+        let cursor = journal_cursor();
+        signal("KILL", it.program());
+        for kind in ["spawned", "restarted"] {
+            let event = event_since(&cursor, kind);
+            says(&event["FORGE_RESUME_ID"], &event["FORGE_FRESH"]);
+            let words =
+                if fresh.is_some() { ", started without resuming: there" } else { ", resumed with 2000" };
+            assert!(event["MESSAGE"].as_str().expect("a text").contains(words), "{event}");
+        }
+        it.up();
+        let restarted = forge_json(&["restart", "talks"])["restarted"][0].clone();
+        says(&restarted["resumed"], &restarted["fresh"]);
+    }
 }
 
 fn a_missing_or_broken_record_is_survived() {
