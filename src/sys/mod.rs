@@ -10,6 +10,7 @@
 pub mod cgroup;
 pub mod clock;
 pub mod command;
+pub mod connections;
 pub mod env;
 pub mod files;
 pub mod gate;
@@ -24,6 +25,7 @@ pub mod psi;
 pub mod resume_id;
 pub mod sd_notify;
 pub mod signals;
+mod sock_diag;
 pub mod store;
 pub mod systemd;
 pub mod tcp;

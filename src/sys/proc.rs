@@ -1,7 +1,10 @@
 //! Reading `/proc`: the state of a process, its name, its terminal and its I/O counters.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{ErrorKind, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -80,7 +83,56 @@ pub fn process_name(pid: u32) -> String {
 /// A process's arguments, as the process shows them; empty if the process is gone.
 pub fn arguments(pid: u32) -> Vec<String> {
     let bytes = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    if bytes.is_empty() {
+        return Vec::new();
+    }
+    let bytes = bytes.strip_suffix(&[0]).unwrap_or(&bytes);
     bytes.split(|byte| *byte == 0).map(|part| String::from_utf8_lossy(part).into_owned()).collect()
+}
+
+/// The inodes of the sockets that a process holds; empty if its descriptors cannot be read. The kernel numbers
+/// sockets with 32 bits (`get_next_ino` in its source).
+pub fn sockets(pid: u32) -> Vec<u32> {
+    let fds = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    // Read the link only: the metadata of the file itself could hang, if a dead server serves the file.
+    let socket = |fd: std::fs::DirEntry| {
+        std::fs::read_link(fd.path())
+            .ok()?
+            .to_str()?
+            .strip_prefix("socket:[")?
+            .strip_suffix(']')?
+            .parse()
+            .ok()
+    };
+    fds.filter_map(socket).collect()
+}
+
+/// The program that a process runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Program {
+    /// The file name of the executable. Its path is not enough: Codex 0.171.0 runs its daemon from a copy of its
+    /// executable, and an upgrade leaves the daemon of the old version running.
+    executable: OsString,
+    /// The script, by device and inode, if the executable was started with one.
+    script: Option<(u64, u64)>,
+}
+
+/// `None` if the process is gone, or belongs to another user.
+pub fn program(pid: u32) -> Option<Program> {
+    let executable = executable(pid)?.file_name()?.to_owned();
+    // The first argument that is not an option, if it is a file.
+    let script = arguments(pid).into_iter().skip(1).find(|argument| !argument.starts_with('-'));
+    let directory = std::fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_default();
+    let file = script.and_then(|script| std::fs::metadata(directory.join(script)).ok());
+    let script = file.filter(std::fs::Metadata::is_file).map(|file| (file.dev(), file.ino()));
+    Some(Program { executable, script })
+}
+
+/// The path of a process's executable, also if the file was deleted since.
+pub fn executable(pid: u32) -> Option<PathBuf> {
+    let path = std::fs::read_link(format!("/proc/{pid}/exe")).ok()?.into_os_string();
+    let bytes = path.as_bytes();
+    Some(OsStr::from_bytes(bytes.strip_suffix(b" (deleted)").unwrap_or(bytes)).into())
 }
 
 /// Whether a process has ended or is certain to end: the process is gone, the kernel is taking it

@@ -125,16 +125,10 @@ pub fn hidden(pid: u32, uid: u32) -> Option<Holder> {
 pub fn holders(processes: &[u32], rows: &[SocketRow]) -> BTreeMap<u64, Holder> {
     let mut found = BTreeMap::new();
     for pid in processes {
-        let Ok(fds) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { continue };
-        for fd in fds.flatten() {
-            // Read the link only: the metadata of the file itself could hang, if a dead server serves the file.
-            let Ok(target) = std::fs::read_link(fd.path()) else { continue };
-            let inode = target
-                .to_str()
-                .and_then(|target| target.strip_prefix("socket:[")?.strip_suffix(']')?.parse::<u64>().ok());
-            let Some(inode) = inode.filter(|inode| rows.iter().any(|row| row.inode == *inode)) else {
+        for inode in proc::sockets(*pid).into_iter().map(u64::from) {
+            if !rows.iter().any(|row| row.inode == inode) {
                 continue;
-            };
+            }
             if let Some(cgroup) = cgroup::of_process(*pid) {
                 let name = process_name(*pid);
                 found.entry(inode).or_insert(Holder { pid: *pid, name, cgroup });
