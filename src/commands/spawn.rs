@@ -4,6 +4,7 @@ use super::arguments::{SUPERVISION, Wanted, renamed};
 use super::{Command, CommandContext, ConfigPolicy};
 use crate::model::error::Result;
 use crate::model::output::Output;
+use crate::model::session::outside::WITHOUT_DAEMON;
 use crate::model::sweep::stale_sockets;
 use crate::ops::session::spawn::request::{SpawnMode, SpawnRequest};
 use crate::ops::session::spawn::spawn;
@@ -50,6 +51,11 @@ impl Command for Args {
         }
         for freed in &spawned.freed {
             output = output.line(format!("ended processes of an earlier run: {freed}"));
+        }
+        for one in spawned.outside.iter().flatten().filter(|one| one.same_program) {
+            output = output
+                .line(format!("warning: {}", one.works(&spec.session)))
+                .line(format!("  {WITHOUT_DAEMON}"));
         }
         output = output
             .line(format!(

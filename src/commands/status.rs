@@ -48,6 +48,10 @@ impl Command for Args {
             ("supervisor", if session.supervised { unit::service(&id) } else { unknown() }),
             ("attached", if session.attached { "yes" } else { "no" }.to_owned()),
         ];
+        match &session.outside {
+            Some(outside) => rows.extend(outside.iter().map(|one| ("outside", one.to_string()))),
+            None => rows.push(("outside", "unknown: the kernel does not list its Unix sockets".to_owned())),
+        }
         rows.extend(session.failure.iter().map(|failure| ("failure", failure.clone())));
         if let Some(question) = &session.question {
             let since = session.activity_since.as_ref().map(|since| format!(" since {since}"));

@@ -63,8 +63,17 @@ impl Command for Args {
                 0 => String::new(),
                 count => format!(", {count} of them killed"),
             };
+            let outside = one.outside.iter().flatten();
+            for line in outside.flat_map(|outside| outside.outlives(&one.session)) {
+                output = output.line(line);
+            }
+            let left = match &one.outside {
+                None => "nothing is left in its slice; the kernel does not say what it used outside",
+                Some(outside) if !outside.is_empty() => "nothing is left in its slice",
+                Some(_) => "nothing is left",
+            };
             output = output.line(format!(
-                "stopped {}: {} {processes} ended{killed}, nothing is left ({} ms)",
+                "stopped {}: {} {processes} ended{killed}, {left} ({} ms)",
                 one.session, one.processes, one.elapsed_ms
             ));
         }

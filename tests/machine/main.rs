@@ -10,7 +10,8 @@
 //!
 //! Two more modes serve interactive use and `make demo`: `… --shell DEBIAN [--user USER]` and `… --run DEBIAN
 //! [--user USER] -- ARGV…`. One serves `make bench`: `… --bench [DEBIAN] [PART…]`. In a machine, `--input-box
-//! LOG OPTIONS` is the program that tests type into.
+//! LOG OPTIONS` is the program that tests type into, and `--shared-daemon SOCKET WORK` a program that works in a
+//! daemon.
 
 #![allow(
     clippy::case_sensitive_file_extension_comparisons,
@@ -39,6 +40,7 @@ mod machine;
 mod outside;
 mod qemu;
 mod ran;
+mod shared_daemon;
 mod shell;
 mod suite;
 mod support;
@@ -54,6 +56,8 @@ fn main() {
         Some("--inside") => exit(inside_part(&args)),
         Some("--agent") => exit(qemu::agent()),
         Some(input_box::INPUT_BOX) => exit(input_box::main(&args)),
+        Some(shared_daemon::SHARED_DAEMON) => exit(shared_daemon::main(&args)),
+        Some(shared_daemon::DAEMON) => exit(shared_daemon::daemon(&args)),
         Some("--shell" | "--run") => exit(shell::main(&args)),
         Some(bench::BENCH) => exit(bench::main(&args)),
         Some(bench::MEASURE) => exit(bench::measure(&args)),

@@ -7,6 +7,7 @@ pub mod end;
 pub mod environment;
 pub mod limits;
 pub mod name;
+pub mod outside;
 pub mod restore;
 pub mod resume;
 pub mod spec;
@@ -19,6 +20,7 @@ use activity::{Activity, Source};
 pub(super) use end::signal_words;
 pub use end::{End, EndCause};
 use name::SessionId;
+use outside::OutsideProcess;
 
 use super::process::ProcessId;
 
@@ -121,6 +123,9 @@ pub struct Session {
     pub question: Option<String>,
     /// Why the session did not start or ended, while its supervisor starts it again or has given up.
     pub failure: Option<String>,
+    /// The processes outside the slice that do work for the session. Null in a list, and if the kernel does not
+    /// say.
+    pub outside: Option<Vec<OutsideProcess>>,
     /// Seconds since the last input or output in the pane; the kernel counts them in steps of 8.
     pub idle_s: Option<u64>,
 }

@@ -3,6 +3,8 @@
 pub mod files;
 pub mod graph;
 
+use std::path::Path;
+
 use libsystemd::unit::escape_name;
 
 use crate::model::session::name::SessionId;
@@ -141,6 +143,13 @@ pub fn slice_of_cgroup(path: &str) -> Option<(SessionId, &str)> {
     let start = path.find(&above)? + above.len();
     let end = path[start..].find('/').map_or(path.len(), |length| start + length);
     Some((session_of_slice(&path[start..end])?, &path[..end]))
+}
+
+/// The innermost service or scope of a cgroup. Below it, a service may have control groups of its own.
+pub fn innermost(path: &str) -> Option<&str> {
+    let is_unit =
+        |part: &&str| Path::new(part).extension().is_some_and(|kind| kind == "service" || kind == "scope");
+    path.rsplit('/').find(is_unit)
 }
 
 #[cfg(test)]

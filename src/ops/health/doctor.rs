@@ -9,13 +9,16 @@ use crate::config::{self, Config};
 use crate::model::error::Error;
 use crate::model::health::{LITTLE_DISK_SPACE, Problem};
 use crate::model::session::limits::Limits;
+use crate::model::session::outside::WITHOUT_DAEMON;
 use crate::model::unit::files::{FileChange, SWEEP_TIMER};
 use crate::model::usage;
 use crate::ops::Context;
+use crate::ops::session::{observe, outside};
 use crate::ops::units::install::{self, InstallStep};
 use crate::ops::units::verify;
 use crate::sys::cgroup::{self, Cgroup};
 use crate::sys::clock::Deadline;
+use crate::sys::connections::Connections;
 use crate::sys::env::{self, Paths};
 use crate::sys::systemd::{Login, Manager, unit_watch};
 use crate::sys::tmux::directory::Directory;
@@ -70,6 +73,7 @@ pub fn examine(paths: Paths, config_file: Option<&Path>) -> (usize, Vec<Problem>
             units(&context, &mut findings);
             programs(&context, manager, &mut findings);
             guard(&context, &mut findings);
+            outside(&context, &mut findings);
         }
     }
     (findings.checks, findings.problems)
@@ -194,6 +198,24 @@ fn notices(context: &Context, findings: &mut Findings) {
                 format!("chmod 600 {}", path.display()),
             )),
             Ok(_) => None,
+        });
+    }
+}
+
+/// Checks whether the sessions do their work inside. Other checks report a manager that does not answer.
+fn outside(context: &Context, findings: &mut Findings) {
+    let connections = Connections::default();
+    for session in observe::all(context, |_| true).unwrap_or_default() {
+        let id = &session.id;
+        findings.check(match outside::outside(id, &session.cgroup, session.mark.as_ref(), &connections) {
+            Some(found) => {
+                let daemon = found.into_iter().find(|one| one.same_program);
+                daemon.map(|one| Problem::new(one.works(id), WITHOUT_DAEMON))
+            }
+            None => Some(Problem::new(
+                format!("forge cannot check whether {id} works outside its slice"),
+                "sudo modprobe unix_diag; a filter for system calls must permit netlink sockets",
+            )),
         });
     }
 }

@@ -4,6 +4,7 @@ pub mod beat;
 pub mod exited;
 pub mod freeze;
 pub mod observe;
+pub mod outside;
 pub mod resume;
 pub mod send;
 pub mod spawn;

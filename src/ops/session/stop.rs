@@ -1,21 +1,25 @@
 //! Stops sessions completely: asks all processes to end, kills them at the deadline, and proves that none
 //! is left.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
 use super::observe::{self, ObservedSession};
+use super::outside::outside;
 use crate::model::error::{Error, Kind, Result, first_of};
 use crate::model::event::Event;
 use crate::model::session::name::SessionId;
+use crate::model::session::outside::OutsideProcess;
 use crate::model::unit;
 use crate::model::usage::Usage;
 use crate::ops::end_tree::{self, SURVIVES_KILL};
 use crate::ops::{Context, sweep};
 use crate::sys::cgroup::{self, Cgroup};
 use crate::sys::clock::{Deadline, millis_since, pause};
+use crate::sys::connections::Connections;
 use crate::sys::journal;
 use crate::sys::signals::outlive_session;
 use crate::sys::store::Claim;
@@ -45,6 +49,8 @@ pub struct Stopped {
     pub processes: u64,
     /// How many of them did not end after SIGTERM and were killed.
     pub killed: u64,
+    /// The processes outside its slice that did work for it, and still run. Null if the kernel does not say.
+    pub outside: Option<Vec<OutsideProcess>>,
     pub elapsed_ms: u64,
 }
 
@@ -113,6 +119,8 @@ pub(crate) fn clear_empty_slice(context: &Context, id: &SessionId, timeout: Dura
 pub fn stop(context: &Context, found: &[ObservedSession], timeout: Duration) -> Result<Vec<Stopped>> {
     let start = Instant::now();
     let _locks = lock_for_clearing(context, found);
+    // Look while the sessions run: their connections end with them.
+    let mut outside = all_outside(found);
     let Ended { gone, mut failed } = end_trees(context, found, timeout)?;
     let mut stopped = Vec::new();
     for Target { id, processes, killed, usage, .. } in gone {
@@ -123,13 +131,21 @@ pub fn stop(context: &Context, found: &[ObservedSession], timeout: Duration) -> 
             failed.get_or_insert(error);
         }
         journal::record(&Event::Stopped { session: id.clone(), processes, killed, elapsed_ms, usage });
-        stopped.push(Stopped { session: id, processes, killed, elapsed_ms });
+        let outside = outside.remove(&id).flatten();
+        stopped.push(Stopped { session: id, processes, killed, outside, elapsed_ms });
     }
     if let Err(error) = stop_supervisors(context, found) {
         failed.get_or_insert(error);
     }
     let names: Vec<String> = stopped.iter().map(|stopped| stopped.session.to_string()).collect();
     first_of(failed, "stopped", &names).map_or(Ok(stopped), Err)
+}
+
+/// The processes outside the sessions that do work for them.
+fn all_outside(found: &[ObservedSession]) -> BTreeMap<SessionId, Option<Vec<OutsideProcess>>> {
+    let connections = Connections::default();
+    let of = |found: &ObservedSession| outside(&found.id, &found.cgroup, found.mark.as_ref(), &connections);
+    found.iter().map(|found| (found.id.clone(), of(found))).collect()
 }
 
 /// Removes a session's specification. If the session is being started, waits up to 1 second for the spawn
@@ -268,7 +284,7 @@ fn forget_one(context: &Context, id: &SessionId, timeout: Duration) -> Result<Ve
         elapsed_ms,
         usage: Usage::default(),
     });
-    Ok(vec![Stopped { session, processes, killed, elapsed_ms }])
+    Ok(vec![Stopped { session, processes, killed, outside: Some(Vec::new()), elapsed_ms }])
 }
 
 /// Ends the processes of the sessions, and keeps their specifications.

@@ -4,15 +4,22 @@
 //! Agents start slowly, so the tests of a group share one session (`Agent::session`).
 
 mod agent;
+mod daemon;
 mod model;
 mod questions;
 mod texts;
 
-use crate::suite::{Group, group};
+use crate::suite::{Group, group, inside};
 
 pub(crate) fn groups() -> Vec<Group> {
     let tests = |of: [crate::suite::Test; 7]| of.map(|test| test.limit_s(600)).into();
-    vec![group("claude", tests(claude::tests())), group("codex", tests(codex::tests()))]
+    let mut codex: Vec<_> = tests(codex::tests());
+    codex.push(inside!(commands_in_a_shared_daemon_are_reported).limit_s(300));
+    vec![group("claude", tests(claude::tests())), group("codex", codex)]
+}
+
+fn commands_in_a_shared_daemon_are_reported() {
+    daemon::shared(&agent::CODEX);
 }
 
 /// The tests of one agent: each agent has the same ones in its own group.

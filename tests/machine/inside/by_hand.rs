@@ -41,6 +41,7 @@ fn list_has_one_shape() {
         "failure",
         "idle_s",
         "memory_bytes",
+        "outside",
         "pane_pid",
         "server_pid",
         "session",
@@ -66,8 +67,9 @@ fn list_has_one_shape() {
     assert_eq!(session["tasks"], 2);
     assert_eq!(session, {
         let mut status = forge_json(&["status", "shaped"]);
-        for moving in ["cpu_usec", "idle_s"] {
-            status[moving] = session[moving].clone();
+        // Two move, and a list does not look for processes outside.
+        for other in ["cpu_usec", "idle_s", "outside"] {
+            status[other] = session[other].clone();
         }
         status
     });

@@ -14,6 +14,7 @@ mod killed;
 mod machine_facts;
 mod many;
 mod notices;
+mod outside_work;
 mod sockets;
 mod supervision;
 mod typing;
@@ -40,6 +41,7 @@ pub(crate) fn groups() -> Vec<Group> {
         group("units", units::tests()),
         group("health", health::tests()),
         group("notices", notices::tests()),
+        group("outside_work", outside_work::tests()),
         group("supervision", supervision::tests()),
         group("crashes", crashes::tests()),
         group("watching", watching::tests()),

@@ -12,7 +12,9 @@ use crate::model::session::spec::Spec;
 use crate::model::session::{Session, State};
 use crate::model::time::rfc3339;
 use crate::ops::Context;
+use crate::ops::session::outside::outside;
 use crate::sys::clock::{boot_us, now_us};
+use crate::sys::connections::Connections;
 use crate::sys::env;
 use crate::sys::proc::{stat, terminal_idle_s};
 use crate::sys::tmux;
@@ -42,7 +44,8 @@ pub fn describe_all(context: &Context, wanted: impl Fn(&SessionId) -> bool) -> R
 pub fn describe(context: &Context, found: &ObservedSession) -> Session {
     let (session, prompts) = without_activity(context, found);
     let question = QuestionReader::new(found, &prompts).and_then(|reader| reader.question().ok()?);
-    with_activity(context, found, session, question)
+    let outside = outside(&found.id, &found.cgroup, found.mark.as_ref(), &Connections::default());
+    Session { outside, ..with_activity(context, found, session, question) }
 }
 
 /// The question that the session's program asks, as the lines of its screen.
@@ -163,6 +166,7 @@ fn without_activity(context: &Context, found: &ObservedSession) -> (Session, Pro
         activity_source: None,
         question: None,
         failure: failure(context, found),
+        outside: None,
         idle_s: pane.and_then(|mark| terminal_idle_s(&stat(mark.pane_pid)?)),
     };
     (session, prompts)

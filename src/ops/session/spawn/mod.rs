@@ -13,11 +13,13 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::observe;
+use super::outside::outside_of_running;
 use super::stop;
 use crate::model::error::{Error, Kind, Result};
 use crate::model::event::Event;
 use crate::model::session::Mark;
 use crate::model::session::name::SessionId;
+use crate::model::session::outside::OutsideProcess;
 use crate::model::sweep::SweepReport;
 use crate::model::unit;
 use crate::ops::{Context, sweep};
@@ -63,6 +65,8 @@ pub struct Spawned {
     pub resumed: Option<String>,
     /// Why the program started without an id although the session has a `resume` command.
     pub fresh: Option<String>,
+    /// The processes outside its slice that do work for it. Null if the kernel does not say.
+    pub outside: Option<Vec<OutsideProcess>>,
     pub elapsed_ms: u64,
     /// Which run of the session this is, in microseconds since 1970.
     #[serde(skip)]
@@ -85,6 +89,7 @@ impl Spawned {
             freed: Vec::new(),
             resumed: None,
             fresh: None,
+            outside: None,
             elapsed_ms: 0,
             since_us: mark.since_us,
         }
@@ -132,6 +137,7 @@ fn spawn_claimed(context: &Context, request: SpawnRequest<'_>) -> Result<Spawned
         freed,
         resumed: request.resumption.and_then(|resumption| resumption.id.clone()),
         fresh: request.resumption.and_then(|resumption| resumption.fresh.clone()),
+        outside: outside_of_running(&request.spec.session, &mark),
         elapsed_ms: millis_since(start),
         ..Spawned::of(&request.spec.session, &mark)
     };

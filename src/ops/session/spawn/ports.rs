@@ -1,7 +1,6 @@
 //! Frees the ports that a session declares, or names the process that listens on them.
 
 use std::fmt;
-use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -84,11 +83,7 @@ fn port_taken(id: &SessionId, listener: &Listener, more: usize) -> Error {
         )
         .hint(format!("see 'sudo ss -ltnp sport = :{port}'"));
     };
-    let is_unit =
-        |part: &&str| Path::new(part).extension().is_some_and(|kind| kind == "service" || kind == "scope");
-    // The innermost unit in the path: below it, a service may have control groups of its own.
-    let unit = cgroup.rsplit('/').find(is_unit);
-    let owner = match (session_of(listener), unit) {
+    let owner = match (session_of(listener), unit::innermost(cgroup)) {
         (Some(session), Some(unit)) => format!(" of session {session}, in {unit}"),
         (None, Some(unit)) => format!(", in {unit}"),
         _ => String::new(),

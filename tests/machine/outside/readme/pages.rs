@@ -126,6 +126,12 @@ pub(super) const PAGES: &[Page] = &[
             ("forge send", Named),
             ("forge send NAME TEXT", Named),
             ("forge wait NAME --idle", Named),
+            ("forge spawn", Named),
+            ("forge stop", Named),
+            ("forge freeze", Named),
+            ("forge doctor", Named),
+            ("forge status", Named),
+            ("forge stop two", By("outside_work::work_in_the_daemon_of_another_session_is_reported")),
             ("forge spawn agent --ready '\\$ $' -- bash", After("", 0)),
             (
                 "forge spawn agent --ready '❯' --not-ready 'Do you trust' -- \
