@@ -32,12 +32,7 @@ const STAYS_GONE: Duration = Duration::from_millis(10);
 impl Typist<'_> {
     /// Presses Enter after a text in the input line, and sets the text's fate in `sent`. If the program
     /// treated the first Enter as a line break, presses Enter a second time.
-    pub(super) fn press_enter(
-        &self,
-        typed: &TypedText,
-        shown: Shown,
-        sent: &mut Sent,
-    ) -> Result<Screen> {
+    pub(super) fn press_enter(&self, typed: &TypedText, shown: Shown, sent: &mut Sent) -> Result<Screen> {
         const MOST: u32 = 2;
         let mut screen = shown.screen;
         loop {
