@@ -107,6 +107,8 @@ pub(super) enum AnyCommand {
     Restore(commands::restore::Args),
     /// Send a notice about the machine, a unit or a session
     Notify(commands::notify::Args),
+    /// List and show the coding agents that forge knows
+    Agents(commands::agents::Args),
     /// Run a command and detect whether it disturbs important units
     Guard(commands::guard::Args),
     /// Install, show and verify forge's systemd units
@@ -142,6 +144,7 @@ impl AnyCommand {
             Self::Save(command) => command,
             Self::Restore(command) => command,
             Self::Notify(command) => command,
+            Self::Agents(command) => command,
             Self::Guard(command) => command,
             Self::Units(command) => command,
             Self::Completions(command) => command,

@@ -28,6 +28,9 @@ pub const WAITING: &str = "Waiting";
 pub struct Wanted {
     /// Name of the session: A-Z a-z 0-9 _ -; other characters become '-'
     pub name: String,
+    /// The coding agent that the program is ('forge agents list'); 'generic': forge treats it as any program
+    #[arg(long, value_name = "AGENT", help_heading = SESSION)]
+    pub agent: Option<String>,
     /// Start the program in this directory [default: the current directory]
     #[arg(long, value_name = "DIR", help_heading = SESSION)]
     pub cwd: Option<PathBuf>,
@@ -81,6 +84,7 @@ impl Wanted {
             } else {
                 Argv::new(self.command.clone())?
             },
+            agent: self.agent.clone().or_else(|| configured.agent.clone()),
             env,
             ready: self.ready.clone().or_else(|| configured.ready.clone()),
             not_ready: self.not_ready.clone().or_else(|| configured.not_ready.clone()),
@@ -90,9 +94,10 @@ impl Wanted {
             ports: if self.port.is_empty() { configured.ports.clone() } else { self.port.clone() },
             ..configured.clone()
         };
-        as_asked.prompts().check()?;
         let as_configured = configured.as_configured && as_asked == configured && self.cwd.is_none();
-        Ok(Spec { as_configured, ..as_asked })
+        let spec = specify::with_agent(&context.config.agents, Spec { as_configured, ..as_asked })?;
+        spec.prompts().check()?;
+        Ok(spec)
     }
 }
 

@@ -1,6 +1,7 @@
 //! One file per command: it parses its arguments, calls an operation and shows the result. No command
 //! imports another. The hidden commands, which forge and systemd run, are in [`internal`].
 
+pub mod agents;
 pub mod arguments;
 pub mod attach;
 pub mod beat;

@@ -8,8 +8,8 @@ use super::{Command, CommandContext, ConfigPolicy};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::output::Output;
 use crate::model::session::spec::{Keeper, Spec};
-use crate::ops::session::spawn::request::{SpawnMode, SpawnRequest};
-use crate::ops::session::spawn::spawn;
+use crate::ops::session::spawn::request::SpawnMode;
+use crate::ops::session::start::start_new;
 use crate::ops::session::{observe, stop, wait};
 use crate::sys::clock::Deadline;
 use crate::sys::poll::readable;
@@ -55,7 +55,7 @@ impl Command for Args {
         let spec = Spec { keeper: Keeper::Caller, ..self.wanted.spec(context)? };
         let id = &spec.session;
         let mode = if self.wanted.replace { SpawnMode::Replacing } else { SpawnMode::New };
-        let spawned = spawn(context, SpawnRequest::new(&spec, mode))?;
+        let spawned = start_new(context, &spec, mode)?;
         // If the caller is a systemd service of Type=notify; otherwise this does nothing.
         sd_notify::ready(&format!(
             "session {id} runs {} as process {}",

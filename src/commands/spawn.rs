@@ -6,15 +6,16 @@ use crate::model::error::Result;
 use crate::model::output::Output;
 use crate::model::session::outside::WITHOUT_DAEMON;
 use crate::model::sweep::stale_sockets;
-use crate::ops::session::spawn::request::{SpawnMode, SpawnRequest};
-use crate::ops::session::spawn::spawn;
+use crate::ops::session::spawn::request::SpawnMode;
+use crate::ops::session::start::start_new;
 use crate::ops::supervise::client;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   forge spawn demo -- top
-  forge spawn agent --ready '❯' --ready-timeout 60 -- claude --continue
+  forge spawn agent -- claude                    a known agent: 'forge agents list'
+  forge spawn repl --ready '^>>> ' -- python3
   forge spawn web --supervise --port 7890 --memory-max 2G -- ./server
   forge spawn claude-1        as [sessions.claude-1] of the configuration says")]
 pub struct Args {
@@ -38,7 +39,7 @@ impl Command for Args {
             client::spawn(context, &spec, wanted.replace)?
         } else {
             let mode = if wanted.replace { SpawnMode::Replacing } else { SpawnMode::New };
-            spawn(context, SpawnRequest::new(&spec, mode))?
+            start_new(context, &spec, mode)?
         };
         let cleaned = match spawned.swept.len() {
             0 => String::new(),

@@ -47,7 +47,7 @@ mod tests {
     #[test]
     fn the_manual_has_every_key_and_no_other() {
         let manual = include_str!("../../packaging/man/forge.toml.5");
-        let sections = ["sweep", "limits", "sessions.NAME", "restore", "guard", "notify"];
+        let sections = ["sweep", "limits", "sessions.NAME", "agents.NAME", "restore", "guard", "notify"];
         for table in sections.into_iter().chain(["notify.telegram", "notify.webhook"]) {
             let section = manual.split(&format!(".SH \"[{table}]\"\n")).nth(1).expect(table);
             let section = section.split("\n.SH ").next().unwrap();
@@ -65,7 +65,7 @@ mod tests {
         let error = parse("[zzz]\n").unwrap_err();
         assert_eq!(
             error.hint.as_deref(),
-            Some("known keys: sweep, limits, sessions, restore, notify, guard")
+            Some("known keys: sweep, limits, sessions, agents, restore, notify, guard")
         );
         let error = parse("[restore]\n'a`b' = 1\n").unwrap_err();
         assert_eq!(error.message, "line 2: unknown key 'a`b'");

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::agents::AgentConfigs;
 use crate::model::error::Result;
 use crate::model::guard::unit_state::{Guarded, ManagerKind};
 use crate::model::screen::prompts::{self, Prompts, ScreenPattern};
@@ -30,6 +31,7 @@ pub struct Config {
     /// The limits of sessions that do not set their own.
     pub limits: Limits,
     pub sessions: BTreeMap<SessionId, SessionConfig>,
+    pub agents: AgentConfigs,
     pub restore: Restore,
     pub notify: Notify,
     pub guard: Guard,
@@ -164,6 +166,8 @@ impl Default for Sweep {
 pub struct SessionConfig {
     /// The program and its arguments: a list, or one line with quotes.
     pub command: Option<Argv>,
+    /// The coding agent that the program is: the name of a profile. If not set, the program's name decides.
+    pub agent: Option<String>,
     /// The program's working directory; `~/` is the home directory.
     pub cwd: Option<PathBuf>,
     /// Environment variables in addition to the caller's.

@@ -4,9 +4,10 @@
 
 use super::Context;
 use super::session::observe::ObservedSession;
-use super::session::resume::{Conversations, find_id, resumption};
-use super::session::spawn::request::{SpawnMode, SpawnRequest};
-use super::session::spawn::{Spawned, spawn};
+use super::session::resume::current_id;
+use super::session::spawn::Spawned;
+use super::session::spawn::request::SpawnMode;
+use super::session::start::start_again;
 use super::session::stop;
 use super::supervise::client;
 use crate::model::error::{Error, Result};
@@ -26,9 +27,10 @@ pub fn restart(context: &Context, session: &SessionId, found: Option<ObservedSes
         Error::failed(format!("forge has no specification of {session}, and leaves it alone"))
             .hint(format!("'forge spawn {session} --replace -- COMMAND' starts a new one"))
     })?;
-    let all = Conversations::read(&context.store)?;
     // Find the id while the program runs: some ids only the running program can print.
-    let running = found.as_ref().and_then(|_| find_id(&context.paths.home, &all, &kept, None).ok());
+    let running = found
+        .as_ref()
+        .and_then(|found| current_id(&context.paths.home, &kept, &found.cgroup.processes()).ok());
     let spec = Spec { over: false, saved_id: running.or(kept.saved_id.clone()), ..kept.clone() };
     let spawned = if kept.keeper == Keeper::Supervisor {
         context.store.change_spec(&kept, |kept| *kept = spec.clone())?;
@@ -42,9 +44,7 @@ pub fn restart(context: &Context, session: &SessionId, found: Option<ObservedSes
         }
         client::start(context, session)?
     } else {
-        let resumption = resumption(&context.paths.home, &context.store, &spec);
-        let spec = resumption.recorded_in(spec);
-        spawn(context, SpawnRequest::again(&spec, &resumption, SpawnMode::Again(found.as_ref())))?
+        start_again(context, &spec, SpawnMode::Again(found.as_ref()))?
     };
     journal::record(&Event::Restarted {
         session: session.clone(),

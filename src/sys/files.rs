@@ -281,6 +281,11 @@ pub fn exists(path: &Path) -> bool {
     path.symlink_metadata().is_ok()
 }
 
+/// The path without links; `None` if it leads nowhere.
+pub fn resolved(path: &Path) -> Option<PathBuf> {
+    path.canonicalize().ok()
+}
+
 /// Whether the path leads to a regular file. Follows links.
 pub fn is_file(path: &Path) -> bool {
     path.is_file()

@@ -90,21 +90,29 @@ pub fn arguments(pid: u32) -> Vec<String> {
     bytes.split(|byte| *byte == 0).map(|part| String::from_utf8_lossy(part).into_owned()).collect()
 }
 
+/// The pids of all processes.
+pub fn pids() -> Vec<u32> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|process| process.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// The files that a process has open, as far as forge may read that.
+pub fn open_files(pid: u32) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    // Read the links only: the metadata of the files themselves could hang, if a dead server serves them.
+    entries.filter_map(|fd| std::fs::read_link(fd.path()).ok()).collect()
+}
+
+/// A random UUID from the kernel, version 4.
+pub fn random_uuid() -> Option<String> {
+    read("sys/kernel/random/uuid").ok().map(|uuid| uuid.trim().to_owned())
+}
+
 /// The inodes of the sockets that a process holds; empty if its descriptors cannot be read. The kernel numbers
 /// sockets with 32 bits (`get_next_ino` in its source).
 pub fn sockets(pid: u32) -> Vec<u32> {
-    let fds = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-    // Read the link only: the metadata of the file itself could hang, if a dead server serves the file.
-    let socket = |fd: std::fs::DirEntry| {
-        std::fs::read_link(fd.path())
-            .ok()?
-            .to_str()?
-            .strip_prefix("socket:[")?
-            .strip_suffix(']')?
-            .parse()
-            .ok()
-    };
-    fds.filter_map(socket).collect()
+    let inode = |file: &PathBuf| file.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok();
+    open_files(pid).iter().filter_map(inode).collect()
 }
 
 /// The program that a process runs.

@@ -41,7 +41,7 @@ pub fn listeners(ports: &[u16]) -> Result<Vec<Listener>> {
     if found.is_empty() {
         return Ok(Vec::new());
     }
-    let holders = holders(&processes(), &found);
+    let holders = holders(&proc::pids(), &found);
     Ok(found
         .into_iter()
         .map(|row| Listener { address: row.address, uid: row.uid, process: holders.get(&row.inode).cloned() })
@@ -97,12 +97,6 @@ pub fn parse_row(line: &str) -> Option<SocketRow> {
         _ => IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(bytes).ok()?)),
     };
     Some(SocketRow { address: SocketAddr::new(ip, port), uid, inode })
-}
-
-/// The pids of all processes.
-pub fn processes() -> Vec<u32> {
-    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    entries.filter_map(|process| process.file_name().to_str()?.parse().ok()).collect()
 }
 
 /// The process, if it belongs to this user and its descriptors cannot be read.

@@ -15,7 +15,7 @@ use std::path::Path;
 use imports::Source;
 
 /// The top-level modules. Each may use those after it, and none before it.
-const ORDER: [&str; 6] = ["cli", "commands", "ops", "config", "sys", "model"];
+const ORDER: [&str; 7] = ["cli", "commands", "ops", "config", "agents", "sys", "model"];
 
 /// Folders in which files extend a type of their `mod.rs`.
 const EXTENDED: [&str; 2] = [

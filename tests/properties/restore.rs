@@ -1,12 +1,12 @@
 //! The sessions that forge starts after a boot, and their conversations.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use forge::model::session::name::SessionId;
 use forge::model::session::restore::{Kept, RestoreStep, plan};
 use forge::model::session::spec::{Keeper, Spec};
 use forge::ops::session::resume::resumption;
-use forge::sys::resume_id::claude_dir;
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
@@ -44,22 +44,26 @@ fn kept() -> impl Strategy<Value = BTreeMap<SessionId, Kept>> {
     vec(kept, 0..5).prop_map(|kept| kept.into_iter().collect())
 }
 
-/// Working directories. The first two share one directory of conversations.
-const DIRS: [&str; 3] = ["/srv/a", "/srv-a", "/srv/b"];
-
-/// Sessions that resume conversations of Claude Code, and the existing conversations, the oldest first.
-fn agents() -> impl Strategy<Value = (Vec<Spec>, Vec<Vec<String>>)> {
+/// Sessions of Claude Code with the conversations that forge knows of them, and the conversations that exist.
+fn agents() -> impl Strategy<Value = (Vec<Spec>, BTreeSet<String>)> {
     let conversation = || "[p-t]";
-    let agent = (select(DIRS.to_vec()), option::of(conversation()), any::<[bool; 2]>());
-    let agents = vec(agent, 1..5).prop_map(|agents| {
-        let agent = |(at, (dir, saved_id, [fresh, over])): (usize, (&str, Option<String>, [bool; 2]))| {
+    let agents = vec((option::of(conversation()), any::<[bool; 2]>()), 1..5).prop_map(|agents| {
+        let agent = |(at, (saved_id, [fresh, over])): (usize, (Option<String>, [bool; 2]))| {
             let id = SessionId::from_name(&format!("s{at}")).unwrap();
-            Spec { cwd: dir.into(), saved_id, fresh, over, ..session(&id) }
+            Spec { saved_id, fresh, over, ..session(&id) }
         };
         agents.into_iter().enumerate().map(agent).collect()
     });
-    let conversations = btree_set(conversation(), 0..4).prop_map(|names| names.into_iter().collect());
-    (agents, vec(conversations, DIRS.len()))
+    (agents, btree_set(conversation(), 0..4))
+}
+
+/// Writes conversations as Claude Code does.
+fn write_conversations(home: &Path, conversations: &BTreeSet<String>) {
+    let dir = home.join(".claude/projects/-srv-a");
+    std::fs::create_dir_all(&dir).unwrap();
+    for name in conversations {
+        std::fs::write(dir.join(format!("{name}.jsonl")), "{}\n").unwrap();
+    }
 }
 
 properties! {
@@ -103,13 +107,7 @@ properties! {
     ) {
         let root = tempfile::tempdir().unwrap();
         let (home, store) = (root.path().join("home"), store_in(root.path()));
-        for (dir, names) in DIRS.iter().zip(&conversations) {
-            let dir = claude_dir(&home, dir.as_ref());
-            std::fs::create_dir_all(&dir).unwrap();
-            for name in names {
-                std::fs::write(dir.join(format!("{name}.jsonl")), "{}\n").unwrap();
-            }
-        }
+        write_conversations(&home, &conversations);
         for agent in &agents {
             store.write_spec(agent).unwrap();
         }
@@ -117,10 +115,8 @@ properties! {
         for (agent, is_under_way) in agents.iter().zip(is_under_way) {
             let resumption = resumption(&home, &store, agent);
             if let Some(id) = &resumption.id {
-                let there = claude_dir(&home, &agent.cwd);
-                let file = there.join(format!("{id}.jsonl"));
-                prop_assert!(file.exists());
-                prop_assert!(taken.insert(file), "{} has the conversation of another", agent.session);
+                prop_assert!(conversations.contains(id));
+                prop_assert!(taken.insert(id.clone()), "{} has the conversation of another", agent.session);
             }
             // Some sessions are up, and some are still starting, when the next one starts.
             if is_under_way {
@@ -132,18 +128,15 @@ properties! {
     }
 
     #[test]
-    fn a_single_session_resumes_the_existing_conversation((agents, conversations) in agents()) {
+    fn a_single_session_resumes_its_conversation((agents, conversations) in agents()) {
         let root = tempfile::tempdir().unwrap();
         let (home, store) = (root.path().join("home"), store_in(root.path()));
-        let (agent, names) = (&agents[0], &conversations[0]);
-        let dir = claude_dir(&home, &agent.cwd);
-        std::fs::create_dir_all(&dir).unwrap();
-        for name in names {
-            std::fs::write(dir.join(format!("{name}.jsonl")), "{}\n").unwrap();
-        }
+        let agent = &agents[0];
+        write_conversations(&home, &conversations);
         store.write_spec(agent).unwrap();
         let resumption = resumption(&home, &store, agent);
-        prop_assert_eq!(resumption.id.is_some(), !agent.fresh && !names.is_empty());
-        prop_assert_eq!(resumption.fresh.is_some(), !agent.fresh && names.is_empty());
+        let own = agent.saved_id.clone().filter(|id| conversations.contains(id) && !agent.fresh);
+        prop_assert_eq!(resumption.fresh.is_some(), !agent.fresh && own.is_none());
+        prop_assert_eq!(resumption.id, own);
     }
 }

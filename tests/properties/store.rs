@@ -7,7 +7,7 @@ use forge::model::screen::prompts::{PatternKey, ScreenPattern};
 use forge::model::session::activity::Question;
 use forge::model::session::name::SessionId;
 use forge::model::session::restore::{Again, Failed, Kept, Left, ManagerLife, Restored};
-use forge::model::session::resume::IdSource;
+use forge::model::session::resume::{AgentKind, IdSource};
 use forge::model::session::spec::{Keeper, Spec, VERSION};
 use forge::model::session::{End, EndCause, Mark};
 use forge::model::supervision::{
@@ -38,20 +38,31 @@ fn pattern(key: PatternKey, text: Option<String>) -> Option<ScreenPattern> {
 fn spec() -> impl Strategy<Value = Spec> {
     let variables = || vec((text(), text()), 0..3);
     let resume_id = option::of(prop_oneof![
-        Just(IdSource::Claude),
-        text().prop_filter("\"claude\" is a keyword", |text| text != "claude").prop_map(IdSource::Fixed),
+        select(AgentKind::ALL.to_vec()).prop_map(IdSource::Agent),
+        text()
+            .prop_filter("a keyword", |text| AgentKind::ALL.iter().all(|agent| agent.word() != text))
+            .prop_map(IdSource::Fixed),
         vec(text(), 0..3).prop_map(IdSource::Command),
     ]);
     let keeper = select(vec![Keeper::Forge, Keeper::Caller, Keeper::Supervisor]);
     let what = (id(), argv(), text(), variables(), variables(), patterns(), any::<u64>());
-    let how = (limits(), option::of(argv()), resume_id, option::of(text()), keeper, any::<[bool; 3]>());
-    (what, how, vec(any::<u16>(), 0..3)).prop_map(|(what, how, ports)| {
+    let how = (
+        limits(),
+        option::of(argv()),
+        option::of(argv()),
+        resume_id,
+        option::of(text()),
+        keeper,
+        any::<[bool; 3]>(),
+    );
+    (what, how, option::of(text()), vec(any::<u16>(), 0..3)).prop_map(|(what, how, agent, ports)| {
         let (session, command, cwd, env, kept_env, [ready, not_ready, asking], ready_timeout_s) = what;
-        let (limits, resume, resume_id, saved_id, keeper, [as_configured, fresh, over]) = how;
+        let (limits, begin, resume, resume_id, saved_id, keeper, [as_configured, fresh, over]) = how;
         Spec {
             version: VERSION,
             session,
             command,
+            agent,
             cwd: format!("/{cwd}").into(),
             env,
             kept_env,
@@ -60,9 +71,11 @@ fn spec() -> impl Strategy<Value = Spec> {
             asking: pattern(PatternKey::Asking, asking),
             ready_timeout_s,
             limits,
+            begin,
             resume,
             resume_id,
             saved_id,
+            agent_process: None,
             keeper,
             as_configured,
             ports,

@@ -48,7 +48,9 @@ fn is_callers_own(name: &OsStr) -> bool {
 /// a user manager at boot knows neither `~/.local/bin` nor the language. None of these variables holds
 /// secrets.
 pub fn is_kept(name: &str) -> bool {
-    matches!(name, "PATH" | "LANG" | "LANGUAGE" | "TZ") || name.starts_with("LC_")
+    // The last two lead Claude Code and Codex to their conversations.
+    matches!(name, "PATH" | "LANG" | "LANGUAGE" | "TZ" | "CLAUDE_CONFIG_DIR" | "CODEX_HOME")
+        || name.starts_with("LC_")
 }
 
 /// The environment of a session: the caller's without the caller's own variables, then the stored variables,

@@ -1,7 +1,5 @@
 //! The resumption of a program's conversation after a restart.
 
-use std::path::Path;
-
 use serde::{Deserialize, Serialize};
 
 use super::command::Argv;
@@ -17,12 +15,31 @@ const LONGEST: usize = 256;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "TextOrList", into = "TextOrList")]
 pub enum IdSource {
-    /// `"claude"`: the newest conversation that Claude Code has stored for the session's directory.
-    Claude,
+    /// `"claude"` or `"codex"`: forge finds the conversation of this agent's process.
+    Agent(AgentKind),
     /// Any other text: this id itself.
     Fixed(String),
     /// A list: the output of this command.
     Command(Vec<String>),
+}
+
+/// An agent whose conversations forge finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AgentKind {
+    Claude,
+    Codex,
+}
+
+impl AgentKind {
+    pub const ALL: [Self; 2] = [Self::Claude, Self::Codex];
+
+    /// The word in `resume_id`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Claude => "claude",
+            Self::Codex => "codex",
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -32,13 +49,13 @@ enum TextOrList {
     List(Vec<String>),
 }
 
-const CLAUDE: &str = "claude";
-
 impl From<TextOrList> for IdSource {
     fn from(value: TextOrList) -> Self {
         match value {
-            TextOrList::Text(text) if text == CLAUDE => Self::Claude,
-            TextOrList::Text(text) => Self::Fixed(text),
+            TextOrList::Text(text) => {
+                let agent = AgentKind::ALL.into_iter().find(|agent| agent.word() == text);
+                agent.map_or(Self::Fixed(text), Self::Agent)
+            }
             TextOrList::List(argv) => Self::Command(argv),
         }
     }
@@ -47,7 +64,7 @@ impl From<TextOrList> for IdSource {
 impl From<IdSource> for TextOrList {
     fn from(source: IdSource) -> Self {
         match source {
-            IdSource::Claude => Self::Text(CLAUDE.to_owned()),
+            IdSource::Agent(agent) => Self::Text(agent.word().to_owned()),
             IdSource::Fixed(text) => Self::Text(text),
             IdSource::Command(argv) => Self::List(argv),
         }
@@ -97,23 +114,6 @@ pub fn check_id(id: &str) -> Result<()> {
     Err(Error::failed(format!("'{shown}' is not a valid resume id: {why}")))
 }
 
-/// The directory below `~/.claude/projects` in which Claude Code stores the conversations of a working
-/// directory. Its name is the path with a `-` for every UTF-16 unit that is not an ASCII letter or digit.
-pub fn claude_project(cwd: &Path) -> String {
-    cwd.to_string_lossy()
-        .encode_utf16()
-        .map(|unit| {
-            u8::try_from(unit).ok().map(char::from).filter(char::is_ascii_alphanumeric).unwrap_or('-')
-        })
-        .collect()
-}
-
-/// The id of the conversation in a file of such a directory, from the file's name. The conversations of
-/// subagents are parts of others and have no id here.
-pub fn claude_conversation(file_name: &str) -> Option<&str> {
-    file_name.strip_suffix(".jsonl").filter(|id| !id.starts_with("agent-") && check_id(id).is_ok())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,10 +121,14 @@ mod tests {
     #[test]
     fn a_source_is_a_text_or_a_list() {
         let read = |text: &str| serde_json::from_str::<IdSource>(text).unwrap();
-        assert_eq!(read(r#""claude""#), IdSource::Claude);
+        assert_eq!(read(r#""claude""#), IdSource::Agent(AgentKind::Claude));
         assert_eq!(read(r#""main""#), IdSource::Fixed("main".into()));
         assert_eq!(read(r#"["cat", "id"]"#), IdSource::Command(vec!["cat".into(), "id".into()]));
-        for source in [IdSource::Claude, IdSource::Fixed("x".into()), IdSource::Command(vec!["y".into()])] {
+        for source in [
+            IdSource::Agent(AgentKind::Claude),
+            IdSource::Fixed("x".into()),
+            IdSource::Command(vec!["y".into()]),
+        ] {
             assert_eq!(read(&serde_json::to_string(&source).unwrap()), source);
         }
     }
@@ -142,21 +146,6 @@ mod tests {
         assert!(check_id("1b9d-4f").is_ok());
         for bad in ["", "-x", "--dangerous", "a b", "a\nb", &"x".repeat(300)] {
             assert!(check_id(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn a_directory_has_the_name_that_claude_code_uses() {
-        let name = |path: &str| claude_project(Path::new(path));
-        assert_eq!(name("/home/ada/my.proj_x"), "-home-ada-my-proj-x");
-        assert_eq!(name("/srv/é/🦀"), "-srv-----", "two units for a character beyond the basic plane");
-    }
-
-    #[test]
-    fn conversations_differ_from_other_files() {
-        assert_eq!(claude_conversation("0b1c.jsonl"), Some("0b1c"));
-        for other in ["agent-1.jsonl", "notes.txt", ".jsonl", "-x.jsonl"] {
-            assert_eq!(claude_conversation(other), None, "{other}");
         }
     }
 }

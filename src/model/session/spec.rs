@@ -8,6 +8,7 @@ use super::command::Argv;
 use super::limits::Limits;
 use super::name::SessionId;
 use super::resume::IdSource;
+use crate::model::process::ProcessId;
 use crate::model::screen::prompts::{self, Prompts, ScreenPattern};
 
 /// The version of the file that holds a [`Spec`].
@@ -21,6 +22,9 @@ pub struct Spec {
     pub version: u32,
     pub session: SessionId,
     pub command: Argv,
+    /// The name of the profile of the coding agent that the program is.
+    #[serde(default)]
+    pub agent: Option<String>,
     /// The working directory: an absolute path.
     pub cwd: PathBuf,
     /// The variables of `--env` and of the configuration, without the caller's environment.
@@ -43,6 +47,9 @@ pub struct Spec {
     pub ready_timeout_s: u64,
     #[serde(default)]
     pub limits: Limits,
+    /// The command that begins a conversation with an id that forge chooses, in place of `command`.
+    #[serde(default)]
+    pub begin: Option<Argv>,
     /// The command that resumes the program's conversation, in place of `command`.
     #[serde(default)]
     pub resume: Option<Argv>,
@@ -52,6 +59,10 @@ pub struct Spec {
     /// The newest saved id.
     #[serde(default)]
     pub saved_id: Option<String>,
+    /// The process of the agent in the last run, if `resume_id` is an agent's: the agent may have left a file that
+    /// names it.
+    #[serde(default)]
+    pub agent_process: Option<ProcessId>,
     #[serde(default)]
     pub keeper: Keeper,
     /// Whether the session follows the configuration, without other options. A restore then uses the present

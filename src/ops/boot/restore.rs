@@ -11,10 +11,10 @@ use crate::model::session::name::SessionId;
 use crate::model::session::restore::{Again, Failed, Left, ManagerLife, RestoreStep, Restored, plan};
 use crate::model::session::spec::{Keeper, Spec};
 use crate::ops::Context;
-use crate::ops::session::resume::resumption;
+use crate::ops::session::spawn::Spawned;
 use crate::ops::session::spawn::refusal::is_abandoned;
-use crate::ops::session::spawn::request::{SpawnMode, SpawnRequest};
-use crate::ops::session::spawn::{Spawned, spawn};
+use crate::ops::session::spawn::request::SpawnMode;
+use crate::ops::session::start::start_again;
 use crate::ops::session::{observe, specify};
 use crate::ops::supervise::client;
 use crate::ops::supervise::missed_stop::mark_missed_stops;
@@ -200,9 +200,7 @@ fn start(context: &Context, spec: &Spec, planned: Option<&Spec>) -> SessionOutco
     if planned.is_some_and(|planned| planned.keeper == Keeper::Supervisor) {
         return start_supervised(context, &session, planned);
     }
-    let resumption = resumption(&context.paths.home, &context.store, spec);
-    let spec = resumption.recorded_in(spec.clone());
-    match spawn(context, SpawnRequest::again(&spec, &resumption, SpawnMode::Restored(planned))) {
+    match start_again(context, spec, SpawnMode::Restored(planned)) {
         Ok(spawned) => record_restored(session, spawned),
         // Another forge has started it in the meantime.
         Err(error) if error.kind == Kind::Taken => {

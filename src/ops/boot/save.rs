@@ -14,8 +14,9 @@ use crate::model::session::resume::needs_id;
 use crate::model::session::spec::Spec;
 use crate::ops::Context;
 use crate::ops::session::observe;
-use crate::ops::session::resume::{self, Conversations};
+use crate::ops::session::resume::current_id;
 use crate::ops::supervise::missed_stop::mark_missed_stops;
+use crate::sys::cgroup::Cgroup;
 use crate::sys::journal;
 use crate::sys::store::Store;
 use crate::sys::systemd::Login;
@@ -49,32 +50,32 @@ pub struct UnsavedSession {
 /// [`Kind::Failed`](crate::model::error::Kind::Failed) if forge cannot read the specifications.
 pub fn save(context: &Context) -> Result<Saved> {
     mark_missed_stops(context);
-    let mut specs = Vec::new();
+    let mut sessions = Vec::new();
     for found in observe::all(context, |_| true)? {
         // Skip sessions that have ended, and specifications that forge cannot read.
         if found.has_body && !matches!(found.state(), State::Dead | State::Failed) {
-            specs.extend(context.store.spec(&found.id).ok().flatten());
+            let spec = context.store.spec(&found.id).ok().flatten();
+            sessions.extend(spec.map(|spec| (spec, found.cgroup)));
         }
     }
     let (home, store) = (context.paths.home.as_path(), &context.store);
-    let all = Conversations::read(store)?;
     let mut saved = Saved::default();
-    for specs in specs.chunks(THREADS) {
+    for sessions in sessions.chunks(THREADS) {
         // The user's commands that print an id may be slow, and a shutdown is short: run them in parallel,
         // and write each id as soon as it is known.
         let ids: Vec<Result<Option<String>>> = std::thread::scope(|scope| {
-            let save = |spec| save_resume_id(home, store, &all, spec);
-            let start = |spec| std::thread::Builder::new().spawn_scoped(scope, move || save(spec));
-            let threads: Vec<_> = specs.iter().map(start).collect();
+            let save = |(spec, cgroup): &(Spec, Cgroup)| save_resume_id(home, store, spec, cgroup);
+            let start = |session| std::thread::Builder::new().spawn_scoped(scope, move || save(session));
+            let threads: Vec<_> = sessions.iter().map(start).collect();
             let panicked = || Err(Error::failed("the search for the resume id broke off"));
-            let result = |(thread, spec): (std::io::Result<ScopedJoinHandle<'_, _>>, _)| match thread {
+            let result = |(thread, session): (std::io::Result<ScopedJoinHandle<'_, _>>, _)| match thread {
                 Ok(thread) => thread.join().unwrap_or_else(|_| panicked()),
                 // The kernel gave no thread.
-                Err(_) => save(spec),
+                Err(_) => save(session),
             };
-            threads.into_iter().zip(specs).map(result).collect()
+            threads.into_iter().zip(sessions).map(result).collect()
         });
-        for (spec, id) in specs.iter().zip(ids) {
+        for ((spec, _), id) in sessions.iter().zip(ids) {
             let session = spec.session.clone();
             match id {
                 Ok(resume_id) => saved.saved.push(SavedSession { session, resume_id }),
@@ -115,9 +116,9 @@ pub fn save_at_shutdowns(context: &Context) -> Result<()> {
 const THREADS: usize = 16;
 
 /// Finds the resume id of one session, writes it to the specification, and records it in the journal.
-fn save_resume_id(home: &Path, store: &Store, all: &Conversations, spec: &Spec) -> Result<Option<String>> {
+fn save_resume_id(home: &Path, store: &Store, spec: &Spec, cgroup: &Cgroup) -> Result<Option<String>> {
     let resume_id = match &spec.resume {
-        Some(resume) if needs_id(resume) => Some(resume::find_id(home, all, spec, None)?),
+        Some(resume) if needs_id(resume) => Some(current_id(home, spec, &cgroup.processes())?),
         _ => None,
     };
     if resume_id.is_some() && resume_id != spec.saved_id {

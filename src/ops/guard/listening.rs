@@ -8,6 +8,7 @@ use crate::model::error::Result;
 use crate::model::guard::report::Denial;
 use crate::sys::cgroup::Cgroup;
 use crate::sys::clock::{boot_us, micros};
+use crate::sys::proc;
 use crate::sys::tcp::{self, Holder, SocketRow};
 
 /// The pause between two scans.
@@ -98,6 +99,6 @@ impl Listening {
 /// holder if its user owns the socket, and no process with readable descriptors holds the socket.
 fn hidden_holder(processes: &[u32], row: &SocketRow) -> Option<Holder> {
     let hidden = processes.iter().find_map(|pid| tcp::hidden(*pid, row.uid))?;
-    let all = tcp::holders(&tcp::processes(), std::slice::from_ref(row));
+    let all = tcp::holders(&proc::pids(), std::slice::from_ref(row));
     all.is_empty().then_some(hidden)
 }

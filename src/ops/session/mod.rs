@@ -9,5 +9,6 @@ pub mod resume;
 pub mod send;
 pub mod spawn;
 pub mod specify;
+pub mod start;
 pub mod stop;
 pub mod wait;

@@ -1,23 +1,28 @@
-//! Decides how a session starts again: with the id that resumes its program's conversation, or without.
+//! Decides how a session starts again: with the id that resumes its program's conversation, or without; and keeps the
+//! newest id that forge knows.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
+use crate::agents::conversations::AgentHome;
 use crate::model::error::{Error, Result};
 use crate::model::session::command::Argv;
 use crate::model::session::name::SessionId;
 use crate::model::session::restore::Kept;
-use crate::model::session::resume::{IdSource, check_id, claude_project, needs_id, with_id};
+use crate::model::session::resume::{AgentKind, IdSource, check_id, needs_id, with_id};
 use crate::model::session::spec::Spec;
+use crate::ops::Context;
+use crate::sys::proc::random_uuid;
 use crate::sys::resume_id;
 use crate::sys::store::{Claim, Store};
 
-/// The command with which a session starts again.
+/// The command with which a session starts.
 #[derive(Debug)]
 pub struct Resumption {
     pub argv: Argv,
     /// The resume id in `argv`.
     pub id: Option<String>,
+    /// The id that forge chose for the conversation that `argv` begins.
+    begun: Option<String>,
     /// Why the session starts without a resume id although it has a `resume` command.
     pub fresh: Option<String>,
     /// The lock on the conversation. forge holds it until the session has started: from then on the session's
@@ -26,62 +31,40 @@ pub struct Resumption {
 }
 
 impl Resumption {
-    /// `spec` with the resume id of this command, so that the specification says which conversation is the
-    /// session's.
+    /// A start without a resume id.
+    pub fn beginning(spec: &Spec, fresh: Option<String>) -> Self {
+        let chosen = spec.begin.as_ref().and_then(|begin| {
+            let id = random_uuid()?;
+            Some((with_id(begin, &id).ok()?, id))
+        });
+        let (argv, begun) =
+            chosen.map_or_else(|| (spec.command.clone(), None), |(argv, id)| (argv, Some(id)));
+        Self { argv, id: None, begun, fresh, _claim: None }
+    }
+
+    fn resuming(argv: Argv, id: Option<String>, claim: Option<Claim>) -> Self {
+        Self { argv, id, begun: None, fresh: None, _claim: claim }
+    }
+
+    /// `spec` with the id of this command, so that the specification says which conversation is the session's.
     pub fn recorded_in(&self, spec: Spec) -> Spec {
-        // A program that starts without an id begins a conversation whose id forge does not know. The saved
-        // id belongs to another conversation.
-        let is_unknown = self.fresh.is_some() && spec.resume_id == Some(IdSource::Claude);
-        let saved_id = self.id.clone().or(spec.saved_id.filter(|_| !is_unknown));
+        // A program that starts without an id begins another conversation than the saved one.
+        let is_another = self.id.is_none() && matches!(spec.resume_id, Some(IdSource::Agent(_)));
+        let known = self.id.clone().or_else(|| self.begun.clone());
+        let saved_id = known.or(spec.saved_id.filter(|_| !is_another));
         Spec { saved_id, fresh: false, ..spec }
     }
 }
 
-/// For [`IdSource::Claude`]: the sessions that keep their conversations in each directory, and the id of
-/// the conversation with which each session was last started.
-#[derive(Debug)]
-pub struct Conversations(BTreeMap<String, BTreeMap<SessionId, Option<String>>>);
-
-impl Conversations {
-    /// Reads the conversations of all sessions that are not over.
-    ///
-    /// # Errors
-    /// [`Kind::Failed`](crate::model::error::Kind::Failed) if forge cannot read the specifications.
-    pub fn read(store: &Store) -> Result<Self> {
-        let mut directories: BTreeMap<String, BTreeMap<SessionId, Option<String>>> = BTreeMap::new();
-        for kept in store.specs()?.into_values() {
-            if let Kept::Spec(spec) = kept
-                && spec.resume_id == Some(IdSource::Claude)
-                && !spec.over
-            {
-                // Two working directories may share a directory for conversations: /srv/a and /srv-a.
-                let directory = directories.entry(claude_project(&spec.cwd)).or_default();
-                directory.insert(spec.session, spec.saved_id);
-            }
-        }
-        Ok(Self(directories))
-    }
-
-    /// The conversations of the other sessions in the same directory. `None`: a session whose conversation
-    /// is not known.
-    fn of_others(&self, spec: &Spec) -> Vec<Option<&str>> {
-        let sessions = self.0.get(&claude_project(&spec.cwd)).into_iter().flatten();
-        sessions.filter(|(id, _)| **id != spec.session).map(|(_, saved)| saved.as_deref()).collect()
-    }
-}
-
-/// Decides the command with which a session starts again. If forge finds no valid id, the session starts
-/// without one.
+/// Decides the command with which a session starts. If forge finds no valid id, the session starts without one.
 pub fn resumption(home: &Path, store: &Store, spec: &Spec) -> Resumption {
-    let with = |argv: &Argv| Resumption { argv: argv.clone(), id: None, fresh: None, _claim: None };
     match spec.resume.as_ref().filter(|_| !spec.fresh) {
-        None => with(&spec.command),
-        Some(resume) if !needs_id(resume) => with(resume),
+        None => Resumption::beginning(spec, None),
+        Some(resume) if !needs_id(resume) => Resumption::resuming(resume.clone(), None, None),
         Some(resume) => {
-            let found = claim_id(home, store, spec).and_then(|(id, claim)| {
-                Ok(Resumption { argv: with_id(resume, &id)?, id: Some(id), fresh: None, _claim: claim })
-            });
-            found.unwrap_or_else(|error| Resumption { fresh: Some(error.message), ..with(&spec.command) })
+            let found = claim_id(home, store, spec)
+                .and_then(|(id, claim)| Ok(Resumption::resuming(with_id(resume, &id)?, Some(id), claim)));
+            found.unwrap_or_else(|error| Resumption::beginning(spec, Some(error.message)))
         }
     }
 }
@@ -89,100 +72,84 @@ pub fn resumption(home: &Path, store: &Store, spec: &Spec) -> Resumption {
 /// Finds the resume id and locks its conversation. Sessions start in parallel, and no two may have the same
 /// conversation.
 fn claim_id(home: &Path, store: &Store, spec: &Spec) -> Result<(String, Option<Claim>)> {
-    let id = find_id(home, &Conversations::read(store)?, spec, spec.saved_id.as_deref())?;
-    if spec.resume_id != Some(IdSource::Claude) {
-        return Ok((id, None));
+    let Some(IdSource::Agent(kind)) = spec.resume_id else { return Ok((id_at_start(spec)?, None)) };
+    let agent = AgentHome::of(kind, spec, home);
+    let last = spec.agent_process.and_then(|process| agent.last(process));
+    let id = last.or_else(|| spec.saved_id.clone()).ok_or_else(|| {
+        Error::failed(
+            "forge does not know its conversation: the agent had none, or ended before forge saw it",
+        )
+    })?;
+    if !agent.has(&id) {
+        let dir = agent.dir().display();
+        return Err(Error::failed(format!("there is no conversation {id} in {dir}")));
     }
     let claim = store.claim_conversation(&id)?;
-    // Read the conversations after taking the lock: its previous holder has recorded its id by now.
-    let is_taken = claim.is_none() || Conversations::read(store)?.of_others(spec).contains(&Some(&id));
-    if is_taken {
-        return Err(Error::failed(format!("another session has resumed the conversation {id}")));
+    // Read the specifications after taking the lock: its previous holder has recorded its id by now.
+    if claim.is_none() || is_of_another(store, spec, kind, &id)? {
+        return Err(Error::failed(format!("another session has the conversation {id}")));
+    }
+    if let Some(writer) = agent.writer(&id) {
+        return Err(Error::failed(format!("process {} has the conversation {id} open", writer.pid)));
     }
     Ok((id, claim))
 }
 
-/// Finds the id of a session's conversation. If only the running program can print the id, `saved` is used
-/// when it is set.
+/// The id when no program of the session runs. The newest knowledge counts: a command may also find the id now, and
+/// otherwise the saved one is the newest.
+fn id_at_start(spec: &Spec) -> Result<String> {
+    match &spec.resume_id {
+        Some(IdSource::Fixed(id)) => check_id(id).map(|()| id.clone()),
+        Some(IdSource::Command(argv)) => match (resume_id::printed(argv, spec), &spec.saved_id) {
+            (Err(_), Some(saved)) => Ok(saved.clone()),
+            (printed, _) => printed,
+        },
+        Some(IdSource::Agent(_)) | None => {
+            Err(Error::failed("no source of its resume id (resume_id) is configured"))
+        }
+    }
+}
+
+/// Whether the conversation is that of another session that is not over.
+fn is_of_another(store: &Store, spec: &Spec, kind: AgentKind, id: &str) -> Result<bool> {
+    let is_its = |kept: &Kept| {
+        matches!(kept, Kept::Spec(other) if other.session != spec.session
+            && !other.over
+            && other.resume_id == Some(IdSource::Agent(kind))
+            && other.saved_id.as_deref() == Some(id))
+    };
+    Ok(store.specs()?.values().any(is_its))
+}
+
+/// The id of a session's conversation while its program runs as one of these processes.
 ///
 /// # Errors
-/// [`Kind::Failed`](crate::model::error::Kind::Failed) if there is no valid id.
-pub fn find_id(home: &Path, all: &Conversations, spec: &Spec, saved: Option<&str>) -> Result<String> {
+/// [`Kind::Failed`] if there is no valid id.
+pub fn current_id(home: &Path, spec: &Spec, pids: &[u32]) -> Result<String> {
     match &spec.resume_id {
-        None => Err(Error::failed("no source of its resume id (resume_id) is configured")),
-        Some(IdSource::Fixed(id)) => check_id(id).map(|()| id.clone()),
-        Some(IdSource::Command(argv)) => {
-            saved.map_or_else(|| resume_id::printed(argv, spec), |id| Ok(id.to_owned()))
+        Some(IdSource::Command(argv)) => resume_id::printed(argv, spec),
+        Some(IdSource::Agent(kind)) => {
+            let found = AgentHome::of(*kind, spec, home).current(pids).or_else(|| spec.saved_id.clone());
+            found.ok_or_else(|| Error::failed(format!("{} has no conversation yet", kind.word())))
         }
-        Some(IdSource::Claude) => claude_id(home, all, spec),
+        Some(IdSource::Fixed(_)) | None => id_at_start(spec),
     }
 }
 
-/// The id of the newest conversation in the directory. If several sessions share the directory, the id with
-/// which this session was last started: two agents must never write to one conversation.
-fn claude_id(home: &Path, all: &Conversations, spec: &Spec) -> Result<String> {
-    let dir = resume_id::claude_dir(home, &spec.cwd);
-    let conversations = resume_id::claude_conversations(&dir)?;
-    let others = all.of_others(spec);
-    if others.is_empty() {
-        return conversations.into_iter().next().ok_or_else(|| {
-            Error::failed(format!("there is no conversation to resume in {}", dir.display()))
-        });
+/// Records the conversation of a session's agent, if `find` knows a newer one than the specification has.
+///
+/// # Errors
+/// [`Kind::Failed`] if forge cannot read or write the specification.
+pub fn remember(
+    context: &Context,
+    id: &SessionId,
+    find: impl FnOnce(&AgentHome) -> Option<String>,
+) -> Result<()> {
+    let Some(spec) = context.store.spec(id)? else { return Ok(()) };
+    let Some(IdSource::Agent(kind)) = spec.resume_id else { return Ok(()) };
+    let found = find(&AgentHome::of(kind, &spec, &context.paths.home));
+    if found.is_some() && found != spec.saved_id {
+        context.store.change_spec(&spec, |spec| spec.saved_id = found)?;
     }
-    // Another session may have resumed this session's conversation while it was alone in the directory.
-    let own = spec.saved_id.as_deref().filter(|id| !others.contains(&Some(*id)));
-    conversations.into_iter().find(|id| Some(id.as_str()) == own).ok_or_else(|| {
-        Error::failed(format!(
-            "several sessions run in {}, and forge does not know which conversation belongs to which",
-            spec.cwd.display()
-        ))
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::sys::env::Paths;
-    use crate::sys::files::write_text_for_tests;
-    use crate::sys::resume_id::claude_dir;
-
-    fn agent(name: &str, cwd: &str, saved: Option<&str>) -> Spec {
-        let spec = serde_json::json!({
-            "version": 1, "session": name, "command": ["claude"], "cwd": cwd, "ready_timeout_s": 30,
-            "resume": ["claude", "--resume", "{resume_id}"], "resume_id": "claude", "saved_id": saved,
-        });
-        serde_json::from_value(spec).unwrap()
-    }
-
-    #[test]
-    fn two_agents_never_get_one_conversation() {
-        let root = tempfile::tempdir().unwrap();
-        let dir = |name: &str| root.path().join(name);
-        let home = dir("home");
-        let paths = Paths {
-            uid: 0,
-            home: home.clone(),
-            config: dir("config"),
-            state: dir("state"),
-            runtime: dir("runtime"),
-            tmux_tmpdir: dir("tmp"),
-        };
-        let store = Store::new(&paths);
-        write_text_for_tests(&claude_dir(&home, Path::new("/srv/a")).join("7.jsonl"), "{}\n");
-        let id = |spec: &Spec| resumption(&home, &store, spec).id;
-        // Both start in parallel, as at a boot: neither specification has an id yet.
-        let (one, other) = (agent("one", "/srv/a", None), agent("other", "/srv/a", None));
-        let first = resumption(&home, &store, &one);
-        assert_eq!((first.id.as_deref(), id(&other)), (Some("7"), None));
-        store.write_spec(&first.recorded_in(one.clone())).unwrap();
-        drop(first);
-        assert_eq!(id(&agent("one", "/srv/a", Some("7"))).as_deref(), Some("7"));
-        // Another working directory that shares the directory for conversations.
-        assert_eq!(id(&agent("other", "/srv-a", None)), None);
-        // A session that had the conversation, was over, and starts again: its saved id is dropped.
-        let before = agent("other", "/srv/a", Some("7"));
-        let afresh = resumption(&home, &store, &before);
-        assert_eq!((&afresh.id, afresh.recorded_in(before.clone()).saved_id), (&None, None));
-        assert!(afresh.fresh.is_some());
-    }
+    Ok(())
 }

@@ -1,7 +1,8 @@
-//! Makes a session's specification from its configuration.
+//! Makes a session's specification from its configuration, and from what forge knows of the agent that it starts.
 
 use std::path::Path;
 
+use crate::agents::{self, AgentConfigs, GENERIC, Profile};
 use crate::model::error::Result;
 use crate::model::session::command::Argv;
 use crate::model::session::name::SessionId;
@@ -29,6 +30,7 @@ pub fn from_config(
         version: VERSION,
         session: id.clone(),
         command: configured.command.unwrap_or_else(|| Argv::login_shell(&env::shell())),
+        agent: configured.agent,
         cwd: env::absolute(given.or(cwd.as_deref()).or(otherwise))?,
         env: configured.env.into_iter().collect(),
         kept_env: env::kept_environment(),
@@ -37,9 +39,11 @@ pub fn from_config(
         asking: configured.asking,
         ready_timeout_s: configured.ready_timeout.map_or(READY_TIMEOUT_S, seconds_up),
         limits: configured.limits.or(&context.config.limits),
+        begin: None,
         resume: configured.resume,
         resume_id: configured.resume_id,
         saved_id: None,
+        agent_process: None,
         ports: configured.ports,
         fresh: false,
         keeper: Keeper::Forge,
@@ -48,19 +52,54 @@ pub fn from_config(
     })
 }
 
+/// The specification with the values of its agent's profile where it has none of its own. The profile is the one that
+/// the specification names; otherwise the one that its command plainly starts.
+///
+/// # Errors
+/// [`Kind::Usage`](crate::model::error::Kind::Usage) if forge knows no agent of that name;
+/// [`Kind::Config`](crate::model::error::Kind::Config) if `[agents]` is not valid.
+pub fn with_agent(agents: &AgentConfigs, spec: Spec) -> Result<Spec> {
+    let profile = match &spec.agent {
+        Some(name) => Some(agents::named(agents, name)?),
+        None => agents::recognised(agents, &spec.command)?,
+    };
+    match profile.filter(|profile| profile.name != GENERIC) {
+        Some(profile) => as_agent(&profile, spec),
+        None => Ok(Spec { agent: None, ..spec }),
+    }
+}
+
+fn as_agent(profile: &Profile, spec: Spec) -> Result<Spec> {
+    let mut spec = Spec {
+        agent: Some(profile.name.clone()),
+        ready: spec.ready.or_else(|| profile.prompts.ready.clone()),
+        not_ready: spec.not_ready.or_else(|| profile.prompts.not_ready.clone()),
+        asking: spec.asking.or_else(|| profile.prompts.asking.clone()),
+        ..spec
+    };
+    if spec.resume.is_none() {
+        spec.begin = profile.begin_command(&spec.command)?;
+        spec.resume = profile.resume_command(&spec.command)?;
+        spec.resume_id = spec.resume_id.or_else(|| profile.resume_id.clone());
+    }
+    spec.command = profile.command(&spec.command)?;
+    Ok(spec)
+}
+
 /// The configured specification, with the kept environment, resume id and keeper of the session's last run.
 /// It starts in that run's working directory unless one is configured.
 ///
 /// # Errors
-/// As for [`from_config`].
+/// As for [`from_config`] and [`with_agent`].
 pub fn from_config_and_last_run(context: &Context, id: &SessionId, before: Option<&Spec>) -> Result<Spec> {
     let cwd = before.map_or(context.paths.home.as_path(), |before| &before.cwd);
-    let spec = from_config(context, id, None, Some(cwd))?;
+    let spec = with_agent(&context.config.agents, from_config(context, id, None, Some(cwd))?)?;
     Ok(match before {
         None => spec,
         Some(before) => Spec {
             kept_env: before.kept_env.clone(),
             saved_id: before.saved_id.clone(),
+            agent_process: before.agent_process,
             keeper: before.keeper,
             ..spec
         },

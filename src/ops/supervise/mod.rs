@@ -18,6 +18,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Context;
+use crate::agents::conversations::AgentHome;
 use crate::config::Config;
 use crate::model::error::{Error, Kind, Result};
 use crate::model::event::Event;
@@ -32,7 +33,7 @@ use crate::model::supervision::{
 use crate::model::unit;
 use crate::model::usage::duration;
 use crate::ops::session::observe::{self, ObservedSession};
-use crate::ops::session::{exited as session_exited, stop};
+use crate::ops::session::{exited as session_exited, resume, stop};
 use crate::sys::clock::{Deadline, boot_us, now_us, pause};
 use crate::sys::command::become_program;
 use crate::sys::env::{self, Paths};
@@ -245,6 +246,13 @@ impl Supervisor {
         !is_open
     }
 
+    /// Records the conversation of the session's agent, if it is another one than before.
+    fn remember_conversation(&self, context: &Context, find: impl FnOnce(&AgentHome) -> Option<String>) {
+        if let Err(error) = resume::remember(context, &self.id, find) {
+            tracing::debug!("{error}");
+        }
+    }
+
     /// Handles the end of the watched run. Returns the supervisor's exit status.
     fn ended(&mut self, watch: &mut SessionWatch, cause: Option<EndCause>, oom: bool) -> Result<u8> {
         sd_notify::feed_watchdog();
@@ -337,6 +345,10 @@ impl Supervisor {
             {
                 tracing::debug!("{error}");
             }
+        }
+        if let Some(mark) = mark {
+            // An agent that was killed leaves a file that names its conversation, until another agent cleans up.
+            self.remember_conversation(context, |agent| agent.last(mark.program()));
         }
         if let Some(found) = found.filter(|_| !stays) {
             sd_notify::status(&format!("{}; ending the remaining processes", end.words()));

@@ -14,9 +14,9 @@ use crate::model::session::{End, EndCause, Mark, State};
 use crate::model::supervision::{DELAYS, Delays, StartOutcome, Watched, status};
 use crate::ops::Context;
 use crate::ops::session::observe::{self, ObservedSession};
-use crate::ops::session::resume::resumption;
-use crate::ops::session::spawn::request::{SpawnMode, SpawnRequest};
-use crate::ops::session::spawn::{Spawned, spawn};
+use crate::ops::session::spawn::Spawned;
+use crate::ops::session::spawn::request::SpawnMode;
+use crate::ops::session::start::start_again;
 use crate::ops::session::{exited, specify, stop};
 use crate::sys::cgroup::Cgroup;
 use crate::sys::clock::{Deadline, boot_us, now_us};
@@ -212,13 +212,11 @@ impl Supervisor {
         }
         let turn = self.wait_for_turn(context)?;
         let spec = self.spec(context)?;
-        let resumption = resumption(&context.paths.home, &context.store, &spec);
-        let (spec, program) = (resumption.recorded_in(spec), resumption.argv.name().to_owned());
         sd_notify::extend_start(Duration::from_secs(spec.ready_timeout_s).saturating_add(BESIDE_THE_PROMPT));
-        sd_notify::status(&format!("starting {program}"));
+        sd_notify::status(&format!("starting {}", spec.command.name()));
         self.record.running_wall_us = Some(0);
         self.write_record(context);
-        let spawned = spawn(context, SpawnRequest::again(&spec, &resumption, SpawnMode::Supervised))?;
+        let spawned = start_again(context, &spec, SpawnMode::Supervised)?;
         drop(turn);
         if self.terms.restarts > 0 {
             let why =
@@ -237,7 +235,7 @@ impl Supervisor {
         let Some(ObservedSession { mark: Some(mark), cgroup, .. }) = found else {
             return Err(Error::new(Kind::Ended, format!("{} ended as soon as it was up", self.id)));
         };
-        Ok(SupervisedRun::Up(Box::new(self.watched(mark, &cgroup, program))))
+        Ok(SupervisedRun::Up(Box::new(self.watched(mark, &cgroup, spec.command.name().to_owned()))))
     }
 
     /// Waits for the rest of the pause before a restart: systemd's own pause has the same length each time.

@@ -11,10 +11,12 @@ use crate::model::error::Result;
 use crate::model::event::Event;
 use crate::model::screen::prompts::Prompts;
 use crate::model::session::condition::{Action, Condition};
+use crate::model::session::spec::Spec;
 use crate::model::session::{EndCause, Mark};
 use crate::model::supervision::{Watched, status};
 use crate::model::usage;
 use crate::ops::session::observe;
+use crate::ops::session::specify::with_agent;
 use crate::ops::{Context, heal};
 use crate::sys::clock::{Deadline, boot_us, local, micros, now_us};
 use crate::sys::poll::{Interest, ready};
@@ -69,6 +71,9 @@ impl Supervisor {
                 // A check of a server that does not answer takes up to its deadline.
                 sd_notify::feed_watchdog();
                 sd_notify::status(&status_line(&watch.watched, condition));
+                // The agent may have begun another conversation. No event reports that for all agents.
+                let processes = || watch.cgroup.processes();
+                self.remember_conversation(context, |agent| agent.current(&processes()));
             }
             if self.settles_at(&watch).is_some_and(|at| now >= at) {
                 self.forgive_failures(&mut watch);
@@ -148,6 +153,10 @@ impl Supervisor {
         let spec = context.store.spec(&self.id).ok().flatten().filter(|spec| spec.as_configured);
         let (Some(spec), Some(session)) = (spec, config.sessions.get(&self.id)) else { return };
         let Prompts { ready, not_ready, asking } = session.prompts();
+        let configured = Spec { agent: session.agent.clone(), ready, not_ready, asking, ..spec.clone() };
+        let Ok(Spec { ready, not_ready, asking, .. }) = with_agent(&config.agents, configured) else {
+            return;
+        };
         let changed = context.store.change_spec(&spec, |spec| {
             (spec.ready, spec.not_ready, spec.asking) = (ready, not_ready, asking);
         });

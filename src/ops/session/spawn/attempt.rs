@@ -14,6 +14,7 @@ use crate::model::session::{Mark, environment};
 use crate::model::tmux::Ids;
 use crate::model::unit;
 use crate::ops::Context;
+use crate::ops::session::resume::Resumption;
 use crate::sys::cgroup::{self, Cgroup};
 use crate::sys::clock::{Deadline, now_us};
 use crate::sys::command;
@@ -51,7 +52,7 @@ impl From<Error> for AttemptError {
 /// Starts the session and returns the mark that names its processes. The caller holds the claim on the name,
 /// and cleans up after [`AttemptError::AfterUnits`].
 pub(super) fn start(context: &Context, request: SpawnRequest<'_>) -> std::result::Result<Mark, AttemptError> {
-    let SpawnRequest { spec, argv, .. } = request;
+    let SpawnRequest { spec, resumption: Resumption { argv, .. }, .. } = request;
     let GatedProcess { held, first, gate, forge } =
         start_gated(context, spec).map_err(AttemptError::BeforeUnits)?;
     let scope = Scope {
@@ -151,7 +152,7 @@ fn read_ids(tmux: Child) -> Result<Ids> {
 
 /// Lets the process in the pane become the program, and waits until the program is up.
 fn start_program(request: SpawnRequest<'_>, gate: &Gate, ids: &Ids, forge: &std::path::Path) -> Result<Mark> {
-    let SpawnRequest { spec, argv, .. } = request;
+    let SpawnRequest { spec, resumption: Resumption { argv, .. }, .. } = request;
     let waiting = gate.wait_for(ids.pane_pid, Deadline::after(START))?;
     let lost = || Error::new(Kind::Socket, "tmux: lost server while the session was being started");
     let program = Process::open(ids.pane_pid)?.ok_or_else(lost)?;

@@ -135,15 +135,15 @@ fn spawn_claimed(context: &Context, request: SpawnRequest<'_>) -> Result<Spawned
         attempts,
         swept: report.removed,
         freed,
-        resumed: request.resumption.and_then(|resumption| resumption.id.clone()),
-        fresh: request.resumption.and_then(|resumption| resumption.fresh.clone()),
+        resumed: request.resumption.id.clone(),
+        fresh: request.resumption.fresh.clone(),
         outside: outside_of_running(&request.spec.session, &mark),
         elapsed_ms: millis_since(start),
         ..Spawned::of(&request.spec.session, &mark)
     };
     journal::record(&Event::Spawned {
         session: request.spec.session.clone(),
-        program: request.argv.name().to_owned(),
+        program: request.resumption.argv.name().to_owned(),
         socket: spawned.socket.clone(),
         server_pid: spawned.server_pid,
         pane_pid: spawned.pane_pid,

@@ -1,6 +1,5 @@
 //! The request for a spawn: the session to start, and how to treat an existing one.
 
-use crate::model::session::command::Argv;
 use crate::model::session::spec::Spec;
 use crate::ops::session::observe::ObservedSession;
 use crate::ops::session::resume::Resumption;
@@ -9,11 +8,8 @@ use crate::ops::session::resume::Resumption;
 #[derive(Debug, Clone, Copy)]
 pub struct SpawnRequest<'a> {
     pub spec: &'a Spec,
-    /// The program and its arguments: the specification's command, or the command that resumes the
-    /// conversation.
-    pub argv: &'a Argv,
-    /// The resumption that `argv` comes from; `None` for a session that starts for the first time.
-    pub resumption: Option<&'a Resumption>,
+    /// The program and its arguments, and which conversation they resume.
+    pub resumption: &'a Resumption,
     pub mode: SpawnMode<'a>,
 }
 
@@ -34,17 +30,7 @@ pub enum SpawnMode<'a> {
     Restored(Option<&'a Spec>),
 }
 
-impl<'a> SpawnRequest<'a> {
-    /// A request to start the session with its specification's command.
-    pub fn new(spec: &'a Spec, mode: SpawnMode<'a>) -> Self {
-        Self { spec, argv: &spec.command, resumption: None, mode }
-    }
-
-    /// A request to start the session again.
-    pub fn again(spec: &'a Spec, resumption: &'a Resumption, mode: SpawnMode<'a>) -> Self {
-        Self { spec, argv: &resumption.argv, resumption: Some(resumption), mode }
-    }
-
+impl SpawnRequest<'_> {
     /// Whether the specification stays if the session does not start.
     pub(super) fn keeps_spec(&self) -> bool {
         matches!(self.mode, SpawnMode::Again(_) | SpawnMode::Supervised | SpawnMode::Restored(_))

@@ -49,9 +49,22 @@ while True:
 const SERVER_UNIT: &str = "[Service]\nExecStart=/usr/bin/python3 /usr/local/lib/notices.py\nRestart=always\n\
                            [Install]\nWantedBy=multi-user.target\n";
 
-/// Prints its arguments and stays.
-const AGENT: &str =
-    "#!/bin/sh\necho \"called: $*; key=$KEY; path=$PATH\" >>$HOME/agent.log\necho ready\nexec sleep 10000\n";
+/// Logs its arguments and stays. It keeps its conversations as Claude Code does (`make test-agents` has the real one).
+const AGENT: &str = r#"#!/bin/sh
+echo "called: $*; key=$KEY; path=$PATH" >>$HOME/agent.log
+case $1 in
+    --new) id=new-$FORGE_SESSION ;;
+    --resume) id=$2 ;;
+esac
+if [ -n "$id" ]; then
+    mkdir -p ~/.claude/sessions ~/.claude/projects/p
+    echo '{}' >>~/.claude/projects/p/$id.jsonl
+    start=$(cut -d ' ' -f 22 /proc/$$/stat)
+    echo "{"pid":$$,"procStart":"$start","sessionId":"$id"}" >~/.claude/sessions/$$.json
+fi
+echo ready
+exec sleep 10000
+"#;
 
 const CONFIG: &str = r#"
 [sweep]
@@ -112,12 +125,7 @@ fn set_up(machine: &Machine) {
     let config = "/home/ada/.config/forge/forge.toml";
     write(machine, USER, config, &CONFIG.replace("no-such-program", "sleep 10000 #"));
     write(machine, USER, "/home/ada/token", "123:secret\n");
-    sh(
-        machine,
-        "mkdir -p my.project empty .claude/projects/-home-ada-my-project; \
-                 for id in old new; do echo '{}' >.claude/projects/-home-ada-my-project/$id.jsonl; sleep 0.01; done; \
-                 echo id-7 >id-of-printed",
-    );
+    sh(machine, "rm -rf .claude; mkdir -p my.project empty; echo id-7 >id-of-printed");
     machine.user(&["forge", "units", "install", "--now"]).ok();
     let _ = machine.user(&["forge", "stop", "missing"]);
     write(machine, USER, config, CONFIG);

@@ -76,13 +76,15 @@ fn a_reboot_brings_back_what_was_running(machine: &mut Machine) {
         log.matches("called: one two; key=value; path=/home/ada/bin:").count() == 2,
         "as it was started: {log}"
     );
-    assert!(log.contains("called: --resume new; "), "the newest conversation: {calls:?}");
+    assert!(log.contains("called: --resume new-agent; "), "its conversation: {calls:?}");
     assert!(log.matches("called: --new-too").count() == 2, "no conversation to resume: {calls:?}");
     let restored = events(machine, "restored");
     let of =
         |session: &str| restored.iter().find(|event| event["FORGE_SESSION"] == session).expect("its event");
-    assert_eq!(of("agent")["FORGE_RESUME_ID"], "new");
-    assert!(of("fresh")["FORGE_FRESH"].as_str().expect("a reason").contains("no conversation"));
+    assert_eq!(of("agent")["FORGE_RESUME_ID"], "new-agent");
+    assert!(
+        of("fresh")["FORGE_FRESH"].as_str().expect("a reason").contains("does not know its conversation")
+    );
     assert_eq!(of("adhoc")["FORGE_RESUME_ID"], Value::Null);
 
     // forge reports the session whose program is missing, and starts the others.
@@ -146,7 +148,7 @@ fn a_power_cut_loses_nothing(machine: &mut Machine) {
     machine.power_cut();
     wait_for_restore(machine);
     assert_eq!(running(machine), ["adhoc", "agent", "configured"]);
-    assert!(sh(machine, "cat agent.log").stdout.contains("called: --resume new; "));
+    assert!(sh(machine, "cat agent.log").stdout.contains("called: --resume new-agent; "));
     assert_eq!(machine.user(&["forge", "--json", "probe"]).json()["sockets_dead"], 0);
     // A second power cut hits the restore of many sessions.
     sh(machine, "for n in 1 2 3 4 5 6; do forge spawn m$n -- sleep 10000; done; sync");
@@ -181,7 +183,7 @@ fn screen_contents_stay_out_of_the_journal(machine: &mut Machine) {
     sh(machine, "rm notice");
 }
 
-/// Two agents in one directory: neither ever gets the conversation of the other.
+/// Two agents in one directory, and a person's own: each session resumes its own conversation.
 fn sessions_of_one_directory_keep_their_own_conversations(machine: &mut Machine) {
     set_up(machine);
     write(
@@ -192,23 +194,29 @@ fn sessions_of_one_directory_keep_their_own_conversations(machine: &mut Machine)
          resume_id = 'claude'\n[sessions.two]\ncommand = 'agent --new'\ncwd = '~/my.project'\n\
          resume = 'agent --resume {resume_id}'\nresume_id = 'claude'\n",
     );
-    // The first has its conversation before the second starts.
     sh(
         machine,
-        "export PATH=$HOME/bin:$PATH; rm -f agent.log; forge spawn one; forge restart one; forge spawn two; \
-                 sleep 0.1; echo '{}' >.claude/projects/-home-ada-my-project/of-two.jsonl",
+        "export PATH=$HOME/bin:$PATH; rm -f agent.log; forge spawn one; forge spawn two; forge restart one; \
+         echo '{}' >.claude/projects/p/foreign.jsonl",
+    );
+    // The second one begins another conversation, as with /clear; forge has not looked since.
+    sh(
+        machine,
+        "record=$(grep -l new-two .claude/sessions/*.json); sed -i s/new-two/later-two/ $record; \
+         echo '{}' >.claude/projects/p/later-two.jsonl; sync",
     );
     machine.power_cut();
     wait_for_restore(machine);
     assert_eq!(running(machine), ["one", "two"]);
-    let resumed = sh(machine, "grep -o 'resume [a-z-]*' agent.log").stdout;
-    assert_eq!(
-        resumed, "resume new\nresume new\n",
-        "one keeps its own conversation, and none is resumed twice"
-    );
+    let resumed = sh(machine, "grep -o 'resume [a-z-]*' agent.log | sort").stdout;
+    assert_eq!(resumed, "resume later-two\nresume new-one\nresume new-one\n");
+    // A conversation that is gone: the session begins another one, and says why.
+    sh(machine, "rm .claude/projects/p/later-two.jsonl; sync");
+    machine.power_cut();
+    wait_for_restore(machine);
     let fresh = events(machine, "restored").iter().any(|event| {
         event["FORGE_SESSION"] == "two"
-            && event["FORGE_FRESH"].as_str().is_some_and(|why| why.contains("several sessions"))
+            && event["FORGE_FRESH"].as_str().is_some_and(|why| why.contains("no conversation later-two"))
     });
     assert!(fresh, "{}", story(machine));
     machine.user(&["forge", "stop", "--all"]).ok();

@@ -1,0 +1,69 @@
+//! Starts sessions: new ones, and those that have a conversation to resume.
+
+use super::observe;
+use super::resume::{Resumption, resumption};
+use super::spawn::request::{SpawnMode, SpawnRequest};
+use super::spawn::{Spawned, spawn};
+use crate::agents::conversations::AgentHome;
+use crate::model::error::{Kind, Result};
+use crate::model::session::Mark;
+use crate::model::session::resume::IdSource;
+use crate::model::session::spec::Spec;
+use crate::ops::Context;
+
+/// Starts a session that has no conversation yet.
+///
+/// # Errors
+/// As for [`spawn`].
+pub fn start_new(context: &Context, spec: &Spec, mode: SpawnMode<'_>) -> Result<Spawned> {
+    let beginning = Resumption::beginning(spec, None);
+    start(context, &beginning.recorded_in(spec.clone()), &beginning, mode)
+}
+
+fn start(context: &Context, spec: &Spec, how: &Resumption, mode: SpawnMode<'_>) -> Result<Spawned> {
+    let spawned = spawn(context, SpawnRequest { spec, resumption: how, mode })?;
+    if let Err(error) = remember_agent(context, spec) {
+        // The session is up. What forge knows of its conversation already is enough for most restarts.
+        tracing::debug!("{error}");
+    }
+    Ok(spawned)
+}
+
+/// Records the process and the conversation of an agent that has just started: a power cut leaves nothing else that
+/// names them.
+fn remember_agent(context: &Context, spec: &Spec) -> Result<()> {
+    let Some(IdSource::Agent(kind)) = spec.resume_id else { return Ok(()) };
+    let (id, home) = (&spec.session, &context.paths.home);
+    let (Some(found), Some(kept)) = (observe::one(context, id)?, context.store.spec(id)?) else {
+        return Ok(());
+    };
+    let current = AgentHome::of(kind, &kept, home).current(&found.cgroup.processes());
+    let process = found.mark.as_ref().map(Mark::program);
+    context.store.change_spec(&kept, |spec| {
+        spec.agent_process = process;
+        spec.saved_id = current.or(spec.saved_id.take());
+    })?;
+    Ok(())
+}
+
+/// Starts a session again, with its conversation if forge knows one. If its program ends at once with the conversation,
+/// forge starts it once without: the agent may have deleted the conversation.
+///
+/// # Errors
+/// As for [`spawn`].
+pub fn start_again(context: &Context, spec: &Spec, mode: SpawnMode<'_>) -> Result<Spawned> {
+    let first = resumption(&context.paths.home, &context.store, spec);
+    let recorded = first.recorded_in(spec.clone());
+    let error = match start(context, &recorded, &first, mode) {
+        Ok(spawned) => return Ok(spawned),
+        Err(error) if error.kind == Kind::Ended && first.id.is_some() => error,
+        Err(error) => return Err(error),
+    };
+    let why = error.message.lines().next().unwrap_or_default();
+    let fresh = format!("with its conversation it ended at once: {why}");
+    let second = Resumption::beginning(spec, Some(fresh));
+    // A restore compares the specification on disk, which is the one of the first start by now.
+    let mode = if let SpawnMode::Restored(_) = mode { SpawnMode::Restored(Some(&recorded)) } else { mode };
+    let again = second.recorded_in(spec.clone());
+    start(context, &again, &second, mode)
+}
