@@ -22,6 +22,14 @@ impl FileWatch {
         Self::of(path, AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_CLOSE_WRITE)
     }
 
+    /// Watches a directory for files that are created.
+    ///
+    /// # Errors
+    /// `Failed` if the kernel refuses.
+    pub fn of_new_files(path: &Path) -> Result<Self> {
+        Self::of(path, AddWatchFlags::IN_CREATE)
+    }
+
     /// Watches a file for writes. The file may be a terminal: then its program's output counts.
     ///
     /// # Errors

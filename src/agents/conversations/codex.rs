@@ -12,10 +12,13 @@ use crate::sys::{files, proc};
 /// The variable that names its directory, and the directory's default below the home directory.
 pub(super) const HOME: (&str, &str) = ("CODEX_HOME", ".codex");
 
-const LOCKS: &str = "thread-writer-locks";
-
 /// The length of an id: a UUID.
 const ID: usize = 36;
+
+/// The directory of the lock files.
+pub(super) fn locks(dir: &Path) -> PathBuf {
+    dir.join("thread-writer-locks")
+}
 
 /// The id in the name of a conversation's file.
 fn id_in(path: &Path) -> Option<&str> {
@@ -26,7 +29,7 @@ fn id_in(path: &Path) -> Option<&str> {
 
 /// The conversation of the process that has this pid now: the newest one that it has open.
 pub(super) fn of_live(dir: &Path, pid: u32) -> Option<String> {
-    let locks = files::resolved(&dir.join(LOCKS))?;
+    let locks = files::resolved(&locks(dir))?;
     let open = proc::open_files(pid);
     let ids = open
         .iter()
@@ -51,7 +54,7 @@ fn file_of(folder: &Path, id: &str, depth: u32) -> Option<PathBuf> {
 }
 
 pub(super) fn writer(dir: &Path, id: &str) -> Option<ProcessId> {
-    let lock = files::resolved(&dir.join(LOCKS).join(format!("{id}.lock")))?;
+    let lock = files::resolved(&locks(dir).join(format!("{id}.lock")))?;
     let pid = proc::pids().into_iter().find(|pid| proc::open_files(*pid).contains(&lock))?;
     proc::process_id(pid)
 }

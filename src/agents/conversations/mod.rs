@@ -7,7 +7,7 @@ mod codex;
 use std::path::{Path, PathBuf};
 
 use crate::model::process::ProcessId;
-use crate::model::session::resume::AgentKind;
+use crate::model::session::resume::{AgentKind, IdSource};
 use crate::model::session::spec::Spec;
 
 /// The directory in which an agent keeps its state.
@@ -18,6 +18,14 @@ pub struct AgentHome {
 }
 
 impl AgentHome {
+    /// The directory of the session's agent; `None` if `resume_id` is not an agent's.
+    pub fn of_session(spec: &Spec, home: &Path) -> Option<Self> {
+        match spec.resume_id {
+            Some(IdSource::Agent(kind)) => Some(Self::of(kind, spec, home)),
+            _ => None,
+        }
+    }
+
     /// The directory that the agent uses in the session: the one that its own variable names, or its default below
     /// the home directory.
     pub fn of(kind: AgentKind, spec: &Spec, home: &Path) -> Self {
@@ -50,6 +58,15 @@ impl AgentHome {
             AgentKind::Claude => claude::of_process(&self.dir, agent),
             // Codex leaves nothing that names its process.
             AgentKind::Codex => None,
+        }
+    }
+
+    /// A directory in which the agent creates a file for each conversation that it begins. `None` if no new file shows
+    /// that, or if [`AgentHome::last`] finds the conversation afterwards as well.
+    pub fn begins_in(&self) -> Option<PathBuf> {
+        match self.kind {
+            AgentKind::Claude => None,
+            AgentKind::Codex => Some(codex::locks(&self.dir)),
         }
     }
 

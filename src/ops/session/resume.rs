@@ -146,8 +146,8 @@ pub fn remember(
     find: impl FnOnce(&AgentHome) -> Option<String>,
 ) -> Result<()> {
     let Some(spec) = context.store.spec(id)? else { return Ok(()) };
-    let Some(IdSource::Agent(kind)) = spec.resume_id else { return Ok(()) };
-    let found = find(&AgentHome::of(kind, &spec, &context.paths.home));
+    let Some(agent) = AgentHome::of_session(&spec, &context.paths.home) else { return Ok(()) };
+    let found = find(&agent);
     if found.is_some() && found != spec.saved_id {
         context.store.change_spec(&spec, |spec| spec.saved_id = found)?;
     }

@@ -7,7 +7,6 @@ use super::spawn::{Spawned, spawn};
 use crate::agents::conversations::AgentHome;
 use crate::model::error::{Kind, Result};
 use crate::model::session::Mark;
-use crate::model::session::resume::IdSource;
 use crate::model::session::spec::Spec;
 use crate::ops::Context;
 
@@ -32,12 +31,12 @@ fn start(context: &Context, spec: &Spec, how: &Resumption, mode: SpawnMode<'_>) 
 /// Records the process and the conversation of an agent that has just started: a power cut leaves nothing else that
 /// names them.
 fn remember_agent(context: &Context, spec: &Spec) -> Result<()> {
-    let Some(IdSource::Agent(kind)) = spec.resume_id else { return Ok(()) };
-    let (id, home) = (&spec.session, &context.paths.home);
+    let Some(agent) = AgentHome::of_session(spec, &context.paths.home) else { return Ok(()) };
+    let id = &spec.session;
     let (Some(found), Some(kept)) = (observe::one(context, id)?, context.store.spec(id)?) else {
         return Ok(());
     };
-    let current = AgentHome::of(kind, &kept, home).current(&found.cgroup.processes());
+    let current = agent.current(&found.cgroup.processes());
     let process = found.mark.as_ref().map(Mark::program);
     context.store.change_spec(&kept, |spec| {
         spec.agent_process = process;
@@ -62,8 +61,12 @@ pub fn start_again(context: &Context, spec: &Spec, mode: SpawnMode<'_>) -> Resul
     let why = error.message.lines().next().unwrap_or_default();
     let fresh = format!("with its conversation it ended at once: {why}");
     let second = Resumption::beginning(spec, Some(fresh));
-    // A restore compares the specification on disk, which is the one of the first start by now.
-    let mode = if let SpawnMode::Restored(_) = mode { SpawnMode::Restored(Some(&recorded)) } else { mode };
+    let mode = match mode {
+        // On disk is the specification of the first start by now.
+        SpawnMode::Restored(_) => SpawnMode::Restored(Some(&recorded)),
+        SpawnMode::Again(_) => SpawnMode::Again(None),
+        other => other,
+    };
     let again = second.recorded_in(spec.clone());
     start(context, &again, &second, mode)
 }

@@ -23,7 +23,6 @@ use crate::config::Config;
 use crate::model::error::{Error, Kind, Result};
 use crate::model::event::Event;
 use crate::model::internal_command::InternalCommand;
-use crate::model::screen::prompts::Prompts;
 use crate::model::session::condition::{Action, Condition};
 use crate::model::session::name::SessionId;
 use crate::model::session::{End, EndCause, Mark};
@@ -119,14 +118,16 @@ pub fn watch(context: &Context, id: &SessionId) -> Result<u8> {
         .clone()
         .ok_or_else(|| Error::usage("the supervisor's record names no run to watch"))?;
     let mut supervisor = Supervisor::new(context, id, watched.terms.clone(), record)?;
-    let prompts = prompts(context, id);
-    supervisor.watch(context, SessionWatch::new(watched, prompts))
+    let watch = session_watch(context, id, watched);
+    supervisor.watch(context, watch)
 }
 
-/// The patterns of the session, as `forge send` and `forge list` use them; no patterns where the
-/// specification cannot be read.
-fn prompts(context: &Context, id: &SessionId) -> Prompts {
-    context.store.spec(id).ok().flatten().map(|spec| spec.prompts()).unwrap_or_default()
+/// The run with the patterns of the session, as `forge send` and `forge list` use them, and with its agent; without
+/// them where the specification cannot be read.
+fn session_watch(context: &Context, id: &SessionId, watched: Watched) -> SessionWatch {
+    let spec = context.store.spec(id).ok().flatten();
+    let agent = spec.as_ref().and_then(|spec| AgentHome::of_session(spec, &context.paths.home));
+    SessionWatch::new(watched, spec.map(|spec| spec.prompts()).unwrap_or_default(), agent.as_ref())
 }
 
 /// The configured supervision rules of the session.
@@ -187,8 +188,7 @@ impl Supervisor {
         let written = context.store.write_record(&self.id, &self.record);
         let executed = written.and_then(|()| become_program(&env::forge()?, &arguments));
         tracing::debug!("could not execute forge again: {executed:?}");
-        let prompts = prompts(context, &self.id);
-        self.watch(context, SessionWatch::new(watched, prompts))
+        self.watch(context, session_watch(context, &self.id, watched))
     }
 
     fn write_record(&self, context: &Context) {

@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
+use crate::agents::conversations::AgentHome;
 use crate::model::error::{Error, Kind, Result};
 use crate::model::event::Event;
 use crate::model::screen::Screen;
@@ -42,29 +43,35 @@ pub(super) struct SessionWatch {
     pub(super) silence_check: SilenceCheck,
     pub(super) prompts: Prompts,
     pub(super) questions: Option<QuestionWatch>,
+    /// Reports conversations that agents begin, where the end of an agent leaves no trace of its conversation.
+    pub(super) conversations: Option<FileWatch>,
 }
 
 impl SessionWatch {
-    pub(super) fn new(watched: Watched, prompts: Prompts) -> Self {
+    pub(super) fn new(watched: Watched, prompts: Prompts, agent: Option<&AgentHome>) -> Self {
         let cgroup = Cgroup::new(&watched.cgroup);
         Self {
             oom: cgroup.watch_oom_kills(),
             silence_check: SilenceCheck::default(),
             questions: QuestionWatch::new(&prompts, &watched.mark),
+            conversations: agent
+                .and_then(AgentHome::begins_in)
+                .and_then(|dir| FileWatch::of_new_files(&dir).ok()),
             prompts,
             watched,
             cgroup,
         }
     }
 
-    /// The descriptors by which the kernel reports out-of-memory kills and changes of the terminal, with the
-    /// poll(2) events to wait for; `None` where there is nothing to wait for.
-    pub(super) fn oom_and_terminal_fds(&self) -> [Option<(BorrowedFd<'_>, Interest)>; 2] {
+    /// The descriptors by which the kernel reports out-of-memory kills, changes of the terminal and new
+    /// conversations, with the poll(2) events to wait for; `None` where there is nothing to wait for.
+    pub(super) fn more_fds(&self) -> [Option<(BorrowedFd<'_>, Interest)>; 3] {
         let questions = self.questions.as_ref().filter(|questions| questions.waits_for_output());
         let terminal = questions.and_then(|questions| questions.terminal.as_ref());
         [
             self.oom.as_ref().map(|oom| (oom.as_fd(), Interest::Change)),
             terminal.map(|terminal| (terminal.as_fd(), Interest::Read)),
+            self.conversations.as_ref().map(|conversations| (conversations.as_fd(), Interest::Read)),
         ]
     }
 

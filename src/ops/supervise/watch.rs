@@ -19,6 +19,7 @@ use crate::ops::session::observe;
 use crate::ops::session::specify::with_agent;
 use crate::ops::{Context, heal};
 use crate::sys::clock::{Deadline, boot_us, local, micros, now_us};
+use crate::sys::inotify::FileWatch;
 use crate::sys::poll::{Interest, ready};
 use crate::sys::process::Process;
 use crate::sys::signals::{Signal, Signals};
@@ -72,8 +73,7 @@ impl Supervisor {
                 sd_notify::feed_watchdog();
                 sd_notify::status(&status_line(&watch.watched, condition));
                 // The agent may have begun another conversation. No event reports that for all agents.
-                let processes = || watch.cgroup.processes();
-                self.remember_conversation(context, |agent| agent.current(&processes()));
+                self.remember_current(context, &watch);
             }
             if self.settles_at(&watch).is_some_and(|at| now >= at) {
                 self.forgive_failures(&mut watch);
@@ -106,12 +106,12 @@ impl Supervisor {
                 (self.signals.as_fd(), Interest::Read),
                 (stops.as_fd(), Interest::Read),
             ];
-            let more = watch.oom_and_terminal_fds();
-            let more_at = [fds.len(), fds.len() + usize::from(more[0].is_some())];
-            let more_at = [0, 1].map(|n| more[n].is_some().then_some(more_at[n]));
-            fds.extend(more.into_iter().flatten());
+            let (first, more) = (fds.len(), watch.more_fds());
+            fds.extend(more.iter().flatten());
             let came = ready(&fds, Deadline::at_boot_us(next));
-            let [oom, terminal] = more_at.map(|at| at.is_some_and(|at| came[at]));
+            let mut came_of_more = came[first..].iter();
+            let [oom, terminal, conversation] =
+                more.map(|fd| fd.is_some() && came_of_more.next() == Some(&true));
             if came[3] {
                 sd_notify::stopping("ends on request");
                 // systemd does not restart a unit that it stops. If the signal came from a process, this
@@ -125,6 +125,10 @@ impl Supervisor {
                 stops.unblock();
                 let oom = last_oom.is_some_and(|at| boot_us() - at < micros(OOM_WINDOW));
                 return self.ended(&mut watch, None, oom);
+            }
+            if conversation {
+                watch.conversations.iter().for_each(FileWatch::drain);
+                self.remember_current(context, &watch);
             }
             if terminal {
                 watch.questions.iter_mut().for_each(QuestionWatch::terminal_changed);
@@ -180,6 +184,11 @@ impl Supervisor {
             self.record_stuck("server", Duration::ZERO, false);
         }
         condition
+    }
+
+    /// Records the conversation that the agent has open now.
+    fn remember_current(&self, context: &Context, watch: &SessionWatch) {
+        self.remember_conversation(context, |agent| agent.current(&watch.cgroup.processes()));
     }
 
     pub(super) fn record_stuck(&self, missing: &str, silent: Duration, restarted: bool) {
