@@ -13,7 +13,8 @@ pub(super) static KNOWN: BuiltIn = BuiltIn {
     // The input box. The selected row of a menu begins with a blank, and has a blank after the sign.
     ready: r"^❯\u{a0}",
     not_ready: "Enter to confirm",
-    asking: r"^ +❯ |Enter to confirm",
+    // A menu with numbers, or the keys of a dialog. The list of commands below the input box has the sign, too.
+    asking: r"^ +❯ \d+\. |Enter to confirm|(^ *|· )Esc to cancel",
     begin: &["--session-id", "{resume_id}"],
     resume: &["--resume", "{resume_id}"],
     resume_id: Some(IdSource::Agent(AgentKind::Claude)),

@@ -4,6 +4,7 @@
 //! Agents start slowly, so the tests of a group share one session (`Agent::session`).
 
 mod agent;
+mod conversations;
 mod daemon;
 mod model;
 mod questions;
@@ -12,7 +13,7 @@ mod texts;
 use crate::suite::{Group, group, inside};
 
 pub(crate) fn groups() -> Vec<Group> {
-    let tests = |of: [crate::suite::Test; 7]| of.map(|test| test.limit_s(600)).into();
+    let tests = |of: [crate::suite::Test; 8]| of.map(|test| test.limit_s(600)).into();
     let mut codex: Vec<_> = tests(codex::tests());
     codex.push(inside!(commands_in_a_shared_daemon_are_reported).limit_s(300));
     vec![group("claude", tests(claude::tests())), group("codex", codex)]
@@ -26,10 +27,10 @@ fn commands_in_a_shared_daemon_are_reported() {
 macro_rules! tests_of {
     ($module:ident, $agent:expr) => {
         mod $module {
-            use super::{agent, questions, texts};
+            use super::{agent, conversations, questions, texts};
             use crate::suite::{Test, inside};
 
-            pub(super) fn tests() -> [Test; 7] {
+            pub(super) fn tests() -> [Test; 8] {
                 [
                     inside!(texts_into_an_idle_agent_are_submitted_once),
                     inside!(texts_into_a_working_agent_are_submitted_once),
@@ -38,6 +39,7 @@ macro_rules! tests_of {
                     inside!(a_text_at_the_moment_of_a_question),
                     inside!(a_nudge_never_answers_a_question),
                     inside!(a_trust_question_is_left_alone),
+                    inside!(conversations_survive_crashes),
                 ]
             }
 
@@ -63,6 +65,10 @@ macro_rules! tests_of {
 
             fn a_nudge_never_answers_a_question() {
                 questions::nudges(&$agent);
+            }
+
+            fn conversations_survive_crashes() {
+                conversations::crashes(&$agent);
             }
 
             fn a_trust_question_is_left_alone() {

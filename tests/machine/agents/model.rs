@@ -101,6 +101,19 @@ impl Model {
     }
 }
 
+impl Model {
+    /// The texts that the user has said in the last request with this text.
+    #[track_caller]
+    pub(crate) fn said_with(&self, text: &str) -> Vec<String> {
+        let log = Log::read(self.log);
+        let said = |request: &Request| -> Vec<String> {
+            request.said.iter().filter_map(|id| log.texts.get(id).cloned()).collect()
+        };
+        let has = |said: &Vec<String>| said.iter().any(|said| said.contains(text));
+        log.requests.iter().rev().map(said).find(has).unwrap_or_else(|| panic!("nobody said '{text}'"))
+    }
+}
+
 impl Log {
     fn read(path: &Path) -> Self {
         let mut log = Self::default();
