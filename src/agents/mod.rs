@@ -272,7 +272,7 @@ fn table() -> String {
         let conversations = match (agent.resume.is_empty(), agent.begin.is_empty()) {
             (true, _) => "–",
             (false, true) => "resumed",
-            (false, false) => "begun with an id of forge's choice, resumed",
+            (false, false) => "resumed; forge chooses the id",
         };
         let added: Vec<String> = agent.added.iter().map(|argument| format!("`{argument}`")).collect();
         format!(

@@ -281,6 +281,11 @@ pub fn exists(path: &Path) -> bool {
     path.symlink_metadata().is_ok()
 }
 
+/// When the file was modified; `None` if the kernel refuses to say. Does not follow a link.
+pub fn modified(path: &Path) -> Option<std::time::SystemTime> {
+    path.symlink_metadata().and_then(|metadata| metadata.modified()).ok()
+}
+
 /// The path without links; `None` if it leads nowhere.
 pub fn resolved(path: &Path) -> Option<PathBuf> {
     path.canonicalize().ok()

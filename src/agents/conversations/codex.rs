@@ -9,9 +9,6 @@ use crate::model::process::ProcessId;
 use crate::model::session::resume::check_id;
 use crate::sys::{files, proc};
 
-/// The variable that names its directory, and the directory's default below the home directory.
-pub(super) const HOME: (&str, &str) = ("CODEX_HOME", ".codex");
-
 /// The length of an id: a UUID.
 const ID: usize = 36;
 
@@ -28,7 +25,7 @@ fn id_in(path: &Path) -> Option<&str> {
 }
 
 /// The conversation of the process that has this pid now: the newest one that it has open.
-pub(super) fn of_live(dir: &Path, pid: u32) -> Option<String> {
+pub(super) fn of(dir: &Path, pid: u32) -> Option<String> {
     let locks = files::resolved(&locks(dir))?;
     let open = proc::open_files(pid);
     let ids = open

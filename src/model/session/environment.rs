@@ -48,8 +48,8 @@ fn is_callers_own(name: &OsStr) -> bool {
 /// a user manager at boot knows neither `~/.local/bin` nor the language. None of these variables holds
 /// secrets.
 pub fn is_kept(name: &str) -> bool {
-    // The last two lead Claude Code and Codex to their conversations.
-    matches!(name, "PATH" | "LANG" | "LANGUAGE" | "TZ" | "CLAUDE_CONFIG_DIR" | "CODEX_HOME")
+    // The last three lead agents to their conversations.
+    matches!(name, "PATH" | "LANG" | "LANGUAGE" | "TZ" | "CLAUDE_CONFIG_DIR" | "CODEX_HOME" | "COPILOT_HOME")
         || name.starts_with("LC_")
 }
 

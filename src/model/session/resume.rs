@@ -15,7 +15,7 @@ const LONGEST: usize = 256;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "TextOrList", into = "TextOrList")]
 pub enum IdSource {
-    /// `"claude"` or `"codex"`: forge finds the conversation of this agent's process.
+    /// The name of an agent, for example `"claude"`: forge finds the conversation of this agent's process.
     Agent(AgentKind),
     /// Any other text: this id itself.
     Fixed(String),
@@ -28,16 +28,22 @@ pub enum IdSource {
 pub enum AgentKind {
     Claude,
     Codex,
+    Copilot,
+    Gemini,
+    Qwen,
 }
 
 impl AgentKind {
-    pub const ALL: [Self; 2] = [Self::Claude, Self::Codex];
+    pub const ALL: [Self; 5] = [Self::Claude, Self::Codex, Self::Copilot, Self::Gemini, Self::Qwen];
 
     /// The word in `resume_id`.
     pub fn word(self) -> &'static str {
         match self {
             Self::Claude => "claude",
             Self::Codex => "codex",
+            Self::Copilot => "copilot",
+            Self::Gemini => "gemini",
+            Self::Qwen => "qwen",
         }
     }
 }

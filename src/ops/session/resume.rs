@@ -3,8 +3,9 @@
 
 use std::path::Path;
 
-use crate::agents::conversations::AgentHome;
+use crate::agents::conversations::{AgentHome, OpenConversation};
 use crate::model::error::{Error, Result};
+use crate::model::process::ProcessId;
 use crate::model::session::command::Argv;
 use crate::model::session::name::SessionId;
 use crate::model::session::restore::Kept;
@@ -80,10 +81,7 @@ fn claim_id(home: &Path, store: &Store, spec: &Spec) -> Result<(String, Option<C
             "forge does not know its conversation: the agent had none, or ended before forge saw it",
         )
     })?;
-    if !agent.has(&id) {
-        let dir = agent.dir().display();
-        return Err(Error::failed(format!("there is no conversation {id} in {dir}")));
-    }
+    agent.check(&id).map_err(Error::failed)?;
     let claim = store.claim_conversation(&id)?;
     // Read the specifications after taking the lock: its previous holder has recorded its id by now.
     if claim.is_none() || is_of_another(store, spec, kind, &id)? {
@@ -129,27 +127,43 @@ pub fn current_id(home: &Path, spec: &Spec, pids: &[u32]) -> Result<String> {
     match &spec.resume_id {
         Some(IdSource::Command(argv)) => resume_id::printed(argv, spec),
         Some(IdSource::Agent(kind)) => {
-            let found = AgentHome::of(*kind, spec, home).current(pids).or_else(|| spec.saved_id.clone());
-            found.ok_or_else(|| Error::failed(format!("{} has no conversation yet", kind.word())))
+            let open = AgentHome::of(*kind, spec, home).current(pids).map(|open| open.id);
+            open.or_else(|| spec.saved_id.clone())
+                .ok_or_else(|| Error::failed(format!("{} has no conversation yet", kind.word())))
         }
         Some(IdSource::Fixed(_)) | None => id_at_start(spec),
     }
 }
 
-/// Records the conversation of a session's agent, if `find` knows a newer one than the specification has.
+/// Records the conversation of a session's agent while it runs as one of these processes, if forge does not know it
+/// yet. A power cut and the end of the agent may leave nothing else that names it.
 ///
 /// # Errors
-/// [`Kind::Failed`] if forge cannot read or write the specification.
-pub fn remember(
-    context: &Context,
-    id: &SessionId,
-    find: impl FnOnce(&AgentHome) -> Option<String>,
-) -> Result<()> {
+/// [`Kind::Failed`](crate::model::error::Kind::Failed) if forge cannot read or write the specification.
+pub fn remember(context: &Context, id: &SessionId, pids: &[u32]) -> Result<()> {
     let Some(spec) = context.store.spec(id)? else { return Ok(()) };
     let Some(agent) = AgentHome::of_session(&spec, &context.paths.home) else { return Ok(()) };
-    let found = find(&agent);
-    if found.is_some() && found != spec.saved_id {
-        context.store.change_spec(&spec, |spec| spec.saved_id = found)?;
+    let Some(OpenConversation { id, process }) = agent.current(pids) else { return Ok(()) };
+    if spec.saved_id.as_ref() != Some(&id) || spec.agent_process != Some(process) {
+        context.store.change_spec(&spec, |spec| {
+            (spec.saved_id, spec.agent_process) = (Some(id), Some(process));
+        })?;
+    }
+    Ok(())
+}
+
+/// Records the last conversation of a session's agent right after its end: an agent that was killed may leave a file
+/// that names it, until another process of the agent cleans up. `program` is the session's program.
+///
+/// # Errors
+/// As for [`remember`].
+pub fn remember_last(context: &Context, id: &SessionId, program: ProcessId) -> Result<()> {
+    let Some(spec) = context.store.spec(id)? else { return Ok(()) };
+    let Some(agent) = AgentHome::of_session(&spec, &context.paths.home) else { return Ok(()) };
+    let last =
+        [spec.agent_process, Some(program)].into_iter().flatten().find_map(|process| agent.last(process));
+    if last.is_some() && last != spec.saved_id {
+        context.store.change_spec(&spec, |spec| spec.saved_id = last)?;
     }
     Ok(())
 }

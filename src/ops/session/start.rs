@@ -1,7 +1,7 @@
 //! Starts sessions: new ones, and those that have a conversation to resume.
 
 use super::observe;
-use super::resume::{Resumption, resumption};
+use super::resume::{Resumption, remember, resumption};
 use super::spawn::request::{SpawnMode, SpawnRequest};
 use super::spawn::{Spawned, spawn};
 use crate::agents::conversations::AgentHome;
@@ -28,21 +28,18 @@ fn start(context: &Context, spec: &Spec, how: &Resumption, mode: SpawnMode<'_>) 
     Ok(spawned)
 }
 
-/// Records the process and the conversation of an agent that has just started: a power cut leaves nothing else that
-/// names them.
+/// Records the process and the conversation of an agent that has just started. Most agents show their conversation only
+/// later; until then forge takes the session's program for the agent's process.
 fn remember_agent(context: &Context, spec: &Spec) -> Result<()> {
-    let Some(agent) = AgentHome::of_session(spec, &context.paths.home) else { return Ok(()) };
     let id = &spec.session;
+    if AgentHome::of_session(spec, &context.paths.home).is_none() {
+        return Ok(());
+    }
     let (Some(found), Some(kept)) = (observe::one(context, id)?, context.store.spec(id)?) else {
         return Ok(());
     };
-    let current = agent.current(&found.cgroup.processes());
-    let process = found.mark.as_ref().map(Mark::program);
-    context.store.change_spec(&kept, |spec| {
-        spec.agent_process = process;
-        spec.saved_id = current.or(spec.saved_id.take());
-    })?;
-    Ok(())
+    context.store.change_spec(&kept, |spec| spec.agent_process = found.mark.as_ref().map(Mark::program))?;
+    remember(context, id, &found.cgroup.processes())
 }
 
 /// Starts a session again, with its conversation if forge knows one. If its program ends at once with the conversation,

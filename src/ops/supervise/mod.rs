@@ -246,13 +246,6 @@ impl Supervisor {
         !is_open
     }
 
-    /// Records the conversation of the session's agent, if it is another one than before.
-    fn remember_conversation(&self, context: &Context, find: impl FnOnce(&AgentHome) -> Option<String>) {
-        if let Err(error) = resume::remember(context, &self.id, find) {
-            tracing::debug!("{error}");
-        }
-    }
-
     /// Handles the end of the watched run. Returns the supervisor's exit status.
     fn ended(&mut self, watch: &mut SessionWatch, cause: Option<EndCause>, oom: bool) -> Result<u8> {
         sd_notify::feed_watchdog();
@@ -347,8 +340,7 @@ impl Supervisor {
             }
         }
         if let Some(mark) = mark {
-            // An agent that was killed leaves a file that names its conversation, until another agent cleans up.
-            self.remember_conversation(context, |agent| agent.last(mark.program()));
+            log_failure(resume::remember_last(context, &self.id, mark.program()));
         }
         if let Some(found) = found.filter(|_| !stays) {
             sd_notify::status(&format!("{}; ending the remaining processes", end.words()));
@@ -368,6 +360,13 @@ impl Supervisor {
         };
         self.write_record(context);
         Ok(status)
+    }
+}
+
+/// Logs why something could not be remembered. The session is not affected.
+fn log_failure(result: Result<()>) {
+    if let Err(error) = result {
+        tracing::debug!("{error}");
     }
 }
 

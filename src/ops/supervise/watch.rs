@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use super::session_watch::{CHECK_EVERY, QuestionWatch, SessionWatch};
-use super::{Supervisor, rules};
+use super::{Supervisor, log_failure, rules};
 use crate::config::{self, Config};
 use crate::model::error::Result;
 use crate::model::event::Event;
@@ -15,8 +15,8 @@ use crate::model::session::spec::Spec;
 use crate::model::session::{EndCause, Mark};
 use crate::model::supervision::{Watched, status};
 use crate::model::usage;
-use crate::ops::session::observe;
 use crate::ops::session::specify::with_agent;
+use crate::ops::session::{observe, resume};
 use crate::ops::{Context, heal};
 use crate::sys::clock::{Deadline, boot_us, local, micros, now_us};
 use crate::sys::inotify::FileWatch;
@@ -188,7 +188,7 @@ impl Supervisor {
 
     /// Records the conversation that the agent has open now.
     fn remember_current(&self, context: &Context, watch: &SessionWatch) {
-        self.remember_conversation(context, |agent| agent.current(&watch.cgroup.processes()));
+        log_failure(resume::remember(context, &self.id, &watch.cgroup.processes()));
     }
 
     pub(super) fn record_stuck(&self, missing: &str, silent: Duration, restarted: bool) {

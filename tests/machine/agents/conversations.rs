@@ -71,7 +71,6 @@ impl<'a> Talk<'a> {
     /// Begins another conversation in the same process.
     #[track_caller]
     fn begins_another(&self) {
-        self.model.answers();
         self.session.rests();
         let ran = self.session.send(&[another(self.agent)]);
         assert_eq!(ran.code, 0, "{ran}");
