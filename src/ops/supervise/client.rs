@@ -146,6 +146,10 @@ pub fn poke(context: &Context, id: &SessionId) -> Result<()> {
     let found = observe::existing(context, id)?;
     if found.is_supervised() {
         change_record(context, id, |record| record.poked = true)?;
+        // systemd may have started a supervisor meanwhile, which read its record before this change.
+        if manager.poke(&service)? {
+            return Ok(());
+        }
         // A start job waits for the end of the pause (measured on 252); a restart job does not.
         return manager.restart(&service, Deadline::after(START));
     }
