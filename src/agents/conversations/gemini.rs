@@ -44,8 +44,7 @@ pub(super) fn check(dir: &Path, cwd: &Path, id: &str) -> Result<(), String> {
 }
 
 fn chats(dir: &Path, cwd: &Path) -> Option<Vec<Chat>> {
-    let projects: Projects =
-        serde_json::from_slice(&files::read_own(&dir.join("projects.json")).ok()??).ok()?;
+    let projects: Projects = serde_json::from_slice(&files::read(&dir.join("projects.json")).ok()??).ok()?;
     let name = projects.projects.get(cwd).filter(|name| !name.contains('/') && *name != "..")?;
     let paths = files::paths_in(&dir.join("tmp").join(name).join("chats")).ok()?;
     Some(paths.iter().filter_map(|path| chat(path)).collect())

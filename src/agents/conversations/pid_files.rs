@@ -21,7 +21,7 @@ struct PidFile {
 
 impl PidFile {
     fn read(path: &Path) -> Option<Self> {
-        let file: Self = serde_json::from_slice(&files::read_own(path).ok()??).ok()?;
+        let file: Self = serde_json::from_slice(&files::read(path).ok()??).ok()?;
         check_id(&file.session_id).is_ok().then_some(file)
     }
 

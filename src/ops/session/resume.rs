@@ -11,7 +11,9 @@ use crate::model::session::name::SessionId;
 use crate::model::session::restore::Kept;
 use crate::model::session::resume::{AgentKind, IdSource, check_id, needs_id, with_id};
 use crate::model::session::spec::Spec;
+use crate::model::unit;
 use crate::ops::Context;
+use crate::sys::cgroup;
 use crate::sys::proc::random_uuid;
 use crate::sys::resume_id;
 use crate::sys::store::{Claim, Store};
@@ -87,7 +89,12 @@ fn claim_id(home: &Path, store: &Store, spec: &Spec) -> Result<(String, Option<C
     if claim.is_none() || is_of_another(store, spec, kind, &id)? {
         return Err(Error::failed(format!("another session has the conversation {id}")));
     }
-    if let Some(writer) = agent.writer(&id) {
+    // A restart decides while the session's own agent still runs.
+    let is_own = |pid| {
+        cgroup::of_process(pid)
+            .is_some_and(|path| path.contains(&format!("/{}/", unit::slice(&spec.session))))
+    };
+    if let Some(writer) = agent.writer(&id).filter(|writer| !is_own(writer.pid)) {
         return Err(Error::failed(format!("process {} has the conversation {id} open", writer.pid)));
     }
     Ok((id, claim))

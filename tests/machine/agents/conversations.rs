@@ -4,7 +4,6 @@ use super::agent::{Agent, Session, WORK};
 use super::model::Model;
 use crate::chance::Chance;
 use crate::support::{DropIn, Supervised, events_since, forge, journal_cursor, run, wait_for};
-use serde_json::Value;
 use std::time::Duration;
 
 /// These variables make a run longer, or repeat its random choices. They count when the tests are built: the test
@@ -86,9 +85,9 @@ impl<'a> Talk<'a> {
         assert_eq!(ran.code, 0, "{ran}");
     }
 
-    /// Kills the agent, and waits until it is back. Returns the event of the restart.
+    /// Kills the agent, and waits until it is back. Returns why it has begun afresh, if it has.
     #[track_caller]
-    fn crashes(&self) -> Value {
+    fn crashes(&self) -> Option<String> {
         let (before, cursor) = (self.program(), journal_cursor());
         run(&["kill", "-KILL", &before.to_string()]).ok();
         wait_for(Duration::from_secs(90), "the agent to be back", || {
@@ -98,8 +97,9 @@ impl<'a> Talk<'a> {
         });
         self.session.rests();
         let events = events_since(&cursor);
-        let restarted = events.iter().find(|event| event["FORGE_EVENT"] == "restarted");
-        restarted.cloned().unwrap_or_else(|| panic!("no restart: {events:#?}"))
+        let spawned = events.iter().rfind(|event| event["FORGE_EVENT"] == "spawned");
+        let spawned = spawned.unwrap_or_else(|| panic!("not spawned: {events:#?}"));
+        spawned["FORGE_FRESH"].as_str().map(ToOwned::to_owned)
     }
 }
 
@@ -111,13 +111,13 @@ pub(crate) fn crashes(agent: &Agent) {
     let mut chance = Chance(seed);
     let _settings = DropIn::new("talk", UNLIMITED);
     let talk = Talk::start(agent);
-    // The last text of the present conversation, if it has one.
-    let mut last: Option<String> = None;
-    let (mut resumed, mut fresh) = (0, 0);
+    // The texts of the present conversation.
+    let mut present: Vec<String> = Vec::new();
+    let (mut resumed, mut fresh) = (0, Vec::new());
     for round in 0..crashes {
         if chance.one_in(3) {
             talk.begins_another();
-            last = None;
+            present.clear();
         }
         if chance.one_in(3) {
             talk.is_disturbed(&format!("foreign-{round}: hello"));
@@ -125,29 +125,33 @@ pub(crate) fn crashes(agent: &Agent) {
         if !chance.one_in(4) {
             let text = format!("talk-{round}: hello");
             talk.says(&text);
-            last = Some(text);
+            present.push(text);
         }
         std::thread::sleep(Duration::from_millis(chance.below(1_500) as u64));
-        let restarted = talk.crashes();
-        let check = format!("check-{round}: what did I say last?");
+        let why = talk.crashes();
+        let check = format!("check-{round}: what did I say?");
         talk.says(&check);
         let said = talk.model.said_with(&check);
-        let story = format!("round {round}: {last:?} before, {restarted:#}\nthe model heard: {said:?}");
-        assert!(!said.iter().any(|text| text.contains("foreign-")), "{story}");
-        match (&last, restarted["FORGE_FRESH"].as_str()) {
-            (_, Some(_)) if last.is_none() => fresh += 1,
-            (Some(text), None) => {
-                assert!(said.iter().any(|said| said.contains(text)), "{story}");
-                resumed += 1;
-            }
-            // A conversation without a text: either way is right.
-            (None, None) => resumed += 1,
-            (Some(_), Some(why)) => panic!("begun afresh although there was a conversation: {why}\n{story}"),
-            (None, Some(_)) => unreachable!(),
+        let story = format!("round {round}: {present:?} before, fresh: {why:?}\nthe model heard: {said:?}");
+        let is_present = |said: &String| present.iter().any(|text| said.contains(text));
+        let is_other = |said: &&String| {
+            ["talk-", "check-", "foreign-"].iter().any(|name| said.starts_with(name))
+                && !is_present(said)
+                && !said.contains(&check)
+        };
+        assert_eq!(said.iter().find(is_other), None, "of another conversation; {story}");
+        if let Some(why) = why {
+            assert!(present.len() <= 1, "begun afresh; {story}");
+            fresh.push(why);
+            present.clear();
+        } else {
+            // The agents save a text some time after they have sent it: the last one may be lost.
+            assert!(present.len() <= 1 || said.iter().any(is_present), "not resumed; {story}");
+            resumed += 1;
         }
-        last = Some(check);
+        present.push(check);
     }
-    println!("{}: {crashes} crashes, {resumed} resumed, {fresh} begun afresh", agent.name);
+    println!("{}: {crashes} crashes, {resumed} resumed, begun afresh: {fresh:#?}", agent.name);
     drop(talk.it);
     forge(&["stop", "talk"]);
 }

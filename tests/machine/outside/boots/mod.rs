@@ -60,7 +60,7 @@ if [ -n "$id" ]; then
     mkdir -p ~/.claude/sessions ~/.claude/projects/p
     echo '{}' >>~/.claude/projects/p/$id.jsonl
     start=$(cut -d ' ' -f 22 /proc/$$/stat)
-    echo "{"pid":$$,"procStart":"$start","sessionId":"$id"}" >~/.claude/sessions/$$.json
+    printf '{"pid":%s,"procStart":"%s","sessionId":"%s"}' $$ "$start" "$id" >~/.claude/sessions/$$.json
 fi
 echo ready
 exec sleep 10000

@@ -196,7 +196,7 @@ fn sessions_of_one_directory_keep_their_own_conversations(machine: &mut Machine)
     );
     sh(
         machine,
-        "export PATH=$HOME/bin:$PATH; rm -f agent.log; forge spawn one; forge spawn two; forge restart one; \
+        "export PATH=$HOME/bin:$PATH; rm -f agent.log; forge stop --all; forge spawn one; forge spawn two; forge restart one; \
          echo '{}' >.claude/projects/p/foreign.jsonl",
     );
     // The second one begins another conversation, as with /clear; forge has not looked since.
