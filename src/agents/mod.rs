@@ -1,4 +1,4 @@
-//! What forge knows of coding agents: one file for each, which is a table of data. A session uses a profile that the
+//! The knowledge of coding agents: one file for each, which is a table of data. A session uses a profile that the
 //! user names (`agent`, `--agent`), or the one whose program its command plainly starts.
 
 mod aider;
@@ -62,7 +62,7 @@ pub struct AgentConfig {
 /// The profiles of the configuration, by name.
 pub type AgentConfigs = BTreeMap<String, AgentConfig>;
 
-/// What forge knows of one agent, with the user's changes.
+/// The knowledge of one agent, with the user's changes.
 pub struct Profile {
     pub name: String,
     pub title: &'static str,

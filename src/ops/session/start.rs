@@ -22,7 +22,7 @@ pub fn start_new(context: &Context, spec: &Spec, mode: SpawnMode<'_>) -> Result<
 fn start(context: &Context, spec: &Spec, how: &Resumption, mode: SpawnMode<'_>) -> Result<Spawned> {
     let spawned = spawn(context, SpawnRequest { spec, resumption: how, mode })?;
     if let Err(error) = remember_agent(context, spec) {
-        // The session is up. What forge knows of its conversation already is enough for most restarts.
+        // The session is up, and most restarts need no more than the specification already has.
         tracing::debug!("{error}");
     }
     Ok(spawned)
