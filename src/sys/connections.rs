@@ -4,9 +4,9 @@ use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::os::unix::fs::MetadataExt;
 
+use super::proc::pids;
 use super::proc::sockets;
 use super::sock_diag::{CONNECTED, SHOW_NAME, SHOW_PEER, UnixSocket, unix_sockets};
-use super::tcp::processes;
 use crate::model::error::{Result, Trying};
 
 /// A connection of a process to a process that listened for it.
@@ -73,7 +73,7 @@ impl Connections {
             let is_own = |pid: &u32| {
                 std::fs::metadata(format!("/proc/{pid}")).is_ok_and(|process| process.uid() == uid)
             };
-            let mut pids: Vec<u32> = processes().into_iter().filter(is_own).collect();
+            let mut pids: Vec<u32> = pids().into_iter().filter(is_own).collect();
             pids.sort_unstable_by(|a, b| b.cmp(a));
             pids.iter().flat_map(|pid| sockets(*pid).into_iter().map(|inode| (inode, *pid))).collect()
         })
