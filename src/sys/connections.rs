@@ -4,8 +4,7 @@ use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::os::unix::fs::MetadataExt;
 
-use super::proc::pids;
-use super::proc::sockets;
+use super::proc::{pids, sockets};
 use super::sock_diag::{CONNECTED, SHOW_NAME, SHOW_PEER, UnixSocket, unix_sockets};
 use crate::model::error::{Result, Trying};
 
