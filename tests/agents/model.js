@@ -1,5 +1,6 @@
 // A model server for the agents under test. It logs their requests and gives short answers. It speaks
-// Anthropic's messages and OpenAI's responses, on loopback alone.
+// Anthropic's messages, OpenAI's responses, OpenAI's chat completions and Gemini's content generation, on
+// loopback alone.
 //
 //   MODEL_PORT  the port
 //   MODEL_LOG   a file of JSON lines: {"text": ID, "is": "…"} for each new text of a user,
@@ -13,7 +14,7 @@ const http = require('http');
 const fs = require('fs');
 
 const { MODEL_PORT, MODEL_LOG, MODEL_HOLD } = process.env;
-const SHELLS = ['Bash', 'exec_command', 'shell_command', 'shell'];
+const SHELLS = ['Bash', 'bash', 'exec_command', 'shell_command', 'run_shell_command', 'shell'];
 
 const log = (entry) => fs.appendFileSync(MODEL_LOG, JSON.stringify(entry) + '\n');
 const sleep = (ms) => new Promise((wake) => setTimeout(wake, ms));
@@ -138,6 +139,70 @@ const responses = {
   },
 };
 
+const chat = {
+  path: '/chat/completions',
+  conversation: (query) => ({
+    texts: said(query.messages),
+    toolEnded: (query.messages[query.messages.length - 1] || {}).role === 'tool',
+    tools: (query.tools || []).map((tool) => tool.function.name),
+  }),
+  async answer(n, query, { shell, command, words }, response) {
+    const base = { id: `chat_${n}`, created: 1, model: query.model };
+    const usage = { prompt_tokens: 100, completion_tokens: 10, total_tokens: 110 };
+    const call = { id: `call_${n}`, type: 'function', function: { name: shell, arguments: JSON.stringify({ command, description: 'run it' }) } };
+    const finish_reason = shell ? 'tool_calls' : 'stop';
+    if (!query.stream) {
+      const message = { role: 'assistant', content: words || null, ...(shell && { tool_calls: [call] }) };
+      response.writeHead(200, { 'content-type': 'application/json' });
+      response.write(JSON.stringify({ ...base, object: 'chat.completion', choices: [{ index: 0, message, finish_reason }], usage }));
+      return;
+    }
+    response.writeHead(200, { 'content-type': 'text/event-stream' });
+    const chunk = (fields) =>
+      response.write(`data: ${JSON.stringify({ ...base, object: 'chat.completion.chunk', ...fields })}\n\n`);
+    const delta = (fields, end = null) => chunk({ choices: [{ index: 0, delta: fields, finish_reason: end }] });
+    delta({ role: 'assistant', content: '' });
+    if (shell) delta({ tool_calls: [{ index: 0, ...call }] });
+    else for await (const text of pieces(words, response)) delta({ content: text });
+    delta({}, finish_reason);
+    chunk({ choices: [], usage });
+    response.write('data: [DONE]\n\n');
+  },
+};
+
+const gemini = {
+  path: 'enerateContent',
+  conversation: (query) => {
+    const contents = query.contents || [];
+    const last = (contents[contents.length - 1] || {}).parts || [];
+    return {
+      texts: said(contents.map(({ role, parts }) => ({ role, content: parts }))),
+      toolEnded: last.some((part) => part.functionResponse),
+      tools: (query.tools || []).flatMap((tool) => tool.functionDeclarations || []).map((tool) => tool.name),
+    };
+  },
+  async answer(n, query, { shell, command, words }, response, url) {
+    const part = shell ? { functionCall: { name: shell, args: { command, description: 'run it' } } } : { text: words };
+    const usageMetadata = { promptTokenCount: 100, candidatesTokenCount: 10, totalTokenCount: 110 };
+    const piece = (one, finishReason) => {
+      const content = { role: 'model', parts: [one] };
+      return JSON.stringify({ candidates: [{ index: 0, content, finishReason }], usageMetadata, modelVersion: 'none' });
+    };
+    if (!url.includes(':stream')) {
+      response.writeHead(200, { 'content-type': 'application/json' });
+      response.write(piece(part, 'STOP'));
+      return;
+    }
+    response.writeHead(200, { 'content-type': 'text/event-stream' });
+    const event = (one, finishReason) => response.write(`data: ${piece(one, finishReason)}\n\n`);
+    if (shell) event(part, 'STOP');
+    else {
+      for await (const text of pieces(words, response)) event({ text });
+      event({ text: ' ' }, 'STOP');
+    }
+  },
+};
+
 let requests = 0;
 http
   .createServer(async (request, response) => {
@@ -145,7 +210,7 @@ http
     request.setEncoding('utf8');
     for await (const chunk of request) body += chunk;
     const path = request.url.split('?')[0];
-    const api = [messages, responses].find((one) => request.method === 'POST' && path.endsWith(one.path));
+    const api = [messages, responses, chat, gemini].find((one) => request.method === 'POST' && path.endsWith(one.path));
     if (!api) {
       response.writeHead(path.endsWith('/count_tokens') ? 200 : 404, { 'content-type': 'application/json' });
       response.end(JSON.stringify({ input_tokens: 100 }));
@@ -157,7 +222,7 @@ http
     log({ request: n, said: texts.map(idOf) });
     const answer = answerTo(texts, toolEnded, tools);
     while (answer.shell && held(response)) await sleep(20);
-    await api.answer(n, query, answer, response);
+    await api.answer(n, query, answer, response, request.url);
     response.end();
     if (!response.destroyed) log({ answered: n });
   })
