@@ -1,6 +1,6 @@
-//! The agents: start without first-run questions, and the patterns of their screens.
+//! An agent and its sessions: starting one without first-run questions, reading its screen, typing.
 
-use super::model::{Model, PORT, write};
+use super::model::{Model, write};
 use crate::ran::Ran;
 use crate::support::{forge, forge_json, wait_until};
 use std::path::Path;
@@ -15,67 +15,21 @@ pub(crate) const FOREIGN: &str = "/home/ada/foreign";
 pub(crate) struct Agent {
     pub(crate) name: &'static str,
     pub(crate) command: &'static [&'static str],
-    env: &'static [&'static str],
+    pub(crate) env: &'static [&'static str],
     /// Writes its settings.
-    settle: fn(),
+    pub(crate) settle: fn(),
     pub(crate) ready: &'static str,
     pub(crate) not_ready: &'static str,
     pub(crate) asking: &'static str,
-    /// A part of the question whether the folder is trusted.
-    pub(crate) trust: &'static str,
+    /// A part of the question whether the folder is trusted, if the agent asks that.
+    pub(crate) trust: Option<&'static str>,
+    /// Whether forge recognises its empty input box, so that `--replace-input` works.
+    pub(crate) replaces: bool,
+    /// The longest text that the tests send while the agent works, in bytes.
+    pub(crate) most_at_work: usize,
+    /// How often a test repeats a text or a question.
+    pub(crate) rounds: usize,
 }
-
-pub(crate) const CLAUDE: Agent = Agent {
-    name: "claude",
-    // The mode in which the agent asks for permission.
-    command: &["claude", "--permission-mode", "default"],
-    env: &[
-        "ANTHROPIC_BASE_URL=http://127.0.0.1:8099",
-        "ANTHROPIC_API_KEY=sk-ant-0123456789-0123456789-0123456789",
-        "DISABLE_AUTOUPDATER=1",
-    ],
-    settle: || {
-        let project = serde_json::json!({
-            "hasTrustDialogAccepted": true, "hasCompletedProjectOnboarding": true,
-        });
-        let settings = serde_json::json!({
-            "hasCompletedOnboarding": true,
-            "theme": "dark",
-            "autoUpdates": false,
-            // The last 20 characters of the key.
-            "customApiKeyResponses": {"approved": ["123456789-0123456789"], "rejected": []},
-            "projects": {WORK: project},
-        });
-        write("/home/ada/.claude.json", &settings.to_string());
-    },
-    // The input box; the selected row of a menu begins with a blank.
-    ready: r"(?m)^❯\u{a0}",
-    not_ready: "Enter to confirm",
-    asking: r"(?m)^ +❯ |Enter to confirm",
-    trust: "Is this a project you created or one you trust?",
-};
-
-pub(crate) const CODEX: Agent = Agent {
-    name: "codex",
-    // Without the daemon, which would run the commands of all sessions in one of them.
-    command: &["codex", "--no-daemon", "-a", "on-request"],
-    env: &["MODEL_KEY=none"],
-    settle: || {
-        let settings = format!(
-            "model = 'none'\nmodel_provider = 'local'\ncheck_for_update_on_startup = false\n\
-             [model_providers.local]\nname = 'local'\nbase_url = 'http://127.0.0.1:{PORT}/v1'\n\
-             env_key = 'MODEL_KEY'\nwire_api = 'responses'\n\
-             [projects.'{WORK}']\ntrust_level = 'trusted'\n[analytics]\nenabled = false\n"
-        );
-        write("/home/ada/.codex/config.toml", &settings);
-    },
-    // Codex draws its input box before it asks whether the folder is trusted; the row below the box names the
-    // model and the folder only once the session exists.
-    ready: r"(?m)^› [\s\S]*^  \S.* · [~/]",
-    not_ready: "enter continue · esc back|[Pp]ress enter to continue",
-    asking: r"(?m)^› \d+\. ",
-    trust: "Trust this folder?",
-};
 
 impl Agent {
     /// Prepares everything that the agent needs before its start.

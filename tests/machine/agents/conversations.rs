@@ -16,16 +16,16 @@ const UNLIMITED: &str = "[Unit]\nStartLimitIntervalSec=0\n[Service]\nRestartSec=
 
 /// The text that begins another conversation.
 fn another(agent: &Agent) -> &'static str {
-    match agent.name {
-        "codex" => "/new",
-        _ => "/clear",
-    }
+    if agent.name == "codex" { "/new" } else { "/clear" }
 }
 
 /// The arguments with which the agent answers one text and ends.
 fn once(agent: &Agent) -> &'static [&'static str] {
     match agent.name {
         "codex" => &["codex", "exec", "--skip-git-repo-check"],
+        "gemini" => &["gemini", "--model", "gemini-2.5-pro", "-p"],
+        "qwen" => &["qwen", "-p"],
+        "copilot" => &["copilot", "-p"],
         _ => &["claude", "-p"],
     }
 }

@@ -83,19 +83,20 @@ fn declined(session: &Session, agent: &Agent) {
 
 /// A text is being typed when the question appears.
 pub(crate) fn race(agent: &Agent) {
-    const ROUNDS: u64 = 20;
     let model = agent.settled();
     let session = agent.session();
     let folder = victim();
     let (mut fates, mut asked) = (String::new(), 0);
-    for round in 0..ROUNDS {
+    let rounds = agent.rounds as u64;
+    for round in 0..rounds {
         let name = format!("race-{round}");
         model.hold();
-        session.send(&["--replace-input", REMOVE]).ok();
+        let options: &[&str] = if agent.replaces { &["--replace-input", REMOVE] } else { &[REMOVE] };
+        session.send(options).ok();
         let text = format!("{name}: wait, what is this?");
         let early = start(&["forge", "--json", "send", agent.name, &text]);
         // Typing takes some time; the question appears at any moment of it.
-        std::thread::sleep(Duration::from_millis(round * 60));
+        std::thread::sleep(Duration::from_millis(round * 1_200 / rounds));
         model.go_on();
         let ran = early.wait(Duration::from_secs(60));
         let said: serde_json::Value = ran.json();
@@ -119,7 +120,7 @@ pub(crate) fn race(agent: &Agent) {
         session.rests();
         assert_eq!(model.times(&text), usize::from(submitted), "round {round}: {ran}");
     }
-    println!("{}: {asked} questions in {ROUNDS} rounds; the texts:{fates}", agent.name);
+    println!("{}: {asked} questions in {rounds} rounds; the texts:{fates}", agent.name);
     assert!(asked > 0, "there was no question");
 }
 
@@ -149,6 +150,7 @@ pub(crate) fn nudges(agent: &Agent) {
 
 pub(crate) fn trust(agent: &Agent) {
     agent.settled();
+    let trust = agent.trust.expect("an agent that asks whether a folder is trusted");
     let ready = ["--ready", agent.ready, "--not-ready", agent.not_ready];
     let options = agent.spawned_in(FOREIGN);
     // The session is never ready: a text would go to the question.
@@ -164,18 +166,25 @@ pub(crate) fn trust(agent: &Agent) {
     println!("{}: the question failed the start after {:.1?}", agent.name, begin.elapsed());
     let error = &failed.json()["error"];
     assert_eq!(error["kind"], "asking", "{failed}");
-    assert!(error["message"].as_str().expect("a message").contains(agent.trust), "{failed}");
+    assert!(error["message"].as_str().expect("a message").contains(trust), "{failed}");
     forge(&["stop", "trust"]);
     // A session without a ready pattern shows the question, and no text answers it.
     let args = [&["spawn", "trust"][..], &options, &["--"], agent.command];
     forge_json(&args.concat());
     let session = Session { name: "trust" };
-    session.shows(agent.trust);
+    session.shows(trust);
     for text in ["yes", "1", "y"] {
         session.refuses("asking", &[text]);
     }
-    session.shows(agent.trust);
-    let trusted = run(&["grep", "-rlsF", FOREIGN, ".claude.json", ".codex/config.toml"]).stdout;
+    session.shows(trust);
+    let settings = [
+        ".claude.json",
+        ".codex/config.toml",
+        ".gemini/trustedFolders.json",
+        ".qwen/trustedFolders.json",
+        ".copilot",
+    ];
+    let trusted = run(&[&["grep", "-rlsF", FOREIGN], &settings[..]].concat()).stdout;
     println!("{}: settings that name the folder: {trusted:?}", agent.name);
     forge(&["stop", "--timeout", "2", "trust"]);
 }

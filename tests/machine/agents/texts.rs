@@ -4,11 +4,8 @@ use super::agent::{Agent, Session, WORK};
 use super::model::{Model, write};
 use std::fmt::Write as _;
 
-/// Bytes.
+/// Bytes, in ascending order.
 const SIZES: [usize; 4] = [40, 600, 3_000, 20_000];
-
-/// How many texts of each size are sent.
-const ROUNDS: usize = 20;
 
 /// One line of the report.
 #[derive(Default)]
@@ -84,7 +81,8 @@ fn report(agent: &Agent, state: &str, tallies: &[Tally]) {
     }
     print!("{lines}");
     for tally in tallies {
-        assert!(tally.submitted + 1 >= ROUNDS, "more than one of {ROUNDS} was not submitted:\n{lines}");
+        let rounds = agent.rounds;
+        assert!(tally.submitted + 1 >= rounds, "more than one of {rounds} was not submitted:\n{lines}");
     }
 }
 
@@ -92,7 +90,7 @@ pub(crate) fn idle(agent: &Agent) {
     let model = agent.settled();
     let session = agent.session();
     let (mut sent, mut tallies) = (Vec::new(), SIZES.map(|_| Tally::default()));
-    for round in 0..ROUNDS {
+    for round in 0..agent.rounds {
         for (at, size) in SIZES.into_iter().enumerate() {
             let text = text(&format!("idle-{round}-{size}"), size, round % 2 == 1);
             let submitted = send(&session, &text, &mut tallies[at]);
@@ -111,14 +109,16 @@ pub(crate) fn idle(agent: &Agent) {
 pub(crate) fn working(agent: &Agent) {
     let model = agent.settled();
     let session = agent.session();
-    let (mut sent, mut tallies) = (Vec::new(), SIZES.map(|_| Tally::default()));
-    for round in 0..ROUNDS {
+    let sizes: Vec<usize> = SIZES.into_iter().filter(|size| *size <= agent.most_at_work).collect();
+    let (mut sent, mut tallies) = (Vec::new(), Vec::new());
+    tallies.resize_with(sizes.len(), Tally::default);
+    for round in 0..agent.rounds {
         model.hold();
         let first = text(&format!("busy-{round}"), 30, false);
         session.send(&[&first]).ok();
         model.hears(&first);
         let mut of_round = Vec::new();
-        for (at, size) in SIZES.into_iter().enumerate() {
+        for (at, &size) in sizes.iter().enumerate() {
             let text = text(&format!("busy-{round}-{size}"), size, round % 2 == 1);
             let submitted = send(&session, &text, &mut tallies[at]);
             of_round.push((text, submitted));
