@@ -1,4 +1,4 @@
-//! Without `--no-daemon`, Codex works in one daemon for each user: the commands of a session then run in the session
+//! Without `--no-daemon`, which forge adds, Codex works in one daemon for each user: the commands of a session then run in the session
 //! that started the daemon.
 
 use super::agent::{Agent, Session, WORK};
@@ -8,13 +8,15 @@ use std::time::Duration;
 /// The options with which it neither asks nor builds a sandbox.
 const FREELY: [&str; 4] = ["-a", "never", "-s", "danger-full-access"];
 
-/// Starts two sessions, and has each run a command. Returns the pids of the commands.
+/// Starts two sessions with these options of forge, and has each run a command. Returns the pids of the commands.
 #[track_caller]
 fn two_sessions(agent: &Agent, options: &[&str]) -> [u32; 2] {
     ["one", "two"].map(|name| {
         let ready = ["--ready", agent.ready, "--ready-timeout", "60"];
-        let command = [&["codex"][..], &FREELY[..], options].concat();
-        forge_json(&[&["spawn", name][..], &agent.spawned_in(WORK), &ready, &["--"], &command].concat());
+        let command = [&["codex"][..], &FREELY[..]].concat();
+        let spawn =
+            [&["spawn", name][..], options, &agent.spawned_in(WORK), &ready, &["--"], &command].concat();
+        forge_json(&spawn);
         let session = Session { name };
         session.rests();
         let seconds = if name == "one" { "4101" } else { "4102" };
@@ -27,7 +29,7 @@ fn two_sessions(agent: &Agent, options: &[&str]) -> [u32; 2] {
 
 pub(crate) fn shared(agent: &Agent) {
     let _model = agent.settled();
-    let [first, second] = two_sessions(agent, &[]);
+    let [first, second] = two_sessions(agent, &["--agent", "generic"]);
     println!("with a daemon: {} and {}", cgroup_of(first), cgroup_of(second));
     assert!(cgroup_of(second).contains("/forge-one.slice/"), "the command of two runs in one");
     let stopped = forge_json(&["stop", "two"]);
@@ -36,7 +38,7 @@ pub(crate) fn shared(agent: &Agent) {
     assert_eq!((&outside["session"], &outside["same_program"]), (&"one".into(), &true.into()), "{stopped}");
     assert!(alive(second));
     forge(&["stop", "one"]).ok();
-    let [first, second] = two_sessions(agent, &["--no-daemon"]);
+    let [first, second] = two_sessions(agent, &[]);
     println!("without: {} and {}", cgroup_of(first), cgroup_of(second));
     assert!(
         cgroup_of(first).contains("/forge-one.slice/") && cgroup_of(second).contains("/forge-two.slice/")
