@@ -2,10 +2,13 @@
 
 use super::arguments::{SUPERVISION, Wanted, renamed};
 use super::{Command, CommandContext, ConfigPolicy};
+use crate::agents;
 use crate::model::error::Result;
 use crate::model::output::Output;
 use crate::model::session::outside::WITHOUT_DAEMON;
+use crate::model::session::spec::Spec;
 use crate::model::sweep::stale_sockets;
+use crate::ops::Context;
 use crate::ops::session::spawn::request::SpawnMode;
 use crate::ops::session::start::start_new;
 use crate::ops::supervise::client;
@@ -58,6 +61,9 @@ impl Command for Args {
                 .line(format!("warning: {}", one.works(&spec.session)))
                 .line(format!("  {WITHOUT_DAEMON}"));
         }
+        if let Some(note) = added(context, &spec, &wanted.command)? {
+            output = output.line(note);
+        }
         output = output
             .line(format!(
                 "spawned {}{cleaned}{retried}: {} is process {} ({} ms)",
@@ -76,4 +82,14 @@ impl Command for Args {
         }
         Ok(output)
     }
+}
+
+/// A line for the user about the arguments that forge has added to a command line of the user.
+fn added(context: &Context, spec: &Spec, given: &[String]) -> Result<Option<String>> {
+    let Some(agent) = spec.agent.as_deref().filter(|_| !given.is_empty()) else { return Ok(None) };
+    let profile = agents::named(&context.config.agents, agent)?;
+    let added: Vec<&str> =
+        profile.arguments.iter().filter(|argument| !given.contains(argument)).map(String::as_str).collect();
+    let why = if profile.why.is_empty() { String::new() } else { format!(": {}", profile.why) };
+    Ok((!added.is_empty()).then(|| format!("forge added {} for {}{why}", added.join(" "), profile.title)))
 }
