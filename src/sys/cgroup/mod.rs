@@ -1,6 +1,8 @@
-//! Control groups: their processes, their usage, and forge's mark on the group of a session's slice.
+//! Control groups: their processes and their usage. [`attributes`] has what forge writes on a session's group.
 //!
 //! forge supports version 2 of the hierarchy only (cgroups(7)): systemd 252 and later run on it.
+
+mod attributes;
 
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
@@ -11,26 +13,17 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
-use rustix::fs::{XattrFlags, getxattr, setxattr};
 
-use super::clock::{Deadline, boot_us, now_us};
+use super::clock::{Deadline, now_us};
 use super::files;
 use super::proc;
 use super::process::Process;
 use super::signals::Signal;
-use crate::model::error::{Error, Kind, Result, Trying};
-use crate::model::session::Mark;
+use crate::model::error::{Error, Result, Trying};
 use crate::model::usage::Usage;
 
 /// The mount point of the hierarchy.
 const ROOT: &str = "/sys/fs/cgroup";
-
-/// The extended attribute with forge's mark. Since Linux 5.7 the owner of a group may set attributes of the
-/// `user.` class.
-const MARK: &str = "user.forge.session";
-
-/// The extended attribute with the time of a session's last sign of life.
-const BEAT: &str = "user.forge.beat";
 
 /// The path of a process's control group in the hierarchy, from `/proc/PID/cgroup`. `None` if the process is
 /// gone, or the machine has no hierarchy of version 2.
@@ -281,46 +274,6 @@ impl Cgroup {
         let mut kills = OomKills { file: File::open(self.path.join("memory.events")).ok()?, seen: 0 };
         kills.new_kills();
         Some(kills)
-    }
-
-    /// Records the current time as the last sign of life.
-    ///
-    /// # Errors
-    /// `Failed` if the group is gone, or the kernel refuses.
-    pub fn beat(&self) -> Result<()> {
-        setxattr(&self.path, BEAT, boot_us().to_string().as_bytes(), XattrFlags::empty())
-            .trying(format!("cannot record a beat on {}", self.path.display()))
-    }
-
-    /// The last sign of life, in microseconds since the boot.
-    pub fn last_beat(&self) -> Option<u64> {
-        let mut buffer = [0; 32];
-        let length = getxattr(&self.path, BEAT, &mut buffer[..]).ok()?;
-        std::str::from_utf8(buffer.get(..length)?).ok()?.parse().ok()
-    }
-
-    /// forge's mark; `None` if the group has no mark or is gone.
-    pub fn mark(&self) -> Option<Mark> {
-        let mut buffer = vec![0; 8192];
-        let length = getxattr(&self.path, MARK, &mut buffer[..]).ok()?;
-        serde_json::from_slice(buffer.get(..length)?).ok()
-    }
-
-    /// Sets the mark, atomically.
-    ///
-    /// # Errors
-    /// `Missing` if the file system does not support extended attributes; `Failed` if the kernel refuses for
-    /// another reason.
-    pub fn set_mark(&self, mark: &Mark) -> Result<()> {
-        let bytes = serde_json::to_vec(mark).trying("cannot write a session's mark")?;
-        setxattr(&self.path, MARK, &bytes, XattrFlags::empty()).map_err(|error| {
-            let error_text = format!("cannot mark the control group {}: {error}", self.path.display());
-            if error == rustix::io::Errno::NOTSUP {
-                Error::new(Kind::Missing, error_text).hint("this needs Linux 5.7 and the version 2 hierarchy")
-            } else {
-                Error::failed(error_text)
-            }
-        })
     }
 }
 
