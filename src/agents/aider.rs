@@ -12,6 +12,7 @@ pub(super) static KNOWN: BuiltIn = BuiltIn {
     ready: "^> ",
     not_ready: "",
     asking: "",
+    working: "",
     begin: &[],
     resume: &[],
     resume_id: None,

@@ -17,6 +17,7 @@ pub(super) struct BuiltIn {
     pub(super) ready: &'static str,
     pub(super) not_ready: &'static str,
     pub(super) asking: &'static str,
+    pub(super) working: &'static str,
     /// The arguments, after the program, that begin a conversation with a given id.
     pub(super) begin: &'static [&'static str],
     /// The arguments, after the program, that resume a conversation.

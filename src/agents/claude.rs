@@ -15,6 +15,8 @@ pub(super) static KNOWN: BuiltIn = BuiltIn {
     not_ready: "Enter to confirm",
     // A menu with numbers, or the keys of a dialog. The list of commands below the input box has the sign, too.
     asking: r"^ +❯ \d+\. |Enter to confirm|(^ *|· )Esc to cancel",
+    // The row below the input box.
+    working: "esc to interrupt",
     begin: &["--session-id", "{resume_id}"],
     resume: &["--resume", "{resume_id}"],
     resume_id: Some(IdSource::Agent(AgentKind::Claude)),

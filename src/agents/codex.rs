@@ -15,6 +15,8 @@ pub(super) static KNOWN: BuiltIn = BuiltIn {
     ready: r"^› [\s\S]*^  \S.* · [~/]",
     not_ready: "enter continue · esc back|[Pp]ress enter to continue",
     asking: r"^› \d+\. ",
+    // Codex shows "esc to interrupt" only until the first words of an answer, so nothing on the screen tells an idle agent.
+    working: "",
     begin: &[],
     resume: &["resume", "{resume_id}"],
     resume_id: Some(IdSource::Agent(AgentKind::Codex)),

@@ -14,6 +14,7 @@ pub(super) static KNOWN: BuiltIn = BuiltIn {
     ready: r"^❯",
     not_ready: r"Do you trust the files in this folder\?",
     asking: r"^│ ❯ \d+\. ",
+    working: r"esc( esc)? interrupt",
     begin: &["--session-id", "{resume_id}"],
     resume: &["--session-id", "{resume_id}"],
     resume_id: Some(IdSource::Agent(AgentKind::Copilot)),

@@ -15,6 +15,7 @@ pub(super) static KNOWN: BuiltIn = BuiltIn {
     ready: r"(Gemini CLI v|✦|▀▀▀▀)[\s\S]*Type your message",
     not_ready: r"Do you trust the files in this folder\?|How would you like to authenticate",
     asking: r"^ ?│ +● \d+\. ",
+    working: r"\(esc to cancel, ",
     begin: &["--session-id", "{resume_id}"],
     resume: &["--resume", "{resume_id}"],
     resume_id: Some(IdSource::Agent(AgentKind::Gemini)),

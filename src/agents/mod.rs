@@ -54,6 +54,8 @@ pub struct AgentConfig {
     pub not_ready: Option<ScreenPattern>,
     #[serde(deserialize_with = "prompts::asking")]
     pub asking: Option<ScreenPattern>,
+    #[serde(deserialize_with = "prompts::working")]
+    pub working: Option<ScreenPattern>,
     /// The arguments, after the program, that resume a conversation; empty: forge resumes none.
     pub resume: Option<Vec<String>>,
     pub resume_id: Option<IdSource>,
@@ -168,6 +170,7 @@ impl Profile {
                 ready: pattern(PatternKey::Ready, known.ready)?,
                 not_ready: pattern(PatternKey::NotReady, known.not_ready)?,
                 asking: pattern(PatternKey::Asking, known.asking)?,
+                working: pattern(PatternKey::Working, known.working)?,
             },
             begin: owned(known.begin),
             resume: owned(known.resume),
@@ -208,6 +211,7 @@ impl Profile {
                 ready: config.ready.or(self.prompts.ready),
                 not_ready: config.not_ready.or(self.prompts.not_ready),
                 asking: config.asking.or(self.prompts.asking),
+                working: config.working.or(self.prompts.working),
             },
             // An agent that the user has resumed in another way may not accept these arguments.
             begin: if config.resume.is_some() { Vec::new() } else { self.begin },

@@ -12,6 +12,7 @@ pub(super) static KNOWN: BuiltIn = BuiltIn {
     ready: r"ctrl\+p commands",
     not_ready: "",
     asking: r"△ Permission required",
+    working: "esc interrupt",
     begin: &[],
     resume: &[],
     resume_id: None,

@@ -15,6 +15,8 @@ pub(super) static KNOWN: BuiltIn = BuiltIn {
     ready: r"^> ",
     not_ready: r"Do you trust this folder\?",
     asking: r"^[ │]+› \d+\. ",
+    // The row may be wrapped.
+    working: r"esc to\s+cancel\)",
     begin: &["--session-id", "{resume_id}"],
     resume: &["--resume", "{resume_id}"],
     resume_id: Some(IdSource::Agent(AgentKind::Qwen)),

@@ -87,6 +87,7 @@ fn show(profile: &Profile) -> Output {
         ("ready", pattern(&profile.prompts.ready)),
         ("not ready", pattern(&profile.prompts.not_ready)),
         ("asking", pattern(&profile.prompts.asking)),
+        ("working", pattern(&profile.prompts.working)),
         ("begins", or_dash(profile.begin.join(" "))),
         ("resumes", or_dash(profile.resume.join(" "))),
     ];
@@ -117,6 +118,7 @@ fn knows(profile: &Profile) -> Vec<&'static str> {
         (prompts.ready.is_some(), "prompt"),
         (prompts.not_ready.is_some(), "first questions"),
         (prompts.asking.is_some(), "questions"),
+        (prompts.working.is_some(), "work"),
         (!profile.resume.is_empty(), "conversations"),
     ]
     .into_iter()
@@ -137,6 +139,7 @@ fn describe(profile: &Profile) -> Value {
         "ready": pattern(&profile.prompts.ready),
         "not_ready": pattern(&profile.prompts.not_ready),
         "asking": pattern(&profile.prompts.asking),
+        "working": pattern(&profile.prompts.working),
         "begin": profile.begin,
         "resume": profile.resume,
         "resume_id": profile.resume_id,

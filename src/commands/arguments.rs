@@ -52,6 +52,9 @@ pub struct Wanted {
     /// The program asks the user a question while this regular expression matches its screen
     #[arg(long, value_name = "REGEX", value_parser = pattern(PatternKey::Asking), help_heading = READINESS)]
     pub asking: Option<ScreenPattern>,
+    /// The program works on a turn while this regular expression matches its screen
+    #[arg(long, value_name = "REGEX", value_parser = pattern(PatternKey::Working), help_heading = READINESS)]
+    pub working: Option<ScreenPattern>,
     /// Fail if the session is not ready after this time (90, 90s, 10min) [default: 30s]
     #[arg(long, value_name = "DURATION", value_parser = whole_seconds, help_heading = READINESS)]
     pub ready_timeout: Option<u64>,
@@ -89,6 +92,7 @@ impl Wanted {
             ready: self.ready.clone().or_else(|| configured.ready.clone()),
             not_ready: self.not_ready.clone().or_else(|| configured.not_ready.clone()),
             asking: self.asking.clone().or_else(|| configured.asking.clone()),
+            working: self.working.clone().or_else(|| configured.working.clone()),
             ready_timeout_s: self.ready_timeout.unwrap_or(configured.ready_timeout_s),
             limits: limits.or(&configured.limits),
             ports: if self.port.is_empty() { configured.ports.clone() } else { self.port.clone() },

@@ -181,6 +181,9 @@ pub struct SessionConfig {
     /// The program asks its user something while this pattern matches its screen.
     #[serde(deserialize_with = "prompts::asking")]
     pub asking: Option<ScreenPattern>,
+    /// The program works on a turn while this pattern matches its screen.
+    #[serde(deserialize_with = "prompts::working")]
+    pub working: Option<ScreenPattern>,
     /// How long `ready` may take to match.
     #[serde(deserialize_with = "time::seconds")]
     pub ready_timeout: Option<Duration>,
@@ -211,7 +214,12 @@ pub struct SessionConfig {
 
 impl SessionConfig {
     pub fn prompts(&self) -> Prompts {
-        Prompts { ready: self.ready.clone(), not_ready: self.not_ready.clone(), asking: self.asking.clone() }
+        Prompts {
+            ready: self.ready.clone(),
+            not_ready: self.not_ready.clone(),
+            asking: self.asking.clone(),
+            working: self.working.clone(),
+        }
     }
 
     pub fn rules(&self) -> Rules {

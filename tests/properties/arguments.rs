@@ -233,6 +233,7 @@ properties! {
             ready: parse(PatternKey::Ready, 0),
             not_ready: parse(PatternKey::NotReady, 1),
             asking: parse(PatternKey::Asking, 2),
+            working: None,
         };
         let matches = |pattern: &Option<ScreenPattern>| pattern.as_ref().is_some_and(|one| one.matches(&screen));
         let [ready, not_ready, asking] = [&prompts.ready, &prompts.not_ready, &prompts.asking].map(matches);

@@ -26,9 +26,9 @@ use crate::arguments::{argv, limits};
 use crate::guard::snapshot;
 use crate::{bytes, id, properties, text};
 
-fn patterns() -> impl Strategy<Value = [Option<String>; 3]> {
+fn patterns() -> impl Strategy<Value = [Option<String>; 4]> {
     let pattern = || option::of("[a-z❯]{1,5}");
-    [pattern(), pattern(), pattern()]
+    [pattern(), pattern(), pattern(), pattern()]
 }
 
 fn pattern(key: PatternKey, text: Option<String>) -> Option<ScreenPattern> {
@@ -56,7 +56,8 @@ fn spec() -> impl Strategy<Value = Spec> {
         any::<[bool; 3]>(),
     );
     (what, how, option::of(text()), vec(any::<u16>(), 0..3)).prop_map(|(what, how, agent, ports)| {
-        let (session, command, cwd, env, kept_env, [ready, not_ready, asking], ready_timeout_s) = what;
+        let (session, command, cwd, env, kept_env, [ready, not_ready, asking, working], ready_timeout_s) =
+            what;
         let (limits, begin, resume, resume_id, saved_id, keeper, [as_configured, fresh, over]) = how;
         Spec {
             version: VERSION,
@@ -69,6 +70,7 @@ fn spec() -> impl Strategy<Value = Spec> {
             ready: pattern(PatternKey::Ready, ready),
             not_ready: pattern(PatternKey::NotReady, not_ready),
             asking: pattern(PatternKey::Asking, asking),
+            working: pattern(PatternKey::Working, working),
             ready_timeout_s,
             limits,
             begin,

@@ -68,6 +68,7 @@ mod tests {
             ready: of(PatternKey::Ready, "^> "),
             not_ready: of(PatternKey::NotReady, "Do you trust"),
             asking: of(PatternKey::Asking, r"\[y/N\]"),
+            working: None,
         };
         let mut blocker = Blocker::default();
         let waits = screens.iter().fold(false, |_, (screen, ms)| {

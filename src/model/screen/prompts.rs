@@ -24,6 +24,8 @@ pub enum PatternKey {
     NotReady,
     /// The program asks its user something.
     Asking,
+    /// The program works on a turn.
+    Working,
 }
 
 impl PatternKey {
@@ -33,6 +35,7 @@ impl PatternKey {
             Self::Ready => "ready",
             Self::NotReady => "not_ready",
             Self::Asking => "asking",
+            Self::Working => "working",
         }
     }
 
@@ -42,6 +45,7 @@ impl PatternKey {
             Self::Ready => "name some text that is only there when the program is up",
             Self::NotReady => "name some text that is only there while the program is not up yet",
             Self::Asking => "name some text that is only there while the program asks",
+            Self::Working => "name some text that is only there while the program works",
         }
     }
 }
@@ -162,6 +166,14 @@ pub fn asking<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<Option<
     pattern(PatternKey::Asking, from)
 }
 
+/// The same for a field `working`.
+///
+/// # Errors
+/// As for [`ScreenPattern::parse`].
+pub fn working<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<Option<ScreenPattern>, D::Error> {
+    pattern(PatternKey::Working, from)
+}
+
 fn pattern<'de, D: Deserializer<'de>>(
     key: PatternKey,
     from: D,
@@ -179,6 +191,8 @@ pub struct Prompts {
     pub not_ready: Option<ScreenPattern>,
     /// The program asks its user something.
     pub asking: Option<ScreenPattern>,
+    /// The program works on a turn.
+    pub working: Option<ScreenPattern>,
 }
 
 impl Prompts {
@@ -210,19 +224,34 @@ impl Prompts {
         self.asking.as_ref().is_some_and(|asking| asking.matches(screen))
     }
 
+    /// Whether the program works on a turn.
+    pub fn is_working(&self, screen: &str) -> bool {
+        self.working.as_ref().is_some_and(|working| working.matches(screen))
+    }
+
+    /// Whether a screen can show what the program does: see `model::session::activity`.
+    pub fn show_activity(&self) -> bool {
+        self.asking.is_some() || self.working.is_some()
+    }
+
     /// The question of the program: the lines that `asking` matches, trimmed, at most [`QUESTION_LINES`] of them
     /// and [`QUESTION_CHARS`] characters. It may be private, so forge never writes it to the journal.
     pub fn question(&self, screen: &str) -> Option<String> {
         let asking = self.asking.as_ref().filter(|asking| asking.matches(screen))?;
         let lines = asking.lines(screen);
-        let lines: Vec<&str> =
-            lines.into_iter().map(str::trim).filter(|line| !line.is_empty()).take(QUESTION_LINES).collect();
-        let text = lines.join("\n");
-        Some(match text.char_indices().nth(QUESTION_CHARS) {
-            None => text,
-            // The last character shows that there is more.
-            Some(_) => text.chars().take(QUESTION_CHARS - 1).chain(['…']).collect(),
-        })
+        Some(shortened(lines))
+    }
+}
+
+/// The first lines of a text, trimmed: at most [`QUESTION_LINES`] lines that are not blank, and
+/// [`QUESTION_CHARS`] characters.
+pub fn shortened<'a>(lines: impl IntoIterator<Item = &'a str>) -> String {
+    let lines = lines.into_iter().map(str::trim).filter(|line| !line.is_empty());
+    let text = lines.take(QUESTION_LINES).collect::<Vec<_>>().join("\n");
+    match text.char_indices().nth(QUESTION_CHARS) {
+        None => text,
+        // The last character shows that there is more.
+        Some(_) => text.chars().take(QUESTION_CHARS - 1).chain(['…']).collect(),
     }
 }
 
@@ -250,6 +279,7 @@ mod tests {
             ready: Some(of(PatternKey::Ready, ready)),
             not_ready: Some(of(PatternKey::NotReady, not_ready)),
             asking: Some(of(PatternKey::Asking, asking)),
+            working: None,
         }
     }
 
@@ -270,7 +300,7 @@ mod tests {
                 "{bad}"
             );
         }
-        for key in [PatternKey::Ready, PatternKey::NotReady, PatternKey::Asking] {
+        for key in [PatternKey::Ready, PatternKey::NotReady, PatternKey::Asking, PatternKey::Working] {
             for empty in ["", "x*"] {
                 let message = ScreenPattern::parse(key, empty).unwrap_err().message;
                 assert!(message.contains("empty screen") && message.contains(key.word()), "{message}");

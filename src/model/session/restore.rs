@@ -159,6 +159,7 @@ mod tests {
             ready: None,
             not_ready: None,
             asking: None,
+            working: None,
             ready_timeout_s: 30,
             limits: Limits::default(),
             begin: None,

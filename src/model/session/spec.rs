@@ -43,6 +43,9 @@ pub struct Spec {
     /// The program asks its user something while this pattern matches its screen.
     #[serde(default, deserialize_with = "prompts::asking")]
     pub asking: Option<ScreenPattern>,
+    /// The program works on a turn while this pattern matches its screen.
+    #[serde(default, deserialize_with = "prompts::working")]
+    pub working: Option<ScreenPattern>,
     /// How long `ready` may take to match.
     pub ready_timeout_s: u64,
     #[serde(default)]
@@ -83,7 +86,12 @@ pub struct Spec {
 
 impl Spec {
     pub fn prompts(&self) -> Prompts {
-        Prompts { ready: self.ready.clone(), not_ready: self.not_ready.clone(), asking: self.asking.clone() }
+        Prompts {
+            ready: self.ready.clone(),
+            not_ready: self.not_ready.clone(),
+            asking: self.asking.clone(),
+            working: self.working.clone(),
+        }
     }
 }
 

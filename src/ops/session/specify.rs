@@ -37,6 +37,7 @@ pub fn from_config(
         ready: configured.ready,
         not_ready: configured.not_ready,
         asking: configured.asking,
+        working: configured.working,
         ready_timeout_s: configured.ready_timeout.map_or(READY_TIMEOUT_S, seconds_up),
         limits: configured.limits.or(&context.config.limits),
         begin: None,
@@ -75,6 +76,7 @@ fn as_agent(profile: &Profile, spec: Spec) -> Result<Spec> {
         ready: spec.ready.or_else(|| profile.prompts.ready.clone()),
         not_ready: spec.not_ready.or_else(|| profile.prompts.not_ready.clone()),
         asking: spec.asking.or_else(|| profile.prompts.asking.clone()),
+        working: spec.working.or_else(|| profile.prompts.working.clone()),
         ..spec
     };
     if spec.resume.is_none() {

@@ -156,13 +156,14 @@ impl Supervisor {
     fn update_patterns(&self, context: &Context, config: &Config) {
         let spec = context.store.spec(&self.id).ok().flatten().filter(|spec| spec.as_configured);
         let (Some(spec), Some(session)) = (spec, config.sessions.get(&self.id)) else { return };
-        let Prompts { ready, not_ready, asking } = session.prompts();
-        let configured = Spec { agent: session.agent.clone(), ready, not_ready, asking, ..spec.clone() };
-        let Ok(Spec { ready, not_ready, asking, .. }) = with_agent(&config.agents, configured) else {
-            return;
-        };
+        let Prompts { ready, not_ready, asking, working } = session.prompts();
+        let agent = session.agent.clone();
+        let configured = Spec { agent, ready, not_ready, asking, working, ..spec.clone() };
+        let Ok(configured) = with_agent(&config.agents, configured) else { return };
+        let Prompts { ready, not_ready, asking, working } = configured.prompts();
         let changed = context.store.change_spec(&spec, |spec| {
-            (spec.ready, spec.not_ready, spec.asking) = (ready, not_ready, asking);
+            (spec.ready, spec.not_ready) = (ready, not_ready);
+            (spec.asking, spec.working) = (asking, working);
         });
         if let Err(error) = changed {
             tracing::debug!("{error}");

@@ -54,8 +54,8 @@ impl<'a> Turn<'a> {
         Ok(Self { id, mark, server, prompts, before })
     }
 
-    /// Waits until the program prints nothing more and the ready pattern matches. Returns the lines that are
-    /// new on the screen.
+    /// Waits until the program prints nothing more, the ready pattern matches, and the working pattern does not.
+    /// Returns the lines that are new on the screen.
     ///
     /// # Errors
     /// [`Kind::Deadline`] if the turn has not ended by the deadline; [`Kind::Asking`] if the program asks a
@@ -85,7 +85,8 @@ impl<'a> Turn<'a> {
                 return Err(Error::new(Kind::Asking, message)
                     .hint(format!("'forge attach {}' to answer it", self.id)));
             }
-            if !deadline.passed() && self.prompts.is_ready(&screen.text) {
+            let is_idle = self.prompts.is_ready(&screen.text) && !self.prompts.is_working(&screen.text);
+            if !deadline.passed() && is_idle {
                 let after = self.server.screen(&self.mark.pane, Some(HISTORY), Deadline::after(ANSWER))?;
                 return Ok(added(&self.before, &after));
             }
