@@ -76,6 +76,7 @@ fn spec() -> impl Strategy<Value = Spec> {
             begin,
             resume,
             resume_id,
+            reported_id: saved_id.clone(),
             saved_id,
             agent_process: None,
             keeper,

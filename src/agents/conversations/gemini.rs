@@ -27,15 +27,16 @@ struct Chat {
     modified: SystemTime,
 }
 
-/// Checks that the conversation is the newest one of the directory. If there is a newer one, the session may have begun
+/// Checks that the conversation is the newest one of the directory, unless the agent has reported it. If there is a
+/// newer one, the session may have begun
 /// that one (`/clear`), or somebody else: forge cannot tell.
-pub(super) fn check(dir: &Path, cwd: &Path, id: &str) -> Result<(), String> {
+pub(super) fn check(dir: &Path, cwd: &Path, id: &str, is_reported: bool) -> Result<(), String> {
     let chats = chats(dir, cwd).unwrap_or_default();
     let last =
         |is_its: bool| chats.iter().filter(|chat| (chat.id == id) == is_its).map(|chat| chat.modified).max();
     match (last(true), last(false)) {
         (None, _) => Err(format!("there is no conversation {id} of {} in {}", cwd.display(), dir.display())),
-        (Some(its), Some(other)) if other > its => Err(format!(
+        (Some(its), Some(other)) if other > its && !is_reported => Err(format!(
             "there is a newer conversation than {id} in {}, and gemini does not show whose it is",
             cwd.display()
         )),

@@ -94,18 +94,18 @@ impl AgentHome {
         (self.kind == AgentKind::Codex).then(|| codex::locks(&self.dir))
     }
 
-    /// Checks that the conversation is on disk, and that it is certainly the last one of a session that forge knows
-    /// to have had it.
+    /// Checks that the conversation is on disk, and that it is the last one of the session that had it. The program's
+    /// own report (`is_reported`) is enough for that.
     ///
     /// # Errors
     /// The reason why the session must not resume it.
-    pub fn check(&self, id: &str) -> Result<(), String> {
+    pub fn check(&self, id: &str, is_reported: bool) -> Result<(), String> {
         let has = match self.kind {
             AgentKind::Claude => pid_files::has(&self.dir, "", id),
             AgentKind::Qwen => pid_files::has(&self.dir, "chats", id),
             AgentKind::Codex => codex::has(&self.dir, id),
             AgentKind::Copilot => copilot::has(&self.dir, id),
-            AgentKind::Gemini => return gemini::check(&self.dir, &self.cwd, id),
+            AgentKind::Gemini => return gemini::check(&self.dir, &self.cwd, id, is_reported),
         };
         if has { Ok(()) } else { Err(format!("there is no conversation {id} in {}", self.dir.display())) }
     }

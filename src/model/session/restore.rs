@@ -167,6 +167,7 @@ mod tests {
             resume_id: None,
             agent_process: None,
             saved_id: None,
+            reported_id: None,
             ports: vec![],
             fresh: false,
             keeper: Keeper::Forge,

@@ -66,6 +66,9 @@ pub struct Spec {
     /// names it.
     #[serde(default)]
     pub agent_process: Option<ProcessId>,
+    /// The newest id that the program itself has reported. `saved_id` is the same until forge has found another one.
+    #[serde(default)]
+    pub reported_id: Option<String>,
     #[serde(default)]
     pub keeper: Keeper,
     /// Whether the session follows the configuration, without other options. A restore then uses the present
@@ -85,6 +88,11 @@ pub struct Spec {
 }
 
 impl Spec {
+    /// The saved id, if the program itself has reported it.
+    pub fn reported_id(&self) -> Option<&str> {
+        self.reported_id.as_deref().filter(|id| self.saved_id.as_deref() == Some(*id))
+    }
+
     pub fn prompts(&self) -> Prompts {
         Prompts {
             ready: self.ready.clone(),

@@ -83,7 +83,7 @@ fn claim_id(home: &Path, store: &Store, spec: &Spec) -> Result<(String, Option<C
             "forge does not know its conversation: the agent had none, or ended before forge saw it",
         )
     })?;
-    agent.check(&id).map_err(Error::failed)?;
+    agent.check(&id, spec.reported_id() == Some(id.as_str())).map_err(Error::failed)?;
     let claim = store.claim_conversation(&id)?;
     // Read the specifications after taking the lock: its previous holder has recorded its id by now.
     if claim.is_none() || is_of_another(store, spec, kind, &id)? {
@@ -100,15 +100,17 @@ fn claim_id(home: &Path, store: &Store, spec: &Spec) -> Result<(String, Option<C
     Ok((id, claim))
 }
 
-/// The id when no program of the session runs. The newest knowledge counts: a command may also find the id now, and
-/// otherwise the saved one is the newest.
+/// The id when no program of the session runs. The program's own report is exact. Otherwise a command may find the id
+/// now, and otherwise the saved one is the newest.
 fn id_at_start(spec: &Spec) -> Result<String> {
     match &spec.resume_id {
         Some(IdSource::Fixed(id)) => check_id(id).map(|()| id.clone()),
-        Some(IdSource::Command(argv)) => match (resume_id::printed(argv, spec), &spec.saved_id) {
-            (Err(_), Some(saved)) => Ok(saved.clone()),
-            (printed, _) => printed,
-        },
+        Some(IdSource::Command(argv)) => {
+            let printed = || resume_id::printed(argv, spec);
+            spec.reported_id()
+                .map_or_else(printed, |id| Ok(id.to_owned()))
+                .or_else(|error| spec.saved_id.clone().ok_or(error))
+        }
         Some(IdSource::Agent(_)) | None => {
             Err(Error::failed("no source of its resume id (resume_id) is configured"))
         }
@@ -132,7 +134,9 @@ fn is_of_another(store: &Store, spec: &Spec, kind: AgentKind, id: &str) -> Resul
 /// [`Kind::Failed`] if there is no valid id.
 pub fn current_id(home: &Path, spec: &Spec, pids: &[u32]) -> Result<String> {
     match &spec.resume_id {
-        Some(IdSource::Command(argv)) => resume_id::printed(argv, spec),
+        Some(IdSource::Command(argv)) => {
+            resume_id::printed(argv, spec).or_else(|error| spec.reported_id().map(str::to_owned).ok_or(error))
+        }
         Some(IdSource::Agent(kind)) => {
             let open = AgentHome::of(*kind, spec, home).current(pids).map(|open| open.id);
             open.or_else(|| spec.saved_id.clone())

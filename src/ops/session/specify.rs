@@ -45,6 +45,7 @@ pub fn from_config(
         resume_id: configured.resume_id,
         saved_id: None,
         agent_process: None,
+        reported_id: None,
         ports: configured.ports,
         fresh: false,
         keeper: Keeper::Forge,
@@ -102,6 +103,7 @@ pub fn from_config_and_last_run(context: &Context, id: &SessionId, before: Optio
             kept_env: before.kept_env.clone(),
             saved_id: before.saved_id.clone(),
             agent_process: before.agent_process,
+            reported_id: before.reported_id.clone(),
             keeper: before.keeper,
             ..spec
         },

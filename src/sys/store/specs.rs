@@ -36,6 +36,22 @@ impl Store {
         Ok(true)
     }
 
+    /// Stores the conversation id that a session's program has reported. Does nothing if the session has no
+    /// specification: `forge stop` has removed it.
+    ///
+    /// # Errors
+    /// `Failed` if the file cannot be read or written.
+    pub fn set_reported_id(&self, id: &SessionId, conversation: &str) -> Result<()> {
+        let _turn = self.spec_turn(id);
+        let Some(mut spec) = self.spec(id)? else { return Ok(()) };
+        if spec.reported_id() == Some(conversation) {
+            return Ok(());
+        }
+        spec.saved_id = Some(conversation.to_owned());
+        spec.reported_id.clone_from(&spec.saved_id);
+        files::write_json(&self.spec_path(id), &spec)
+    }
+
     /// The specification of a session; `None` if there is no file.
     ///
     /// # Errors
