@@ -91,6 +91,8 @@ pub(super) enum AnyCommand {
     Wait(commands::wait::Args),
     /// Record a sign of life of a session for its supervisor
     Beat(commands::beat::Args),
+    /// Report what the program of a session does (for hooks of agents)
+    Report(commands::report::Args),
     /// Make a supervisor reload the configuration and check its session at once
     Poke(commands::poke::Args),
     /// Supervise a session (forge-spawn@NAME.service runs this)
@@ -136,6 +138,7 @@ impl AnyCommand {
             Self::Send(command) => command,
             Self::Wait(command) => command,
             Self::Beat(command) => command,
+            Self::Report(command) => command,
             Self::Poke(command) => command,
             Self::Supervise(command) => command,
             Self::Sweep(command) => command,

@@ -48,8 +48,8 @@ impl Command for Args {
 
 fn row(session: &Session) -> Vec<String> {
     let unknown = || "-".to_owned();
-    let asks = (session.activity == Activity::Asking).then_some("asking");
-    let more: Vec<&str> = asks.into_iter().chain(session.attached.then_some("attached")).collect();
+    let activity = Some(session.activity.word()).filter(|_| session.activity != Activity::Unknown);
+    let more: Vec<&str> = activity.into_iter().chain(session.attached.then_some("attached")).collect();
     let more = if more.is_empty() { String::new() } else { format!(" ({})", more.join(", ")) };
     vec![
         session.session.to_string(),

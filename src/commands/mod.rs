@@ -17,6 +17,7 @@ pub mod man;
 pub mod notify;
 pub mod poke;
 pub mod probe;
+pub mod report;
 pub mod restart;
 pub mod restore;
 pub mod run;

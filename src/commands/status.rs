@@ -5,6 +5,7 @@ use super::{Command, CommandContext, ConfigPolicy};
 use crate::model::error::Result;
 use crate::model::output::Output;
 use crate::model::session::State;
+use crate::model::session::activity::Activity;
 use crate::model::{unit, usage};
 use crate::ops::session::observe;
 
@@ -53,10 +54,14 @@ impl Command for Args {
             None => rows.push(("outside", "unknown: the kernel does not list its Unix sockets".to_owned())),
         }
         rows.extend(session.failure.iter().map(|failure| ("failure", failure.clone())));
-        if let Some(question) = &session.question {
+        if let Some(source) = session.activity_source {
             let since = session.activity_since.as_ref().map(|since| format!(" since {since}"));
-            rows.push(("activity", format!("asking{}:", since.unwrap_or_default())));
-            rows.extend(question.lines().map(|line| ("", format!("| {line}"))));
+            let (activity, since) = (session.activity.word(), since.unwrap_or_default());
+            rows.push(("activity", format!("{activity}{since} ({})", source.word())));
+        }
+        if session.activity == Activity::Asking {
+            let question = session.question.iter().flat_map(|question| question.lines());
+            rows.extend(question.map(|line| ("", format!("| {line}"))));
             rows.push((
                 "next",
                 format!("'forge capture {id}' shows the screen, 'forge attach {id}' lets you answer,"),

@@ -12,6 +12,7 @@ use std::time::Duration;
 use crate::agents::AgentConfigs;
 use crate::model::error::Result;
 use crate::model::guard::unit_state::{Guarded, ManagerKind};
+use crate::model::notice::NoticeKind;
 use crate::model::screen::prompts::{self, Prompts, ScreenPattern};
 use crate::model::session::command::Argv;
 use crate::model::session::limits::{Limits, Percent};
@@ -82,6 +83,8 @@ impl Default for Restore {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Notify {
+    /// The kinds of notices to send.
+    pub on: Option<Vec<NoticeKind>>,
     /// A command that reads the notice as JSON from its standard input.
     pub command: Option<Argv>,
     pub telegram: Option<Telegram>,
@@ -93,6 +96,12 @@ impl Notify {
     /// Whether at least one channel is configured.
     pub fn is_configured(&self) -> bool {
         self.command.is_some() || self.telegram.is_some() || self.webhook.is_some()
+    }
+
+    /// Whether to send notices of this kind. A test is always sent.
+    pub fn wants(&self, kind: NoticeKind) -> bool {
+        let on = self.on.as_deref().unwrap_or(&NoticeKind::USUAL);
+        kind == NoticeKind::Test || on.contains(&kind)
     }
 }
 

@@ -1,19 +1,64 @@
-//! Notices: messages to people about a boot, a failure, a disturbance or a question.
+//! Notices: messages to people about a boot, a failure, a disturbance, a question or the end of a turn.
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::health::Probe;
 use crate::model::session::name::SessionId;
 use crate::model::session::restore::Restored;
 use crate::model::session::resume::resumed_words;
 
+/// The subject of a notice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NoticeKind {
+    /// A boot.
+    Boot,
+    /// A unit that failed and is not restarted.
+    Failure,
+    /// A disturbance that `forge-guard-watch.service` saw.
+    Disturbed,
+    /// A question of a session's program.
+    Asking,
+    /// The end of a turn: `forge report done`.
+    Done,
+    /// A session's program that ended, and not cleanly. forge may start it again.
+    Crashed,
+    /// `forge notify test`.
+    Test,
+}
+
+impl NoticeKind {
+    /// The kinds that are sent where the configuration does not say which.
+    pub const USUAL: [Self; 4] = [Self::Boot, Self::Failure, Self::Disturbed, Self::Asking];
+
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Boot => "boot",
+            Self::Failure => "failure",
+            Self::Disturbed => "disturbed",
+            Self::Asking => "asking",
+            Self::Done => "done",
+            Self::Crashed => "crashed",
+            Self::Test => "test",
+        }
+    }
+}
+
+/// The text that a hook gave for a notice, in a file until the notice is sent: it may be private, so neither a
+/// command line nor the attributes of a control group may hold it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NoticeText {
+    /// [`ActivityReport::since`](crate::model::session::activity::ActivityReport::since) of the report.
+    pub since: u64,
+    pub text: String,
+}
+
 /// A message. Commands and webhooks get it as JSON, Telegram gets its text.
 #[derive(Debug, Clone, Serialize)]
 pub struct Notice {
-    /// `boot`, `failure`, `disturbed`, `asking` or `test`.
-    pub kind: &'static str,
+    pub kind: NoticeKind,
     pub host: String,
     pub user: String,
     /// RFC 3339 in UTC.
@@ -25,7 +70,7 @@ pub struct Notice {
     pub restore: Option<Restored>,
     /// The unit that failed.
     pub unit: Option<String>,
-    /// The session whose program asks its user something.
+    /// The session whose program asks its user something, is done or crashed.
     pub session: Option<SessionId>,
 }
 

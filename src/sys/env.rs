@@ -11,7 +11,7 @@ use etcetera::BaseStrategy;
 use nix::unistd::{Uid, User};
 
 use crate::model::error::{Error, Kind, Result, Trying};
-use crate::model::session::environment::{GIVEN, is_kept, without_values};
+use crate::model::session::environment::{GIVEN, GIVEN_TEXT, is_kept, without_values};
 
 /// The directories of the user that forge runs as.
 #[derive(Debug, Clone)]
@@ -163,8 +163,13 @@ pub fn given_variable(name: &str) -> Result<String> {
     })
 }
 
-/// Executes forge again without the values that its command line contains for `--env`: other users can read a
-/// command line. Returns if there are no such values, or if the execution fails.
+/// The text that forge's command line had for `forge report --text` ([`hide_given_values`]).
+pub fn given_text() -> Option<String> {
+    Some(std::env::var_os(format!("{GIVEN}{GIVEN_TEXT}"))?.to_string_lossy().into_owned())
+}
+
+/// Executes forge again without the values that its command line contains for `--env` and `--text`: other users can
+/// read a command line, and the journal stores it. Returns if there are no such values, or if the execution fails.
 pub fn hide_given_values() {
     let arguments: Vec<OsString> = arguments().split_off(1);
     if let Some((arguments, values)) = without_values(&arguments) {

@@ -46,6 +46,14 @@ impl FileWatch {
         Self::of(path, AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_ACCESS)
     }
 
+    /// Watches a file for changes of its extended attributes, among others.
+    ///
+    /// # Errors
+    /// `Failed` if the kernel refuses.
+    pub fn of_attributes(path: &Path) -> Result<Self> {
+        Self::of(path, AddWatchFlags::IN_ATTRIB)
+    }
+
     fn of(path: &Path, what: AddWatchFlags) -> Result<Self> {
         let doing = || format!("cannot watch {}", path.display());
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).trying(doing())?;

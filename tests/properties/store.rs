@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use forge::model::guard::snapshot::Snapshot;
 use forge::model::screen::prompts::{PatternKey, ScreenPattern};
-use forge::model::session::activity::Question;
+use forge::model::session::activity::{EventLimit, KnownActivity, Question};
 use forge::model::session::name::SessionId;
 use forge::model::session::restore::{Again, Failed, Kept, Left, ManagerLife, Restored};
 use forge::model::session::resume::{AgentKind, IdSource};
@@ -171,6 +171,10 @@ pub(crate) fn watched() -> impl Strategy<Value = Watched> {
             screen,
             asked,
             notice_boot_us,
+            matched_report: notice_boot_us,
+            seen: output_wall_us
+                .map(|since| KnownActivity { since: Some(since), ..KnownActivity::default() }),
+            events: EventLimit::default(),
         }
     })
 }

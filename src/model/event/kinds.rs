@@ -7,9 +7,11 @@ use super::{About, Subject, TARGET, names, used};
 use crate::model::guard::report::{Denial, Verdict};
 use crate::model::guard::timeline::Changed;
 use crate::model::guard::unit_state::Guarded;
+use crate::model::notice::NoticeKind;
 use crate::model::output::legible;
 use crate::model::screen::typing::TextFate;
 use crate::model::session::End;
+use crate::model::session::activity::{Activity, Source};
 use crate::model::session::name::SessionId;
 use crate::model::session::resume::resumed_words;
 use crate::model::sweep::stale_sockets;
@@ -259,26 +261,25 @@ events! {
         fields: { forge_kind: *kind, forge_error: error.as_str() },
     }
 
-    /// A notice was sent. `notice` is `boot`, `failure`, `disturbed`, `asking` or `test`; `channel` is
-    /// `command`, `telegram` or `webhook`; `attempts` counts the tries.
-    Notified { notice: &'static str, channel: &'static str, attempts: u32 } => {
+    /// A notice was sent. `channel` is `command`, `telegram` or `webhook`; `attempts` counts the tries.
+    Notified { notice: NoticeKind, channel: &'static str, attempts: u32 } => {
         word: "notified",
         id: "7a3ed40d75f94daa9bf0e8abdb6bb41f",
         level: INFO,
         about: (),
-        text: format!("notice of {notice} sent by {channel}"),
-        fields: { forge_notice: *notice, forge_channel: *channel, forge_attempts: *attempts },
+        text: format!("notice of {} sent by {channel}", notice.word()),
+        fields: { forge_notice: notice.word(), forge_channel: *channel, forge_attempts: *attempts },
     }
 
     /// A notice was not sent.
-    NotifyFailed { notice: &'static str, channel: &'static str, attempts: u32, error: String } => {
+    NotifyFailed { notice: NoticeKind, channel: &'static str, attempts: u32, error: String } => {
         word: "notify_failed",
         id: "bca169024c4544a297bd928d2be19f2f",
         level: ERROR,
         about: (),
-        text: format!("notice of {notice} not sent by {channel}: {error}"),
+        text: format!("notice of {} not sent by {channel}: {error}", notice.word()),
         fields: {
-            forge_notice: *notice,
+            forge_notice: notice.word(),
             forge_channel: *channel,
             forge_attempts: *attempts,
             forge_error: error.as_str(),
@@ -458,6 +459,30 @@ events! {
         level: INFO,
         about: session,
         text: format!("{session} asks its user something"),
+        fields: {},
+    }
+
+    /// The activity of a session's program changed: a hook reported it, or the supervisor saw it on the screen. forge
+    /// records at most 10 such changes a minute for a session from each source.
+    Activity { session: SessionId, activity: Activity, source: Source } => {
+        word: "activity",
+        id: "1ed357b4610c4547a6be6cb80f637aab",
+        level: INFO,
+        about: session,
+        text: match activity {
+            Activity::Unknown => format!("{session}: its {} does not show what it does", source.word()),
+            activity => format!("{session} is {} ({})", activity.word(), source.word()),
+        },
+        fields: { forge_activity: activity.word(), forge_source: source.word() },
+    }
+
+    /// A session's program finished its work: `forge report done`.
+    Done { session: SessionId } => {
+        word: "done",
+        id: "ad454ee9c66b44ac83e6204a58507290",
+        level: INFO,
+        about: session,
+        text: format!("{session} is done"),
         fields: {},
     }
 }

@@ -10,7 +10,9 @@ use super::*;
 use crate::model::guard::report::{Denial, Verdict};
 use crate::model::guard::timeline::Changed;
 use crate::model::guard::unit_state::{StateChange, UnitState};
+use crate::model::notice::NoticeKind;
 use crate::model::screen::typing::TextFate;
+use crate::model::session::activity::{Activity, Source};
 use crate::model::session::{End, EndCause};
 
 fn session() -> SessionId {
@@ -100,6 +102,9 @@ fn samples() -> Vec<Event> {
         nudged(Ok(TextFate::Unconfirmed)),
         nudged(Err("it asks".into())),
         Event::Asking { session: session() },
+        Event::Activity { session: session(), activity: Activity::Working, source: Source::Hook },
+        Event::Activity { session: session(), activity: Activity::Unknown, source: Source::Screen },
+        Event::Done { session: session() },
         Event::Oom { session: session(), kills: 2, limit: Some(1 << 30) },
         Event::Oom { session: session(), kills: 1, limit: None },
         Event::Swept { socket: "/tmp/x".into(), session: Some(session()) },
@@ -136,8 +141,13 @@ fn samples() -> Vec<Event> {
         restored(None, Some("no id")),
         restored(None, None),
         Event::RestoreFailed { session: session(), kind: "taken", error: "it runs".into() },
-        Event::Notified { notice: "boot", channel: "telegram", attempts: 2 },
-        Event::NotifyFailed { notice: "boot", channel: "webhook", attempts: 9, error: "status 500".into() },
+        Event::Notified { notice: NoticeKind::Boot, channel: "telegram", attempts: 2 },
+        Event::NotifyFailed {
+            notice: NoticeKind::Boot,
+            channel: "webhook",
+            attempts: 9,
+            error: "status 500".into(),
+        },
     ]
 }
 

@@ -122,13 +122,16 @@ impl std::str::FromStr for Assignment {
 
 pub type Given = (String, String);
 
-/// The command line without the values of `--env`, and those values; `None` if it has none. Arguments after
-/// `--` belong to the program.
+/// The name of the text of `forge report --text` among the given values.
+pub const GIVEN_TEXT: &str = "TEXT";
+
+/// The command line without the values of `--env` and `forge report --text`, and those values; `None` if it has
+/// none. Arguments after `--` belong to the program.
 ///
 /// All users of the machine can read a command line, and the journal stores the command line of each process
 /// that writes to it.
 pub fn without_values(arguments: &[OsString]) -> Option<(Vec<OsString>, Vec<Given>)> {
-    // Other commands have no such option; a similar argument of theirs has another meaning.
+    // Other commands have no such options; a similar argument of theirs has another meaning.
     let mut words = arguments.iter();
     let verb = loop {
         let word = words.next()?;
@@ -139,9 +142,14 @@ pub fn without_values(arguments: &[OsString]) -> Option<(Vec<OsString>, Vec<Give
             break word;
         }
     };
-    if verb != "spawn" && verb != "run" {
-        return None;
+    match verb.to_str()? {
+        "spawn" | "run" => without_assignments(arguments),
+        "report" => without_text(arguments),
+        _ => None,
     }
+}
+
+fn without_assignments(arguments: &[OsString]) -> Option<(Vec<OsString>, Vec<Given>)> {
     let (mut values, mut is_other) = (Vec::new(), false);
     let mut rest = Vec::with_capacity(arguments.len());
     let mut iter = arguments.iter();
@@ -169,6 +177,28 @@ pub fn without_values(arguments: &[OsString]) -> Option<(Vec<OsString>, Vec<Give
         }
     }
     is_other.then_some((rest, values))
+}
+
+/// An empty text stands for the given one.
+fn without_text(arguments: &[OsString]) -> Option<(Vec<OsString>, Vec<Given>)> {
+    let (mut given, mut rest) = (None, Vec::with_capacity(arguments.len()));
+    let mut iter = arguments.iter();
+    while let Some(argument) = iter.next() {
+        let argument = argument.to_string_lossy();
+        let text = if argument == "--text" {
+            iter.next().map(|text| text.to_string_lossy().into_owned())
+        } else {
+            argument.strip_prefix("--text=").map(str::to_owned)
+        };
+        if let Some(text) = text {
+            rest.push("--text=".into());
+            given = Some(text);
+        } else {
+            rest.push(argument.into_owned().into());
+        }
+    }
+    let given = given.filter(|text| !text.is_empty())?;
+    Some((rest, vec![(GIVEN_TEXT.to_owned(), given)]))
 }
 
 /// Checks the name of a variable that a user gives.
@@ -255,6 +285,13 @@ mod tests {
         let (rest, values) = without_values(&line("--config f.toml run x --env A=1")).unwrap();
         assert_eq!((rest, values.len()), (line("--config f.toml run x --env=A"), 1));
         assert_eq!(without_values(&line("send x --env=A=1")), None);
+        for given in ["report asking --text Sure? --json", "report asking --text=Sure? --json"] {
+            let (rest, values) = without_values(&line(given)).unwrap();
+            assert_eq!(rest, line("report asking --text= --json"));
+            assert_eq!(values, [(GIVEN_TEXT.to_owned(), "Sure?".to_owned())]);
+            assert_eq!(without_values(&rest), None, "once");
+        }
+        assert_eq!(without_values(&line("report asking --text")), None);
         // The parser refuses an invalid name, and repeats it.
         assert_eq!(without_values(&line("spawn x --env 1=2")), Some((line("spawn x --env=1"), vec![])));
     }

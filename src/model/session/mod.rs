@@ -114,9 +114,9 @@ pub struct Session {
     /// Whether a supervisor runs for it.
     pub supervised: bool,
     pub activity: Activity,
-    /// When the activity began, RFC 3339 in UTC; null unless a supervisor saw it begin.
+    /// When the activity began, RFC 3339 in UTC; null unless a hook reported it or a supervisor saw it begin.
     pub activity_since: Option<String>,
-    /// The source of `activity`.
+    /// The source of `activity`; null if the activity is unknown.
     pub activity_source: Option<Source>,
     /// The lines of the screen that show the question.
     #[serde(skip)]

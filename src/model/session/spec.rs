@@ -66,7 +66,8 @@ pub struct Spec {
     /// names it.
     #[serde(default)]
     pub agent_process: Option<ProcessId>,
-    /// The newest id that the program itself has reported. `saved_id` is the same until forge has found another one.
+    /// The newest id that the program itself has reported (`forge report --resume-id`). `saved_id` is the same
+    /// until forge has found another one.
     #[serde(default)]
     pub reported_id: Option<String>,
     #[serde(default)]

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::policy::Breaker;
 use super::silence::{OUTPUT_STEP, Rules};
 use crate::model::session::Mark;
-use crate::model::session::activity::Question;
+use crate::model::session::activity::{EventLimit, KnownActivity, Question};
 
 /// The file of one session's supervisors.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -103,6 +103,15 @@ pub struct Watched {
     /// When the last notice of a question was sent.
     #[serde(default, rename = "noticed")]
     pub notice_boot_us: Option<u64>,
+    /// The report of a hook whose question was on the screen already, by its `since`.
+    #[serde(default, rename = "reported")]
+    pub matched_report: Option<u64>,
+    /// The activity that the supervisor saw last.
+    #[serde(default)]
+    pub seen: Option<KnownActivity>,
+    /// Limits the events about changes of the activity on the screen.
+    #[serde(default)]
+    pub events: EventLimit,
 }
 
 /// A question that a program asks.
@@ -143,6 +152,24 @@ impl Watched {
                 true
             }
         }
+    }
+
+    /// Marks the question as the one that a hook reported at `since`: its notice is on its way.
+    pub fn match_report(&mut self, since: u64) {
+        self.matched_report = Some(since);
+        if let Some(asked) = &mut self.asked {
+            (asked.since_boot_us, asked.notified) = (since, true);
+        }
+    }
+
+    /// Replaces the activity; returns whether another one, or another source, counts now.
+    pub fn see(&mut self, known: KnownActivity, now_boot_us: u64) -> bool {
+        let before = self.seen.unwrap_or_default();
+        if (before.activity, before.source) == (known.activity, known.source) {
+            return false;
+        }
+        self.seen = Some(KnownActivity { since: known.since.or(Some(now_boot_us)), ..known });
+        true
     }
 
     /// The earliest time for a notice of the question; `None` if there is no question, or a notice of it

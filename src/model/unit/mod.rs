@@ -99,6 +99,16 @@ pub fn asking(id: &SessionId) -> String {
     format!("forge-asking-{id}.service")
 }
 
+/// The service that sends the notice of a crash.
+pub fn crashed(id: &SessionId) -> String {
+    format!("forge-crashed-{id}.service")
+}
+
+/// The service that sends the notice of a turn's end.
+pub fn done(id: &SessionId) -> String {
+    format!("forge-done-{id}.service")
+}
+
 /// A pattern for systemd that matches this unit only: systemd reads `\\x2d` in a pattern as `x2d`.
 pub fn pattern(unit: &str) -> String {
     unit.replace('\\', "\\\\")

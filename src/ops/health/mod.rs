@@ -2,4 +2,5 @@
 
 pub mod doctor;
 pub mod notify;
+pub mod paced;
 pub mod probe;

@@ -1,4 +1,4 @@
-//! Notices to people: of a boot, a failure, a disturbance, a question, or a test.
+//! Notices to people: of a boot, a failure, a disturbance, a question, the end of a turn, or a test.
 
 use std::cell::Cell;
 use std::path::Path;
@@ -8,14 +8,15 @@ use super::probe::probe;
 use crate::config::{Telegram, Webhook};
 use crate::model::error::{Error, Result};
 use crate::model::event::Event;
-use crate::model::notice::{Notice, Refusal, TELEGRAM_LIMIT, pauses, restore_lines, split};
+use crate::model::notice::{Notice, NoticeKind, Refusal, TELEGRAM_LIMIT, pauses, restore_lines, split};
+use crate::model::session::activity::Activity;
 use crate::model::session::command::Argv;
 use crate::model::session::name::SessionId;
 use crate::model::time::rfc3339;
 use crate::model::unit;
 use crate::ops::Context;
 use crate::ops::boot::restore::last_restore;
-use crate::ops::session::observe;
+use crate::ops::session::observe::ObservedActivity;
 use crate::sys::clock::{Deadline, local, now_us, pause};
 use crate::sys::{command, env, files, http, journal};
 
@@ -52,7 +53,7 @@ pub fn of_boot(context: &Context) -> Result<Notice> {
     lines.extend(probe.rows(local).into_iter().map(|(name, value)| format!("{name}: {value}")));
     lines.extend(probe.problems.iter().map(|problem| format!("! {}\n  {}", problem.what, problem.hint)));
     let text = lines.join("\n");
-    Ok(Notice { probe: Some(probe), restore, ..plain("boot", text) })
+    Ok(Notice { probe: Some(probe), restore, ..plain(NoticeKind::Boot, text) })
 }
 
 /// Whether a unit failed and systemd does not restart it. From version 254 on, systemd also starts the
@@ -79,36 +80,57 @@ pub fn of_failure(context: &Context, unit: &str) -> Notice {
         }
         _ => format!("{host}: {unit} failed\n  systemctl --user status {unit}\n  forge logs"),
     };
-    Notice { unit: Some(unit.to_owned()), ..plain("failure", text) }
+    Notice { unit: Some(unit.to_owned()), ..plain(NoticeKind::Failure, text) }
 }
 
 /// A notice that guarded units were disturbed; each line is one disturbance.
 pub fn of_disturbance(lines: &[String]) -> Notice {
     let host = env::host_name();
-    plain("disturbed", format!("{host}: guarded units were disturbed\n{}\n  forge logs", lines.join("\n")))
+    plain(
+        NoticeKind::Disturbed,
+        format!("{host}: guarded units were disturbed\n{}\n  forge logs", lines.join("\n")),
+    )
 }
 
-/// A notice that the program of a session asks its user a question, with the question's lines; `None` where
-/// the program asks no question now.
+/// A notice of a question, or of the end of a turn; `None` where the program of the session does not ask, or is
+/// not done. `text` is what a hook said; without it, a notice of a question quotes the screen.
+pub fn of_activity(
+    id: &SessionId,
+    activity: &ObservedActivity,
+    kind: NoticeKind,
+    text: Option<String>,
+) -> Option<Notice> {
+    let host = env::host_name();
+    let lines = |lines: Option<String>| lines.map_or_else(String::new, |lines| format!("\n{lines}"));
+    let text = match kind {
+        NoticeKind::Asking if activity.known.activity == Activity::Asking => {
+            let question = lines(text.or_else(|| activity.question.clone()));
+            format!("{host}: {id} asks{question}\n  forge attach {id}\n  forge send {id} --answer TEXT")
+        }
+        NoticeKind::Done if activity.is_done() => {
+            format!("{host}: {id} is done{}\n  forge attach {id}", lines(text))
+        }
+        _ => return None,
+    };
+    Some(Notice { session: Some(id.clone()), ..plain(kind, text) })
+}
+
+/// A notice that the program of a session crashed; `None` if its last run in this boot did not end, or ended cleanly.
 ///
 /// # Errors
-/// `Kind::NoSession` when the session does not exist; `Kind::Deadline` when its tmux server does not answer
-/// within five seconds.
-pub fn of_question(context: &Context, id: &SessionId) -> Result<Option<Notice>> {
-    let Some(question) = observe::question(context, &observe::existing(context, id)?)? else {
-        return Ok(None);
-    };
-    let host = env::host_name();
-    let text = format!("{host}: {id} asks\n{question}\n  forge attach {id}\n  forge send {id} --answer TEXT");
-    Ok(Some(Notice { session: Some(id.clone()), ..plain("asking", text) }))
+/// `Kind::Failed` when forge cannot read how the run ended.
+pub fn of_crash(context: &Context, id: &SessionId) -> Result<Option<Notice>> {
+    let Some(end) = context.store.end(id)?.filter(|end| !end.is_clean()) else { return Ok(None) };
+    let text = format!("{}: {id} crashed: {}\n  forge logs {id}", env::host_name(), end.words());
+    Ok(Some(Notice { session: Some(id.clone()), ..plain(NoticeKind::Crashed, text) }))
 }
 
 /// A notice to test the channels.
 pub fn of_test() -> Notice {
-    plain("test", format!("this is a test: notices from forge on {} arrive here", env::host_name()))
+    plain(NoticeKind::Test, format!("this is a test: notices from forge on {} arrive here", env::host_name()))
 }
 
-fn plain(kind: &'static str, text: String) -> Notice {
+fn plain(kind: NoticeKind, text: String) -> Notice {
     Notice {
         kind,
         host: env::host_name(),
@@ -123,13 +145,17 @@ fn plain(kind: &'static str, text: String) -> Notice {
 }
 
 /// Sends a notice over every configured channel, and records each result in the journal. With `retry`, forge
-/// tries again after temporary failures, for instance while the network comes up.
+/// tries again after temporary failures, for instance while the network comes up. Sends nothing if `[notify] on`
+/// does not name the notice's kind.
 ///
 /// # Errors
 /// `Kind::Failed` when the notice cannot be serialized. A notice that was not sent is a [`Delivery`], not an
 /// error.
 pub fn send(context: &Context, notice: &Notice, retry: bool) -> Result<Vec<Delivery>> {
     let notify = &context.config.notify;
+    if !notify.wants(notice.kind) {
+        return Ok(Vec::new());
+    }
     let json = serde_json::to_string(notice)
         .map_err(|error| Error::failed(format!("cannot serialize the notice: {error}")))?;
     let (mut deliveries, parts_sent) = (Vec::new(), Cell::new(0));

@@ -16,11 +16,7 @@ use crate::sys::cgroup::{self, Cgroup};
 /// [`Kind::Usage`](crate::model::error::Kind::Usage) if `wanted` is `None` and this process does not run in a
 /// session.
 pub fn beat(context: &Context, wanted: Option<SessionId>) -> Result<SessionId> {
-    let own = cgroup::of_process(std::process::id()).and_then(|path| {
-        let (session, slice) = unit::slice_of_cgroup(&path)?;
-        Some((session, Cgroup::new(slice)))
-    });
-    let (session, cgroup) = match (wanted, own) {
+    let (session, cgroup) = match (wanted, own_session()) {
         // Beats are frequent: from inside the session, forge does not ask the manager.
         (None, Some(own)) => own,
         (Some(wanted), Some(own)) if own.0 == wanted => own,
@@ -35,4 +31,11 @@ pub fn beat(context: &Context, wanted: Option<SessionId>) -> Result<SessionId> {
     };
     cgroup.beat()?;
     Ok(session)
+}
+
+/// The session that this process runs in, with the control group of its slice.
+pub(super) fn own_session() -> Option<(SessionId, Cgroup)> {
+    let path = cgroup::of_process(std::process::id())?;
+    let (session, slice) = unit::slice_of_cgroup(&path)?;
+    Some((session, Cgroup::new(slice)))
 }

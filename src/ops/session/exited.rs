@@ -4,11 +4,13 @@
 //! program ended, for `forge wait` and `forge logs`, and ends the processes that the program left behind: a
 //! background process that holds a port must not outlive its session.
 
+use std::path::Path;
 use std::time::Duration;
 
-use super::{observe, stop};
+use super::{notice, observe, stop};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::event::Event;
+use crate::model::notice::NoticeKind;
 use crate::model::session::name::SessionId;
 use crate::model::session::{End, EndCause, Mark, State};
 use crate::ops::{Context, heal};
@@ -56,7 +58,7 @@ pub fn end_after_program(context: &Context, id: &SessionId) -> Result<()> {
     let end = query_end(id, mark, kills)?;
     let server = Server::new(&env::tmux()?, &mark.socket);
     let end = End { over: !session_stays(&server, mark)?, ..end };
-    record_end(context, id, Some(&found.cgroup), &end)?;
+    record_end(context, id, Some(&found.cgroup), &end, None)?;
     let spec = context.store.spec(id)?;
     if !end.over {
         // Keep the specification for `forge restart`; forge does not restore the session after a boot.
@@ -124,7 +126,8 @@ pub(crate) fn query_end(id: &SessionId, mark: &Mark, oom_kills: u64) -> Result<E
     Ok(end)
 }
 
-/// Records how a program ended: in the journal, and in a file for `forge wait`.
+/// Records how a program ended: in the journal, and in a file for `forge wait`. Starts the unit that sends a notice
+/// of a crash, if the configuration wants one; `config_file` is the file that `--config` named.
 ///
 /// # Errors
 /// [`Kind::Failed`] if forge cannot write the file.
@@ -133,6 +136,7 @@ pub(crate) fn record_end(
     id: &SessionId,
     cgroup: Option<&Cgroup>,
     end: &End,
+    config_file: Option<&Path>,
 ) -> Result<()> {
     let session = id.clone();
     let usage = cgroup.map(|cgroup| cgroup.usage(Some(end.since_us))).unwrap_or_default();
@@ -141,7 +145,14 @@ pub(crate) fn record_end(
     } else {
         Event::Crashed { session, end: end.clone(), usage }
     });
-    context.store.write_end(id, end)
+    context.store.write_end(id, end)?;
+    if !end.is_clean()
+        && let Err(error) = notice::start_if_wanted(context, config_file, id, NoticeKind::Crashed, || Ok(()))
+    {
+        // The end of the session matters more than its notice.
+        tracing::debug!("{error}");
+    }
+    Ok(())
 }
 
 /// Whether the session stays although its program has ended: the user's tmux configuration keeps dead

@@ -3,8 +3,10 @@
 pub mod beat;
 pub mod exited;
 pub mod freeze;
+pub mod notice;
 pub mod observe;
 pub mod outside;
+pub mod report;
 pub mod resume;
 pub mod send;
 pub mod spawn;

@@ -5,6 +5,7 @@
 //! status decides whether systemd starts another supervisor after a pause. A supervisor therefore lives as
 //! long as one run of its session, and a killed supervisor loses nothing.
 
+mod activity;
 pub mod client;
 pub mod missed_stop;
 mod question;
@@ -333,9 +334,8 @@ impl Supervisor {
         if !self.is_end_recorded {
             // Record it once, even if the bus is lost below and this function runs again.
             self.is_end_recorded = true;
-            if let Err(error) =
-                session_exited::record_end(context, &self.id, found.map(|found| &found.cgroup), &end)
-            {
+            let (cgroup, config_file) = (found.map(|found| &found.cgroup), self.terms.config_file.as_deref());
+            if let Err(error) = session_exited::record_end(context, &self.id, cgroup, &end, config_file) {
                 tracing::debug!("{error}");
             }
         }

@@ -10,7 +10,7 @@ use crate::model::screen::Screen;
 use crate::model::screen::captures::CaptureSchedule;
 use crate::model::screen::prompts::Prompts;
 use crate::model::session::Mark;
-use crate::model::session::activity::Question;
+use crate::model::session::activity::{Activity, KnownActivity, Question, Source, current};
 use crate::model::session::name::SessionId;
 use crate::model::supervision::Watched;
 use crate::sys::cgroup::{Cgroup, OomKills};
@@ -34,6 +34,15 @@ pub(super) struct SilenceCheck {
     pub(super) screen_after_nudge: Option<u64>,
 }
 
+/// The rest of a supervisor while the program waits for its user.
+#[derive(Debug, Default)]
+pub(super) struct Rest {
+    /// The source that says so; `None` while there is no rest.
+    by: Option<Source>,
+    /// Reports the next report of a hook.
+    pub(super) reports: Option<FileWatch>,
+}
+
 /// A run that is watched.
 #[derive(Debug)]
 pub(super) struct SessionWatch {
@@ -45,6 +54,7 @@ pub(super) struct SessionWatch {
     pub(super) questions: Option<QuestionWatch>,
     /// Reports conversations that agents begin, where the end of an agent leaves no trace of its conversation.
     pub(super) conversations: Option<FileWatch>,
+    pub(super) rest: Rest,
 }
 
 impl SessionWatch {
@@ -57,20 +67,22 @@ impl SessionWatch {
             conversations: agent
                 .and_then(AgentHome::begins_in)
                 .and_then(|dir| FileWatch::of_new_files(&dir).ok()),
+            rest: Rest::default(),
             prompts,
             watched,
             cgroup,
         }
     }
 
-    /// The descriptors by which the kernel reports out-of-memory kills, changes of the terminal and new
-    /// conversations, with the poll(2) events to wait for; `None` where there is nothing to wait for.
-    pub(super) fn more_fds(&self) -> [Option<(BorrowedFd<'_>, Interest)>; 3] {
+    /// The descriptors by which the kernel reports out-of-memory kills, changes of the terminal, reports of hooks and
+    /// new conversations, with the poll(2) events to wait for; `None` where there is nothing to wait for.
+    pub(super) fn more_fds(&self) -> [Option<(BorrowedFd<'_>, Interest)>; 4] {
         let questions = self.questions.as_ref().filter(|questions| questions.waits_for_output());
         let terminal = questions.and_then(|questions| questions.terminal.as_ref());
         [
             self.oom.as_ref().map(|oom| (oom.as_fd(), Interest::Change)),
             terminal.map(|terminal| (terminal.as_fd(), Interest::Read)),
+            self.reports().map(|reports| (reports.as_fd(), Interest::Read)),
             self.conversations.as_ref().map(|conversations| (conversations.as_fd(), Interest::Read)),
         ]
     }
@@ -102,9 +114,50 @@ impl SessionWatch {
     pub(super) fn question_on(&self, screen: &Screen) -> Option<Question> {
         Some(Question::new(&self.prompts.question(&screen.text)?, &screen.text))
     }
+
+    /// Whether the supervisor rests, and an event will end the rest. The kernel may have refused a watch.
+    pub(super) fn rests(&self) -> bool {
+        match self.rest.by {
+            None => false,
+            Some(Source::Hook) => self.rest.reports.is_some(),
+            Some(Source::Screen) => self.questions.as_ref().is_some_and(QuestionWatch::is_watching),
+        }
+    }
+
+    /// The watch that reports the next report of a hook, if it ends the rest.
+    fn reports(&self) -> Option<&FileWatch> {
+        self.rest.reports.as_ref().filter(|_| self.rest.by == Some(Source::Hook))
+    }
+
+    /// Rests if the program waits for its user. Otherwise ends the rest: silence counts from `now` on.
+    pub(super) fn rest_or_wake(&mut self, known: KnownActivity, now: u64) {
+        if known.activity.waits_for_user() {
+            self.rest.by = known.source;
+        } else if self.rest.by.take().is_some() {
+            self.rest.reports = None;
+            self.silence_check.due = None;
+            let watched = &mut self.watched;
+            (watched.sign_boot_us, watched.checked_boot_us) = (watched.sign_boot_us.max(now), boot_us());
+            // Another silence begins.
+            (watched.reported, watched.nudged) = (false, false);
+        }
+    }
+
+    /// The activity as far as it is known without a reading of the screen.
+    pub(super) fn activity_without_screen(&self) -> KnownActivity {
+        let known = current(self.cgroup.report(&self.watched.mark).as_ref(), None, None, boot_us());
+        match self.watched.asked {
+            Some(asked) => KnownActivity {
+                activity: Activity::Asking,
+                source: Some(Source::Screen),
+                since: Some(asked.since_boot_us),
+            },
+            None => known,
+        }
+    }
 }
 
-/// The search for questions on a session's screen. The search costs nothing while the program is silent: the
+/// The search for the activity on a session's screen. The search costs nothing while the program is silent: the
 /// kernel reports when the program writes to its terminal or reads an answer.
 #[derive(Debug)]
 pub(super) struct QuestionWatch {
@@ -116,11 +169,17 @@ pub(super) struct QuestionWatch {
 }
 
 impl QuestionWatch {
-    /// `None` where the session has no pattern for questions. The first reading is due at once, because the
+    /// `None` where the session has no pattern that shows the activity. The first reading is due at once, because the
     /// screen may show a question already.
     fn new(prompts: &Prompts, mark: &Mark) -> Option<Self> {
-        prompts.asking.as_ref()?;
-        Some(Self { terminal: watch_terminal(mark), captures: CaptureSchedule::at_once(boot_us()) })
+        prompts
+            .show_activity()
+            .then(|| Self { terminal: watch_terminal(mark), captures: CaptureSchedule::at_once(boot_us()) })
+    }
+
+    /// Whether the kernel reports changes of the terminal.
+    pub(super) fn is_watching(&self) -> bool {
+        self.terminal.is_some()
     }
 
     /// Schedules the next reading after one that succeeded: at the next change of the terminal, or after

@@ -40,7 +40,8 @@ impl SessionWatch {
         let booted = now_us().saturating_sub(now);
         let Watched { sign_boot_us: mut sign, checked_boot_us: checked, cpu_usec: used, .. } = self.watched;
         if rules.counts(Sign::Beat) {
-            sign = sign.max(self.cgroup.last_beat().unwrap_or(0).min(now));
+            let report = self.cgroup.report(&self.watched.mark).map_or(0, |report| report.at);
+            sign = sign.max(self.cgroup.last_beat().unwrap_or(0).max(report).min(now));
         }
         if rules.counts(Sign::Output) && self.watched.may_have_printed(output) && self.screen_changed() {
             sign = sign.max(self.watched.output_boot_us(output, now, booted));
@@ -125,9 +126,9 @@ fn refusal_without_screen(error: &Error) -> String {
 
 impl Supervisor {
     /// When to check for signs of life next, in microseconds since the boot; `None` where no silence is too
-    /// long.
+    /// long, and while the program waits for its user.
     pub(super) fn silence_check_due(&self, watch: &SessionWatch) -> Option<u64> {
-        let stuck_after = micros(self.terms.rules.stuck_after?);
+        let stuck_after = micros(self.terms.rules.stuck_after.filter(|_| !watch.rests())?);
         let Watched { sign_boot_us, checked_boot_us, .. } = watch.watched;
         let first_check = || {
             let ends = sign_boot_us.saturating_add(stuck_after);
@@ -154,8 +155,7 @@ impl Supervisor {
             watch.watched.sign_boot_us = boot_us();
         }
         let mut silence = watch.update_silence(&self.terms.rules);
-        if silence >= stuck_after && self.is_asking(context, watch) {
-            // The program waits for its user.
+        if silence >= stuck_after && self.waits_for_user(context, watch) {
             (watch.watched.sign_boot_us, silence) = (boot_us(), Duration::ZERO);
         }
         if silence < stuck_after {

@@ -7,6 +7,7 @@ use super::silence::last_output_us;
 use super::{SupervisedRun, Supervisor, end_of_run};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::event::Event;
+use crate::model::session::activity::EventLimit;
 use crate::model::session::condition::{Action, Condition};
 use crate::model::session::name::SessionId;
 use crate::model::session::spec::{Keeper, Spec};
@@ -167,6 +168,9 @@ impl Supervisor {
             screen: None,
             asked: None,
             notice_boot_us: None,
+            matched_report: None,
+            seen: None,
+            events: EventLimit::default(),
         }
     }
 

@@ -110,7 +110,7 @@ impl Supervisor {
             fds.extend(more.iter().flatten());
             let came = ready(&fds, Deadline::at_boot_us(next));
             let mut came_of_more = came[first..].iter();
-            let [oom, terminal, conversation] =
+            let [oom, terminal, reports, conversation] =
                 more.map(|fd| fd.is_some() && came_of_more.next() == Some(&true));
             if came[3] {
                 sd_notify::stopping("ends on request");
@@ -125,6 +125,9 @@ impl Supervisor {
                 stops.unblock();
                 let oom = last_oom.is_some_and(|at| boot_us() - at < micros(OOM_WINDOW));
                 return self.ended(&mut watch, None, oom);
+            }
+            if reports {
+                Self::report_came(&mut watch);
             }
             if conversation {
                 watch.conversations.iter().for_each(FileWatch::drain);

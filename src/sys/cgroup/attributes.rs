@@ -8,14 +8,25 @@ use serde::de::DeserializeOwned;
 
 use super::Cgroup;
 use crate::model::error::{Error, Kind, Result, Trying};
+use crate::model::notice::NoticeKind;
 use crate::model::session::Mark;
+use crate::model::session::activity::ActivityReport;
 use crate::sys::clock::boot_us;
+use crate::sys::inotify::FileWatch;
 
 /// The attribute with forge's mark.
 const MARK: &str = "user.forge.session";
 
 /// The attribute with the time of a session's last sign of life.
 const BEAT: &str = "user.forge.beat";
+
+/// The attribute with the last report of a session's hooks.
+const ACTIVITY: &str = "user.forge.activity";
+
+/// The attribute with the time of the last notice of a kind.
+fn notice(kind: NoticeKind) -> String {
+    format!("user.forge.notice.{}", kind.word())
+}
 
 impl Cgroup {
     /// Records the current time as the last sign of life.
@@ -51,6 +62,43 @@ impl Cgroup {
                 Error::failed(error_text)
             }
         })
+    }
+
+    /// The last report of the hooks in this run of the session.
+    pub fn report(&self, mark: &Mark) -> Option<ActivityReport> {
+        self.attribute(ACTIVITY).filter(|report: &ActivityReport| report.run == mark.since_us)
+    }
+
+    /// Records a report of a hook.
+    ///
+    /// # Errors
+    /// `Failed` if the group is gone, or the kernel refuses.
+    pub fn set_report(&self, report: &ActivityReport) -> Result<()> {
+        let bytes = serde_json::to_vec(report).trying("cannot write a report")?;
+        setxattr(&self.path, ACTIVITY, &bytes, XattrFlags::empty())
+            .trying(format!("cannot record a report on {}", self.path.display()))
+    }
+
+    /// When the last notice of this kind was sent about the session, in microseconds since the boot.
+    pub fn last_notice(&self, kind: NoticeKind) -> Option<u64> {
+        self.attribute(&notice(kind))
+    }
+
+    /// Records the current time as that of the last notice of this kind.
+    ///
+    /// # Errors
+    /// `Failed` if the group is gone, or the kernel refuses.
+    pub fn set_last_notice(&self, kind: NoticeKind) -> Result<()> {
+        self.set_time(&notice(kind))
+    }
+
+    /// Watches the group for changes of its attributes: a report or a beat. The kernel allows few such watches for
+    /// each user (`fs.inotify.max_user_instances`, usually 128).
+    ///
+    /// # Errors
+    /// `Failed` if the kernel refuses.
+    pub fn watch_reports(&self) -> Result<FileWatch> {
+        FileWatch::of_attributes(&self.path)
     }
 
     fn set_time(&self, name: &str) -> Result<()> {

@@ -14,6 +14,7 @@ use super::env::Paths;
 use super::files;
 use crate::model::error::{Result, Trying};
 use crate::model::guard::snapshot::Snapshot;
+use crate::model::notice::NoticeText;
 use crate::model::session::End;
 use crate::model::session::name::SessionId;
 use crate::model::session::restore::Restored;
@@ -38,6 +39,8 @@ pub struct Store {
     ends: PathBuf,
     /// `RUNTIME/supervised/ID.json`, the state that a supervisor hands to the next one in this boot.
     records: PathBuf,
+    /// `RUNTIME/notices/ID.json`, a text for a notice that is about to be sent.
+    notice_texts: PathBuf,
     /// `RUNTIME/guard/frozen.json`, the sessions that the watch has frozen.
     frozen: PathBuf,
     /// `RUNTIME/guard/watched.json`, the guarded units as the watch last saw them.
@@ -59,6 +62,7 @@ impl Store {
             last_sweep: runtime.join("last-sweep.json"),
             ends: runtime.join("ended"),
             records: runtime.join("supervised"),
+            notice_texts: runtime.join("notices"),
             frozen: runtime.join("guard/frozen.json"),
             watched: runtime.join("guard/watched.json"),
             locks: runtime.join("spawning"),
@@ -169,6 +173,35 @@ impl Store {
     /// `Failed` if the file cannot be read.
     pub fn record(&self, id: &SessionId) -> Result<Option<Record>> {
         files::read_json(&self.record_path(id))
+    }
+
+    fn notice_text_path(&self, id: &SessionId) -> PathBuf {
+        self.notice_texts.join(format!("{id}.json"))
+    }
+
+    /// Writes the text for a notice that is about to be sent.
+    ///
+    /// # Errors
+    /// `Failed` if the file cannot be written.
+    pub fn write_notice_text(&self, id: &SessionId, text: &NoticeText) -> Result<()> {
+        files::write_json(&self.notice_text_path(id), text)
+    }
+
+    /// The text for a notice of the report that came `since`; `None` if there is no such text.
+    ///
+    /// # Errors
+    /// `Failed` if the file cannot be read.
+    pub fn notice_text(&self, id: &SessionId, since: Option<u64>) -> Result<Option<String>> {
+        let text = files::read_json::<NoticeText>(&self.notice_text_path(id))?;
+        Ok(text.filter(|text| Some(text.since) == since).map(|text| text.text))
+    }
+
+    /// Removes the text for a notice.
+    ///
+    /// # Errors
+    /// `Failed` if the file cannot be removed.
+    pub fn remove_notice_text(&self, id: &SessionId) -> Result<()> {
+        files::remove(&self.notice_text_path(id))
     }
 
     /// Writes which sessions the watch is about to freeze. The watch calls this before it freezes them.

@@ -9,7 +9,7 @@ use super::jobs::{JobOutcome, Jobs};
 use super::proxy::{JobInterfaceProxy, Property, ServiceInterfaceProxy, UnitInterfaceProxy, asking};
 use super::transient::exec;
 use super::{Manager, bus_error, is_gone, is_named};
-use crate::model::error::{Error, Result};
+use crate::model::error::{Error, Kind, Result};
 use crate::model::supervision::Breaker;
 use crate::sys::clock::Deadline;
 
@@ -133,7 +133,7 @@ impl Manager {
     /// ends. Does not wait for the process.
     ///
     /// # Errors
-    /// `Failed` if the manager refuses, for example because a unit of this name exists; `Bus`.
+    /// `Taken` if a unit of this name exists; `Failed` if the manager refuses; `Bus`.
     pub fn start_detached(
         &self,
         unit: &str,
@@ -148,7 +148,12 @@ impl Manager {
             ("CollectMode", Variant::new("inactive-or-failed")),
         ];
         let asked = self.runtime.run(self.proxy.start_transient_unit(unit, "fail", &properties, &[]));
-        asked.map(drop).map_err(|error| bus_error(&error, format!("cannot start {unit}")))
+        asked.map(drop).map_err(|error| {
+            if is_named(&error, "org.freedesktop.systemd1.UnitExists") {
+                return Error::new(Kind::Taken, format!("{unit} runs already"));
+            }
+            bus_error(&error, format!("cannot start {unit}"))
+        })
     }
 
     /// Sends SIGHUP to the main process of a service, so that it checks its session at once. Returns whether there
