@@ -9,29 +9,36 @@ use super::{Command, CommandContext, ConfigPolicy};
 use crate::model::error::{Error, Result};
 use crate::model::output::Output;
 use crate::model::session::State;
+use crate::model::session::activity::Activity;
 use crate::model::time::span;
+use crate::ops::session::activity_wait::{is_reported, until_activity};
 use crate::ops::session::send::turn::Turn;
 use crate::ops::session::{observe, wait};
 use crate::sys::clock::Deadline;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
+#[command(group(clap::ArgGroup::new("what").required(true)), after_help = "\
 Examples:
   forge wait web --ready --timeout 60s
   forge wait agent --idle             until the agent has finished its turn
+  forge wait agent --asking           until the agent asks its user something
   forge wait job --exit --json        report how the job ended")]
+#[allow(clippy::struct_excessive_bools, reason = "options of a command line")]
 pub struct Args {
     /// Name of the session
     name: String,
     /// Wait until the ready pattern matches the screen
-    #[arg(long, required_unless_present_any = ["exit", "idle"], conflicts_with_all = ["exit", "idle"])]
+    #[arg(long, group = "what")]
     ready: bool,
-    /// Wait until the program has finished its turn: it prints nothing more, and the ready pattern matches the
-    /// screen
-    #[arg(long, conflicts_with = "exit")]
+    /// Wait until the program has finished its turn: a hook reported it, or the program prints nothing more and the
+    /// ready pattern matches the screen, but not the working pattern
+    #[arg(long, group = "what")]
     idle: bool,
+    /// Wait until the program asks its user something: a hook reported it, or the asking pattern matches the screen
+    #[arg(long, group = "what")]
+    asking: bool,
     /// Wait until the program has ended
-    #[arg(long)]
+    #[arg(long, group = "what")]
     exit: bool,
     /// Fail after this time (90, 90s, 10min) [default: no limit]
     #[arg(long, value_name = "DURATION", value_parser = span)]
@@ -55,8 +62,17 @@ impl Command for Args {
         }
         if self.idle {
             let found = found.map_or_else(|| observe::existing(context, &id), Ok)?;
-            Turn::begin(context, &id, found.mark()?)?.end(deadline)?;
+            if is_reported(&found) {
+                until_activity(context, &found, Activity::Idle, deadline)?;
+            } else {
+                Turn::begin(context, &id, found.mark()?)?.end(deadline)?;
+            }
             return Ok(Output::new(&json!({ "session": id, "idle": true })).line(format!("{id} is idle")));
+        }
+        if self.asking {
+            let found = found.map_or_else(|| observe::existing(context, &id), Ok)?;
+            until_activity(context, &found, Activity::Asking, deadline)?;
+            return Ok(Output::new(&json!({ "session": id, "asking": true })).line(format!("{id} is asking")));
         }
         let end = match found {
             // A supervised session without a program is between two runs: the last run has ended.

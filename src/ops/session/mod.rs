@@ -1,5 +1,6 @@
 //! Operations on one session, or on several that a pattern selects.
 
+pub mod activity_wait;
 pub mod beat;
 pub mod exited;
 pub mod freeze;
