@@ -38,6 +38,12 @@ impl Probe {
             .map(|(state, sessions)| (label("state", state), Some(count(*sessions))))
             .collect();
         metric("sessions", "gauge", "Sessions by state.", &sessions);
+        let activities: Vec<_> = self
+            .activity
+            .iter()
+            .map(|(activity, sessions)| (label("activity", activity), Some(count(*sessions))))
+            .collect();
+        metric("sessions_by_activity", "gauge", "Sessions whose program runs, by activity.", &activities);
         metric(
             "orphans",
             "gauge",
@@ -95,13 +101,20 @@ impl Probe {
 mod tests {
     use super::*;
     use crate::model::health::HealthFacts;
+    use crate::model::session::activity::Activity;
 
     #[test]
     fn unknown_values_have_no_metric() {
-        let text =
-            Probe::of(&HealthFacts { live: 3, linger: Some(true), ..HealthFacts::default() }).metrics();
+        let text = Probe::of(&HealthFacts {
+            live: 3,
+            linger: Some(true),
+            activities: vec![Activity::Asking],
+            ..HealthFacts::default()
+        })
+        .metrics();
         assert!(text.contains("\nforge_sockets{state=\"live\"} 3\n"), "{text}");
         assert!(text.contains("# TYPE forge_healthy gauge\nforge_healthy 1\n"), "{text}");
+        assert!(text.contains("\nforge_sessions_by_activity{activity=\"asking\"} 1\n"), "{text}");
         assert!(!text.contains("last_sweep"), "{text}");
         for line in text.lines().filter(|line| !line.starts_with('#')) {
             let (name, value) = line.rsplit_once(' ').unwrap();

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::session::State;
+use super::session::activity::Activity;
 use super::sweep::{LastSweep, dead_sockets};
 use super::time::as_rfc3339;
 use super::usage;
@@ -32,6 +33,8 @@ pub struct HealthFacts {
     /// Sessions whose server is alive and whose socket is gone.
     pub missing: Vec<SessionId>,
     pub sessions: Vec<(SessionId, State)>,
+    /// The activities of the sessions whose programs run.
+    pub activities: Vec<Activity>,
     /// Sessions that should be running but have no unit and no process.
     pub lost: Vec<SessionId>,
     /// Supervised sessions that run without their supervisor.
@@ -85,6 +88,8 @@ pub struct Probe {
     pub sockets_missing: usize,
     /// The number of sessions by state, with every state.
     pub sessions: BTreeMap<&'static str, usize>,
+    /// The number of sessions with a program by activity, with every activity.
+    pub activity: BTreeMap<&'static str, usize>,
     /// Units and processes that belong to no session.
     pub orphans: usize,
     /// Units of forge in the failed state.
@@ -131,6 +136,7 @@ const STATES: [State; 7] = [
 impl Probe {
     pub fn of(facts: &HealthFacts) -> Self {
         let problems = problems(facts);
+        let active = |activity: Activity| facts.activities.iter().filter(|other| **other == activity).count();
         let count = |state: State| facts.sessions.iter().filter(|(_, other)| *other == state).count();
         Self {
             healthy: problems.is_empty(),
@@ -139,6 +145,7 @@ impl Probe {
             sockets_wedged: facts.wedged.len(),
             sockets_missing: facts.missing.len(),
             sessions: STATES.into_iter().map(|state| (state.word(), count(state))).collect(),
+            activity: Activity::ALL.into_iter().map(|one| (one.word(), active(one))).collect(),
             orphans: facts.orphans.len(),
             units_failed: facts.units_failed.clone(),
             last_sweep: facts
@@ -160,13 +167,6 @@ impl Probe {
     /// The names and values of the rows for people. `ago` prints a time.
     pub fn rows(&self, ago: impl Fn(u64) -> String) -> Vec<(&'static str, String)> {
         let unknown = || "not known".to_owned();
-        let sessions: Vec<String> = STATES
-            .iter()
-            .filter_map(|state| {
-                let count = *self.sessions.get(state.word())?;
-                (count > 0).then(|| format!("{count} {}", state.word()))
-            })
-            .collect();
         vec![
             (
                 "sockets",
@@ -175,7 +175,8 @@ impl Probe {
                     self.sockets_dead, self.sockets_live, self.sockets_wedged, self.sockets_missing
                 ),
             ),
-            ("sessions", if sessions.is_empty() { "none".to_owned() } else { sessions.join(", ") }),
+            ("sessions", counted(STATES.map(State::word), &self.sessions)),
+            ("activity", counted(Activity::ALL.map(Activity::word), &self.activity)),
             ("orphans", self.orphans.to_string()),
             (
                 "failed units",
@@ -210,4 +211,12 @@ impl Probe {
             ("lingering", self.linger.map_or_else(unknown, |on| if on { "on" } else { "off" }.to_owned())),
         ]
     }
+}
+
+/// The counts that are not 0, in the order of `words`: "2 running, 1 dead".
+fn counted<const N: usize>(words: [&'static str; N], counts: &BTreeMap<&'static str, usize>) -> String {
+    let known = words.into_iter().filter_map(|word| Some((word, *counts.get(word)?)));
+    let known: Vec<String> =
+        known.filter(|(_, count)| *count > 0).map(|(word, count)| format!("{count} {word}")).collect();
+    if known.is_empty() { "none".to_owned() } else { known.join(", ") }
 }

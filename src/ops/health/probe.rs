@@ -86,6 +86,12 @@ pub fn probe(context: &Context, configuration: Option<&Error>) -> Result<Probe> 
             .filter(|found| found.has_scope || !found.has_body)
             .map(|found| (found.id.clone(), found.state()))
             .collect(),
+        activities: observe::activities(context, &found)
+            .into_iter()
+            .zip(&found)
+            .filter(|(_, found)| found.program.is_there())
+            .map(|(activity, _)| activity.known.activity)
+            .collect(),
         lost,
         unsupervised,
         orphans,

@@ -48,6 +48,7 @@ fn probe_has_one_shape_on_a_healthy_machine() {
     assert_eq!(
         keys,
         [
+            "activity",
             "healthy",
             "last_restore",
             "last_sweep",
