@@ -1,5 +1,6 @@
 //! Tests that run in a machine as its user, one file per group.
 
+mod activity;
 mod asking;
 mod audit;
 mod by_hand;
@@ -46,6 +47,7 @@ pub(crate) fn groups() -> Vec<Group> {
         group("crashes", crashes::tests()),
         group("watching", watching::tests()),
         group("asking", asking::tests()),
+        group("activity", activity::tests()),
         group("watch_over", watch_over::tests()),
     ];
     groups.into_iter().chain(typing::groups()).collect()
