@@ -122,9 +122,7 @@ pub(super) fn change_record(
     id: &SessionId,
     change: impl FnOnce(&mut Record),
 ) -> Result<()> {
-    let mut record = context.store.record(id).ok().flatten().unwrap_or_default();
-    change(&mut record);
-    context.store.write_record(id, &record)
+    context.store.change_record(id, change)
 }
 
 /// The session that a supervisor has adopted instead of starting it.

@@ -62,6 +62,8 @@ struct Supervisor {
     wait_status: Option<(String, Deadline)>,
     /// Whether the journal has the end of the run.
     is_end_recorded: bool,
+    /// Whether `forge poke` asked for this start, so that it makes no pause.
+    is_poked: bool,
     /// SIGHUP: `forge poke` asks the supervisor to act at once.
     signals: Signals,
 }
@@ -147,6 +149,7 @@ impl Supervisor {
             record,
             wait_status: None,
             is_end_recorded: false,
+            is_poked: false,
             signals: Signals::block(&[Signal::SIGHUP])?,
         })
     }
@@ -358,6 +361,8 @@ impl Supervisor {
                 Some(if next == Next::Over { status::OVER } else { status::FOR_GOOD })
             }
         };
+        // A poke that came while the run was ending counts for the next supervisor.
+        self.record.poked = self.signals.next().is_some();
         self.write_record(context);
         Ok(status)
     }

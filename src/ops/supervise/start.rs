@@ -48,11 +48,12 @@ impl Supervisor {
     pub(super) fn start_or_adopt(&mut self, context: &Context) -> Result<SupervisedRun> {
         let service = context.manager()?.service(&self.unit)?;
         (self.terms.breaker, self.terms.restarts) = (service.breaker, service.restarts);
+        self.is_poked = std::mem::take(&mut self.record.poked);
         if self.terms.restarts == 0 {
             // systemd did not restart the supervisor by itself: a user or the boot started it. forge clears the
             // earlier failures, except after a poke. It resets systemd's count, too, because systemd counts such
             // starts towards StartLimitBurst=.
-            if !std::mem::take(&mut self.record.poked) {
+            if !self.is_poked {
                 self.record.failures_boot_us.clear();
                 self.record.failure = None;
             }
@@ -244,7 +245,7 @@ impl Supervisor {
 
     /// Waits for the rest of the pause before a restart: systemd's own pause has the same length each time.
     fn pause_before_restart(&mut self, paused: Duration) {
-        if self.terms.restarts == 0 {
+        if self.terms.restarts == 0 || self.is_poked {
             return;
         }
         let total = Delays { first: paused, ..DELAYS }.before(self.terms.restarts);

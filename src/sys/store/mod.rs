@@ -159,6 +159,17 @@ impl Store {
         files::write_json(&self.record_path(id), record)
     }
 
+    /// Changes the record of a session's supervisors. An unreadable record counts as empty.
+    ///
+    /// # Errors
+    /// `Failed` if the file cannot be written.
+    pub fn change_record(&self, id: &SessionId, change: impl FnOnce(&mut Record)) -> Result<()> {
+        let _turn = self.spec_turn(id);
+        let mut record = self.record(id).ok().flatten().unwrap_or_default();
+        change(&mut record);
+        self.write_record(id, &record)
+    }
+
     /// The sessions that had a supervisor in this boot.
     ///
     /// # Errors
