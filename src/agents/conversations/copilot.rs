@@ -8,7 +8,8 @@ use crate::model::process::ProcessId;
 use crate::model::session::resume::check_id;
 use crate::sys::{files, proc};
 
-fn folders(dir: &Path) -> PathBuf {
+/// The directory of the conversations.
+pub(super) fn folders(dir: &Path) -> PathBuf {
     dir.join("session-state")
 }
 

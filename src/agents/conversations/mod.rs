@@ -89,9 +89,14 @@ impl AgentHome {
     }
 
     /// A directory in which the agent creates a file for each conversation that it begins. `None` if no new file shows
-    /// that, or if [`AgentHome::last`] finds the conversation afterwards as well.
+    /// that, or if [`AgentHome::last`] always finds the conversation afterwards.
     pub fn begins_in(&self) -> Option<PathBuf> {
-        (self.kind == AgentKind::Codex).then(|| codex::locks(&self.dir))
+        match self.kind {
+            AgentKind::Codex => Some(codex::locks(&self.dir)),
+            // When its launcher is killed, the agent cleans up.
+            AgentKind::Copilot => Some(copilot::folders(&self.dir)),
+            AgentKind::Claude | AgentKind::Gemini | AgentKind::Qwen => None,
+        }
     }
 
     /// Checks that the conversation is on disk, and that it is the last one of the session that had it. The program's

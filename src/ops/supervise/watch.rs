@@ -29,6 +29,9 @@ use crate::sys::{journal, sd_notify};
 /// `StartLimitIntervalSec=`.
 const SETTLED: Duration = Duration::from_secs(600);
 
+/// An agent has opened a new conversation this long after it created a file for it.
+const OPENS_WITHIN: Duration = Duration::from_secs(1);
+
 /// An out-of-memory kill explains a program's death if the program ended within this time after the kill.
 const OOM_WINDOW: Duration = Duration::from_secs(2);
 
@@ -132,6 +135,8 @@ impl Supervisor {
             if conversation {
                 watch.conversations.iter().for_each(FileWatch::drain);
                 self.remember_current(context, &watch);
+                // The agent may open the conversation only after it has created its file.
+                next_check = next_check.min(boot_us() + micros(OPENS_WITHIN));
             }
             if terminal {
                 watch.questions.iter_mut().for_each(QuestionWatch::terminal_changed);
