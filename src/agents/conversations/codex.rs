@@ -1,6 +1,6 @@
 //! Codex. A process without the daemon holds a lock file for each of its conversations open,
-//! `thread-writer-locks/ID.lock`, from its start on. After `/new` it also holds the old ones. The ids sort by the time
-//! at which the conversations began. The conversation is in `sessions/YEAR/MONTH/DAY/rollout-TIME-ID.jsonl` from the
+//! `thread-writer-locks/ID.lock`, from its start on. After `/new` and `/resume` it also holds the old ones. The
+//! conversation is in `sessions/YEAR/MONTH/DAY/rollout-TIME-ID.jsonl` from the
 //! first prompt on. (Measured with 0.171.0.)
 
 use std::path::{Path, PathBuf};
@@ -24,15 +24,24 @@ fn id_in(path: &Path) -> Option<&str> {
     (id.matches('-').count() == 4 && check_id(id).is_ok()).then_some(id)
 }
 
-/// The conversation of the process that has this pid now: the newest one that it has open.
+/// The conversation of the process that has this pid now: of those that it has open, the one whose files changed last.
 pub(super) fn of(dir: &Path, pid: u32) -> Option<String> {
     let locks = files::resolved(&locks(dir))?;
     let open = proc::open_files(pid);
-    let ids = open
+    let changed = |id: &str| {
+        let rollouts = open.iter().filter(|path| id_in(path) == Some(id));
+        rollouts
+            .cloned()
+            .chain([locks.join(format!("{id}.lock"))])
+            .filter_map(|path| files::modified(&path))
+            .max()
+    };
+    let held = open
         .iter()
         .filter(|path| path.parent() == Some(&locks))
         .filter_map(|path| path.file_stem()?.to_str());
-    ids.filter(|id| check_id(id).is_ok()).max().map(ToOwned::to_owned)
+    let id = held.filter(|id| check_id(id).is_ok()).max_by_key(|id| changed(id))?;
+    Some(id.to_owned())
 }
 
 pub(super) fn has(dir: &Path, id: &str) -> bool {
