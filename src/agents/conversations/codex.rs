@@ -1,7 +1,6 @@
 //! Codex. A process without the daemon holds a lock file for each of its conversations open,
 //! `thread-writer-locks/ID.lock`, from its start on. After `/new` and `/resume` it also holds the old ones. The
-//! conversation is in `sessions/YEAR/MONTH/DAY/rollout-TIME-ID.jsonl` from the
-//! first prompt on. (Measured with 0.171.0.)
+//! conversation is in `sessions/YEAR/MONTH/DAY/rollout-TIME-ID.jsonl` from the first prompt on. (Measured with 0.171.0.)
 
 use std::path::{Path, PathBuf};
 
