@@ -300,7 +300,7 @@ fn a_question_at_the_start_fails_at_once() {
         );
         assert_eq!((&error["kind"], &error["message"]), (&"asking".into(), &message.into()), "{failed}");
         let hint = error["hint"].as_str().expect("a hint");
-        assert!(hint.contains("run sh in /home/ada by hand") && hint.contains("without --ready"), "{hint}");
+        assert!(hint.contains("run sh in /home/ada by hand") && hint.contains("--agent generic"), "{hint}");
         crate::support::nothing_left_of("wary");
     }
     // A program that goes on by itself is ready later: its log-in counts down.

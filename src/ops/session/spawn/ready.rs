@@ -127,7 +127,7 @@ impl StartedProgram<'_> {
     /// The hint for a question that the program asks before it is ready. Most programs ask it only once.
     fn how_to_answer(&self) -> String {
         format!(
-            "answer it once: run {} in {} by hand, or 'forge spawn NAME -- COMMAND' there without --ready and then 'forge attach NAME'; or is the pattern right?",
+            "answer it once: run {} in {} by hand, or 'forge spawn NAME --agent generic -- COMMAND' there and then 'forge attach NAME'; or is the pattern right?",
             self.argv.name(),
             self.spec.cwd.display()
         )
