@@ -49,6 +49,10 @@ impl Command for Args {
             ("supervisor", if session.supervised { unit::service(&id) } else { unknown() }),
             ("attached", if session.attached { "yes" } else { "no" }.to_owned()),
         ];
+        if let Some(agent) = &session.agent {
+            let conversation = session.resume_id.as_ref().map(|id| format!(", conversation {id}"));
+            rows.push(("agent", format!("{agent}{}", conversation.unwrap_or_default())));
+        }
         match &session.outside {
             Some(outside) => rows.extend(outside.iter().map(|one| ("outside", one.to_string()))),
             None => rows.push(("outside", "unknown: the kernel does not list its Unix sockets".to_owned())),

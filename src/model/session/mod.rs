@@ -103,6 +103,10 @@ pub struct Session {
     pub pane_pid: Option<u32>,
     pub command: Vec<String>,
     pub cwd: Option<PathBuf>,
+    /// The agent whose profile the session uses.
+    pub agent: Option<String>,
+    /// The conversation that a restart resumes, as far as forge knows.
+    pub resume_id: Option<String>,
     /// The memory of the slice; null if the kernel does not count it.
     pub memory_bytes: Option<u64>,
     /// The CPU time of the slice.

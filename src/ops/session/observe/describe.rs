@@ -81,6 +81,8 @@ fn without_activity(context: &Context, found: &ObservedSession) -> (Session, Pro
         server_pid: mark.filter(|_| found.server.is_there()).map(|mark| mark.server_pid),
         pane_pid: pane.map(|mark| mark.pane_pid),
         command: spec.as_ref().map(|spec| spec.command.as_slice().to_vec()).unwrap_or_default(),
+        agent: spec.as_ref().and_then(|spec| spec.agent.clone()),
+        resume_id: spec.as_ref().and_then(|spec| spec.saved_id.clone()),
         cwd: spec.map(|spec| spec.cwd),
         memory_bytes: found.cgroup.memory(),
         cpu_usec: found.cgroup.cpu_usec(),
