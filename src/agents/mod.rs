@@ -269,8 +269,8 @@ impl Profile {
 /// forge's own profiles as a table in Markdown, for the documentation.
 #[cfg(test)]
 fn table() -> String {
-    let head = "| agent | program | measured with | its prompt | its first questions | its questions | its conversations | forge adds |\n\
-                | --- | --- | --- | --- | --- | --- | --- | --- |\n";
+    let head = "| agent | program | measured with | its prompt | its first questions | its questions | its work | its conversations | forge adds |\n\
+                | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n";
     let known = |is_known: bool| if is_known { "known" } else { "–" };
     KNOWN.iter().fold(head.to_owned(), |table, agent| {
         let conversations = match (agent.resume.is_empty(), agent.begin.is_empty()) {
@@ -280,13 +280,14 @@ fn table() -> String {
         };
         let added: Vec<String> = agent.added.iter().map(|argument| format!("`{argument}`")).collect();
         format!(
-            "{table}| {} | `{}` | {} | {} | {} | {} | {conversations} | {} |\n",
+            "{table}| {} | `{}` | {} | {} | {} | {} | {} | {conversations} | {} |\n",
             agent.title,
             agent.programs.join("`, `"),
             agent.measured,
             known(!agent.ready.is_empty()),
             known(!agent.not_ready.is_empty()),
             known(!agent.asking.is_empty()),
+            known(!agent.working.is_empty()),
             if added.is_empty() { "–".to_owned() } else { added.join(" ") }
         )
     })

@@ -13,7 +13,7 @@ pub(super) static KNOWN: BuiltIn = BuiltIn {
     // The input box. In the conversation the sign stands further to the right. The placeholder of the box may be a guess at
     // the next text.
     ready: r"^> ",
-    not_ready: r"Do you trust this folder\?",
+    not_ready: r"Do you trust this folder\?|Connect a Provider",
     asking: r"^[ │]+› \d+\. ",
     // The row may be wrapped.
     working: r"esc to\s+cancel\)",

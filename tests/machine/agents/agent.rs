@@ -18,9 +18,6 @@ pub(crate) struct Agent {
     pub(crate) env: &'static [&'static str],
     /// Writes its settings.
     pub(crate) settle: fn(),
-    pub(crate) ready: &'static str,
-    pub(crate) not_ready: &'static str,
-    pub(crate) asking: &'static str,
     /// A part of the question whether the folder is trusted, if the agent asks that.
     pub(crate) trust: Option<&'static str>,
     /// Whether forge recognises its empty input box, so that `--replace-input` works.
@@ -49,12 +46,19 @@ impl Agent {
         Model::started()
     }
 
-    /// The arguments of `forge spawn` after the name.
+    /// The pattern by which forge recognises its questions.
+    #[track_caller]
+    pub(crate) fn asking(&self) -> String {
+        let shown = forge_json(&["agents", "show", self.name]);
+        shown["asking"].as_str().expect("a pattern").to_owned()
+    }
+
+    /// The arguments of `forge spawn` after the name. forge knows the patterns of the agent by its program.
     pub(crate) fn spawned_in<'a>(&self, folder: &'a str) -> Vec<&'a str>
     where
         'static: 'a,
     {
-        let mut options = vec!["--cwd", folder, "--asking", self.asking];
+        let mut options = vec!["--cwd", folder];
         for variable in self.variables() {
             options.extend(["--env", variable]);
         }
@@ -71,9 +75,8 @@ impl Agent {
     pub(crate) fn session(&self) -> Session {
         let session = Session { name: self.name };
         if forge(&["--json", "status", self.name]).code != 0 {
-            let ready = ["--ready", self.ready, "--not-ready", self.not_ready, "--ready-timeout", "40"];
-            let args = [&["spawn", self.name][..], &self.spawned_in(WORK), &ready, &["--"], self.command];
-            forge_json(&args.concat());
+            let ready = ["--ready-timeout", "40", "--"];
+            forge_json(&[&["spawn", self.name][..], &self.spawned_in(WORK), &ready, self.command].concat());
             // The agent shows its prompt before it accepts keys.
             session.rests();
         }

@@ -8,11 +8,14 @@ use std::time::Duration;
 /// The options with which it neither asks nor builds a sandbox.
 const FREELY: [&str; 4] = ["-a", "never", "-s", "danger-full-access"];
 
+/// Its input box, with the model and the folder below it.
+const READY: &str = r"(?m)^› [\s\S]*^  \S.* · [~/]";
+
 /// Starts two sessions with these options of forge, and has each run a command. Returns the pids of the commands.
 #[track_caller]
 fn two_sessions(agent: &Agent, options: &[&str]) -> [u32; 2] {
     ["one", "two"].map(|name| {
-        let ready = ["--ready", agent.ready, "--ready-timeout", "60"];
+        let ready = ["--ready", READY, "--ready-timeout", "60"];
         let command = [&["codex"][..], &FREELY[..]].concat();
         let spawn =
             [&["spawn", name][..], options, &agent.spawned_in(WORK), &ready, &["--"], &command].concat();

@@ -1,5 +1,5 @@
-//! The agents: their command lines, the settings that answer their first-run questions, and the patterns of
-//! their screens. Each pattern comes from the screens of the version in `tests/agents/package.json`.
+//! The agents: their command lines, and the settings that answer their first-run questions. forge knows the patterns of
+//! their screens.
 
 use super::agent::{Agent, WORK};
 use super::model::{PORT, write};
@@ -28,10 +28,6 @@ pub(crate) const CLAUDE: Agent = Agent {
         });
         write("/home/ada/.claude.json", &settings.to_string());
     },
-    // The input box; the selected row of a menu begins with a blank.
-    ready: r"(?m)^❯\u{a0}",
-    not_ready: "Enter to confirm",
-    asking: r"(?m)^ +❯ |Enter to confirm",
     trust: Some("Is this a project you created or one you trust?"),
     replaces: true,
     most_at_work: 20_000,
@@ -52,11 +48,6 @@ pub(crate) const CODEX: Agent = Agent {
         );
         write("/home/ada/.codex/config.toml", &settings);
     },
-    // Codex draws its input box before it asks whether the folder is trusted; the row below the box names the
-    // model and the folder only once the session exists.
-    ready: r"(?m)^› [\s\S]*^  \S.* · [~/]",
-    not_ready: "enter continue · esc back|[Pp]ress enter to continue",
-    asking: r"(?m)^› \d+\. ",
     trust: Some("Trust this folder?"),
     replaces: true,
     most_at_work: 20_000,
@@ -79,11 +70,6 @@ pub(crate) const GEMINI: Agent = Agent {
         write("/home/ada/.gemini/settings.json", &settings.to_string());
         write("/home/ada/.gemini/trustedFolders.json", &json!({WORK: "TRUST_FOLDER"}).to_string());
     },
-    // The placeholder of the empty input box; a question replaces the box. Gemini draws the bare box for 0.3 s
-    // before it asks whether the folder is trusted, so a header or a conversation must stand above.
-    ready: r"(Gemini CLI v|✦|▀▀▀▀)[\s\S]*Type your message",
-    not_ready: r"Do you trust the files in this folder\?|How would you like to authenticate",
-    asking: r"(?m)^ ?│ +● \d+\. ",
     trust: Some("Do you trust the files in this folder?"),
     replaces: true,
     most_at_work: 20_000,
@@ -112,10 +98,6 @@ pub(crate) const OPENCODE: Agent = Agent {
         });
         write("/home/ada/.config/opencode/opencode.json", &settings.to_string());
     },
-    ready: r"ctrl\+p commands",
-    // The agent has no dialog at its start.
-    not_ready: "△ Permission required",
-    asking: "△ Permission required",
     trust: None,
     // The box is three rows with a bar at their left. The cursor's row is blank, so forge takes it for the end
     // of a text of several lines, and finds that Backspace changes nothing.
@@ -140,10 +122,6 @@ pub(crate) const QWEN: Agent = Agent {
         write("/home/ada/.qwen/settings.json", &settings.to_string());
         write("/home/ada/.qwen/trustedFolders.json", &json!({WORK: "TRUST_FOLDER"}).to_string());
     },
-    // The input box, which a question replaces; in the conversation, the sign stands further to the right.
-    ready: "(?m)^> ",
-    not_ready: r"Do you trust this folder\?|Connect a Provider",
-    asking: r"(?m)^[ │]+› \d+\. ",
     trust: Some("Do you trust this folder?"),
     replaces: true,
     most_at_work: 20_000,
@@ -166,10 +144,6 @@ pub(crate) const COPILOT: Agent = Agent {
         let settings = json!({"trusted_folders": [WORK], "banner": "never"});
         write("/home/ada/.copilot/config.json", &settings.to_string());
     },
-    // The input box; in the conversation and in menus, the sign stands further to the right.
-    ready: "(?m)^❯",
-    not_ready: r"Do you trust the files in this folder\?",
-    asking: r"(?m)^│ ❯ \d+\. ",
     trust: Some("Do you trust the files in this folder?"),
     replaces: true,
     // On a machine with other load, Copilot takes more than 3 s after Enter to remove 20,000 bytes from its box

@@ -3,6 +3,7 @@
 //!
 //! Agents start slowly, so the tests of a group share one session (`Agent::session`).
 
+mod activity;
 mod agent;
 mod conversations;
 mod daemon;
@@ -28,6 +29,7 @@ pub(crate) fn groups() -> Vec<Group> {
 
 /// All tests, under the names that they have in each group.
 mod every {
+    pub(super) use super::activity::turns as activity_follows_turns;
     pub(super) use super::conversations::crashes as conversations_survive_crashes;
     pub(super) use super::daemon::shared as commands_in_a_shared_daemon_are_reported;
     pub(super) use super::questions::{
@@ -52,6 +54,7 @@ macro_rules! tests_of {
             a_text_at_the_moment_of_a_question,
             a_nudge_never_answers_a_question,
             a_trust_question_is_left_alone,
+            activity_follows_turns,
             conversations_survive_crashes,
         );
     };
@@ -72,6 +75,7 @@ macro_rules! tests_of {
 }
 
 tests_of!(CLAUDE in claude);
+// The screen of Codex does not show whether it works.
 tests_of!(CODEX in codex:
     texts_into_an_idle_agent_are_submitted_once,
     texts_into_a_working_agent_are_submitted_once,
@@ -93,6 +97,7 @@ tests_of!(OPENCODE in opencode:
     a_text_never_answers_a_question,
     a_text_at_the_moment_of_a_question,
     a_nudge_never_answers_a_question,
+    activity_follows_turns,
 );
 tests_of!(QWEN in qwen);
 tests_of!(COPILOT in copilot);

@@ -27,7 +27,8 @@ fn victim() -> &'static Path {
 /// Whether the session asks a question.
 #[track_caller]
 fn is_asking(session: &Session, agent: &Agent) -> bool {
-    regex_lite::Regex::new(agent.asking).expect("a pattern").is_match(&session.screen())
+    let pattern = regex_lite::RegexBuilder::new(&agent.asking()).multi_line(true).build().expect("a pattern");
+    pattern.is_match(&session.screen())
 }
 
 /// Waits until the session asks its question.
@@ -151,16 +152,10 @@ pub(crate) fn nudges(agent: &Agent) {
 pub(crate) fn trust(agent: &Agent) {
     agent.settled();
     let trust = agent.trust.expect("an agent that asks whether a folder is trusted");
-    let ready = ["--ready", agent.ready, "--not-ready", agent.not_ready];
     let options = agent.spawned_in(FOREIGN);
     // The session is never ready: a text would go to the question.
-    let args = [
-        &["--json", "spawn", "trust"][..],
-        &options,
-        &ready,
-        &["--ready-timeout", "3600", "--"],
-        agent.command,
-    ];
+    let args =
+        [&["--json", "spawn", "trust"][..], &options, &["--ready-timeout", "3600", "--"], agent.command];
     let begin = Instant::now();
     let failed = forge(&args.concat()).code(1);
     println!("{}: the question failed the start after {:.1?}", agent.name, begin.elapsed());
@@ -169,8 +164,9 @@ pub(crate) fn trust(agent: &Agent) {
     assert!(error["message"].as_str().expect("a message").contains(trust), "{failed}");
     forge(&["stop", "trust"]);
     // A session without a ready pattern shows the question, and no text answers it.
-    let args = [&["spawn", "trust"][..], &options, &["--"], agent.command];
-    forge_json(&args.concat());
+    let asking = agent.asking();
+    let only = ["--agent", "generic", "--asking", &asking, "--"];
+    forge_json(&[&["spawn", "trust"][..], &options, &only, agent.command].concat());
     let session = Session { name: "trust" };
     session.shows(trust);
     for text in ["yes", "1", "y"] {
@@ -200,12 +196,8 @@ impl Agent {
             .map(|(name, value)| format!("{name} = '{value}'"))
             .collect();
         format!(
-            "[sessions.{name}]\ncommand = {command}\ncwd = '{WORK}'\nenv = {{ {} }}\nready = '{}'\n\
-             not_ready = '{}'\nasking = '{}'\nready_timeout = 60\n{more}",
+            "[sessions.{name}]\ncommand = {command}\ncwd = '{WORK}'\nenv = {{ {} }}\nready_timeout = 60\n{more}",
             variables.join(", "),
-            self.ready,
-            self.not_ready,
-            self.asking,
         )
     }
 }
