@@ -15,8 +15,8 @@ pub(super) static KNOWN: BuiltIn = BuiltIn {
     ready: r"^> ",
     not_ready: r"Do you trust this folder\?|Connect a Provider",
     asking: r"^[ │]+› \d+\. ",
-    // The row may be wrapped.
-    working: r"esc to\s+cancel\)",
+    // The row below the input box; the row with the key that cancels may be wrapped.
+    working: r"^ *Enter to steer · ",
     begin: &["--session-id", "{resume_id}"],
     resume: &["--resume", "{resume_id}"],
     resume_id: Some(IdSource::Agent(AgentKind::Qwen)),

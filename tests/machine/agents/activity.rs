@@ -58,6 +58,9 @@ pub(crate) fn turns(agent: &Agent) {
             watched.becomes("asking");
             std::thread::sleep(TAKES_KEYS);
             session.send(&["--key", "Escape"]).ok();
+            // Some agents tell the model that their user has declined.
+            model.answers();
+            session.rests();
             watched.becomes("idle");
         }
     }
