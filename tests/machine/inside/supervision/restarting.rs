@@ -126,7 +126,7 @@ fn a_restart_says_whether_it_resumed() {
         )
     };
     for (id, resumed, fresh) in
-        [("claude", None, Some("there is no conversation to resume in ")), ("2000", Some("2000"), None)]
+        [("claude", None, Some("forge does not know its conversation")), ("2000", Some("2000"), None)]
     {
         let _configuration = configured(&session(id));
         let it = Supervised::named("talks");
@@ -146,7 +146,7 @@ fn a_restart_says_whether_it_resumed() {
             let event = event_since(&cursor, kind);
             says(&event["FORGE_RESUME_ID"], &event["FORGE_FRESH"]);
             let words =
-                if fresh.is_some() { ", started without resuming: there" } else { ", resumed with 2000" };
+                if fresh.is_some() { ", started without resuming: forge" } else { ", resumed with 2000" };
             assert!(event["MESSAGE"].as_str().expect("a text").contains(words), "{event}");
         }
         it.up();
