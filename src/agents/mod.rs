@@ -125,9 +125,25 @@ fn base(configs: &AgentConfigs, name: &str) -> Result<Profile> {
 /// # Errors
 /// [`Kind::Config`] as for [`all`].
 pub fn recognised(configs: &AgentConfigs, command: &Argv) -> Result<Option<Profile>> {
-    let mut profiles = all(configs)?;
-    profiles.sort_by_key(|profile| !configs.contains_key(&profile.name));
-    Ok(profiles.into_iter().find(|profile| profile.is_started_by(command)))
+    // Most commands start no agent: look at the names before a profile is made, whose patterns cost time.
+    let own = KNOWN.iter().map(|known| known.name).filter(|name| !configs.contains_key(*name));
+    for name in configs.keys().map(String::as_str).chain(own) {
+        if is_program_of(configs, name, command.name()) {
+            let profile = named(configs, name)?;
+            if !Arguments::parse(command, profile.syntax).is_other_use() {
+                return Ok(Some(profile));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Whether the program is the agent's.
+fn is_program_of(configs: &AgentConfigs, agent: &str, program: &str) -> bool {
+    match configs.get(agent).and_then(|config| config.programs.as_ref()) {
+        Some(programs) => programs.iter().any(|name| name == program),
+        None => known(agent).is_some_and(|known| known.programs.contains(&program)),
+    }
 }
 
 fn known(name: &str) -> Option<&'static BuiltIn> {
@@ -220,12 +236,6 @@ impl Profile {
             is_changed: true,
             ..self
         }
-    }
-
-    /// Whether the command plainly starts the agent for a user at the terminal.
-    fn is_started_by(&self, command: &Argv) -> bool {
-        self.programs.iter().any(|program| program == command.name())
-            && !Arguments::parse(command, self.syntax).is_other_use()
     }
 
     /// The command with the arguments that forge adds. An argument that the command has already is not added again.
