@@ -12,6 +12,7 @@ mod health;
 mod incident;
 mod input_box;
 mod killed;
+mod known_agents;
 mod machine_facts;
 mod many;
 mod notices;
@@ -36,6 +37,7 @@ pub(crate) fn groups() -> Vec<Group> {
         group("sockets", sockets::tests()),
         group("ending", ending::tests()),
         group("by_hand", by_hand::tests()),
+        group("known_agents", known_agents::tests()),
         group("audit", audit::tests()),
         group("many", many::tests()),
         group("killed", killed::tests()),
