@@ -106,7 +106,8 @@ pub(crate) fn race(agent: &Agent) {
         // If the text reached the model first, there may be no question. The agent sends text queued behind a
         // question once the question is answered, and returns it when the question is declined.
         let submitted = fate == "submitted";
-        let end = Instant::now() + Duration::from_secs(30);
+        // Some agents turn a spinner while they ask, so that their screens seldom rest.
+        let end = Instant::now() + Duration::from_secs(90);
         while is_asking(&session, agent) || (submitted && model.times(&text) == 0) {
             assert!(Instant::now() < end, "round {round}: not submitted: {ran}\n{}", session.screen());
             session.rests();
