@@ -61,6 +61,11 @@ impl Command for Args {
                 .line(format!("warning: {}", one.works(&spec.session)))
                 .line(format!("  {WITHOUT_DAEMON}"));
         }
+        if !spawned.ready {
+            output = output
+                .line(format!("warning: forge did not recognise the prompt of {}", spec.command.name()))
+                .line("  it may be of a version with another prompt; '--ready REGEX' names it, for 'forge send' too");
+        }
         if let Some(note) = added(context, &spec, &wanted.command)? {
             output = output.line(note);
         }

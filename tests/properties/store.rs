@@ -68,6 +68,7 @@ fn spec() -> impl Strategy<Value = Spec> {
             env,
             kept_env,
             ready: pattern(PatternKey::Ready, ready),
+            ready_is_agents: fresh,
             not_ready: pattern(PatternKey::NotReady, not_ready),
             asking: pattern(PatternKey::Asking, asking),
             working: pattern(PatternKey::Working, working),

@@ -157,6 +157,7 @@ mod tests {
             env: vec![],
             kept_env: vec![],
             ready: None,
+            ready_is_agents: false,
             not_ready: None,
             asking: None,
             working: None,

@@ -17,6 +17,10 @@ pub const VERSION: u32 = 1;
 /// The specification of one session. It is on disk from before the session starts until the
 /// session is stopped or ends.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "facts that do not depend on each other, as the file has them"
+)]
 pub struct Spec {
     /// [`VERSION`] of the forge that wrote it.
     pub version: u32,
@@ -37,6 +41,9 @@ pub struct Spec {
     /// The session is ready when this pattern matches its screen; without it, when the program runs.
     #[serde(default, deserialize_with = "prompts::ready")]
     pub ready: Option<ScreenPattern>,
+    /// Whether `ready` is of the agent's profile: another version of the agent may have another prompt.
+    #[serde(default)]
+    pub ready_is_agents: bool,
     /// The session is not ready while this pattern matches its screen, although `ready` matches.
     #[serde(default, deserialize_with = "prompts::not_ready")]
     pub not_ready: Option<ScreenPattern>,

@@ -35,6 +35,7 @@ pub fn from_config(
         env: configured.env.into_iter().collect(),
         kept_env: env::kept_environment(),
         ready: configured.ready,
+        ready_is_agents: false,
         not_ready: configured.not_ready,
         asking: configured.asking,
         working: configured.working,
@@ -74,6 +75,7 @@ pub fn with_agent(agents: &AgentConfigs, spec: Spec) -> Result<Spec> {
 fn as_agent(profile: &Profile, spec: Spec) -> Result<Spec> {
     let mut spec = Spec {
         agent: Some(profile.name.clone()),
+        ready_is_agents: spec.ready.is_none() && profile.prompts.ready.is_some(),
         ready: spec.ready.or_else(|| profile.prompts.ready.clone()),
         not_ready: spec.not_ready.or_else(|| profile.prompts.not_ready.clone()),
         asking: spec.asking.or_else(|| profile.prompts.asking.clone()),

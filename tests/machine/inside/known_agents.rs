@@ -10,6 +10,7 @@ pub(super) fn tests() -> Vec<Test> {
     vec![
         inside!(an_agent_is_known_by_its_program),
         inside!(the_configuration_changes_a_profile),
+        inside!(an_agent_with_another_prompt_is_left_alive),
         inside!(an_agent_that_ends_with_its_conversation_begins_another),
     ]
 }
@@ -70,6 +71,20 @@ fn the_configuration_changes_a_profile() {
     assert_eq!(status("helper")["command"], json!([codex]));
     let shown = forge(&["agents", "show", "mine"]).ok().stdout;
     assert!(shown.contains("--mine") && shown.contains("changed by your configuration"), "{shown}");
+}
+
+/// A profile may be older than the agent.
+fn an_agent_with_another_prompt_is_left_alive() {
+    let (_file, codex) = program("codex", "#!/bin/sh\necho new prompt\nexec sleep 1000\n");
+    let _session = Session("helper".into());
+    let said = forge(&["spawn", "helper", "--ready-timeout", "1", "--", &codex]).ok().stdout;
+    assert!(said.contains("warning: forge did not recognise the prompt of codex"), "{said}");
+    assert_eq!(status("helper")["state"], "running");
+    let spawned = forge_json(&["spawn", "helper", "--replace", "--ready-timeout", "1", "--", &codex]);
+    assert_eq!(spawned["ready"], false);
+    // A pattern of the user's is not a guess.
+    let ready = ["--ready", "old prompt", "--ready-timeout", "1"];
+    forge(&[&["spawn", "helper", "--replace"][..], &ready, &["--", &codex]].concat()).code(4);
 }
 
 fn an_agent_that_ends_with_its_conversation_begins_another() {

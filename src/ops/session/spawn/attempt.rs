@@ -32,6 +32,14 @@ const UNITS: Duration = Duration::from_secs(20);
 /// seconds.
 const START: Duration = Duration::from_secs(15);
 
+/// A session whose program is up.
+#[derive(Debug)]
+pub(super) struct StartedSession {
+    pub mark: Mark,
+    /// Whether its ready pattern matched, if it has one.
+    pub is_ready: bool,
+}
+
 /// Why an attempt failed.
 #[derive(Debug)]
 pub(super) enum AttemptError {
@@ -49,9 +57,12 @@ impl From<Error> for AttemptError {
     }
 }
 
-/// Starts the session and returns the mark that names its processes. The caller holds the claim on the name,
+/// Starts the session, and returns it once its program is up. The caller holds the claim on the name,
 /// and cleans up after [`AttemptError::AfterUnits`].
-pub(super) fn start(context: &Context, request: SpawnRequest<'_>) -> std::result::Result<Mark, AttemptError> {
+pub(super) fn start(
+    context: &Context,
+    request: SpawnRequest<'_>,
+) -> std::result::Result<StartedSession, AttemptError> {
     let SpawnRequest { spec, resumption: Resumption { argv, .. }, .. } = request;
     let GatedProcess { held, first, gate, forge } =
         start_gated(context, spec).map_err(AttemptError::BeforeUnits)?;
@@ -151,7 +162,12 @@ fn read_ids(tmux: Child) -> Result<Ids> {
 }
 
 /// Lets the process in the pane become the program, and waits until the program is up.
-fn start_program(request: SpawnRequest<'_>, gate: &Gate, ids: &Ids, forge: &std::path::Path) -> Result<Mark> {
+fn start_program(
+    request: SpawnRequest<'_>,
+    gate: &Gate,
+    ids: &Ids,
+    forge: &std::path::Path,
+) -> Result<StartedSession> {
     let SpawnRequest { spec, resumption: Resumption { argv, .. }, .. } = request;
     let waiting = gate.wait_for(ids.pane_pid, Deadline::after(START))?;
     let lost = || Error::new(Kind::Socket, "tmux: lost server while the session was being started");
@@ -182,12 +198,12 @@ fn start_program(request: SpawnRequest<'_>, gate: &Gate, ids: &Ids, forge: &std:
     // may fix: a second start would repeat the program's work, or undo a stop.
     let server = Server::new(&env::tmux()?, &mark.socket);
     let started = StartedProgram { spec, argv, mark: &mark, process: &program, cgroup: &cgroup, server };
-    started.wait_until_up(forge).map_err(|error| {
+    let is_ready = started.wait_until_up(forge).map_err(|error| {
         if error.kind == Kind::Socket { Error { kind: Kind::Ended, ..error } } else { error }
     })?;
     mark.up = true;
     cgroup.set_mark(&mark)?;
-    Ok(mark)
+    Ok(StartedSession { mark, is_ready })
 }
 
 /// Checks that server and program run in the session's slice, and returns the slice's cgroup.

@@ -27,7 +27,7 @@ use crate::sys::clock::{Deadline, millis_since, pause};
 use crate::sys::store::Claim;
 use crate::sys::tmux::directory::Directory;
 use crate::sys::{env, journal};
-use attempt::AttemptError;
+use attempt::{AttemptError, StartedSession};
 use ports::Freed;
 use refusal::{check_unchanged, is_abandoned, refuse_and_heal, stopped_meanwhile};
 use request::{SpawnMode, SpawnRequest};
@@ -57,7 +57,8 @@ pub struct Spawned {
     /// The dead sockets that the sweep before the spawn removed.
     #[serde(serialize_with = "crate::model::sweep::texts")]
     pub swept: Vec<PathBuf>,
-    /// Whether the session is ready: its ready pattern matched, or it has no pattern and its program runs.
+    /// Whether the session is ready: its ready pattern matched, or it has no pattern and its program runs. False if
+    /// the pattern of its agent's profile did not match in time.
     pub ready: bool,
     /// Processes of an earlier run that listened on the session's ports, and were ended.
     pub freed: Vec<Freed>,
@@ -130,10 +131,11 @@ fn spawn_claimed(context: &Context, request: SpawnRequest<'_>) -> Result<Spawned
     let mut report = sweep_before_spawn(context);
     make_way(context, request)?;
     let freed = ports::free_ports(context, request.spec)?;
-    let (mark, attempts) = start_with_retry(context, request, &mut report)?;
+    let (StartedSession { mark, is_ready }, attempts) = start_with_retry(context, request, &mut report)?;
     let spawned = Spawned {
         attempts,
         swept: report.removed,
+        ready: is_ready,
         freed,
         resumed: request.resumption.id.clone(),
         fresh: request.resumption.fresh.clone(),
@@ -274,18 +276,18 @@ fn check_socket_dir(socket_dir: &std::path::Path) -> Result<()> {
 }
 
 /// Starts the session with at most two attempts, and clears abandoned units of that name in between. Returns
-/// the session's mark and the number of attempts.
+/// the session and the number of attempts.
 fn start_with_retry(
     context: &Context,
     request: SpawnRequest<'_>,
     report: &mut SweepReport,
-) -> Result<(Mark, u32)> {
+) -> Result<(StartedSession, u32)> {
     let id = &request.spec.session;
     let mut cleared = false;
     let mut attempt = 1;
     loop {
         match attempt::start(context, request) {
-            Ok(mark) => return Ok((mark, attempt)),
+            Ok(started) => return Ok((started, attempt)),
             Err(AttemptError::Exists) => {
                 match observe::one(context, id)? {
                     Some(found) if !is_abandoned(&found) => return Err(refuse_and_heal(&found)),

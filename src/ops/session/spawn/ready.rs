@@ -34,26 +34,31 @@ pub(super) struct StartedProgram<'a> {
 }
 
 impl StartedProgram<'_> {
-    /// Waits until the program is up, and sets the server's hook that reports the program's end.
+    /// Waits until the program is up, and sets the server's hook that reports the program's end. Returns whether the
+    /// program is ready.
     ///
     /// # Errors
     /// [`Kind::Ended`] if the program or its server ends; [`Kind::Asking`] if the program waits for an answer;
-    /// [`Kind::Deadline`] if the ready pattern does not match within the session's ready timeout.
-    pub(super) fn wait_until_up(&self, forge: &Path) -> Result<()> {
+    /// [`Kind::Deadline`] if the session's own ready pattern does not match within its ready timeout.
+    pub(super) fn wait_until_up(&self, forge: &Path) -> Result<bool> {
+        let mut is_ready = true;
         if self.spec.ready.is_some() {
-            self.wait_until_ready()?;
+            is_ready = self.wait_until_ready()?;
         } else if self.process.wait(Deadline::after(SETTLE)) {
             return Err(self.ended_error());
         }
         // Set the hook first, then check: the hook reports every later end, and this check finds every
         // earlier one.
         self.set_end_hook(forge)?;
-        if self.process.ended() { Err(self.ended_error()) } else { Ok(()) }
+        if self.process.ended() { Err(self.ended_error()) } else { Ok(is_ready) }
     }
 
     /// Waits until the ready pattern matches the screen, and records that in the journal. Fails as soon as a
     /// question waits for the user: no program answers it, so a longer wait changes nothing.
-    fn wait_until_ready(&self) -> Result<()> {
+    ///
+    /// Returns false if the pattern of an agent's profile did not match in time. The agent lives, and may be of a
+    /// version with another prompt.
+    fn wait_until_ready(&self) -> Result<bool> {
         let (start, spec) = (Instant::now(), self.spec);
         let limit = Duration::from_secs(spec.ready_timeout_s);
         journal::progress!("waiting for {} to be ready ('{}')", spec.session, self.ready_pattern());
@@ -67,7 +72,7 @@ impl StartedProgram<'_> {
             ScreenWait::Found if is_ready => {
                 let elapsed_ms = millis_since(start);
                 journal::record(&Event::Ready { session: spec.session.clone(), elapsed_ms });
-                Ok(())
+                Ok(true)
             }
             ScreenWait::Found if !self.process.ended() => {
                 Err(self.asks_error(blocker.pattern().unwrap_or_default()))
@@ -77,6 +82,7 @@ impl StartedProgram<'_> {
                 Kind::Ended,
                 format!("the tmux server of {} ended while it was starting", spec.session),
             )),
+            ScreenWait::Late if spec.ready_is_agents && blocker.pattern().is_none() => Ok(false),
             ScreenWait::Late => Err(self.never_ready_error(limit)),
         }
     }
